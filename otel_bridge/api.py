@@ -1,0 +1,322 @@
+"""The front door: routes, limits of a body, one shape of error, and the time each answer took.
+
+`Door` is the outermost ASGI callable. The two posts that clients make all day go from it straight to their
+endpoint; everything else passes through Starlette's router. (The router, its middlewares and the Request and
+Response objects cost a post about as much as the journal does: benchmarks/RESULTS.md.)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+import traceback
+import uuid
+import zlib
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import msgspec
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from otel_bridge import contract, errors
+from otel_bridge.errors import Problem
+from otel_bridge.ingest import Answer, Gate, Ingest, OpenGate, read_hints
+from otel_bridge.selfmetrics import SelfMetrics
+
+log = logging.getLogger(__name__)
+
+MAX_OBJECT_BYTES = 1 << 20
+MAX_BATCH_BYTES = 8 << 20
+MAX_BODIES_BYTES = 256 << 20
+"""All bodies that are being received, together: what slow senders can make the process hold."""
+
+_JSON = (b"content-type", b"application/json")
+_PROBLEM = (b"content-type", b"application/problem+json")
+_SECURITY = ((b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store"))
+
+Post = Callable[[bytes, Gate, Any], Awaitable[Answer]]
+
+
+class Bodies:
+    """Receives bodies within their limits: of one, of all together, and of time."""
+
+    def __init__(self, timeout_seconds: float) -> None:
+        self.timeout_seconds = timeout_seconds
+        self._held = 0
+
+    async def read(self, headers: Mapping[bytes, bytes], receive: Receive) -> bytes:
+        """The whole body, inflated. Raises Problem (400, 408, 413, 415, 503)."""
+        _check_type(headers.get(b"content-type"))
+        encoding = headers.get(b"content-encoding", b"").strip().lower()
+        if encoding not in (b"", b"identity", b"gzip"):
+            raise Problem(errors.UNSUPPORTED_MEDIA, "«Content-Encoding» solo puede ser gzip.")
+        declared = headers.get(b"content-length")
+        if declared is not None and declared.isdigit() and int(declared) > MAX_BATCH_BYTES:
+            raise _too_large(MAX_BATCH_BYTES)
+        message = await self._first(receive)
+        if not message.get("more_body", False):
+            raw = message.get("body", b"")
+        else:
+            raw = await self._rest(message, receive)
+        body = _inflate(raw) if encoding == b"gzip" else raw
+        if len(body) > MAX_OBJECT_BYTES and not contract.is_batch(body):
+            raise _too_large(MAX_OBJECT_BYTES)
+        return body
+
+    async def _first(self, receive: Receive) -> Message:
+        """The first piece of the body, which is nearly always all of it."""
+        deadline = asyncio.get_running_loop().call_later(
+            self.timeout_seconds, _cancel, asyncio.current_task()
+        )
+        try:
+            return _connected(await receive())
+        except asyncio.CancelledError:
+            raise Problem(errors.BODY_TIMEOUT) from None
+        finally:
+            deadline.cancel()
+
+    async def _rest(self, message: Message, receive: Receive) -> bytes:
+        chunks, size = [], 0
+        try:
+            async with asyncio.timeout(self.timeout_seconds):
+                while True:
+                    chunk = message.get("body", b"")
+                    size += len(chunk)
+                    self._held += len(chunk)
+                    if size > MAX_BATCH_BYTES:
+                        raise _too_large(MAX_BATCH_BYTES)
+                    if self._held > MAX_BODIES_BYTES:
+                        raise Problem(errors.QUEUE_FULL, headers={"Retry-After": "1"})
+                    chunks.append(chunk)
+                    if not message.get("more_body", False):
+                        return b"".join(chunks)
+                    message = _connected(await receive())
+        except TimeoutError:
+            raise Problem(errors.BODY_TIMEOUT) from None
+        finally:
+            self._held -= size
+
+
+class _Gone(Exception):
+    """The client closed the connection before its body was complete: nobody is there to answer."""
+
+
+def _connected(message: Message) -> Message:
+    if message["type"] == "http.disconnect":
+        raise _Gone
+    return message
+
+
+def _cancel(task: asyncio.Task[Any] | None) -> None:
+    if task is not None:
+        task.cancel()
+
+
+def _check_type(value: bytes | None) -> None:
+    if value is None or value == b"application/json":
+        return
+    kind, _, parameters = value.partition(b";")
+    kind = kind.strip().lower()
+    if kind != b"application/json" and not (kind.startswith(b"application/") and kind.endswith(b"+json")):
+        raise Problem(errors.UNSUPPORTED_MEDIA)
+    charset = parameters.strip().lower().replace(b'"', b"").replace(b" ", b"")
+    if charset.startswith(b"charset=") and charset not in (b"charset=utf-8", b"charset=utf8"):
+        raise Problem(errors.UNSUPPORTED_MEDIA, "El cuerpo debe estar en UTF-8.")
+
+
+def _inflate(raw: bytes) -> bytes:
+    """gzip → bytes, stopping at the limit: a bomb costs no more than an honest batch."""
+    inflater = zlib.decompressobj(wbits=31)
+    try:
+        body = inflater.decompress(raw, MAX_BATCH_BYTES + 1)
+    except zlib.error:
+        raise Problem(errors.ENCODING_MALFORMED) from None
+    if len(body) > MAX_BATCH_BYTES:
+        raise _too_large(MAX_BATCH_BYTES)
+    if not inflater.eof or inflater.unused_data:
+        raise Problem(errors.ENCODING_MALFORMED)
+    return body
+
+
+def _too_large(limit: int) -> Problem:
+    what = "un lote" if limit == MAX_BATCH_BYTES else "un objeto"
+    return Problem(
+        errors.BODY_TOO_LARGE,
+        f"El límite de {what} es de {limit >> 20} MiB, ya descomprimido. Divide el envío en lotes más pequeños.",
+        headers={"Connection": "close"},
+    )
+
+
+class Door:
+    """Times, answers and counts every request; renders every error in one shape."""
+
+    def __init__(
+        self,
+        ingest: Ingest,
+        metrics: SelfMetrics,
+        bodies: Bodies,
+        inner: ASGIApp,
+        gate: Callable[[Scope], Gate] | None = None,
+    ) -> None:
+        self._metrics = metrics
+        self._bodies = bodies
+        self._inner = inner
+        self._gate = gate or (lambda scope: _OPEN)
+        self._posts: dict[str, tuple[str, Post]] = {
+            "/api/events": ("event", ingest.add_events),
+            "/api/sessions": ("session", ingest.create_session),
+        }
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._inner(scope, receive, send)
+            return
+        started = time.perf_counter()
+        path, method = scope["path"], scope["method"]
+        post = self._posts.get(path)
+        if post is None or method != "POST":
+            await self._other(scope, receive, send, started)
+            return
+        kind, handle = post
+        try:
+            headers = dict(scope["headers"])
+            body = await self._bodies.read(headers, receive)
+            hints = read_hints(_header(headers, b"traceparent"), _header(headers, b"idempotency-key"))
+            answer = await handle(body, self._gate(scope), hints)
+        except Problem as problem:
+            self._metrics.rejected(kind, problem.kind)
+            status = await _refuse(send, problem)
+        except _Gone:
+            return
+        except Exception as error:
+            problem = unexpected(error)
+            self._metrics.rejected(kind, problem.kind)
+            status = await _refuse(send, problem)
+        else:
+            status = answer.status
+            out = [_JSON, (b"content-length", b"%d" % len(answer.body)), *_SECURITY]
+            if answer.location is not None:
+                out.append((b"location", answer.location.encode()))
+            await send({"type": "http.response.start", "status": status, "headers": out})
+            await send({"type": "http.response.body", "body": answer.body})
+        self._metrics.observe(path, method, status, time.perf_counter() - started)
+
+    async def _other(self, scope: Scope, receive: Receive, send: Send, started: float) -> None:
+        status = 500
+
+        async def watch(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message.setdefault("headers", []).extend(_SECURITY)
+            await send(message)
+
+        await self._inner(scope, receive, watch)
+        route = scope.get("route")
+        # The template, never the path a client made up: a label must have few values.
+        template = getattr(route, "path", "otra")
+        method = scope["method"] if scope["method"] in _METHODS else "OTRO"
+        self._metrics.observe(template, method, status, time.perf_counter() - started)
+
+
+_OPEN = OpenGate()
+_METHODS = frozenset(("GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH"))
+
+
+def _header(headers: Mapping[bytes, bytes], name: bytes) -> str | None:
+    value = headers.get(name)
+    return None if value is None else value.decode("latin-1")
+
+
+def unexpected(error: BaseException) -> Problem:
+    """An error nobody foresaw, as a 500 with an id that the log has. The log gets where, and never what was sent:
+    an exception's message may hold a user's text."""
+    reference = uuid.uuid4().hex
+    where = "".join(traceback.format_tb(error.__traceback__))
+    log.error("error id=%s: %s\n%s", reference, type(error).__name__, where)
+    return Problem(errors.SERVER_ERROR, reference=reference)
+
+
+async def _refuse(send: Send, problem: Problem) -> int:
+    body = msgspec.json.encode(problem.document())
+    headers = [_PROBLEM, (b"content-length", b"%d" % len(body)), *_SECURITY]
+    headers += [(name.lower().encode(), value.encode()) for name, value in problem.headers.items()]
+    await send({"type": "http.response.start", "status": problem.kind.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+    return problem.kind.status
+
+
+def problem_response(problem: Problem) -> Response:
+    return Response(
+        msgspec.json.encode(problem.document()),
+        status_code=problem.kind.status,
+        headers=problem.headers,
+        media_type="application/problem+json",
+    )
+
+
+Readiness = Callable[[], tuple[bool, dict[str, object]]]
+
+
+def build(
+    ingest: Ingest,
+    metrics: SelfMetrics,
+    readiness: Readiness,
+    openapi: Callable[[], bytes],
+    body_timeout_seconds: float,
+    gate: Callable[[Scope], Gate] | None = None,
+    routes: list[Any] | None = None,
+) -> Door:
+    """The ASGI application."""
+    gate_of = gate or (lambda scope: _OPEN)
+
+    async def session(request: Request) -> Response:
+        answer = await ingest.session_state(request.path_params["id"], gate_of(request.scope))
+        return Response(answer.body, answer.status, media_type="application/json")
+
+    async def healthz(request: Request) -> Response:
+        return Response(b'{"estado":"vivo"}', media_type="application/json")
+
+    async def readyz(request: Request) -> Response:
+        ready, state = readiness()
+        return Response(msgspec.json.encode(state), 200 if ready else 503, media_type="application/json")
+
+    async def openapi_json(request: Request) -> Response:
+        return Response(openapi(), media_type="application/json")
+
+    async def only_post(request: Request) -> Response:
+        raise Problem(errors.METHOD_NOT_ALLOWED, headers={"Allow": "POST"})
+
+    async def on_problem(request: Request, error: Exception) -> Response:
+        assert isinstance(error, Problem)
+        return problem_response(error)
+
+    async def on_http(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        if error.status_code == 405:
+            return problem_response(Problem(errors.METHOD_NOT_ALLOWED, headers=dict(error.headers or {})))
+        return problem_response(Problem(errors.ROUTE_NOT_FOUND))
+
+    async def on_unexpected(request: Request, error: Exception) -> Response:
+        return problem_response(unexpected(error))
+
+    inner = Starlette(
+        routes=[
+            Route("/api/sessions", only_post, methods=None, include_in_schema=False),
+            Route("/api/events", only_post, methods=None, include_in_schema=False),
+            Route("/api/sessions/{id}", session),
+            Route("/healthz", healthz),
+            Route("/readyz", readyz),
+            Route("/openapi.json", openapi_json),
+            *(routes or []),
+        ],
+        exception_handlers={Problem: on_problem, HTTPException: on_http, Exception: on_unexpected},
+    )
+    inner.router.redirect_slashes = False
+    return Door(ingest, metrics, Bodies(body_timeout_seconds), inner, gate)

@@ -1,0 +1,291 @@
+"""The one place where things are built: started in order, stopped in reverse."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from typing import Any
+
+import msgspec
+
+from otel_bridge import api, catalog, openapi
+from otel_bridge.config import Config
+from otel_bridge.errors import StartRefused
+from otel_bridge.exposition import BridgeCollector, LedgerView, MetricsListener, Sources
+from otel_bridge.ingest import Ingest
+from otel_bridge.journal import Journal, Store
+from otel_bridge.journal.sqlite import SqliteStore
+from otel_bridge.journal.store import Reader, TopUser, Window
+from otel_bridge.outbox import SINK, Exporter, Report
+from otel_bridge.privacy import Redactor, UserHasher, load_or_create_key
+from otel_bridge.projections.metrics import MetricState
+from otel_bridge.records import decode
+from otel_bridge.selfmetrics import SelfMetrics
+from otel_bridge.supervisor import Worker, periodic
+
+log = logging.getLogger(__name__)
+
+HOUSEKEEPING_SECONDS = 1.0
+CHECKPOINT_SECONDS = 2.0
+CHECKPOINT_RECORDS = 100_000
+TRIM_ROWS = 500
+IDLE_BATCH = 500
+LOG_LIMIT_BYTES = 64 << 20
+"""A write-ahead log longer than this is moved into the file although answers wait for it."""
+SIZE_TRIM_SHARE = 0.9
+"""Share of the size limit from which exported records go before their retention is over."""
+
+
+class Bridge:
+    """Everything that runs, for one configuration."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.started = time.time()
+        key = load_or_create_key(_parent(config).joinpath(config.key_path.name), config.user_hash_key)
+        # 1. The journal, and the state that its records fold to.
+        self.store = SqliteStore(config.journal_path)
+        self.state = MetricState(config.gpts, config.max_models_per_gpt, config.max_errors_per_gpt)
+        self.own = SelfMetrics()
+        self._restore()
+        self.journal = Journal(self.store, self.state.apply, config.queue_max_records)
+        self.journal.room = self._room
+        # 2. What reads it.
+        self._reader = self.store.reader()
+        self._window_reader = self.store.reader()
+        self._house_reader = self.store.reader()
+        self.ledger = LedgerView(self.journal, self.store.reader(), self.state)
+        self._windows: tuple[list[Window], list[TopUser]] = ([], [])
+        self._bytes_used = 0
+        self._size_full = False
+        self._saved_at = 0.0
+        # 3. What works in the background.
+        self._stopping = threading.Event()
+        self.exporter: Exporter | None = None
+        self.workers: list[Worker] = []
+        if config.otlp is not None:
+            self.exporter = Exporter(
+                config.journal_path, config.otlp, dict(config.gpts), config.resource, self._on_report
+            )
+            self.workers.append(Worker("exporter", self.exporter.run))
+        self.workers.append(periodic("housekeeping", lambda: HOUSEKEEPING_SECONDS, self._housekeeping))
+        self._windows_cost = 0.0
+        self.workers.append(periodic("windows", self._windows_pause, self._count_windows))
+        # 4. What answers.
+        self.ingest = Ingest(
+            config, self.journal, self._reader, Redactor(config.redaction), UserHasher(key), self.own, key
+        )
+        self.door = api.build(
+            self.ingest, self.own, self.readiness, self._openapi, config.body_timeout_seconds
+        )
+        collector = BridgeCollector(
+            Sources(
+                state=self.state,
+                own=self.own,
+                ledger=self.ledger,
+                gpts=lambda: self.config.gpts,
+                windows=lambda: self._windows,
+                workers=self._worker_states,
+                journal_bytes=lambda: (self._bytes_used, self._byte_limit()),
+                export_configured=config.otlp is not None,
+                started=self.started,
+            )
+        )
+        self.listener = MetricsListener(collector, config.metrics_host, config.metrics_port, self._stopping)
+        self.workers.append(Worker("metrics-listener", self.listener.run))
+
+    # --- life ---------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        self.journal.start()
+        self._count_windows()
+        self._measure()
+        for worker in self.workers:
+            worker.start()
+
+    def stop(self) -> None:
+        """After the last answer has left: flushes what is exported within its time, checkpoints, closes."""
+        self._stopping.set()
+        for worker in reversed(self.workers):
+            if worker.name == "exporter" and self.exporter is not None:
+                worker.stopping.set()
+                self.exporter.stop(self.config.shutdown_seconds)
+            worker.stop()
+        self.ingest.close()
+        self._checkpoint()
+        self.journal.stop()
+        self.listener.close()
+        for reader in (self._reader, self._window_reader, self._house_reader):
+            reader.close()
+
+    def _restore(self) -> None:
+        """The state as of the last checkpoint, and every record since folded in."""
+        started = time.monotonic()
+        saved = self.store.checkpoint()
+        if saved is not None:
+            document = msgspec.msgpack.decode(saved[1])
+            try:
+                self.state.load(saved[0], document["state"])
+            except (ValueError, KeyError) as error:
+                raise StartRefused(
+                    f"journal {self.config.journal_path}: {error}. It was written by another release: run that one."
+                ) from None
+            self.own.load(document["own"])
+        reader: Reader = self.store.reader()
+        folded = 0
+        while segments := reader.segments(self.state.seq, 1_000):
+            for segment in segments:
+                if segment.damaged:
+                    log.error(
+                        "segment %d of the journal is damaged: its records cannot be counted", segment.last
+                    )
+                    self.state.seq = segment.last
+                    continue
+                self.state.apply(decode(segment.body), segment.last)
+                folded += segment.count
+        reader.close()
+        log.info(
+            "journal %s: %d records, %d of them folded since the checkpoint, in %.2f s",
+            self.config.journal_path, self.store.last, folded, time.monotonic() - started,
+        )  # fmt: skip
+
+    # --- background ----------------------------------------------------------------------------------------------
+
+    def _housekeeping(self) -> None:
+        self._measure()
+        if (
+            time.monotonic() - self._saved_at > CHECKPOINT_SECONDS
+            or self.state.seq > self._saved + CHECKPOINT_RECORDS
+        ):
+            self._checkpoint()
+        self._fall_idle()
+        self._trim()
+        self._house_reader.move_log()
+        if self._house_reader.log_bytes() > LOG_LIMIT_BYTES:
+            self.journal.between(self.store.restart_log).result()
+
+    _saved = 0
+
+    def _checkpoint(self) -> None:
+        if self.state.seq == self._saved and self._saved:
+            return
+
+        def save(store: Store) -> int:
+            # In the writer thread, before the group's new records are folded: state and sequence number agree.
+            body = msgspec.msgpack.encode({"state": self.state.dump(), "own": self.own.dump()})
+            store.save_checkpoint(self.state.seq, body)
+            return self.state.seq
+
+        self._saved = self.journal.transact(save).result()
+        self._saved_at = time.monotonic()
+
+    def _fall_idle(self) -> None:
+        before_us = time.time_ns() // 1000 - int(self.config.idle_after_seconds * 1e6)
+        idles = [idle for _, idle in self._house_reader.idle_candidates(before_us, IDLE_BATCH)]
+        if idles:
+            self.journal.transact(lambda store: store.fall_idle(idles, before_us)).result()
+
+    def _trim(self) -> None:
+        before_us = time.time_ns() // 1000 - int(self.config.retention_days * 86_400e6)
+        if self._bytes_used > SIZE_TRIM_SHARE * self.config.journal_max_size:
+            before_us = time.time_ns() // 1000  # out of room: whatever is exported may go
+        deadline = time.monotonic() + HOUSEKEEPING_SECONDS / 2
+        while time.monotonic() < deadline and not self._stopping.is_set():
+            gone = self.journal.transact(
+                lambda store: store.trim(before_us, TRIM_ROWS, SINK) + store.forget(TRIM_ROWS)
+            ).result()
+            if gone < TRIM_ROWS:
+                return
+
+    def _measure(self) -> None:
+        self._bytes_used = self._house_reader.bytes_used()
+        self._size_full = self._bytes_used > self.config.journal_max_size
+
+    def _windows_pause(self) -> float:
+        # Counting may cost with the sessions kept: it never takes more than a twentieth of a core.
+        return max(self.config.windows_interval_seconds, 20 * self._windows_cost)
+
+    def _count_windows(self) -> None:
+        started = time.monotonic()
+        now_us = time.time_ns() // 1000
+        windows = self._window_reader.windows(now_us, catalog.WINDOWS)
+        top = self._window_reader.top_users(now_us, catalog.WINDOWS["1d"], catalog.TOP_USERS)
+        self._windows = (windows, top)
+        self._windows_cost = time.monotonic() - started
+
+    def _on_report(self, report: Report) -> None:
+        self.own.attempts.update(report.attempts)
+        if not (report.cursor or report.replayed or report.reparked):
+            return
+
+        def write(store: Store) -> None:
+            if report.cursor:
+                store.advance(SINK, report.cursor, report.exported, report.parked)
+            if report.replayed:
+                store.unpark(report.replayed, SINK)
+            if report.reparked:
+                store.repark(report.reparked)
+
+        self.journal.transact(write).result()
+
+    # --- what others ask -------------------------------------------------------------------------------------------
+
+    def _room(self) -> str | None:
+        if self._size_full:
+            return "the journal has reached journal_max_size"
+        if _disk_free(self.config) < self.config.disk_min_free:
+            return "the disk that holds the journal has less than disk_min_free left"
+        return None
+
+    def _byte_limit(self) -> int:
+        room = self._bytes_used + max(0, _disk_free(self.config) - self.config.disk_min_free)
+        return min(int(self.config.journal_max_size), room)
+
+    def _worker_states(self) -> list[tuple[str, bool, int]]:
+        states = [("journal-writer", self.journal.alive and self.journal.death is None, 0)]
+        return states + [(worker.name, worker.alive, worker.restarts) for worker in self.workers]
+
+    def readiness(self) -> tuple[bool, dict[str, object]]:
+        """Whether records can be accepted safely, and everything an operator would ask next."""
+        problems = []
+        room = self._room()
+        if room is not None:
+            problems.append(f"disco: {room}")
+        if self.journal.refusal is not None and room is None:
+            problems.append(f"diario: {self.journal.refusal}")
+        for name, up, _ in self._worker_states():
+            if not up:
+                problems.append(f"proceso de fondo caído: {name}")
+        export: dict[str, object] = {"estado": "sin destino configurado; los registros esperan en el diario"}
+        if self.exporter is not None:
+            export = {"estado": self.exporter.state}
+            if self.exporter.words:
+                export["ultima_respuesta"] = self.exporter.words
+        return not problems, {
+            "estado": "no listo" if problems else "listo",
+            "problemas": problems,
+            "exportacion": export,
+        }
+
+    def _openapi(self) -> bytes:
+        return msgspec.json.encode(openapi.document(self.config.public_url))
+
+
+def _parent(config: Config) -> Any:
+    """The journal's directory, made where it is missing."""
+    parent = config.journal_path.parent
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StartRefused(f"journal {config.journal_path}: cannot make {parent}: {error.strerror}") from None
+    return parent
+
+
+def _disk_free(config: Config) -> int:
+    try:
+        stat = os.statvfs(config.journal_path.parent)
+    except OSError:
+        return 0
+    return stat.f_bavail * stat.f_frsize

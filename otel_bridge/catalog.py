@@ -1,0 +1,304 @@
+"""Every name that leaves the process: spans, attributes, metrics. Nothing here computes anything.
+
+The GenAI semantic conventions moved to a repository that has no release, so the constants of
+``opentelemetry-semantic-conventions`` are deprecated; the names stand here, once, and nowhere else
+(`docs/decisions/0003-names.md`). Boards, rules, runbooks and tests are held to this page by a test.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+# --- traces ---------------------------------------------------------------------------------------
+
+SCOPE_NAME = "otel_bridge"
+SERVICE_NAME = "service.name"
+SERVICE_NAMESPACE = "service.namespace"
+SERVICE_NAMESPACE_DEFAULT = "gpt"
+
+OPERATION = "invoke_agent"
+
+GEN_AI_OPERATION_NAME = "gen_ai.operation.name"
+GEN_AI_PROVIDER_NAME = "gen_ai.provider.name"
+GEN_AI_AGENT_ID = "gen_ai.agent.id"
+GEN_AI_AGENT_NAME = "gen_ai.agent.name"
+GEN_AI_CONVERSATION_ID = "gen_ai.conversation.id"
+GEN_AI_REQUEST_MODEL = "gen_ai.request.model"
+GEN_AI_USAGE_INPUT_TOKENS = "gen_ai.usage.input_tokens"
+GEN_AI_USAGE_OUTPUT_TOKENS = "gen_ai.usage.output_tokens"
+GEN_AI_INPUT_MESSAGES = "gen_ai.input.messages"
+SESSION_ID = "session.id"
+USER_HASH = "user.hash"
+ERROR_TYPE = "error.type"
+EVENT_TYPE = "gpt.event.type"
+
+SPAN_ATTRIBUTES = (
+    GEN_AI_OPERATION_NAME,
+    GEN_AI_PROVIDER_NAME,
+    GEN_AI_AGENT_ID,
+    GEN_AI_AGENT_NAME,
+    GEN_AI_CONVERSATION_ID,
+    GEN_AI_REQUEST_MODEL,
+    GEN_AI_USAGE_INPUT_TOKENS,
+    GEN_AI_USAGE_OUTPUT_TOKENS,
+    GEN_AI_INPUT_MESSAGES,
+    SESSION_ID,
+    USER_HASH,
+    ERROR_TYPE,
+    EVENT_TYPE,
+)
+
+
+def session_span_name(gpt_id: str) -> str:
+    """Name of a session's root span."""
+    return f"session {gpt_id}"
+
+
+# --- label values ---------------------------------------------------------------------------------
+
+OTHER_EVENT_TYPE = "otro"
+"""`event_type` of every type that is not configured for its GPT."""
+
+OTHER_MODEL = "otro"
+"""`gen_ai_request_model` past the cap on distinct models of one GPT."""
+
+OTHER_ERROR = "_OTHER"
+"""`error_type` past the cap; the value OpenTelemetry fixes for this attribute's fallback."""
+
+DEFAULT_EVENT_TYPES = (
+    "consulta",
+    "configuracion",
+    "troubleshooting",
+    "pipeline",
+    "infraestructura",
+    "monitoreo",
+    "seguridad",
+)
+"""The seven types that the integration guide recommends."""
+
+WINDOWS = {"30m": 30 * 60, "1d": 86_400, "7d": 7 * 86_400, "30d": 30 * 86_400}
+"""Label `window` → its length in seconds."""
+
+TOP_USERS = 10
+"""Users shown per GPT in `gpt_top_user_*`."""
+
+# --- metrics --------------------------------------------------------------------------------------
+
+MetricType = Literal["counter", "gauge", "histogram"]
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One metric family as Prometheus sees it. ``name`` has no `_total`, `_bucket` … suffix but for
+    counters, whose `_total` is part of how everybody writes them."""
+
+    name: str
+    type: MetricType
+    help: str
+    labels: tuple[str, ...] = ()
+    unit: str = ""
+    buckets: tuple[float, ...] = ()
+
+    @property
+    def series(self) -> tuple[str, ...]:
+        """The sample names a scrape shows for this family."""
+        if self.type == "histogram":
+            return (f"{self.name}_bucket", f"{self.name}_sum", f"{self.name}_count")
+        return (self.name,)
+
+
+BASE = ("gen_ai_agent_id", "gen_ai_operation_name", "gen_ai_provider_name", "gen_ai_request_model")
+AGENT = ("gen_ai_agent_id",)
+
+OPERATION_DURATION = Metric(
+    "gen_ai_client_operation_duration_seconds",
+    "histogram",
+    "Duration of one answer of a GPT, as its client measured it (latency_ms).",
+    (*BASE, "event_type", "error_type"),
+    "seconds",
+    tuple(0.01 * 2**n for n in range(14)),
+)
+TOKEN_USAGE = Metric(
+    "gen_ai_client_token_usage",
+    "histogram",
+    "Tokens of one answer of a GPT, by direction.",
+    (*BASE, "event_type", "gen_ai_token_type"),
+    "",
+    tuple(float(4**n) for n in range(14)),
+)
+SESSIONS = Metric("gpt_sessions_total", "counter", "Sessions created.", BASE)
+SLO_EVENTS = Metric(
+    "gpt_slo_events_total",
+    "counter",
+    "Events judged against the GPT's latency objective: good is within it and without error.",
+    (*BASE, "result"),
+)
+COST = Metric(
+    "gpt_cost_usd_total", "counter", "Cost of tokens where a price is configured, in US dollars.", BASE
+)
+LATENCY_OBJECTIVE = Metric(
+    "gpt_latency_objective_seconds",
+    "gauge",
+    "Latency objective of the GPT, from configuration.",
+    AGENT,
+    "seconds",
+)
+SLO_TARGET = Metric(
+    "gpt_slo_target_ratio", "gauge", "Share of events that must be good, from configuration.", AGENT, "ratio"
+)
+ACTIVE_SESSIONS = Metric(
+    "gpt_active_sessions",
+    "gauge",
+    "Sessions with activity within the window, counted from the journal.",
+    (*AGENT, "window"),
+)
+ACTIVE_USERS = Metric(
+    "gpt_active_users",
+    "gauge",
+    "Distinct users with activity within the window, counted from the journal.",
+    (*AGENT, "window"),
+)
+TOP_USER_EVENTS = Metric(
+    "gpt_top_user_events",
+    "gauge",
+    "Events of the busiest users within the window.",
+    (*AGENT, "user_hash", "window"),
+)
+TOP_USER_TOKENS = Metric(
+    "gpt_top_user_tokens",
+    "gauge",
+    "Tokens (input and output) of the busiest users within the window.",
+    (*AGENT, "user_hash", "window"),
+)
+SESSION_DURATION = Metric(
+    "gpt_session_duration_seconds",
+    "histogram",
+    "Time from a session's start to its last activity, observed when it falls idle.",
+    BASE,
+    "seconds",
+    (1.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1200.0, 1800.0, 3600.0, 7200.0, 14400.0, 28800.0, 86400.0),
+)
+SESSION_EVENTS = Metric(
+    "gpt_session_events",
+    "histogram",
+    "Events of a session, observed when it falls idle.",
+    BASE,
+    "",
+    (0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0),
+)
+
+RECORDS = Metric(
+    "otel_bridge_records_total",
+    "counter",
+    "Records by what became of them at the door. Accepted ones are committed; reason is an error's type.",
+    ("kind", "result", "reason"),
+)
+EXPORTED = Metric(
+    "otel_bridge_exported_records_total", "counter", "Records that the OTLP endpoint has acknowledged."
+)
+EXPORT_ATTEMPTS = Metric(
+    "otel_bridge_export_attempts_total",
+    "counter",
+    "Requests to the OTLP endpoint, by answer (ok, partial, retry, poison, config).",
+    ("result",),
+)
+PENDING = Metric("otel_bridge_pending_records", "gauge", "Records in the journal that wait for export.")
+PARKED = Metric("otel_bridge_parked_records", "gauge", "Records set aside because the endpoint refuses them.")
+EXPORT_LAG = Metric(
+    "otel_bridge_export_lag_seconds",
+    "gauge",
+    "Age of the oldest record that waits for export.",
+    (),
+    "seconds",
+)
+EXPORT_CONFIGURED = Metric(
+    "otel_bridge_export_configured",
+    "gauge",
+    "1 where an OTLP endpoint is configured, 0 where records wait for one.",
+)
+LEDGER_GAP = Metric(
+    "otel_bridge_ledger_gap",
+    "gauge",
+    "accepted − exported − pending − parked, each counted on its own. Anything but 0 breaks a promise.",
+)
+REQUEST_DURATION = Metric(
+    "otel_bridge_request_duration_seconds",
+    "histogram",
+    "Time to answer a request.",
+    ("route", "method", "status"),
+    "seconds",
+    (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0),
+)
+REDACTIONS = Metric(
+    "otel_bridge_redactions_total",
+    "counter",
+    "Pieces of personal or secret data taken out of content.",
+    ("kind",),
+)
+JOURNAL_BYTES = Metric("otel_bridge_journal_bytes", "gauge", "Bytes of the journal on disk.", (), "bytes")
+JOURNAL_LIMIT = Metric(
+    "otel_bridge_journal_limit_bytes",
+    "gauge",
+    "Bytes that the journal may use: its configured limit, or what the disk has room for.",
+    (),
+    "bytes",
+)
+SERIES = Metric("otel_bridge_series", "gauge", "Series of GPT metrics in use.")
+SERIES_LIMIT = Metric(
+    "otel_bridge_series_limit", "gauge", "Series of GPT metrics that may exist at the most."
+)
+SERIES_CAPPED = Metric(
+    "otel_bridge_series_capped_total",
+    "counter",
+    "Records whose label value was folded into the fallback because a cap was reached.",
+    ("label",),
+)
+WORKER_UP = Metric("otel_bridge_worker_up", "gauge", "1 while a background worker runs.", ("worker",))
+WORKER_RESTARTS = Metric(
+    "otel_bridge_worker_restarts_total",
+    "counter",
+    "Times a background worker died and was restarted.",
+    ("worker",),
+)
+START_TIME = Metric(
+    "otel_bridge_start_time_seconds", "gauge", "When this process started, Unix time.", (), "seconds"
+)
+BUILD_INFO = Metric(
+    "otel_bridge_build_info", "gauge", "1; the labels say what runs.", ("version", "python", "journal")
+)
+
+METRICS: tuple[Metric, ...] = (
+    OPERATION_DURATION,
+    TOKEN_USAGE,
+    SESSIONS,
+    SLO_EVENTS,
+    COST,
+    LATENCY_OBJECTIVE,
+    SLO_TARGET,
+    ACTIVE_SESSIONS,
+    ACTIVE_USERS,
+    TOP_USER_EVENTS,
+    TOP_USER_TOKENS,
+    SESSION_DURATION,
+    SESSION_EVENTS,
+    RECORDS,
+    EXPORTED,
+    EXPORT_ATTEMPTS,
+    PENDING,
+    PARKED,
+    EXPORT_LAG,
+    EXPORT_CONFIGURED,
+    LEDGER_GAP,
+    REQUEST_DURATION,
+    REDACTIONS,
+    JOURNAL_BYTES,
+    JOURNAL_LIMIT,
+    SERIES,
+    SERIES_LIMIT,
+    SERIES_CAPPED,
+    WORKER_UP,
+    WORKER_RESTARTS,
+    START_TIME,
+    BUILD_INFO,
+)

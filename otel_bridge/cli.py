@@ -1,0 +1,265 @@
+"""The command line: `otel-bridge serve | check | demo | openapi | journal`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from otel_bridge import __version__, config, openapi
+from otel_bridge.config import Config
+from otel_bridge.errors import StartRefused
+
+EXAMPLES = """\
+examples:
+  otel-bridge serve                                  serve ./otel-bridge.toml on 127.0.0.1:8000
+  otel-bridge serve --port 8080 --journal sqlite:////var/lib/otel-bridge/journal.db
+  OTEL_EXPORTER_OTLP_ENDPOINT=http://localhost:4318 otel-bridge serve
+  otel-bridge check                                  read the configuration, say what is wrong, exit
+  otel-bridge journal status                         what is pending, exported, parked
+"""
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="otel-bridge",
+        description="Documented GPT session/event JSON in; traces, Prometheus metrics and alerts out.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"otel-bridge {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="command")
+
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--config", metavar="FILE", help=f"configuration (default: {config.DEFAULT_FILE})")
+
+    serve = commands.add_parser("serve", parents=[common], help="run the bridge")
+    serve.add_argument("--host", help="address the API listens on (default: 127.0.0.1)")
+    serve.add_argument("--port", help="port the API listens on (default: 8000)")
+    serve.add_argument("--metrics-host", help="address /metrics listens on (default: 127.0.0.1)")
+    serve.add_argument("--metrics-port", help="port /metrics listens on (default: 9464)")
+    serve.add_argument(
+        "--journal", metavar="URL", help="where records are kept (default: sqlite:///data/otel-bridge.db)"
+    )
+    serve.set_defaults(run=_serve)
+
+    check = commands.add_parser(
+        "check", parents=[common], help="read the configuration, say what is wrong, exit"
+    )
+    check.set_defaults(run=_check)
+
+    schema = commands.add_parser("openapi", parents=[common], help="print the OpenAPI document")
+    schema.set_defaults(run=_openapi)
+
+    journal = commands.add_parser("journal", help="look into the journal")
+    inside = journal.add_subparsers(dest="journal_command", required=True, metavar="command")
+    place = argparse.ArgumentParser(add_help=False, parents=[common])
+    place.add_argument("--journal", metavar="URL", help="the journal (default: the configuration's)")
+    status = inside.add_parser("status", parents=[place], help="what is pending, exported, parked")
+    status.add_argument("--json", action="store_true", help="for a program to read")
+    status.set_defaults(run=_journal_status)
+    parked = inside.add_parser(
+        "parked", parents=[place], help="records that the endpoint refused, and its words"
+    )
+    parked.add_argument("--limit", type=int, default=50, metavar="N", help="show N at the most (default: 50)")
+    parked.add_argument("--json", action="store_true", help="for a program to read, a line a record")
+    parked.set_defaults(run=_journal_parked)
+    replay = inside.add_parser("replay", parents=[place], help="send parked records again, after a fix")
+    replay.add_argument("seq", nargs="*", type=int, help="sequence numbers from `parked` (default: all)")
+    replay.set_defaults(run=_journal_replay)
+
+    hidden = commands.add_parser("export-process")
+    hidden.set_defaults(run=_export_process)
+    _hide(commands, "export-process")
+    return parser
+
+
+def _hide(commands: object, name: str) -> None:
+    """A command for the bridge's own use stays out of --help."""
+    actions = commands._choices_actions  # type: ignore[attr-defined]
+    actions[:] = [action for action in actions if action.dest != name]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command; returns the exit code (2: what was asked for cannot be done as configured)."""
+    arguments = _parser().parse_args(argv)
+    try:
+        return int(arguments.run(arguments) or 0)
+    except StartRefused as refusal:
+        print(f"otel-bridge: {refusal}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _load(arguments: argparse.Namespace) -> Config:
+    keys = ("host", "port", "metrics_host", "metrics_port", "journal")
+    overrides = {key: getattr(arguments, key, None) for key in keys}
+    return config.load(arguments.config, os.environ, overrides)
+
+
+def _serve(arguments: argparse.Namespace) -> int:
+    from otel_bridge import logs, server
+    from otel_bridge.app import Bridge
+
+    loaded = _load(arguments)
+    logs.set_up(loaded.log_format, loaded.log_level)
+
+    def announce(bridge: Bridge, port: int) -> None:
+        for line in _banner(bridge.config, port, bridge.listener.port):
+            print(line, flush=True)
+
+    return server.serve(loaded, announce)
+
+
+def _banner(loaded: Config, port: int, metrics_port: int) -> list[str]:
+    def url(host: str, number: int) -> str:
+        shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104
+        return f"http://{shown}:{number}"
+
+    lines = [
+        f"otel-bridge {__version__}",
+        f"  post to    {url(loaded.host, port)}/api/sessions and /api/events",
+        f"  metrics    {url(loaded.metrics_host, metrics_port)}/metrics",
+        f"  journal    {loaded.values['journal']}",
+        f"  GPTs       {', '.join(loaded.gpts)}",
+    ]
+    if loaded.otlp is not None:
+        lines.append(f"  spans to   {loaded.otlp.endpoint} ({loaded.otlp.protocol})")
+    return lines + [f"  not configured: {what}" for what in _missing(loaded)]
+
+
+def _missing(loaded: Config) -> list[str]:
+    missing = []
+    if loaded.otlp is None:
+        missing.append("export (set OTEL_EXPORTER_OTLP_ENDPOINT; until then records wait in the journal)")
+    keyless = [gpt.id for gpt in loaded.gpts.values() if not gpt.api_key_hashes]
+    if keyless:
+        missing.append(f"API keys of {', '.join(keyless)} (anyone who reaches the port can post)")
+    unpriced = [gpt.id for gpt in loaded.gpts.values() if not gpt.prices]
+    if unpriced:
+        missing.append(f"prices of {', '.join(unpriced)} (no cost is counted)")
+    return missing
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    loaded = _load(arguments)
+    print(f"{loaded.source}: good; {len(loaded.gpts)} GPT(s): {', '.join(loaded.gpts)}")
+    for what in _missing(loaded):
+        print(f"not configured: {what}")
+    return 0
+
+
+def _openapi(arguments: argparse.Namespace) -> int:
+    server_url = None
+    if arguments.config or os.path.exists(config.DEFAULT_FILE):
+        server_url = _load(arguments).public_url
+    print(json.dumps(openapi.document(server_url), ensure_ascii=False, indent=2))
+    return 0
+
+
+def _existing(loaded: Config) -> None:
+    if not loaded.journal_path.exists():
+        raise StartRefused(
+            f"journal {loaded.journal_path}: there is none yet. Start `otel-bridge serve`, or name another with --journal."
+        )
+
+
+def _journal_status(arguments: argparse.Namespace) -> int:
+    from otel_bridge.journal.sqlite import SqliteReader
+    from otel_bridge.outbox import SINK
+
+    loaded = _load(arguments)
+    _existing(loaded)
+    reader = SqliteReader(loaded.journal_path)
+    reader.pin()
+    ledger = reader.ledger(SINK)
+    used = reader.bytes_used()
+    reader.close()
+    oldest = ledger.oldest_pending_us
+    status = {
+        "journal": loaded.values["journal"],
+        "records": ledger.last,
+        "exported": ledger.exported,
+        "pending": ledger.pending,
+        "parked": ledger.parked,
+        "oldest_pending": None if oldest is None else datetime.fromtimestamp(oldest / 1e6, UTC).isoformat(),
+        "bytes": used,
+    }
+    if arguments.json:
+        print(json.dumps(status))
+        return 0
+    for name, value in status.items():
+        print(f"{name.replace('_', ' '):15} {'-' if value is None else value}")
+    if ledger.parked:
+        print(
+            "\nParked records wait for you: `otel-bridge journal parked` shows why, `journal replay` sends them again."
+        )
+    return 0
+
+
+def _journal_parked(arguments: argparse.Namespace) -> int:
+    from otel_bridge.journal.sqlite import SqliteReader
+
+    loaded = _load(arguments)
+    _existing(loaded)
+    reader = SqliteReader(loaded.journal_path)
+    found = reader.parked(arguments.limit)
+    reader.close()
+    if not found and not arguments.json:
+        print("nothing is parked")
+    for one in found:
+        at = datetime.fromtimestamp(one.parked_us / 1e6, UTC).isoformat(timespec="seconds")
+        if arguments.json:
+            print(json.dumps({"seq": one.seq, "parked_at": at, "reason": one.reason, "words": one.words,
+                              "records": one.spans, **_identity(one.body)}, ensure_ascii=False))  # fmt: skip
+        else:
+            ids = " ".join(f"{name}={value}" for name, value in _identity(one.body).items())
+            print(f"{one.seq}  {at}  {one.reason}  {ids}\n    {one.words}")
+    return 0
+
+
+def _identity(body: bytes) -> dict[str, str]:
+    """Which trace and span a parked record is; never its content."""
+    import msgspec
+
+    from otel_bridge.ingest import uuid_text
+    from otel_bridge.records import Event, Session, decode, event_span_id, session_span_id
+
+    try:
+        record = decode(body)[0]
+    except (msgspec.DecodeError, IndexError):
+        return {}
+    if isinstance(record, Event):
+        return {
+            "gpt": record.gpt,
+            "session": uuid_text(record.session),
+            "span": event_span_id(record.id).hex(),
+        }
+    if isinstance(record, Session):
+        return {"gpt": record.gpt, "session": uuid_text(record.id), "span": session_span_id(record.id).hex()}
+    return {}
+
+
+def _journal_replay(arguments: argparse.Namespace) -> int:
+    from otel_bridge.journal.sqlite import mark_replay
+
+    loaded = _load(arguments)
+    _existing(loaded)
+    count = mark_replay(loaded.journal_path, arguments.seq or None)
+    print(
+        f"{count} parked record(s) will be sent again by the running bridge, or by the next one that starts"
+    )
+    return 0 if count or not arguments.seq else 1
+
+
+def _export_process(arguments: argparse.Namespace) -> int:
+    from otel_bridge.outbox import run_process
+
+    return run_process()

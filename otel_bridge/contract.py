@@ -1,0 +1,393 @@
+"""The documented JSON as types: bytes → value, or errors by field. No I/O.
+
+The happy path is one msgspec pass. Only a body that fails it is read a second time, slowly and
+leniently, to name *every* wrong field in Spanish instead of the first. The same types make
+`/openapi.json`, so the document cannot promise what the decoder refuses.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from datetime import UTC, datetime
+from typing import Annotated, Any, TypeVar
+from uuid import UUID
+
+import msgspec
+from msgspec import Meta, Struct
+
+from otel_bridge import errors
+from otel_bridge.errors import FieldError, Problem
+
+MAX_BATCH_ITEMS = 10_000
+MAX_LATENCY_MS = 7 * 86_400_000
+MAX_TOKENS = 1_000_000_000
+MIN_TIME_US = 0
+MAX_TIME_US = int(datetime(2200, 1, 1, tzinfo=UTC).timestamp()) * 1_000_000
+NIL_UUID = UUID(int=0)
+
+
+def _meta(expected: str, example: object, description: str, **limits: Any) -> Meta:
+    return Meta(
+        description=f"{description} Se espera {expected}.",
+        examples=[example],
+        extra={"expected": expected, "example": example},
+        **limits,
+    )
+
+
+_GPT_ID = _meta(
+    "un texto de 1 a 128 caracteres", "devops-expert", "Código del GPT.", min_length=1, max_length=128
+)
+_USER = _meta(
+    "un texto de 1 a 256 caracteres",
+    "usuario123",
+    "Identificador del usuario; solo sale como hash con clave.",
+    min_length=1,
+    max_length=256,
+)
+_TIME = _meta(
+    "una fecha y hora ISO 8601, entre 1970 y 2199; sin desfase se entiende UTC",
+    "2025-06-29T20:00:00.000Z",
+    "Momento del registro.",
+)
+_UUID = _meta("un UUID", "0197bd2e-6c00-7d9a-8f3e-2a4b6c8d0e1f", "Identificador elegido por el cliente.")
+_SESSION = _meta(
+    "un UUID", "0197bd2e-6c00-7d9a-8f3e-2a4b6c8d0e1f", "El «id» que devolvió POST /api/sessions."
+)
+_TYPE = _meta("un texto de 1 a 64 caracteres", "consulta", "Tipo de evento.", min_length=1, max_length=64)
+_CONTENT = _meta("un texto", "¿Cómo configuro un pipeline CI/CD con Docker?", "La pregunta del usuario.")
+_LATENCY = _meta(
+    f"un número de milisegundos entre 0 y {MAX_LATENCY_MS}, sin comillas",
+    1500,
+    "Tiempo que tardó la respuesta, en milisegundos.",
+    ge=0,
+    le=MAX_LATENCY_MS,
+)
+_TOKENS_IN = _meta(
+    f"un entero entre 0 y {MAX_TOKENS}, sin comillas", 25, "Tokens de entrada.", ge=0, le=MAX_TOKENS
+)
+_TOKENS_OUT = _meta(
+    f"un entero entre 0 y {MAX_TOKENS}, sin comillas", 150, "Tokens de salida.", ge=0, le=MAX_TOKENS
+)
+_MODEL = _meta(
+    "un texto de 1 a 128 caracteres", "gpt-4o", "Modelo que respondió.", min_length=1, max_length=128
+)
+_ERROR = _meta(
+    "un código corto: letras, cifras y «_ . : / -», 64 como mucho",
+    "timeout",
+    "Código de error; marca el evento como fallido.",
+    pattern=r"^[A-Za-z0-9_.:/-]{1,64}$",
+)
+
+
+class SessionIn(Struct, gc=False):
+    """`POST /api/sessions`."""
+
+    gpt_id: Annotated[str, _GPT_ID]
+    usuario_id: Annotated[str, _USER]
+    timestamp_inicio: Annotated[str, _TIME]
+    id: Annotated[UUID, _UUID] | None = None
+
+
+class EventIn(Struct, gc=False):
+    """`POST /api/events`, one item."""
+
+    sesion_id: Annotated[UUID, _SESSION]
+    tipo: Annotated[str, _TYPE]
+    contenido: Annotated[str, _CONTENT]
+    latency_ms: Annotated[float, _LATENCY]
+    tokens_entrada: Annotated[int, _TOKENS_IN]
+    tokens_salida: Annotated[int, _TOKENS_OUT]
+    timestamp: Annotated[str, _TIME] | None = None
+    id: Annotated[UUID, _UUID] | None = None
+    modelo: Annotated[str, _MODEL] | None = None
+    error: Annotated[str, _ERROR] | None = None
+
+
+class SessionOut(Struct):
+    """201 (or 200 for a retry) of `POST /api/sessions`."""
+
+    id: str
+    gpt_id: str
+    usuario_id: str
+    timestamp_inicio: str
+    trace_id: str
+
+
+class EventOut(Struct):
+    """201 (or 200 for a retry) of `POST /api/events` with one object."""
+
+    id: str
+    sesion_id: str
+    tipo: str
+    latency_ms: float
+    tokens_entrada: int
+    tokens_salida: int
+    timestamp: str
+    trace_id: str
+    span_id: str
+
+
+class ItemOut(Struct, omit_defaults=True):
+    """Result of one item of a batch, at the item's position."""
+
+    indice: int
+    estado: int
+    id: str | None = None
+    error: dict[str, Any] | None = None
+
+
+class BatchOut(Struct):
+    """201 or 207 of `POST /api/events` with an array. A repeated item counts as accepted."""
+
+    aceptados: int
+    rechazados: int
+    resultados: list[ItemOut]
+
+
+class SessionState(Struct, omit_defaults=True):
+    """200 of `GET /api/sessions/{id}`."""
+
+    id: str
+    gpt_id: str
+    usuario_hash: str
+    timestamp_inicio: str
+    trace_id: str
+    eventos: int
+    eventos_con_error: int
+    tokens_entrada: int
+    tokens_salida: int
+    activa: bool
+    primer_evento: str | None = None
+    ultimo_evento: str | None = None
+    enlace_traza: str | None = None
+
+
+class ProblemOut(Struct):
+    """Every error: `application/problem+json` (RFC 9457)."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    errors: list[FieldError] = []
+    id: str | None = None
+
+
+T = TypeVar("T", SessionIn, EventIn)
+
+_session_decoder = msgspec.json.Decoder(SessionIn)
+_event_decoder = msgspec.json.Decoder(EventIn)
+_events_decoder = msgspec.json.Decoder(list[EventIn])
+_raws_decoder = msgspec.json.Decoder(list[msgspec.Raw])
+
+_BROKEN = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
+
+def parse_time(text: str) -> int:
+    """ISO 8601 → microseconds since the Unix epoch (UTC; an offset is converted, none means UTC).
+
+    Raises ValueError for anything else, and for a moment outside 1970–2199.
+    """
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    micros = round(moment.timestamp() * 1e6)
+    if not MIN_TIME_US <= micros < MAX_TIME_US:
+        raise ValueError("out of range")
+    return micros
+
+
+def format_time(micros: int) -> str:
+    """Microseconds since the Unix epoch → ISO 8601 in UTC with milliseconds and `Z`."""
+    return datetime.fromtimestamp(micros / 1e6, UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
+
+
+def decode_session(body: bytes) -> tuple[SessionIn, int]:
+    """The session a body holds and its start, in microseconds. Raises Problem (400, 422)."""
+    try:
+        session = _session_decoder.decode(body)
+        if _clean(session.gpt_id) and _clean(session.usuario_id) and session.id != NIL_UUID:
+            return session, parse_time(session.timestamp_inicio)
+    except (*_BROKEN, ValueError, OverflowError):
+        pass
+    raise diagnose(body, SessionIn)
+
+
+def is_batch(body: bytes) -> bool:
+    """Whether a JSON body is an array (nothing but white space stands before its bracket)."""
+    return body[:1] == b"[" or body.lstrip(b" \t\r\n")[:1] == b"["
+
+
+def decode_event(body: bytes) -> EventIn:
+    """The event a body holds. Raises Problem (400, 422). `event_time` completes the check."""
+    try:
+        return _event_decoder.decode(body)
+    except _BROKEN:
+        raise diagnose(body, EventIn) from None
+
+
+def event_time(event: EventIn) -> int | None:
+    """Checks what the types cannot say and returns the event's own time in microseconds, if it has one.
+
+    Raises ValueError; `diagnose_value` then tells the sender what is wrong.
+    """
+    if "\0" in event.contenido or "\0" in event.tipo or event.id == NIL_UUID:
+        raise ValueError
+    if event.modelo is not None and "\0" in event.modelo:
+        raise ValueError
+    return None if event.timestamp is None else parse_time(event.timestamp)
+
+
+def decode_batch(body: bytes) -> list[EventIn | Problem]:
+    """The items of a batch, each an event or what is wrong with it, in order.
+
+    Raises Problem for a body that is no JSON array (400) or has too many items (413).
+    """
+    # A million-element array must not cost a million objects: an item has at least one brace or comma.
+    if body.count(b",") > 64 * MAX_BATCH_ITEMS and len(_split(body)) > MAX_BATCH_ITEMS:
+        raise _too_many()
+    try:
+        events: list[EventIn | Problem] = list(_events_decoder.decode(body))
+    except _BROKEN:
+        raws = _split(body)
+        if len(raws) > MAX_BATCH_ITEMS:
+            raise _too_many() from None
+        return [_one(bytes(raw)) for raw in raws]
+    if len(events) > MAX_BATCH_ITEMS:
+        raise _too_many()
+    return events
+
+
+def _split(body: bytes) -> list[msgspec.Raw]:
+    try:
+        return _raws_decoder.decode(body)
+    except _BROKEN:
+        raise _not_even_array(body) from None
+
+
+def _not_even_array(body: bytes) -> Problem:
+    problem = _malformed(body)
+    if problem is not None:
+        return problem
+    # Python reads it and msgspec does not: NaN, Infinity or a lone surrogate somewhere in the batch.
+    return Problem(
+        errors.INVALID_DATA,
+        "El lote contiene un número no finito (NaN, Infinity) o un carácter Unicode incompleto; JSON no los admite.",
+    )
+
+
+def _one(raw: bytes) -> EventIn | Problem:
+    try:
+        return decode_event(raw)
+    except Problem as problem:
+        return problem
+
+
+def _too_many() -> Problem:
+    return Problem(
+        errors.BODY_TOO_LARGE,
+        f"Un lote admite {MAX_BATCH_ITEMS} elementos como mucho; divídelo en varios envíos.",
+    )
+
+
+def _clean(text: str) -> bool:
+    return "\0" not in text
+
+
+# --- the slow path: every error of a refused body ---------------------------------------------------
+
+
+def _malformed(body: bytes) -> Problem | None:
+    try:
+        json.loads(body)
+    except RecursionError:
+        return Problem(errors.JSON_MALFORMED, "El JSON anida demasiados niveles.")
+    except UnicodeDecodeError:
+        return Problem(errors.JSON_MALFORMED, "El cuerpo no es texto UTF-8.")
+    except json.JSONDecodeError as error:
+        where = f"línea {error.lineno}, columna {error.colno}"
+        return Problem(errors.JSON_MALFORMED, f"El cuerpo no es JSON válido: revisa {where}.")
+    except ValueError:  # an integer of more digits than Python converts
+        return Problem(errors.JSON_MALFORMED, "El cuerpo tiene un número con demasiadas cifras.")
+    return None
+
+
+def diagnose(body: bytes, shape: type[T]) -> Problem:
+    """Why `body` is no `shape`: 400 where it is no JSON, else 422 with every wrong field."""
+    if not body.strip():
+        return Problem(errors.JSON_MALFORMED, "El cuerpo está vacío; se esperaba un objeto JSON.")
+    problem = _malformed(body)
+    if problem is not None:
+        return problem
+    try:
+        return diagnose_value(json.loads(body), shape)
+    except RecursionError:
+        return Problem(errors.JSON_MALFORMED, "El JSON anida demasiados niveles.")
+
+
+def diagnose_value(value: object, shape: type[T]) -> Problem:
+    """422 with every wrong field of a value that has been read leniently."""
+    if not isinstance(value, dict):
+        found = FieldError("", "se esperaba un objeto JSON", "tipo", example(shape))
+        return Problem(errors.INVALID_DATA, errors=[found])
+    found_errors = []
+    for field in msgspec.structs.fields(shape):
+        error = _field_error(field, value)
+        if error is not None:
+            found_errors.append(error)
+    if not found_errors:
+        # Every field is right on its own; only a value outside the contract's fields can be at fault.
+        return Problem(
+            errors.JSON_MALFORMED, "El cuerpo contiene un valor que JSON no admite (NaN, Infinity)."
+        )
+    names = ", ".join(f"«{error.campo}»" for error in found_errors)
+    return Problem(errors.INVALID_DATA, f"Revisa: {names}.", found_errors)
+
+
+def _field_error(field: msgspec.structs.FieldInfo, value: dict[str, object]) -> FieldError | None:
+    meta = field_meta(field.type)
+    expected, sample = meta["expected"], meta["example"]
+    if field.name not in value:
+        if not field.required:
+            return None
+        return FieldError(field.name, f"falta este campo; se espera {expected}", "falta", sample)
+    found = value[field.name]
+    message = FieldError(field.name, f"se espera {expected}", "valor", sample)
+    if isinstance(found, float) and not math.isfinite(found):
+        return message
+    try:
+        msgspec.convert(found, field.type, strict=True)
+        if isinstance(found, str):
+            found.encode()
+            if "\0" in found:
+                raise ValueError
+            if expected == _TIME.extra["expected"]:  # type: ignore[index]
+                parse_time(found)
+            elif meta["expected"] == "un UUID" and UUID(found) == NIL_UUID:
+                raise ValueError
+    except msgspec.ValidationError as error:
+        kind = "tipo" if str(error).startswith("Expected") and "got" in str(error) else "valor"
+        return FieldError(field.name, f"se espera {expected}", kind, sample)
+    except (ValueError, OverflowError):
+        return message
+    return None
+
+
+def field_meta(annotation: object) -> dict[str, Any]:
+    """The `expected` and `example` of one field, from the annotation that also validates it."""
+    for argument in (annotation, *getattr(annotation, "__args__", ())):
+        for meta in getattr(argument, "__metadata__", ()):
+            if isinstance(meta, Meta) and meta.extra:
+                return meta.extra
+    raise TypeError(f"no Meta on {annotation!r}")
+
+
+def example(shape: type[T]) -> dict[str, object]:
+    """A documented object of that shape, required fields only."""
+    return {
+        field.name: field_meta(field.type)["example"]
+        for field in msgspec.structs.fields(shape)
+        if field.required
+    }

@@ -1,0 +1,207 @@
+"""Every error that a sender can meet: its permanent id, status, title and what the sender can do.
+
+An id is permanent. It is the `type` of the answer (RFC 9457), the `reason` label of
+`otel_bridge_records_total` and the heading of its section in `docs/errores.md`; a test holds the three
+together. Texts are in Spanish, as the integration guide is, and never repeat what a user wrote.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorKind:
+    """One row of the table of errors."""
+
+    slug: str
+    status: int
+    title: str
+    hint: str
+    """What the sender can do about it; the `detail` where there is none more exact."""
+
+    @property
+    def type(self) -> str:
+        return f"urn:otel-bridge:{self.slug}"
+
+
+class FieldError(msgspec.Struct, frozen=True):
+    """What is wrong with one field, for a person or a model to mend it."""
+
+    campo: str
+    mensaje: str
+    tipo: str
+    ejemplo: object
+
+
+JSON_MALFORMED = ErrorKind(
+    "json-malformado",
+    400,
+    "JSON malformado",
+    "El cuerpo no es JSON válido en UTF-8. Revisa comillas, comas y llaves.",
+)
+ENCODING_MALFORMED = ErrorKind(
+    "gzip-malformado", 400, "Compresión ilegible", "El cuerpo dice ser gzip y no se puede descomprimir."
+)
+HEADER_INVALID = ErrorKind(
+    "cabecera-invalida", 400, "Cabecera inválida", "Una cabecera no tiene la forma documentada."
+)
+UNAUTHENTICATED = ErrorKind(
+    "clave-ausente-o-incorrecta",
+    401,
+    "Clave ausente o incorrecta",
+    "Este GPT exige una clave de API: envíala en «Authorization: Bearer …» o «X-API-Key».",
+)
+FORBIDDEN = ErrorKind(
+    "clave-de-otro-gpt",
+    403,
+    "Clave de otro GPT",
+    "La clave es válida, pero pertenece a otro GPT. Usa la suya.",
+)
+GPT_NOT_FOUND = ErrorKind(
+    "gpt-no-encontrado",
+    404,
+    "GPT no encontrado",
+    "Verifica que «gpt_id» sea exactamente el código registrado y que el GPT esté en la configuración.",
+)
+SESSION_NOT_FOUND = ErrorKind(
+    "sesion-no-encontrada",
+    404,
+    "Sesión no encontrada",
+    "La sesión no existe o superó el plazo de retención. Crea otra con POST /api/sessions y usa su «id».",
+)
+ROUTE_NOT_FOUND = ErrorKind(
+    "ruta-no-encontrada",
+    404,
+    "Ruta no encontrada",
+    "Las rutas son /api/sessions y /api/events; mira /openapi.json.",
+)
+METHOD_NOT_ALLOWED = ErrorKind(
+    "metodo-no-permitido",
+    405,
+    "Método no permitido",
+    "La ruta existe, pero no con este método; mira «Allow».",
+)
+BODY_TIMEOUT = ErrorKind(
+    "tiempo-de-envio-agotado",
+    408,
+    "Tiempo de envío agotado",
+    "El cuerpo no llegó completo a tiempo. Reintenta.",
+)
+ID_CONFLICT = ErrorKind(
+    "id-en-conflicto",
+    409,
+    "Identificador ya usado con otro contenido",
+    "El mismo «id» o «Idempotency-Key» ya llegó con otro contenido. Usa uno nuevo por registro.",
+)
+BODY_TOO_LARGE = ErrorKind(
+    "cuerpo-demasiado-grande", 413, "Cuerpo demasiado grande", "Divide el envío en lotes más pequeños."
+)
+UNSUPPORTED_MEDIA = ErrorKind(
+    "tipo-no-admitido",
+    415,
+    "Tipo de contenido no admitido",
+    "Envía «Content-Type: application/json»; si comprimes, solo «Content-Encoding: gzip».",
+)
+INVALID_DATA = ErrorKind(
+    "datos-invalidos",
+    422,
+    "Datos inválidos",
+    "Revisa el formato de los campos señalados en «errors» y que estén todos los requeridos.",
+)
+RATE_LIMITED = ErrorKind(
+    "limite-excedido", 429, "Límite de peticiones excedido", "Espera lo que indica «Retry-After» y reintenta."
+)
+SERVER_ERROR = ErrorKind(
+    "error-del-servidor",
+    500,
+    "Error del servidor",
+    "Fallo interno. Reintenta; si persiste, da al administrador el «id» de este error, que está en los logs.",
+)
+QUEUE_FULL = ErrorKind(
+    "cola-llena",
+    503,
+    "No se puede aceptar ahora: cola llena",
+    "No se tomó nada. Reintenta tras lo que indica «Retry-After».",
+)
+DISK_FULL = ErrorKind(
+    "disco-lleno",
+    503,
+    "No se puede aceptar ahora: sin espacio",
+    "No se tomó nada. Reintenta tras lo que indica «Retry-After».",
+)
+JOURNAL_UNAVAILABLE = ErrorKind(
+    "diario-no-disponible",
+    503,
+    "No se puede aceptar ahora: diario no disponible",
+    "No se tomó nada. Reintenta tras lo que indica «Retry-After».",
+)
+SHUTTING_DOWN = ErrorKind(
+    "servicio-deteniendose",
+    503,
+    "No se puede aceptar ahora: el servicio se está deteniendo",
+    "No se tomó nada. Reintenta tras lo que indica «Retry-After».",
+)
+
+KINDS: tuple[ErrorKind, ...] = (
+    JSON_MALFORMED,
+    ENCODING_MALFORMED,
+    HEADER_INVALID,
+    UNAUTHENTICATED,
+    FORBIDDEN,
+    GPT_NOT_FOUND,
+    SESSION_NOT_FOUND,
+    ROUTE_NOT_FOUND,
+    METHOD_NOT_ALLOWED,
+    BODY_TIMEOUT,
+    ID_CONFLICT,
+    BODY_TOO_LARGE,
+    UNSUPPORTED_MEDIA,
+    INVALID_DATA,
+    RATE_LIMITED,
+    SERVER_ERROR,
+    QUEUE_FULL,
+    DISK_FULL,
+    JOURNAL_UNAVAILABLE,
+    SHUTTING_DOWN,
+)
+
+
+class Problem(Exception):
+    """A refusal, told to its sender. Raised anywhere below the API, rendered only there."""
+
+    def __init__(
+        self,
+        kind: ErrorKind,
+        detail: str | None = None,
+        errors: Sequence[FieldError] = (),
+        headers: Mapping[str, str] | None = None,
+        reference: str | None = None,
+    ) -> None:
+        super().__init__(kind.type)
+        self.kind = kind
+        self.detail = detail or kind.hint
+        self.errors = tuple(errors)
+        self.headers = dict(headers or {})
+        self.reference = reference
+
+    def document(self) -> dict[str, object]:
+        """The `application/problem+json` body (RFC 9457)."""
+        body: dict[str, object] = {
+            "type": self.kind.type,
+            "title": self.kind.title,
+            "status": self.kind.status,
+            "detail": self.detail,
+        }
+        if self.errors:
+            body["errors"] = list(self.errors)
+        if self.reference:
+            body["id"] = self.reference
+        return body
+
+
+class StartRefused(Exception):
+    """The process must not start. The message says what was found, what was expected and what to do."""

@@ -1,0 +1,235 @@
+"""Everything that `/metrics` shows, gathered at the scrape, on a listener of its own."""
+
+from __future__ import annotations
+
+import logging
+import platform
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.metrics_core import Metric as Family
+from prometheus_client.samples import Exemplar as PromExemplar
+from prometheus_client.utils import floatToGoString
+
+from otel_bridge import __version__, catalog
+from otel_bridge.catalog import Metric
+from otel_bridge.config import Gpt
+from otel_bridge.errors import StartRefused
+from otel_bridge.journal import Journal, Ledger
+from otel_bridge.journal.store import Reader, TopUser, Window
+from otel_bridge.outbox import SINK
+from otel_bridge.projections.metrics import MetricState, exemplar
+from otel_bridge.records import event_span_id
+from otel_bridge.selfmetrics import SelfMetrics
+
+log = logging.getLogger(__name__)
+
+LEDGER_SECONDS = 0.5
+"""A ledger that young is shown again; counting it costs with the backlog, so an older one may be, too."""
+
+
+class LedgerView:
+    """The ledger's two sides as of one moment: what the metric state has accepted, what the store holds.
+
+    The writer fixes the moment between two commits, where both sides are at the same record; the counting is then
+    done on that snapshot, in the reading thread.
+    """
+
+    def __init__(self, journal: Journal, reader: Reader, state: MetricState) -> None:
+        self._journal = journal
+        self._reader = reader
+        self._state = state
+        self._lock = threading.Lock()
+        self._taken = 0.0
+        self._cost = 0.0
+        self._last: tuple[int, Ledger] | None = None
+
+    def read(self) -> tuple[int, Ledger]:
+        """(accepted, ledger). Raises TimeoutError where the writer does not answer."""
+        with self._lock:
+            if self._last is not None and time.monotonic() - self._taken < max(
+                LEDGER_SECONDS, 10 * self._cost
+            ):
+                return self._last
+            started = time.monotonic()
+            accepted = self._journal.between(self._pin).result(timeout=5)
+            self._last = (accepted, self._reader.ledger(SINK))
+            self._taken = time.monotonic()
+            self._cost = self._taken - started
+            return self._last
+
+    def _pin(self) -> int:
+        self._reader.pin()
+        return sum(self._state.accepted.values())
+
+
+@dataclass
+class Sources:
+    """Where the numbers come from. Filled in by `app`; read at every scrape."""
+
+    state: MetricState
+    own: SelfMetrics
+    ledger: LedgerView
+    gpts: Callable[[], Mapping[str, Gpt]]
+    windows: Callable[[], tuple[list[Window], list[TopUser]]]
+    workers: Callable[[], list[tuple[str, bool, int]]]
+    journal_bytes: Callable[[], tuple[int, int]]
+    """Bytes used, and bytes it may use."""
+    export_configured: bool
+    started: float
+
+
+class BridgeCollector:
+    """A prometheus-client collector. `collect` runs in the scrape's thread."""
+
+    def __init__(self, sources: Sources) -> None:
+        self._sources = sources
+        self._ledger: tuple[int, Ledger] | None = None
+
+    def describe(self) -> list[Family]:
+        return []
+
+    def collect(self) -> Iterator[Family]:
+        sources = self._sources
+        for metric, rows in sources.state.snapshot():
+            yield _histogram(metric, rows) if metric.type == "histogram" else _family(metric, rows)
+        gpts = sources.gpts()
+        yield _family(
+            catalog.LATENCY_OBJECTIVE, [((g.id,), g.latency_objective_seconds) for g in gpts.values()]
+        )
+        yield _family(catalog.SLO_TARGET, [((g.id,), g.slo_target) for g in gpts.values()])
+        yield from self._from_windows(gpts)
+        yield from self._from_ledger()
+        own = sources.own
+        yield _family(
+            catalog.EXPORT_ATTEMPTS, [((kind,), own.attempts.get(kind, 0)) for kind in ATTEMPT_RESULTS]
+        )
+        yield _family(catalog.EXPORT_CONFIGURED, [((), int(sources.export_configured))])
+        yield _durations(own)
+        yield _family(catalog.REDACTIONS, [((kind,), count) for kind, count in list(own.redactions.items())])
+        used, limit = sources.journal_bytes()
+        yield _family(catalog.JOURNAL_BYTES, [((), used)])
+        yield _family(catalog.JOURNAL_LIMIT, [((), limit)])
+        yield _family(catalog.SERIES, [((), sources.state.series_count())])
+        yield _family(catalog.SERIES_LIMIT, [((), sources.state.series_limit())])
+        yield _family(
+            catalog.SERIES_CAPPED, [((label,), count) for label, count in sources.state.capped.items()]
+        )
+        workers = sources.workers()
+        yield _family(catalog.WORKER_UP, [((name,), int(up)) for name, up, _ in workers])
+        yield _family(catalog.WORKER_RESTARTS, [((name,), restarts) for name, _, restarts in workers])
+        yield _family(catalog.START_TIME, [((), sources.started)])
+        yield _family(catalog.BUILD_INFO, [((__version__, platform.python_version(), "sqlite"), 1)])
+
+    def _from_windows(self, gpts: Mapping[str, Gpt]) -> Iterator[Family]:
+        windows, top = self._sources.windows()
+        counted = {(w.gpt, w.window): w for w in windows}
+        rows = [
+            (gpt_id, window, counted.get((gpt_id, window))) for gpt_id in gpts for window in catalog.WINDOWS
+        ]
+        yield _family(
+            catalog.ACTIVE_SESSIONS, [((gpt, name), w.sessions if w else 0) for gpt, name, w in rows]
+        )
+        yield _family(catalog.ACTIVE_USERS, [((gpt, name), w.users if w else 0) for gpt, name, w in rows])
+        yield _family(catalog.TOP_USER_EVENTS, [((t.gpt, t.user, "1d"), t.events) for t in top])
+        yield _family(catalog.TOP_USER_TOKENS, [((t.gpt, t.user, "1d"), t.tokens) for t in top])
+
+    def _from_ledger(self) -> Iterator[Family]:
+        try:
+            self._ledger = self._sources.ledger.read()
+        except Exception as error:
+            # An old ledger would look like a good one: what cannot be counted now is not shown.
+            log.warning("the ledger cannot be counted: %s", type(error).__name__)
+            self._ledger = None
+        state, own = self._sources.state, self._sources.own
+        records: list[tuple[tuple[str, ...], float]] = [
+            ((kind, "accepted", ""), count) for kind, count in state.accepted.items()
+        ]
+        yield _family(catalog.RECORDS, records + list(own.records.items()))
+        if self._ledger is None:
+            return
+        accepted, ledger = self._ledger
+        oldest = ledger.oldest_pending_us
+        lag = 0.0 if oldest is None else max(0.0, time.time() - oldest / 1e6)
+        yield _family(catalog.EXPORTED, [((), ledger.exported)])
+        yield _family(catalog.PENDING, [((), ledger.pending)])
+        yield _family(catalog.PARKED, [((), ledger.parked)])
+        yield _family(catalog.EXPORT_LAG, [((), lag)])
+        yield _family(catalog.LEDGER_GAP, [((), accepted - ledger.exported - ledger.pending - ledger.parked)])
+
+
+ATTEMPT_RESULTS = ("ok", "partial", "retry", "poison", "config")
+
+
+def _family(metric: Metric, rows: list[tuple[tuple[str, ...], float]]) -> Family:
+    kind: Any = CounterMetricFamily if metric.type == "counter" else GaugeMetricFamily
+    family = kind(metric.name, metric.help, labels=metric.labels)
+    for labels, value in rows:
+        family.add_metric(labels, value)
+    return family  # type: ignore[no-any-return]
+
+
+def _histogram(metric: Metric, rows: list[tuple[tuple[str, ...], Any]]) -> Family:
+    family = HistogramMetricFamily(metric.name, metric.help, labels=metric.labels)
+    bounds = [*(floatToGoString(bound) for bound in metric.buckets), "+Inf"]
+    for labels, (counts, total, exemplars) in rows:
+        cumulative, buckets = 0, []
+        for bound, count, held in zip(bounds, counts, exemplars, strict=True):
+            cumulative += count
+            if held is None:
+                buckets.append((bound, cumulative))
+                continue
+            found = exemplar(metric.name, labels, held)
+            ids = {"trace_id": found.session.hex(), "span_id": event_span_id(found.event).hex()}
+            buckets.append((bound, cumulative, PromExemplar(ids, found.value, found.arrived_us / 1e6)))
+        family.add_metric(labels, buckets, sum_value=total)
+    return family
+
+
+def _durations(own: SelfMetrics) -> Family:
+    metric = catalog.REQUEST_DURATION
+    empty: list[None] = [None] * (len(metric.buckets) + 1)
+    rows = [
+        (key, ([int(count) for count in row[:-1]], row[-1], empty))
+        for key, row in list(own.durations.items())
+    ]
+    return _histogram(metric, rows)
+
+
+class MetricsListener:
+    """Serves the collector over HTTP, OpenMetrics where it is asked for. `run` is a supervised worker's body."""
+
+    def __init__(self, collector: BridgeCollector, host: str, port: int, stopping: threading.Event) -> None:
+        self._registry = CollectorRegistry(auto_describe=False)
+        self._registry.register(collector)
+        self._host = host
+        self._stopping = stopping
+        self.port = port
+        self._server, self._thread = self._listen()
+        self.port = self._server.server_port
+
+    def _listen(self) -> Any:
+        try:
+            return start_http_server(self.port, self._host, self._registry)
+        except OSError as error:
+            raise StartRefused(
+                f"/metrics cannot listen on {self._host}:{self.port}: {error.strerror}. "
+                "Choose another with --metrics-port."
+            ) from None
+
+    def run(self) -> None:
+        if not self._thread.is_alive():
+            self._server.server_close()
+            self._server, self._thread = self._listen()
+        while not self._stopping.wait(0.5):
+            if not self._thread.is_alive():
+                raise RuntimeError("the listener of /metrics ended")
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()

@@ -1,0 +1,500 @@
+"""From a documented body to a journaled record and its answer. What the API and every other door share.
+
+bytes ──contract──▶ value ──session, gate──▶ redacted record ──journal (fsync)──▶ answer
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from hashlib import blake2b
+from typing import NamedTuple, Protocol
+from uuid import UUID
+
+import msgspec
+
+from otel_bridge import contract, errors
+from otel_bridge.config import Config, Gpt
+from otel_bridge.contract import EventIn, EventOut, ItemOut, SessionIn, SessionOut, SessionState
+from otel_bridge.errors import Problem
+from otel_bridge.journal.store import Append, Conflict, Outcome, Reader, SessionInfo, Taken
+from otel_bridge.journal.writer import Journal
+from otel_bridge.privacy import Redactor, UserHasher
+from otel_bridge.records import Event, Record, Session, event_span_id
+from otel_bridge.selfmetrics import SelfMetrics
+
+SESSIONS_REMEMBERED = 50_000
+CHUNK_ITEMS = 500
+"""Items of a batch that are prepared before others get their turn on the event loop."""
+REDACT_AT_MOST = 65_536
+"""Characters of content that are looked at; what is kept of it is far shorter."""
+CUT_MARK = "…[recortado]"
+
+_TRACEPARENT = re.compile(
+    r"^(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-[0-9a-f]{2}(?:-|$)"
+)
+_KEY_HEADER = re.compile(r"^[\x21-\x7e]{1,255}$")
+_encode = msgspec.json.Encoder().encode
+
+
+class Gate(Protocol):
+    """Decides whether a caller may do something for a GPT. Raises Problem (401, 403, 429)."""
+
+    def check(self, gpt: Gpt, items: int) -> None: ...
+
+
+class OpenGate:
+    """Lets everyone in."""
+
+    def check(self, gpt: Gpt, items: int) -> None:
+        return None
+
+
+class Hints(NamedTuple):
+    """What a request's headers add to its body. None of it is proof of anything."""
+
+    link: bytes | None = None
+    idempotency_key: str | None = None
+
+
+def read_hints(traceparent: str | None, idempotency_key: str | None) -> Hints:
+    """Raises Problem for an unusable Idempotency-Key; an unusable traceparent is ignored (W3C Trace Context)."""
+    link = None
+    if traceparent is not None:
+        match = _TRACEPARENT.match(traceparent)
+        if match is not None:
+            link = bytes.fromhex(match[1] + match[2])
+    if idempotency_key is not None and not _KEY_HEADER.match(idempotency_key):
+        raise Problem(
+            errors.HEADER_INVALID,
+            "«Idempotency-Key» debe tener de 1 a 255 caracteres ASCII visibles, sin espacios.",
+        )
+    return Hints(link, idempotency_key)
+
+
+NO_HINTS = Hints()
+
+
+class Answer(NamedTuple):
+    """A status and a JSON body, with a `Location` where something was made."""
+
+    status: int
+    body: bytes
+    location: str | None = None
+
+
+def uuid_text(value: bytes) -> str:
+    """16 bytes → the 36 characters of a UUID."""
+    h = value.hex()
+    return f"{h[:8]}-{h[8:12]}-{h[12:16]}-{h[16:20]}-{h[20:]}"
+
+
+def new_uuid(now_us: int) -> bytes:
+    """A UUIDv7 (RFC 9562): time first, so that what is indexed by it stays together."""
+    value = (now_us // 1000) << 80 | int.from_bytes(os.urandom(10), "big")
+    return _stamp(value, 7)
+
+
+def _stamp(value: int, version: int) -> bytes:
+    return (value & ~(0xF << 76) & ~(0x3 << 62) | version << 76 | 0x2 << 62).to_bytes(16, "big")
+
+
+def _derived_uuid(key: bytes, generation: int) -> bytes:
+    """The id of a record that its key identifies (UUIDv8): the same key within its generation gives the same id,
+    so that a repeat is answered with the first id although only the key is remembered."""
+    return _stamp(int.from_bytes(key[1:17], "big") ^ (generation & 0xFFFF), 8)
+
+
+class Ingest:
+    """One for the process. Its coroutines run on one event loop."""
+
+    def __init__(
+        self,
+        config: Config,
+        journal: Journal,
+        reader: Reader,
+        redactor: Redactor,
+        hasher: UserHasher,
+        metrics: SelfMetrics,
+        key: bytes,
+    ) -> None:
+        self._journal = journal
+        self._reader = reader
+        self._redactor = redactor
+        self._hasher = hasher
+        self._metrics = metrics
+        self._key = blake2b(key, digest_size=32, person=b"content-digest").digest()
+        self._sessions: dict[bytes, SessionInfo] = {}
+        self._reads = ThreadPoolExecutor(1, thread_name_prefix="journal-read")
+        self.configure(config)
+
+    def configure(self, config: Config) -> None:
+        """Takes on a configuration; requests under way finish with the one they began with."""
+        self._gpts = config.gpts
+        self._content_chars: int = config.content_max_chars
+        self._trace_url: str | None = config.trace_url
+
+    def close(self) -> None:
+        self._reads.shutdown(wait=True)
+
+    # --- sessions ---------------------------------------------------------------------------------------------------
+
+    async def create_session(self, body: bytes, gate: Gate, hints: Hints = NO_HINTS) -> Answer:
+        """`POST /api/sessions`. Raises Problem."""
+        session, started_us = contract.decode_session(body)
+        return await self.open_session(session, started_us, gate, hints)
+
+    async def open_session(self, session: SessionIn, started_us: int, gate: Gate, hints: Hints) -> Answer:
+        gpt = self._gpts.get(session.gpt_id)
+        if gpt is None:
+            raise Problem(errors.GPT_NOT_FOUND)
+        gate.check(gpt, 1)
+        now_us = time.time_ns() // 1000
+        generation = self._journal.generation(now_us)
+        key = digest = None
+        if session.id is not None:
+            session_id = session.id.bytes
+        elif hints.idempotency_key is not None:
+            key = self._idempotency(b"session", gpt.id.encode(), hints.idempotency_key)
+            session_id = _derived_uuid(key, generation)
+        else:
+            session_id = new_uuid(now_us)
+        if session.id is not None or key is not None:
+            digest = self._digest(16, f"{gpt.id}\0{session.usuario_id}\0{started_us}".encode())
+        user = self._hasher(gpt.id, session.usuario_id)
+        record = Session(session_id, gpt.id, user, started_us, now_us, hints.link)
+        append = Append([record], [key], generation, {0: digest} if digest is not None else {})
+        await self._journal.append(append)
+        status = 201
+        if append.outcomes is not None:
+            outcome = append.outcomes[0]
+            if isinstance(outcome, Conflict):
+                raise Problem(errors.ID_CONFLICT)
+            assert outcome is not None
+            status = 200
+            self._metrics.duplicate("session")
+            if key is not None:
+                session_id = _derived_uuid(key, outcome.generation)
+        self._remember(session_id, SessionInfo(gpt.id, user))
+        text = uuid_text(session_id)
+        out = SessionOut(text, gpt.id, session.usuario_id, contract.format_time(started_us), session_id.hex())
+        return Answer(status, _encode(out), f"/api/sessions/{text}")
+
+    async def session_state(self, session_id: str, gate: Gate) -> Answer:
+        """`GET /api/sessions/{id}`. Raises Problem."""
+        try:
+            key = UUID(session_id).bytes
+        except ValueError:
+            raise Problem(errors.SESSION_NOT_FOUND) from None
+        row = await self._read(self._reader.session, key)
+        if row is None:
+            raise Problem(errors.SESSION_NOT_FOUND)
+        gpt = self._gpts.get(row.gpt)
+        if gpt is not None:
+            gate.check(gpt, 1)
+        trace_id = key.hex()
+        state = SessionState(
+            id=uuid_text(key),
+            gpt_id=row.gpt,
+            usuario_hash=row.user,
+            timestamp_inicio=contract.format_time(row.started_us),
+            trace_id=trace_id,
+            eventos=row.events,
+            eventos_con_error=row.failed,
+            tokens_entrada=row.tokens_in,
+            tokens_salida=row.tokens_out,
+            activa=row.live,
+            primer_evento=None if row.first_event_us is None else contract.format_time(row.first_event_us),
+            ultimo_evento=None if row.last_event_us is None else contract.format_time(row.last_event_us),
+            enlace_traza=self._trace_url.replace("{trace_id}", trace_id) if self._trace_url else None,
+        )
+        return Answer(200, _encode(state))
+
+    # --- events -----------------------------------------------------------------------------------------------------
+
+    async def add_events(self, body: bytes, gate: Gate, hints: Hints = NO_HINTS) -> Answer:
+        """`POST /api/events`, one object or an array. Raises Problem."""
+        if contract.is_batch(body):
+            return await self.add_batch(contract.decode_batch(body), gate, hints)
+        event = contract.decode_event(body)
+        try:
+            event_us = contract.event_time(event)
+        except (ValueError, OverflowError):
+            raise contract.diagnose(body, EventIn) from None
+        session_id = event.sesion_id.bytes
+        info = self._sessions.get(session_id)
+        if info is None:
+            info = (await self._look_up([session_id])).get(session_id)
+        gate.check(self._gpt_of(info), 1)
+        assert info is not None
+        return await self.add_event(event, event_us, info, hints)
+
+    async def add_event(
+        self, event: EventIn, event_us: int | None, info: SessionInfo, hints: Hints
+    ) -> Answer:
+        """Journals one checked event of a known session and answers it."""
+        now_us = time.time_ns() // 1000
+        generation = self._journal.generation(now_us)
+        redactions: dict[str, int] = {}
+        digests: dict[int, bytes] = {}
+        record, key = self._prepare(event, event_us, info, now_us, generation, hints, 0, redactions, digests)
+        append = Append([record], [key], generation, digests)
+        await self._journal.append(append)
+        status = 201
+        if append.outcomes is not None:
+            record, status = self._settle(record, key, event, append.outcomes[0])
+        if redactions and status == 201:
+            self._metrics.redactions.update(redactions)
+        return Answer(
+            status,
+            _encode(
+                EventOut(
+                    uuid_text(record.id),
+                    uuid_text(record.session),
+                    event.tipo,
+                    int(event.latency_ms) if event.latency_ms.is_integer() else event.latency_ms,
+                    event.tokens_entrada,
+                    event.tokens_salida,
+                    contract.format_time(record.end_us),
+                    record.session.hex(),
+                    event_span_id(record.id).hex(),
+                )
+            ),
+        )
+
+    async def add_batch(self, items: Sequence[EventIn | Problem], gate: Gate, hints: Hints) -> Answer:
+        """Journals the good items of a batch in one commit; the answer has one result an item, in order."""
+        problems: dict[int, Problem] = {}
+        infos = await self._look_up_all(items)
+        allowed: dict[str, Problem | None] = {}
+        counts: dict[str, int] = {}
+        for item in items:
+            if item.__class__ is EventIn:
+                info = infos.get(item.sesion_id.bytes)  # type: ignore[union-attr]
+                if info is not None:
+                    counts[info.gpt] = counts.get(info.gpt, 0) + 1
+        for gpt_id, count in counts.items():
+            allowed[gpt_id] = self._allowed(gate, gpt_id, count)
+        refusals = [problem for problem in allowed.values() if problem is not None]
+        if refusals and len(refusals) == len(allowed) and len(counts) == 1:
+            # A batch of one GPT that may not be taken is refused as a whole, as a single event would be.
+            self._metrics.rejected("event", refusals[0].kind, len(items) - 1)
+            raise refusals[0]
+        now_us = time.time_ns() // 1000
+        generation = self._journal.generation(now_us)
+        redactions: dict[str, int] = {}
+        digests: dict[int, bytes] = {}
+        records: list[Record] = []
+        keys: list[bytes | None] = []
+        places: list[int] = []
+        for i, item in enumerate(items):
+            if i % CHUNK_ITEMS == CHUNK_ITEMS - 1:
+                await asyncio.sleep(0)
+            if item.__class__ is not EventIn:
+                problems[i] = item  # type: ignore[assignment]
+                continue
+            event: EventIn = item  # type: ignore[assignment]
+            try:
+                event_us = contract.event_time(event)
+            except (ValueError, OverflowError):
+                problems[i] = contract.diagnose_value(msgspec.to_builtins(event), EventIn)
+                continue
+            info = infos.get(event.sesion_id.bytes)
+            if info is None:
+                problems[i] = Problem(errors.SESSION_NOT_FOUND)
+                continue
+            problem = allowed[info.gpt]
+            if problem is not None:
+                problems[i] = problem
+                continue
+            record, key = self._prepare(
+                event, event_us, info, now_us, generation, hints, i, redactions, digests, len(records)
+            )
+            places.append(i)
+            records.append(record)
+            keys.append(key)
+        outcomes: list[Outcome] | None = None
+        if records:
+            append = Append(records, keys, generation, digests)
+            await self._journal.append(append)
+            outcomes = append.outcomes
+            self._metrics.redactions.update(redactions)
+        if outcomes is None and not problems:
+            return Answer(201, _all_taken(records))
+        return self._mixed(items, records, keys, places, outcomes, problems)
+
+    def _mixed(
+        self,
+        items: Sequence[EventIn | Problem],
+        records: list[Record],
+        keys: list[bytes | None],
+        places: list[int],
+        outcomes: list[Outcome] | None,
+        problems: dict[int, Problem],
+    ) -> Answer:
+        results: list[ItemOut | None] = [None] * len(items)
+        for position, i in enumerate(places):
+            outcome = outcomes[position] if outcomes is not None else None
+            try:
+                record, status = self._settle(records[position], keys[position], items[i], outcome)  # type: ignore[arg-type]
+                results[i] = ItemOut(i, status, uuid_text(record.id))
+            except Problem as conflict:
+                problems[i] = conflict
+        for i, problem in problems.items():
+            self._metrics.rejected("event", problem.kind)
+            results[i] = ItemOut(i, problem.kind.status, error=problem.document())
+        status = 207 if problems else 201
+        out = contract.BatchOut(len(items) - len(problems), len(problems), results)  # type: ignore[arg-type]
+        return Answer(status, _encode(out))
+
+    # --- parts ------------------------------------------------------------------------------------------------------
+
+    def _prepare(
+        self,
+        event: EventIn,
+        event_us: int | None,
+        info: SessionInfo,
+        now_us: int,
+        generation: int,
+        hints: Hints,
+        index: int,
+        redactions: dict[str, int],
+        digests: dict[int, bytes],
+        position: int = 0,
+    ) -> tuple[Event, bytes | None]:
+        """The record of an event, and the key that a repeat of it is recognised by (None: every post is new)."""
+        session_id = event.sesion_id.bytes
+        key: bytes | None
+        if event.id is not None:
+            event_id = event.id.bytes
+            key = b"i" + event_id
+            digests[position] = self._event_digest(16, session_id, event, event_us, chosen=True)
+        elif hints.idempotency_key is not None:
+            key = self._idempotency(b"event%d" % index, session_id, hints.idempotency_key)
+            event_id = _derived_uuid(key, generation)
+            digests[position] = self._event_digest(16, session_id, event, event_us, chosen=True)
+        elif event_us is not None:
+            # Its own time first: keys of events that come together stand together, however old the journal is.
+            digest = self._event_digest(10, session_id, event, event_us, chosen=False)
+            key = b"c" + (event_us // 1000).to_bytes(6, "big") + digest
+            event_id = _derived_uuid(key, generation)
+        else:
+            key = None
+            event_id = new_uuid(now_us)
+        content = event.contenido
+        if len(content) > REDACT_AT_MOST:
+            # What is cut off might be half of a secret: its neighbourhood goes with it.
+            cut = self._redactor.redact(content[:REDACT_AT_MOST], redactions)
+            text = None if cut is None else cut[:-256]
+        else:
+            text = self._redactor.redact(content, redactions)
+        if text is not None and len(text) > self._content_chars:
+            text = text[: self._content_chars] + CUT_MARK
+        return (
+            Event(
+                event_id,
+                session_id,
+                info.gpt,
+                info.user,
+                event.tipo,
+                text,
+                event.latency_ms,
+                event.tokens_entrada,
+                event.tokens_salida,
+                now_us if event_us is None else event_us,
+                now_us,
+                event.modelo,
+                event.error,
+                hints.link,
+            ),
+            key,
+        )
+
+    def _settle(
+        self, record: Event, key: bytes | None, event: EventIn, outcome: Outcome
+    ) -> tuple[Event, int]:
+        """The record to answer with, and the status: a repeat is answered as the first was."""
+        if outcome is None:
+            return record, 201
+        if isinstance(outcome, Conflict):
+            raise Problem(errors.ID_CONFLICT)
+        assert isinstance(outcome, Taken) and key is not None
+        self._metrics.duplicate("event")
+        if event.id is None:
+            record.id = _derived_uuid(key, outcome.generation)
+        if event.timestamp is None:
+            record.end_us = outcome.arrived_us
+        return record, 200
+
+    def _digest(self, size: int, *parts: bytes) -> bytes:
+        return blake2b(b"".join(parts), digest_size=size, key=self._key).digest()
+
+    def _event_digest(
+        self, size: int, session: bytes, event: EventIn, event_us: int | None, chosen: bool
+    ) -> bytes:
+        """Keyed digest of what the contract says identifies an event's content; no field can hold a NUL."""
+        tail = f"{event.modelo}\0{event.error}\0" if chosen else ""
+        head = (
+            f"{event.latency_ms!r}\0{event.tokens_entrada}\0{event.tokens_salida}\0{event_us}\0{event.tipo}\0"
+        )
+        return blake2b(
+            session + (head + tail + event.contenido).encode(), digest_size=size, key=self._key
+        ).digest()
+
+    def _idempotency(self, kind: bytes, scope: bytes, key: str) -> bytes:
+        return b"k" + self._digest(16, kind, b"\0", scope, b"\0", key.encode())
+
+    def _gpt_of(self, info: SessionInfo | None) -> Gpt:
+        if info is None:
+            raise Problem(errors.SESSION_NOT_FOUND)
+        gpt = self._gpts.get(info.gpt)
+        if gpt is None:
+            raise Problem(errors.GPT_NOT_FOUND)
+        return gpt
+
+    def _allowed(self, gate: Gate, gpt_id: str, count: int) -> Problem | None:
+        try:
+            gate.check(self._gpt_of(SessionInfo(gpt_id, "")), count)
+        except Problem as problem:
+            return problem
+        return None
+
+    def _remember(self, session_id: bytes, info: SessionInfo) -> None:
+        # The oldest entry goes, not the least used: a miss costs one read.
+        if len(self._sessions) >= SESSIONS_REMEMBERED:
+            del self._sessions[next(iter(self._sessions))]
+        self._sessions[session_id] = info
+
+    async def _look_up(self, ids: list[bytes]) -> dict[bytes, SessionInfo]:
+        found: dict[bytes, SessionInfo] = await self._read(self._reader.sessions, ids)
+        for session_id, info in found.items():
+            self._remember(session_id, info)
+        return found
+
+    async def _look_up_all(self, items: Sequence[EventIn | Problem]) -> dict[bytes, SessionInfo]:
+        known: dict[bytes, SessionInfo] = {}
+        missing = []
+        for session_id in {item.sesion_id.bytes for item in items if item.__class__ is EventIn}:  # type: ignore[union-attr]
+            info = self._sessions.get(session_id)
+            if info is None:
+                missing.append(session_id)
+            else:
+                known[session_id] = info
+        if missing:
+            known.update(await self._look_up(missing))
+        return known
+
+    async def _read(self, function, *arguments):  # type: ignore[no-untyped-def]
+        return await asyncio.get_running_loop().run_in_executor(self._reads, function, *arguments)
+
+
+def _all_taken(records: Sequence[Record]) -> bytes:
+    """The answer to a batch of which every item is new, without an object an item."""
+    items = ",".join(
+        [f'{{"indice":{i},"estado":201,"id":"{uuid_text(record.id)}"}}' for i, record in enumerate(records)]  # type: ignore[union-attr]
+    )
+    return f'{{"aceptados":{len(records)},"rechazados":0,"resultados":[{items}]}}'.encode()

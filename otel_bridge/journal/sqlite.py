@@ -1,0 +1,656 @@
+"""The journal in SQLite: all of its SQL. WAL and `synchronous=FULL`, so a commit is an fsync.
+
+segment   what was accepted: one row a run of records committed together, body as `records.encode`
+seen      keys of the last one or two horizons, by generation: what a retry is recognised by
+session   a row a session: what events need to know of it, its totals, whether it is live
+usage     events and tokens by hour, GPT and user: what windows and top users are counted from
+sink      a cursor a sink, and how many spans it has delivered
+parked    records that a sink refused
+meta      checkpoint of the metric state
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+import time
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from otel_bridge.errors import StartRefused
+from otel_bridge.journal.store import (
+    CONFLICT,
+    DEDUP_HORIZON_US,
+    SEGMENT_RECORDS,
+    Append,
+    Ledger,
+    Outcome,
+    Parked,
+    Segment,
+    SessionInfo,
+    SessionRow,
+    StoreFull,
+    StoreUnavailable,
+    Taken,
+    TopUser,
+    Window,
+)
+from otel_bridge.records import Event, Idle, Record, Session, encode
+
+SCHEMA_VERSION = 1
+HOUR_US = 3_600 * 1_000_000
+BUSY_MS = 5_000
+
+SCHEMA = """
+CREATE TABLE segment (
+    last INTEGER PRIMARY KEY, count INTEGER NOT NULL, spans INTEGER NOT NULL, arrived_us INTEGER NOT NULL,
+    crc INTEGER NOT NULL, body BLOB NOT NULL
+);
+CREATE TABLE seen (
+    generation INTEGER NOT NULL, key BLOB NOT NULL, arrived_us INTEGER NOT NULL, digest BLOB,
+    PRIMARY KEY (generation, key)
+) WITHOUT ROWID;
+CREATE TABLE session (
+    id BLOB PRIMARY KEY, gpt TEXT NOT NULL, user TEXT NOT NULL, started_us INTEGER NOT NULL,
+    last_us INTEGER NOT NULL, first_event_us INTEGER, last_event_us INTEGER, events INTEGER NOT NULL,
+    failed INTEGER NOT NULL, tokens_in INTEGER NOT NULL, tokens_out INTEGER NOT NULL, stretch_us INTEGER,
+    stretch_events INTEGER NOT NULL, live INTEGER NOT NULL, digest BLOB
+) WITHOUT ROWID;
+CREATE INDEX session_live ON session (last_us) WHERE live = 1;
+CREATE TABLE usage (
+    hour INTEGER NOT NULL, gpt TEXT NOT NULL, user TEXT NOT NULL, events INTEGER NOT NULL, tokens INTEGER NOT NULL,
+    PRIMARY KEY (hour, gpt, user)
+) WITHOUT ROWID;
+CREATE TABLE sink (name TEXT PRIMARY KEY, cursor INTEGER NOT NULL, exported INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE parked (
+    seq INTEGER PRIMARY KEY, body BLOB NOT NULL, spans INTEGER NOT NULL, reason TEXT NOT NULL, words TEXT NOT NULL,
+    parked_us INTEGER NOT NULL, replay INTEGER NOT NULL DEFAULT 0
+);
+CREATE TABLE meta (name TEXT PRIMARY KEY, seq INTEGER NOT NULL, body BLOB NOT NULL) WITHOUT ROWID;
+"""
+
+_SESSION_INSERT = (
+    "INSERT INTO session (id, gpt, user, started_us, last_us, first_event_us, last_event_us, events, failed, "
+    "tokens_in, tokens_out, stretch_us, stretch_events, live, digest) VALUES "
+)
+_SESSION_MERGE = (
+    " ON CONFLICT (id) DO UPDATE SET last_us = excluded.last_us, "
+    "first_event_us = min(coalesce(first_event_us, excluded.first_event_us), excluded.first_event_us), "
+    "last_event_us = max(coalesce(last_event_us, excluded.last_event_us), excluded.last_event_us), "
+    "events = events + excluded.events, failed = failed + excluded.failed, "
+    "tokens_in = tokens_in + excluded.tokens_in, tokens_out = tokens_out + excluded.tokens_out, "
+    "stretch_us = coalesce(stretch_us, excluded.stretch_us), "
+    "stretch_events = stretch_events + excluded.stretch_events, live = 1"
+)
+_USAGE_INSERT = "INSERT INTO usage (hour, gpt, user, events, tokens) VALUES "
+_USAGE_MERGE = " ON CONFLICT (hour, gpt, user) DO UPDATE SET events = events + excluded.events, tokens = tokens + excluded.tokens"
+
+# Rows of one statement. One statement is one step of SQLite, and the interpreter lock changes hands only once:
+# row by row, the writer waits for the event loop after each.
+_CHUNKS = (512, 64, 8, 1)
+
+
+def connect(path: Path, read_only: bool = False) -> sqlite3.Connection:
+    mode = "ro" if read_only else "rwc"
+    connection = sqlite3.connect(
+        f"file:{path.absolute().as_posix().replace('?', '%3f').replace('#', '%23')}?mode={mode}",
+        uri=True,
+        isolation_level=None,
+        check_same_thread=False,
+        timeout=BUSY_MS / 1000,
+        cached_statements=256,
+    )
+    connection.execute(f"PRAGMA busy_timeout = {BUSY_MS}")
+    return connection
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """SQLite's errors → the store's."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        code = (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
+        if code == sqlite3.SQLITE_FULL:
+            raise StoreFull("the disk that holds the journal is full") from error
+        if code in (
+            sqlite3.SQLITE_IOERR,
+            sqlite3.SQLITE_CANTOPEN,
+            sqlite3.SQLITE_READONLY,
+            sqlite3.SQLITE_BUSY,
+            sqlite3.SQLITE_LOCKED,
+            sqlite3.SQLITE_CORRUPT,
+            sqlite3.SQLITE_NOTADB,
+            sqlite3.SQLITE_PERM,
+            sqlite3.SQLITE_NOMEM,
+        ):
+            raise StoreUnavailable(f"the journal cannot be written: {error}") from error
+        raise
+
+
+class SqliteStore:
+    """The writing side. One process holds it at a time (a lock beside the file)."""
+
+    def __init__(self, path: Path) -> None:
+        """Opens the journal, or makes it where there is none. Raises StartRefused: a journal that cannot be
+        used is never started afresh, for it holds what was promised."""
+        self.path = path
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._lock = self._take_lock()
+            self._db = connect(path)
+            self._prepare()
+        except sqlite3.Error as error:
+            raise StartRefused(self._advice(error)) from error
+        except OSError as error:
+            raise StartRefused(
+                f"journal {path}: {error.strerror}: the directory must exist and be writable by this user"
+            ) from error
+
+    def _advice(self, error: sqlite3.Error) -> str:
+        code = (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
+        what = f"journal {self.path}: {error}"
+        if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+            return (
+                f"{what}. The file is damaged and is left as it is. Restore it from a backup, or save what can be "
+                f"read with `sqlite3 {self.path} .recover`, or move it away to start with an empty journal: what "
+                "it held and was not exported is then lost."
+            )
+        if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
+            return f"{what}. Make the file and its directory writable by this user."
+        if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            return f"{what}. Another program holds the file; close it and start again."
+        if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
+            return f"{what}. Make room on the disk, or check it, and start again."
+        return what
+
+    def _take_lock(self) -> Any:
+        lock = open(self.path.with_name(self.path.name + ".lock"), "a+")  # noqa: SIM115 held until close
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.close()
+            raise StartRefused(
+                f"journal {self.path}: another otel-bridge serves it. Stop that one, or give this one its own --journal."
+            ) from None
+        return lock
+
+    def _prepare(self) -> None:
+        db = self._db
+        version = db.execute("PRAGMA user_version").fetchone()[0]
+        tables = db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+        if version > SCHEMA_VERSION:
+            raise StartRefused(
+                f"journal {self.path}: its schema is version {version}, this otel-bridge knows {SCHEMA_VERSION}. "
+                "It was written by a newer release: run that one."
+            )
+        if version == 0 and tables:
+            raise StartRefused(
+                f"journal {self.path}: a SQLite file that is no otel-bridge journal. Name another with --journal."
+            )
+        if version == 0:
+            db.execute("PRAGMA page_size = 8192")
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA synchronous = FULL")
+        db.execute("PRAGMA cache_size = -65536")
+        db.execute("PRAGMA temp_store = MEMORY")
+        # The maintenance worker moves the log into the file, off the way of the next answer.
+        db.execute("PRAGMA wal_autocheckpoint = 0")
+        if version == 0:
+            db.executescript(f"BEGIN IMMEDIATE; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
+        row = db.execute("SELECT last, crc, body FROM segment ORDER BY last DESC LIMIT 1").fetchone()
+        if row is not None and zlib.crc32(row[2]) != row[1]:
+            raise sqlite3.DatabaseError(f"the newest segment ({row[0]}) does not match its checksum")
+        cursor = db.execute("SELECT coalesce(max(cursor), 0) FROM sink").fetchone()[0]
+        saved = db.execute("SELECT coalesce(max(seq), 0) FROM meta").fetchone()[0]
+        self.last: int = max(row[0] if row else 0, cursor, saved)
+        self.generation: int = db.execute("SELECT coalesce(max(generation), 0) FROM seen").fetchone()[0]
+        self._searched: tuple[int, ...] = ()
+        self._trim_from = b""
+
+    # --- transactions -----------------------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        with _translated():
+            self._db.execute("BEGIN IMMEDIATE")
+
+    def commit(self) -> None:
+        with _translated():
+            self._db.execute("COMMIT")
+
+    def rollback(self) -> None:
+        if self._db.in_transaction:
+            try:
+                self._db.execute("ROLLBACK")
+            except sqlite3.Error:  # SQLite has rolled back by itself (full disk, I/O error)
+                pass
+
+    def _insert(self, head: str, width: int, rows: list[tuple[Any, ...]], tail: str = "") -> None:
+        one = "(" + "?, " * (width - 1) + "?)"
+        start = 0
+        for size in _CHUNKS:
+            sql = head + ", ".join([one] * size) + tail if len(rows) - start >= size else ""
+            while len(rows) - start >= size:
+                self._db.execute(sql, list(chain.from_iterable(rows[start : start + size])))
+                start += size
+
+    def _select_in(self, head: str, fixed: tuple[Any, ...], keys: list[bytes]) -> Iterator[tuple[Any, ...]]:
+        start = 0
+        while start < len(keys):
+            size = next(s for s in (512, 64, 8, 1) if s <= len(keys) - start)
+            sql = f"{head} IN ({', '.join('?' * size)})"
+            yield from self._db.execute(sql, [*fixed, *keys[start : start + size]])
+            start += size
+
+    # --- accepting ----------------------------------------------------------------------------------------------
+
+    def write(self, appends: list[Append]) -> list[Record]:
+        with _translated():
+            return self._write(appends)
+
+    def _write(self, appends: list[Append]) -> list[Record]:
+        known = self._known(appends)
+        new: list[Record] = []
+        seen: list[tuple[int, bytes, int, bytes | None]] = []
+        session_digests: dict[bytes, bytes] = {}
+        for append in appends:
+            outcomes: list[Outcome] | None = None
+            keys, digests, generation = append.keys, append.digests, append.generation
+            for i, record in enumerate(append.records):
+                key = keys[i]
+                if key is None:
+                    if not digests or i not in digests:
+                        new.append(record)
+                        continue
+                    key = b"S" + record.id  # type: ignore[union-attr]
+                digest = digests.get(i) if digests else None
+                before = known.get(key)
+                if before is None:
+                    new.append(record)
+                    known[key] = (generation, record.arrived_us, digest)
+                    if keys[i] is None:
+                        session_digests[record.id] = digest  # type: ignore[union-attr, assignment]
+                    else:
+                        seen.append((generation, key, record.arrived_us, digest))
+                    continue
+                if outcomes is None:
+                    outcomes = [None] * len(append.records)
+                outcomes[i] = CONFLICT if before[2] != digest else Taken(before[1], before[0])
+            append.outcomes = outcomes
+        if seen:
+            self.generation = max(self.generation, seen[-1][0])
+            # OR REPLACE: a key older than the horizon may still stand in its generation.
+            self._insert("INSERT OR REPLACE INTO seen (generation, key, arrived_us, digest) VALUES ", 4, seen)
+        if new:
+            self._journal(new)
+            self._account(new, session_digests)
+        return new
+
+    def _known(self, appends: list[Append]) -> dict[bytes, tuple[int, int, bytes | None]]:
+        """What is remembered of the keys that these appends carry: key → (generation, arrived, digest)."""
+        keys: list[bytes] = []
+        chosen: list[bytes] = []
+        now_us = 0
+        for append in appends:
+            keys.extend([key for key in append.keys if key is not None])
+            for i in append.digests:
+                if append.keys[i] is None:
+                    chosen.append(append.records[i].id)  # type: ignore[union-attr]
+            if append.records:
+                now_us = append.records[0].arrived_us
+        known: dict[bytes, tuple[int, int, bytes | None]] = {}
+        if keys:
+            newest = max(self.generation, max(append.generation for append in appends))
+            horizon = now_us - DEDUP_HORIZON_US
+            for generation in self._generations(newest):
+                for key, arrived_us, digest in self._select_in(
+                    "SELECT key, arrived_us, digest FROM seen WHERE generation = ? AND key",
+                    (generation,),
+                    keys,
+                ):
+                    if arrived_us > horizon:
+                        known[key] = (generation, arrived_us, digest)
+        if chosen:
+            for session_id, started_us, digest in self._select_in(
+                "SELECT id, started_us, coalesce(digest, x'') FROM session WHERE id", (), chosen
+            ):
+                known[b"S" + session_id] = (0, started_us, digest)
+        return known
+
+    def _generations(self, newest: int) -> tuple[int, ...]:
+        """Those of the two generations that may hold a live key and are not empty (the older one seldom is not)."""
+        if not self._searched or self._searched[0] != newest:
+            before = self._db.execute(
+                "SELECT 1 FROM seen WHERE generation = ? LIMIT 1", (newest - 1,)
+            ).fetchone()
+            self._searched = (newest, newest - 1) if before else (newest,)
+        return self._searched
+
+    def _journal(self, records: list[Record]) -> None:
+        rows = []
+        for start in range(0, len(records), SEGMENT_RECORDS):
+            part = records[start : start + SEGMENT_RECORDS]
+            body = encode(part)
+            self.last += len(part)
+            spans = sum(1 for record in part if record.__class__ is not Idle)
+            rows.append((self.last, len(part), spans, part[0].arrived_us, zlib.crc32(body), body))
+        self._insert("INSERT INTO segment (last, count, spans, arrived_us, crc, body) VALUES ", 6, rows)
+
+    def _account(self, records: list[Record], digests: dict[bytes, bytes]) -> None:
+        """Adds the records to their sessions' rows and to the hour's usage, one row each however many they are."""
+        sessions: dict[bytes, list[Any]] = {}
+        usage: dict[tuple[int, str, str], list[int]] = {}
+        for record in records:
+            if record.__class__ is Event:
+                row = sessions.get(record.session)
+                end_us = record.end_us
+                failed = record.error is not None
+                if row is None:
+                    sessions[record.session] = [
+                        record.session, record.gpt, record.user, end_us, record.arrived_us, end_us, end_us, 1, failed,
+                        record.tokens_in, record.tokens_out, end_us, 1, 1, None,
+                    ]  # fmt: skip
+                else:
+                    row[4] = record.arrived_us
+                    if row[5] is None or end_us < row[5]:
+                        row[5] = end_us
+                    if row[6] is None or end_us > row[6]:
+                        row[6] = end_us
+                    row[7] += 1
+                    row[8] += failed
+                    row[9] += record.tokens_in
+                    row[10] += record.tokens_out
+                    row[12] += 1
+                key = (record.arrived_us // HOUR_US, record.gpt, record.user)
+                hour = usage.get(key)
+                if hour is None:
+                    usage[key] = [1, record.tokens_in + record.tokens_out]
+                else:
+                    hour[0] += 1
+                    hour[1] += record.tokens_in + record.tokens_out
+            elif record.__class__ is Session:
+                sessions[record.id] = [
+                    record.id, record.gpt, record.user, record.started_us, record.arrived_us, None, None, 0, 0,
+                    0, 0, record.started_us, 0, 1, digests.get(record.id),
+                ]  # fmt: skip
+        if sessions:
+            self._insert(_SESSION_INSERT, 15, list(sessions.values()), _SESSION_MERGE)  # type: ignore[arg-type]
+        if usage:
+            self._insert(_USAGE_INSERT, 5, [(*key, *sums) for key, sums in usage.items()], _USAGE_MERGE)
+
+    def fall_idle(self, idles: list[Idle], before_us: int) -> list[Record]:
+        fallen: list[Record] = []
+        with _translated():
+            for idle in idles:
+                changed = self._db.execute(
+                    "UPDATE session SET live = 0, stretch_us = NULL, stretch_events = 0 "
+                    "WHERE id = ? AND live = 1 AND last_us < ?",
+                    (idle.session, before_us),
+                )
+                if changed.rowcount:
+                    fallen.append(idle)
+            if fallen:
+                self._journal(fallen)
+        return fallen
+
+    # --- sinks ----------------------------------------------------------------------------------------------------
+
+    def advance(self, sink: str, cursor: int, exported: int, parked: Sequence[Parked]) -> None:
+        with _translated():
+            self._db.execute(
+                "INSERT INTO sink (name, cursor, exported) VALUES (?, ?, ?) ON CONFLICT (name) DO UPDATE SET "
+                "cursor = max(cursor, excluded.cursor), exported = exported + excluded.exported",
+                (sink, cursor, exported),
+            )
+        self.repark(parked)
+
+    def repark(self, parked: Sequence[Parked]) -> None:
+        with _translated():
+            for one in parked:
+                self._db.execute(
+                    "INSERT INTO parked (seq, body, spans, reason, words, parked_us) VALUES (?, ?, ?, ?, ?, ?) "
+                    "ON CONFLICT (seq) DO UPDATE SET reason = excluded.reason, words = excluded.words, "
+                    "parked_us = excluded.parked_us, replay = 0",
+                    (one.seq, one.body, one.spans, one.reason, one.words, one.parked_us),
+                )
+
+    def unpark(self, seqs: Sequence[int], sink: str) -> None:
+        with _translated():
+            for seq in seqs:
+                row = self._db.execute("DELETE FROM parked WHERE seq = ? RETURNING spans", (seq,)).fetchone()
+                if row:
+                    self._db.execute("UPDATE sink SET exported = exported + ? WHERE name = ?", (row[0], sink))
+
+    # --- checkpoint, retention ----------------------------------------------------------------------------------------
+
+    def checkpoint(self) -> tuple[int, bytes] | None:
+        row: tuple[int, bytes] | None = self._db.execute(
+            "SELECT seq, body FROM meta WHERE name = 'checkpoint'"
+        ).fetchone()
+        return row
+
+    def save_checkpoint(self, seq: int, state: bytes) -> None:
+        with _translated():
+            self._db.execute(
+                "INSERT OR REPLACE INTO meta (name, seq, body) VALUES ('checkpoint', ?, ?)", (seq, state)
+            )
+
+    def trim(self, before_us: int, limit: int, sink: str) -> int:
+        """Deletes up to `limit` rows of each table that are past retention and done with. Returns how many."""
+        with _translated():
+            cursor = self._db.execute(
+                "SELECT coalesce(max(cursor), 0) FROM sink WHERE name = ?", (sink,)
+            ).fetchone()[0]
+            saved = self._db.execute("SELECT coalesce(max(seq), 0) FROM meta").fetchone()[0]
+            safe = min(cursor, saved)
+            # Only the oldest rows are looked at: a clock that stepped must not make this a scan.
+            oldest = self._db.execute(
+                "SELECT last, arrived_us FROM segment ORDER BY last LIMIT ?", (limit,)
+            ).fetchall()
+            upto = 0
+            for last, arrived_us in oldest:
+                if last > safe or arrived_us >= before_us:
+                    break
+                upto = last
+            gone = self._db.execute("DELETE FROM segment WHERE last <= ?", (upto,)).rowcount if upto else 0
+            gone += self._trim_sessions(before_us, limit)
+            gone += self._db.execute(
+                "DELETE FROM usage WHERE (hour, gpt, user) IN "
+                "(SELECT hour, gpt, user FROM usage WHERE hour < ? LIMIT ?)",
+                (before_us // HOUR_US, limit),
+            ).rowcount
+        return gone
+
+    def _trim_sessions(self, before_us: int, limit: int) -> int:
+        """Walks the sessions round and round, `limit` at a time: no index on their age is kept for it."""
+        rows = self._db.execute(
+            "SELECT id, last_us, live FROM session WHERE id > ? ORDER BY id LIMIT ?", (self._trim_from, limit)
+        ).fetchall()
+        self._trim_from = rows[-1][0] if len(rows) == limit else b""
+        old = [(row[0],) for row in rows if row[1] < before_us and not row[2]]
+        if old:
+            self._db.executemany("DELETE FROM session WHERE id = ?", old)
+        return len(old)
+
+    def forget(self, limit: int) -> int:
+        with _translated():
+            return self._db.execute(
+                "DELETE FROM seen WHERE (generation, key) IN "
+                "(SELECT generation, key FROM seen WHERE generation < ? LIMIT ?)",
+                (self.generation - 1, limit),
+            ).rowcount
+
+    def restart_log(self) -> None:
+        """Moves the whole write-ahead log into the file and starts it anew; for when it has grown long."""
+        with _translated():
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+
+    def reader(self) -> SqliteReader:
+        return SqliteReader(self.path)
+
+    def close(self) -> None:
+        self._db.close()
+        self._lock.close()
+
+
+class SqliteReader:
+    """A connection of its own: reads what is committed and never waits for the writer."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._db = connect(path, read_only=True)
+        self._db.execute("PRAGMA query_only = ON")
+        self._writable: sqlite3.Connection | None = None
+
+    def sessions(self, ids: Sequence[bytes]) -> dict[bytes, SessionInfo]:
+        found = {}
+        for start in range(0, len(ids), 512):
+            part = ids[start : start + 512]
+            sql = f"SELECT id, gpt, user FROM session WHERE id IN ({', '.join('?' * len(part))})"
+            for session_id, gpt, user in self._db.execute(sql, part):
+                found[session_id] = SessionInfo(gpt, user)
+        return found
+
+    def session(self, session_id: bytes) -> SessionRow | None:
+        row = self._db.execute(
+            "SELECT gpt, user, started_us, last_us, first_event_us, last_event_us, events, failed, tokens_in, "
+            "tokens_out, live FROM session WHERE id = ?",
+            (session_id,),
+        ).fetchone()
+        return SessionRow(*row[:-1], live=bool(row[-1])) if row else None
+
+    def segments(self, after: int, limit: int) -> list[Segment]:
+        """Segments after a cursor, in order."""
+        rows = self._db.execute(
+            "SELECT last, count, spans, arrived_us, crc, body FROM segment WHERE last > ? ORDER BY last LIMIT ?",
+            (after, limit),
+        ).fetchall()
+        return [
+            Segment(last, count, spans, arrived_us, body, zlib.crc32(body) != crc)
+            for last, count, spans, arrived_us, crc, body in rows
+        ]
+
+    def parked(self, limit: int, replay_only: bool = False) -> list[Parked]:
+        where = "WHERE replay = 1" if replay_only else ""
+        return [
+            Parked(*row)
+            for row in self._db.execute(
+                f"SELECT seq, body, reason, words, parked_us, spans FROM parked {where} ORDER BY seq LIMIT ?",
+                (limit,),
+            )
+        ]
+
+    def cursor(self, sink: str) -> int:
+        row = self._db.execute("SELECT cursor FROM sink WHERE name = ?", (sink,)).fetchone()
+        return row[0] if row else 0
+
+    def exported(self, sink: str) -> int:
+        row = self._db.execute("SELECT exported FROM sink WHERE name = ?", (sink,)).fetchone()
+        return row[0] if row else 0
+
+    def pin(self) -> None:
+        self._db.execute("BEGIN")
+        self._db.execute("SELECT 1 FROM sink LIMIT 1").fetchone()
+
+    def ledger(self, sink: str) -> Ledger:
+        try:
+            cursor = self.cursor(sink)
+            last = self._db.execute("SELECT coalesce(max(last), 0) FROM segment").fetchone()[0]
+            pending = self._db.execute(
+                "SELECT coalesce(sum(spans), 0) FROM segment WHERE last > ?", (cursor,)
+            ).fetchone()[0]
+            oldest = self._db.execute(
+                "SELECT arrived_us FROM segment WHERE last > ? AND spans > 0 ORDER BY last LIMIT 1", (cursor,)
+            ).fetchone()
+            parked = self._db.execute("SELECT coalesce(sum(spans), 0) FROM parked").fetchone()[0]
+            return Ledger(last, cursor, self.exported(sink), pending, parked, oldest[0] if oldest else None)
+        finally:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+
+    def windows(self, now_us: int, windows: dict[str, int]) -> list[Window]:
+        starts = [now_us - seconds * 1_000_000 for seconds in windows.values()]
+        sums = ", ".join("sum(last_us >= ?)" for _ in starts)
+        counts: dict[str, list[Any]] = {}
+        for gpt, *sessions in self._db.execute(f"SELECT gpt, {sums} FROM session GROUP BY gpt", starts):
+            counts[gpt] = [sessions, [0] * len(starts)]
+        for gpt, *users in self._db.execute(
+            f"SELECT gpt, {sums} FROM (SELECT gpt, user, max(last_us) AS last_us FROM session GROUP BY gpt, user) "
+            "GROUP BY gpt",
+            starts,
+        ):
+            counts[gpt][1] = users
+        return [
+            Window(gpt, name, sessions[i], users[i])
+            for gpt, (sessions, users) in counts.items()
+            for i, name in enumerate(windows)
+        ]
+
+    def top_users(self, now_us: int, seconds: int, limit: int) -> list[TopUser]:
+        since = (now_us - seconds * 1_000_000) // HOUR_US
+        return [
+            TopUser(*row)
+            for row in self._db.execute(
+                "SELECT gpt, user, events, tokens FROM (SELECT gpt, user, events, tokens, row_number() OVER "
+                "(PARTITION BY gpt ORDER BY events DESC, tokens DESC, user) AS place FROM (SELECT gpt, user, "
+                "sum(events) AS events, sum(tokens) AS tokens FROM usage WHERE hour >= ? GROUP BY gpt, user)) "
+                "WHERE place <= ?",
+                (since, limit),
+            )
+        ]
+
+    def idle_candidates(self, before_us: int, limit: int) -> list[tuple[bytes, Idle]]:
+        found = []
+        for session, gpt, stretch, last, events in self._db.execute(
+            "SELECT id, gpt, stretch_us, last_event_us, stretch_events FROM session "
+            "WHERE live = 1 AND last_us < ? ORDER BY last_us LIMIT ?",
+            (before_us, limit),
+        ):
+            start = stretch if stretch is not None else (last or 0)
+            duration = max(0.0, ((last if last is not None and events else start) - start) / 1e6)
+            found.append((session, Idle(session, gpt, duration, events, time.time_ns() // 1000)))
+        return found
+
+    def bytes_used(self) -> int:
+        """Bytes that hold something: pages in use and the write-ahead log. Freed pages are used again."""
+        pages, free, size = (
+            self._db.execute(f"PRAGMA {name}").fetchone()[0]
+            for name in ("page_count", "freelist_count", "page_size")
+        )
+        return int((pages - free) * size) + self.log_bytes()
+
+    def log_bytes(self) -> int:
+        try:
+            return os.stat(f"{self.path}-wal").st_size
+        except FileNotFoundError:
+            return 0
+
+    def move_log(self) -> None:
+        """Moves what it can of the write-ahead log into the file, without waiting for anyone."""
+        if self._writable is None:
+            self._writable = connect(self.path)
+        self._writable.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+
+    def close(self) -> None:
+        self._db.close()
+        if self._writable is not None:
+            self._writable.close()
+
+
+def mark_replay(path: Path, seqs: Sequence[int] | None) -> int:
+    """Asks for these parked records (None: all) to be sent again; returns how many there are.
+
+    The one write that comes from another process than the bridge: a command of the operator's.
+    """
+    db = connect(path)
+    try:
+        if seqs is None:
+            return db.execute("UPDATE parked SET replay = 1").rowcount
+        return sum(db.execute("UPDATE parked SET replay = 1 WHERE seq = ?", (seq,)).rowcount for seq in seqs)
+    finally:
+        db.close()

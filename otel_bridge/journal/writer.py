@@ -1,0 +1,285 @@
+"""The one writer thread: takes what waits, commits it together, folds it, answers.
+
+append ──▶ queue ──▶ begin · write … · commit(fsync) ──▶ fold ──▶ futures resolve
+                       │ the store fails
+                       ▼
+                    rollback ──▶ no room / unavailable: all are told, nothing was taken
+                             └─▶ anything else: each alone, so that one bad append fails alone
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from typing import Any, TypeVar
+
+from otel_bridge import errors
+from otel_bridge.errors import Problem
+from otel_bridge.journal.store import Append, Store, StoreFull, StoreUnavailable, generation_of
+from otel_bridge.records import Record
+
+log = logging.getLogger(__name__)
+R = TypeVar("R")
+
+Fold = Callable[[Sequence[Record], int], None]
+"""Called with committed records in order and the sequence number of the last of them."""
+
+RETRY_AFTER_SECONDS = 5
+GROUP_RECORDS = 20_000
+"""Records one commit carries at the most, so that no answer waits for an endless group."""
+
+
+class _Task:
+    """Work in the writer thread: inside the group's transaction, or between two commits."""
+
+    __slots__ = ("future", "run", "transactional")
+
+    def __init__(self, run: Callable[[], Any], transactional: bool) -> None:
+        self.run = run
+        self.transactional = transactional
+        self.future: Future[Any] = Future()
+
+
+class _Waiting:
+    __slots__ = ("append", "future")
+
+    def __init__(self, append: Append, future: asyncio.Future[Append]) -> None:
+        self.append = append
+        self.future = future
+
+
+class Journal:
+    """Promises: see the package's docstring."""
+
+    def __init__(self, store: Store, fold: Fold, max_waiting_records: int = 200_000) -> None:
+        self.store = store
+        self._fold = fold
+        self._max_waiting = max_waiting_records
+        self._waiting_records = 0
+        self._queue: queue.SimpleQueue[_Waiting | _Task | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._closing = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self.refusal: str | None = None
+        """Why the last commit failed, until one succeeds; `/readyz` reads it."""
+        self.room: Callable[[], str | None] = lambda: None
+        """Says why there is no room for more, or None. Asked once a group."""
+        self.last_commit = 0.0
+        self.death: BaseException | None = None
+
+    # --- called from the event loop ---------------------------------------------------------------------
+
+    def append(self, append: Append) -> asyncio.Future[Append]:
+        """Takes on an append; the future resolves once it is committed, fsynced and folded.
+
+        The future raises Problem (503) where nothing was taken. Raises Problem at once where too much waits.
+        """
+        count = len(append.records)
+        if self._closing:
+            raise _refuse(errors.SHUTTING_DOWN)
+        if self.death is not None:
+            raise _refuse(errors.JOURNAL_UNAVAILABLE)
+        if self._waiting_records and self._waiting_records + count > self._max_waiting:
+            raise _refuse(errors.QUEUE_FULL)
+        self._waiting_records += count
+        loop = self._loop
+        if loop is None:
+            loop = self._loop = asyncio.get_running_loop()
+        future: asyncio.Future[Append] = loop.create_future()
+        self._queue.put(_Waiting(append, future))
+        if self.death is not None:  # it died between the check above and the put: nobody else would answer
+            self._drain(errors.JOURNAL_UNAVAILABLE)
+        return future
+
+    def generation(self, now_us: int) -> int:
+        """The generation new keys belong to. Never goes back, whatever the wall clock does."""
+        generation = generation_of(now_us)
+        return generation if generation > self.store.generation else self.store.generation
+
+    # --- called from any thread ---------------------------------------------------------------------------
+
+    def transact(self, run: Callable[[Store], R]) -> Future[R]:
+        """Runs `run(store)` in a transaction of the writer thread; resolves after its commit.
+
+        A `list[Record]` that it returns has been journaled by it, and is folded.
+        """
+        task = _Task(lambda: run(self.store), transactional=True)
+        self._put(task)
+        return task.future
+
+    def between(self, run: Callable[[], R]) -> Future[R]:
+        """Runs `run()` in the writer thread between two commits: all that is committed is folded, and no more."""
+        task = _Task(run, transactional=False)
+        self._put(task)
+        return task.future
+
+    def _put(self, task: _Task) -> None:
+        if self.death is not None or (self._closing and not self.alive):
+            task.future.set_exception(StoreUnavailable("the journal is closed"))
+        else:
+            self._queue.put(task)
+
+    @property
+    def alive(self) -> bool:
+        return self._thread is not None and self._thread.is_alive()
+
+    @property
+    def waiting_records(self) -> int:
+        return self._waiting_records
+
+    def start(self) -> None:
+        self._thread = threading.Thread(target=self._run, name="journal-writer", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Commits what was taken on, then ends the thread and closes the store."""
+        self._closing = True
+        if self._thread is not None:
+            self._queue.put(None)
+            self._thread.join()
+        self._drain(errors.SHUTTING_DOWN)
+        self.store.close()
+
+    # --- the writer thread ----------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        try:
+            while True:
+                group, tasks, go_on = self._take()
+                self._serve(group, tasks)
+                if not go_on:
+                    return
+        except BaseException as death:
+            self.death = death
+            log.critical("the journal's writer died; nothing is accepted any more", exc_info=death)
+            self._drain(errors.JOURNAL_UNAVAILABLE)
+
+    def _take(self) -> tuple[list[_Waiting], list[_Task], bool]:
+        """Everything that waits, up to a group's size; blocks until there is something."""
+        group: list[_Waiting] = []
+        tasks: list[_Task] = []
+        count = 0
+        item = self._queue.get()
+        while True:
+            if item is None:
+                return group, tasks, False
+            if isinstance(item, _Waiting):
+                group.append(item)
+                count += len(item.append.records)
+            else:
+                tasks.append(item)
+            if count >= GROUP_RECORDS:
+                return group, tasks, True
+            try:
+                item = self._queue.get_nowait()
+            except queue.Empty:
+                return group, tasks, True
+
+    def _serve(self, group: list[_Waiting], tasks: list[_Task]) -> None:
+        transactional = [task for task in tasks if task.transactional]
+        if group or transactional:
+            try:
+                self._commit(group, transactional)
+            except StoreUnavailable as error:
+                self._fail(group, transactional, error)
+            except Exception as error:
+                if len(group) + len(transactional) == 1:
+                    self._fail(group, transactional, error)
+                else:
+                    log.warning("a group commit failed (%r); its parts are tried one by one", error)
+                    for waiting in group:
+                        self._serve([waiting], [])
+                    for task in transactional:
+                        self._serve([], [task])
+        for task in tasks:
+            if not task.transactional:
+                try:
+                    task.future.set_result(task.run())
+                except Exception as error:
+                    task.future.set_exception(error)
+
+    def _commit(self, group: list[_Waiting], tasks: list[_Task]) -> None:
+        store = self.store
+        if group:
+            full = self.room()
+            if full is not None:
+                if tasks:
+                    self._serve([], tasks)
+                self._fail(group, [], StoreFull(full))
+                return
+        store.begin()
+        before = store.last
+        try:
+            records = store.write([waiting.append for waiting in group]) if group else []
+            results = []
+            for task in tasks:
+                result = task.run()
+                if isinstance(result, list):
+                    records = records + result
+                results.append(result)
+            store.commit()
+        except BaseException:
+            store.rollback()
+            store.last = before
+            raise
+        self.refusal = None
+        self.last_commit = time.monotonic()
+        if records:
+            self._fold(records, store.last)
+        if group:
+            self._answer(group, None)
+        for task, result in zip(tasks, results, strict=True):
+            task.future.set_result(result)
+
+    def _fail(self, group: list[_Waiting], tasks: list[_Task], error: Exception) -> None:
+        for task in tasks:
+            task.future.set_exception(error)
+        if not group:
+            return
+        if isinstance(error, StoreUnavailable):
+            if self.refusal != str(error):
+                log.error("nothing can be accepted: %s", error)
+            self.refusal = str(error)
+            kind = errors.DISK_FULL if isinstance(error, StoreFull) else errors.JOURNAL_UNAVAILABLE
+            self._answer(group, _refuse(kind))
+        else:
+            log.error("an append failed", exc_info=error)
+            self._answer(group, error)
+
+    def _answer(self, group: list[_Waiting], error: Exception | None) -> None:
+        assert self._loop is not None
+        try:
+            self._loop.call_soon_threadsafe(self._resolve, group, error)
+        except RuntimeError:  # the loop is closed: nobody waits for the answer any more
+            log.warning("the event loop ended before %d answers could leave", len(group))
+
+    def _resolve(self, group: list[_Waiting], error: Exception | None) -> None:
+        for waiting in group:
+            self._waiting_records -= len(waiting.append.records)
+            future = waiting.future
+            if not future.done():
+                if error is None:
+                    future.set_result(waiting.append)
+                else:
+                    future.set_exception(error)
+
+    def _drain(self, kind: errors.ErrorKind) -> None:
+        """Tells everyone who waits that nobody will serve them."""
+        while True:
+            try:
+                item = self._queue.get_nowait()
+            except queue.Empty:
+                return
+            if isinstance(item, _Waiting):
+                self._answer([item], _refuse(kind))
+            elif item is not None:
+                item.future.set_exception(StoreUnavailable("the journal is closed"))
+
+
+def _refuse(kind: errors.ErrorKind) -> Problem:
+    return Problem(kind, headers={"Retry-After": str(RETRY_AFTER_SECONDS)})

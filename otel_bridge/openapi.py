@@ -1,0 +1,198 @@
+"""`/openapi.json`: OpenAPI 3.1 made from the types that validate and the table of errors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from otel_bridge import __version__, contract, errors
+from otel_bridge.errors import ErrorKind, FieldError
+
+_SHAPES = (
+    contract.SessionIn,
+    contract.EventIn,
+    contract.SessionOut,
+    contract.EventOut,
+    contract.BatchOut,
+    contract.SessionState,
+    contract.ProblemOut,
+    FieldError,
+)
+_REF = "#/components/schemas/{name}"
+
+_WRITE_ERRORS = (
+    errors.JSON_MALFORMED,
+    errors.ENCODING_MALFORMED,
+    errors.HEADER_INVALID,
+    errors.UNAUTHENTICATED,
+    errors.FORBIDDEN,
+    errors.BODY_TIMEOUT,
+    errors.ID_CONFLICT,
+    errors.BODY_TOO_LARGE,
+    errors.UNSUPPORTED_MEDIA,
+    errors.INVALID_DATA,
+    errors.RATE_LIMITED,
+    errors.SERVER_ERROR,
+    errors.QUEUE_FULL,
+    errors.DISK_FULL,
+    errors.JOURNAL_UNAVAILABLE,
+    errors.SHUTTING_DOWN,
+)
+
+
+def document(server: str | None = None) -> dict[str, Any]:
+    """The OpenAPI document of every public route."""
+    _, schemas = msgspec.json.schema_components(_SHAPES, ref_template=_REF)
+    for shape in (contract.SessionIn, contract.EventIn):
+        schemas[shape.__name__]["examples"] = [contract.example(shape)]
+    paths: dict[str, Any] = {
+        "/api/sessions": {
+            "post": {
+                "operationId": "crearSesion",
+                "summary": "Crea una sesión",
+                "description": "Abre una sesión de un GPT registrado. Usa el «id» devuelto en cada evento.",
+                "parameters": [_idempotency_key(), _traceparent()],
+                "requestBody": _body({"$ref": _ref("SessionIn")}),
+                "responses": {
+                    "201": _created("SessionOut", "Creada."),
+                    "200": _json("SessionOut", "Repetición de una sesión ya creada: la primera respuesta."),
+                    **_problems((*_WRITE_ERRORS, errors.GPT_NOT_FOUND)),
+                },
+            }
+        },
+        "/api/sessions/{id}": {
+            "get": {
+                "operationId": "consultarSesion",
+                "summary": "Estado de una sesión",
+                "description": "Eventos, tokens, primer y último evento, e identificador de su traza.",
+                "parameters": [
+                    {
+                        "name": "id",
+                        "in": "path",
+                        "required": True,
+                        "description": "El «id» de la sesión.",
+                        "schema": {"type": "string", "format": "uuid"},
+                    }
+                ],
+                "responses": {
+                    "200": _json("SessionState", "Su estado."),
+                    **_problems(
+                        (
+                            errors.UNAUTHENTICATED,
+                            errors.FORBIDDEN,
+                            errors.SESSION_NOT_FOUND,
+                            errors.RATE_LIMITED,
+                            errors.SERVER_ERROR,
+                        )
+                    ),
+                },
+            }
+        },
+        "/api/events": {
+            "post": {
+                "operationId": "agregarEventos",
+                "summary": "Agrega un evento o un lote de eventos",
+                "description": "Un objeto es un evento; un arreglo, un lote: se toman los buenos aunque otros fallen.",
+                "parameters": [_idempotency_key(), _traceparent()],
+                "requestBody": _body(
+                    {
+                        "oneOf": [
+                            {"$ref": _ref("EventIn")},
+                            {
+                                "type": "array",
+                                "items": {"$ref": _ref("EventIn")},
+                                "maxItems": contract.MAX_BATCH_ITEMS,
+                            },
+                        ]
+                    }
+                ),
+                "responses": {
+                    "201": {
+                        "description": "Tomado: en disco y contado.",
+                        "content": {
+                            "application/json": {
+                                "schema": {"oneOf": [{"$ref": _ref("EventOut")}, {"$ref": _ref("BatchOut")}]}
+                            }
+                        },
+                    },
+                    "200": _json("EventOut", "Repetición de un evento ya tomado: la primera respuesta."),
+                    "207": _json("BatchOut", "Lote tomado en parte; un resultado por elemento."),
+                    **_problems((*_WRITE_ERRORS, errors.SESSION_NOT_FOUND, errors.GPT_NOT_FOUND)),
+                },
+            }
+        },
+        "/healthz": {"get": _plain("vivo", "Vive.")},
+        "/readyz": {"get": _plain("listo", "Puede aceptar registros.", "503")},
+    }
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "otel-bridge",
+            "version": __version__,
+            "description": "Recibe sesiones y eventos de GPT y los convierte en trazas y métricas de OpenTelemetry.",
+        },
+        "servers": [{"url": server or "/"}],
+        "paths": paths,
+        "components": {"schemas": schemas},
+    }
+
+
+def _ref(name: str) -> str:
+    return _REF.format(name=name)
+
+
+def _json(name: str, description: str) -> dict[str, Any]:
+    return {"description": description, "content": {"application/json": {"schema": {"$ref": _ref(name)}}}}
+
+
+def _created(name: str, description: str) -> dict[str, Any]:
+    header = {"description": "Ruta del recurso creado.", "schema": {"type": "string"}}
+    return {**_json(name, description), "headers": {"Location": header}}
+
+
+def _body(schema: dict[str, Any]) -> dict[str, Any]:
+    return {"required": True, "content": {"application/json": {"schema": schema}}}
+
+
+def _problems(kinds: tuple[ErrorKind, ...]) -> dict[str, Any]:
+    """Responses by status; statuses that several errors share list them all."""
+    by_status: dict[str, list[ErrorKind]] = {}
+    for kind in kinds:
+        by_status.setdefault(str(kind.status), []).append(kind)
+    return {
+        status: {
+            "description": " · ".join(f"{kind.title} ({kind.type})" for kind in same),
+            "content": {"application/problem+json": {"schema": {"$ref": _ref("ProblemOut")}}},
+        }
+        for status, same in sorted(by_status.items())
+    }
+
+
+def _plain(operation: str, description: str, failing: str | None = None) -> dict[str, Any]:
+    schema = {"type": "object", "additionalProperties": True}
+    answer = {"description": description, "content": {"application/json": {"schema": schema}}}
+    responses = {"200": answer}
+    if failing:
+        responses[failing] = {**answer, "description": "No puede aceptar registros; el cuerpo dice por qué."}
+    return {"operationId": operation, "summary": description, "responses": responses}
+
+
+def _idempotency_key() -> dict[str, Any]:
+    return {
+        "name": "Idempotency-Key",
+        "in": "header",
+        "required": False,
+        "description": "Hace segura una repetición donde el cuerpo no trae «id».",
+        "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[\\x21-\\x7e]{1,255}$"},
+    }
+
+
+def _traceparent() -> dict[str, Any]:
+    return {
+        "name": "traceparent",
+        "in": "header",
+        "required": False,
+        "description": "Contexto W3C del llamante; se guarda como enlace del span.",
+        "schema": {"type": "string"},
+    }

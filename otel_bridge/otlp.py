@@ -1,0 +1,231 @@
+"""One request to an OTLP endpoint, and which of five answers it gave. Never retries, never follows a redirect.
+
+    ok       delivered
+    partial  delivered in part; the specification forbids to retry
+    retry    not now: 408, 429, 5xx, no connection, time-out
+    poison   something in the batch is refused: 400, 413, 422
+    config   this endpoint will not have us as we are: 401, 403, 404, other 3xx and 4xx
+
+The SDK's own exporter tells fewer apart (a 302 is its success, a 500 its final failure), which an outbox that
+loses nothing cannot use. Sources: OTLP specification 1.x, «OTLP/HTTP Response», «OTLP/gRPC Response».
+"""
+
+from __future__ import annotations
+
+import email.utils
+import gzip
+import time
+from typing import Any, Literal, NamedTuple, Protocol
+
+import grpc
+import urllib3
+from google.protobuf.message import DecodeError
+from google.rpc.error_details_pb2 import RetryInfo
+from google.rpc.status_pb2 import Status
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
+
+from otel_bridge import __version__
+from otel_bridge.config import Otlp
+
+Kind = Literal["ok", "partial", "retry", "poison", "config"]
+KINDS: tuple[Kind, ...] = ("ok", "partial", "retry", "poison", "config")
+_WORDS_LIMIT = 500
+_ANSWER_LIMIT = 64 * 1024
+_METHOD = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
+
+
+class Answer(NamedTuple):
+    """What the endpoint said to one request."""
+
+    kind: Kind
+    words: str = ""
+    """The endpoint's own words, or what went wrong on the way to it."""
+    retry_after_seconds: float | None = None
+    rejected: int = 0
+    suspicious: bool = False
+    """A retry that one bad record could be the cause of (500, INTERNAL), not only an endpoint in trouble."""
+
+
+class Transport(Protocol):
+    def send(self, body: bytes) -> Answer: ...
+    def close(self) -> None: ...
+
+
+def connect(otlp: Otlp) -> Transport:
+    return GrpcTransport(otlp) if otlp.protocol == "grpc" else HttpTransport(otlp)
+
+
+class HttpTransport:
+    """OTLP/HTTP with protobuf bodies. Thread-safe."""
+
+    def __init__(self, otlp: Otlp) -> None:
+        self._otlp = otlp
+        options: dict[str, Any] = {}
+        if otlp.certificate:
+            options["ca_certs"] = otlp.certificate
+        if otlp.client_certificate:
+            options["cert_file"], options["key_file"] = otlp.client_certificate, otlp.client_key
+        self._pool = urllib3.PoolManager(
+            maxsize=8, retries=False, timeout=urllib3.Timeout(total=otlp.timeout_seconds), **options
+        )
+        self._headers = {
+            "Content-Type": "application/x-protobuf",
+            "User-Agent": f"otel-bridge/{__version__}",
+            **dict(otlp.headers),
+        }
+        if otlp.gzip:
+            self._headers["Content-Encoding"] = "gzip"
+
+    def send(self, body: bytes) -> Answer:
+        if self._otlp.gzip:
+            body = gzip.compress(body, compresslevel=1, mtime=0)
+        try:
+            response = self._pool.request(
+                "POST",
+                self._otlp.endpoint,
+                body=body,
+                headers=self._headers,
+                redirect=False,
+                preload_content=False,
+                decode_content=True,
+            )
+            try:
+                # A time-out counts for the whole answer, and an answer is never read without bound.
+                text = response.read(_ANSWER_LIMIT)
+                return _classify(response.status, text, response.headers)
+            finally:
+                response.drain_conn() if response.status < 300 else response.close()
+                response.release_conn()
+        except urllib3.exceptions.HTTPError as error:
+            return Answer("retry", _shorten(f"{type(error).__name__}: {error}"))
+        except (OSError, ValueError) as error:
+            return Answer("config", _shorten(f"{type(error).__name__}: {error}"))
+
+    def close(self) -> None:
+        self._pool.clear()
+
+
+def _classify(status: int, text: bytes, headers: Any) -> Answer:
+    if 200 <= status < 300:
+        return _accepted(text)
+    words = _shorten(f"HTTP {status} {_error_text(text)}")
+    if status in (408, 429) or status >= 500:
+        return Answer("retry", words, _retry_after(headers.get("Retry-After")), suspicious=status == 500)
+    if status in (400, 413, 422):
+        return Answer("poison", words)
+    if 300 <= status < 400:
+        words = f"{words} → {headers.get('Location', '?')}: redirects are not followed"
+    return Answer("config", words)
+
+
+def _accepted(body: bytes) -> Answer:
+    try:
+        partial = ExportTraceServiceResponse.FromString(body).partial_success
+    except DecodeError:
+        return Answer("ok", "the answer is no OTLP message")
+    if partial.rejected_spans > 0:
+        return Answer("partial", _shorten(partial.error_message), rejected=partial.rejected_spans)
+    return Answer("ok", _shorten(partial.error_message))
+
+
+def _error_text(body: bytes) -> str:
+    """The text of an error's body: a google.rpc.Status as the specification has it, or whatever it is."""
+    try:
+        status = Status.FromString(body)
+        if status.message:
+            return status.message
+    except DecodeError:
+        pass
+    return body.decode("utf-8", "replace")
+
+
+def _retry_after(value: str | None) -> float | None:
+    """`Retry-After`: seconds or an HTTP date."""
+    if not value:
+        return None
+    try:
+        return max(0.0, float(value))
+    except ValueError:
+        pass
+    try:
+        return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
+    except ValueError:
+        return None
+
+
+def _shorten(words: str) -> str:
+    printable = "".join(c if c.isprintable() else " " for c in words[: 2 * _WORDS_LIMIT])
+    return " ".join(printable.split())[:_WORDS_LIMIT]
+
+
+_GRPC_CONFIG = {
+    grpc.StatusCode.UNAUTHENTICATED,
+    grpc.StatusCode.PERMISSION_DENIED,
+    grpc.StatusCode.UNIMPLEMENTED,
+    grpc.StatusCode.NOT_FOUND,
+}
+_GRPC_SUSPICIOUS = {grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN}
+
+
+class GrpcTransport:
+    """OTLP/gRPC. The request goes as the bytes it already is. Thread-safe."""
+
+    def __init__(self, otlp: Otlp) -> None:
+        self._otlp = otlp
+        target = otlp.endpoint.split("://", 1)[-1].rstrip("/")
+        options = [("grpc.primary_user_agent", f"otel-bridge/{__version__}"), ("grpc.enable_retries", 0)]
+        compression = grpc.Compression.Gzip if otlp.gzip else grpc.Compression.NoCompression
+        if otlp.insecure:
+            self._channel = grpc.insecure_channel(target, options, compression)
+        else:
+            credentials = grpc.ssl_channel_credentials(
+                _file(otlp.certificate), _file(otlp.client_key), _file(otlp.client_certificate)
+            )
+            self._channel = grpc.secure_channel(target, credentials, options, compression)
+        self._export = self._channel.unary_unary(_METHOD, request_serializer=None, response_deserializer=None)
+
+    def send(self, body: bytes) -> Answer:
+        try:
+            answer = self._export(body, timeout=self._otlp.timeout_seconds, metadata=self._otlp.headers)
+        except grpc.RpcError as error:
+            return self._refused(error)
+        return _accepted(answer)
+
+    def _refused(self, error: Any) -> Answer:
+        code = error.code()
+        words = _shorten(f"{code.name} {error.details()}")
+        if code is grpc.StatusCode.INVALID_ARGUMENT:
+            return Answer("poison", words)
+        if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
+            # gRPC itself says this of a message over the receiver's size limit. The specification has every other
+            # one without RetryInfo permanent too, but Tempo says so when it limits the rate: that is for later.
+            if "larger than max" in words:
+                return Answer("poison", words)
+            return Answer("retry", words, _grpc_retry_delay(error))
+        if code in _GRPC_CONFIG:
+            return Answer("config", words)
+        return Answer("retry", words, _grpc_retry_delay(error), suspicious=code in _GRPC_SUSPICIOUS)
+
+    def close(self) -> None:
+        self._channel.close()
+
+
+def _grpc_retry_delay(error: Any) -> float | None:
+    for key, value in error.trailing_metadata() or ():
+        if key == "grpc-status-details-bin":
+            try:
+                details = Status.FromString(value).details
+            except DecodeError:
+                return None
+            for detail in details:
+                info = RetryInfo()
+                if detail.Is(RetryInfo.DESCRIPTOR) and detail.Unpack(info):
+                    return float(info.retry_delay.seconds + info.retry_delay.nanos / 1e9)
+    return None
+
+
+def _file(path: str | None) -> bytes | None:
+    if path is None:
+        return None
+    with open(path, "rb") as file:
+        return file.read()

@@ -1,0 +1,355 @@
+"""Records → the state of the GPT metrics: a fold, checkpointed and gone on with after a restart.
+
+Plain lists and bisect, not prometheus-client's instruments: an observation costs a quarter, and a checkpoint of
+them is plain data (a `Histogram` of the library can only be restored through private attributes).
+The same records in the same order always give the same state, caps included.
+"""
+
+from __future__ import annotations
+
+import threading
+from bisect import bisect_left
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from otel_bridge import catalog
+from otel_bridge.catalog import Metric
+from otel_bridge.config import UNKNOWN, Gpt
+from otel_bridge.records import Event, Idle, Record, Session
+
+STATE_VERSION = 1
+
+Labels = tuple[str, ...]
+
+_DURATION_BOUNDS = catalog.OPERATION_DURATION.buckets
+_TOKEN_BOUNDS = catalog.TOKEN_USAGE.buckets
+
+
+class Exemplar(msgspec.Struct, array_like=True, frozen=True):
+    """The event behind the last observation of a bucket."""
+
+    session: bytes
+    event: bytes
+    value: float
+    arrived_us: int
+
+
+class Histogram:
+    """Counts by bucket (not cumulative; the last is +Inf), their sum, and the last event of each bucket."""
+
+    __slots__ = ("counts", "exemplars", "sum")
+
+    def __init__(self, buckets: int) -> None:
+        self.counts = [0] * (buckets + 1)
+        self.sum = 0.0
+        self.exemplars: list[Event | Exemplar | None] = [None] * (buckets + 1)
+
+
+class _EventSeries:
+    """The series that one event adds to, resolved once for its GPT, type, model and error."""
+
+    __slots__ = (
+        "bad",
+        "cost",
+        "duration",
+        "good",
+        "objective",
+        "price_in",
+        "price_out",
+        "tokens_in",
+        "tokens_out",
+    )
+
+    duration: Histogram
+    tokens_in: Histogram
+    tokens_out: Histogram
+    good: list[float]
+    bad: list[float]
+    cost: list[float] | None
+    price_in: float
+    price_out: float
+    objective: float
+
+
+class _GptSeries:
+    """What is known of one GPT's labels: which values were admitted, which series they lead to."""
+
+    __slots__ = ("errors", "gpt", "models", "series", "types")
+
+    def __init__(self, gpt: Gpt) -> None:
+        self.gpt = gpt
+        self.types = frozenset(gpt.event_types)
+        self.models: set[str] = set()
+        self.errors: set[str] = set()
+        self.series: dict[tuple[str, str | None, str | None], _EventSeries] = {}
+
+
+class MetricState:
+    """The GPT metrics of every record so far. `apply` from one thread; `snapshot` from any."""
+
+    def __init__(self, gpts: Mapping[str, Gpt], max_models: int = 10, max_errors: int = 10) -> None:
+        self._config = gpts
+        self._max_models = max_models
+        self._max_errors = max_errors
+        self._gpts: dict[str, _GptSeries] = {}
+        self.lock = threading.Lock()
+        self.seq = 0
+        self.accepted = {"session": 0, "event": 0}
+        self.capped = {"gen_ai_request_model": 0, "error_type": 0}
+        self.histograms: dict[str, dict[Labels, Histogram]] = {
+            metric.name: {}
+            for metric in (
+                catalog.OPERATION_DURATION,
+                catalog.TOKEN_USAGE,
+                catalog.SESSION_DURATION,
+                catalog.SESSION_EVENTS,
+            )
+        }
+        self.counters: dict[str, dict[Labels, list[float]]] = {
+            metric.name: {} for metric in (catalog.SESSIONS, catalog.SLO_EVENTS, catalog.COST)
+        }
+
+    # --- the fold -----------------------------------------------------------------------------------------------
+
+    def apply(self, records: Sequence[Record], seq: int) -> None:
+        """Folds records in; `seq` is the sequence number of the last of them."""
+        with self.lock:
+            events = 0
+            for record in records:
+                if record.__class__ is Event:
+                    self._event(record)  # type: ignore[arg-type]
+                    events += 1
+                elif record.__class__ is Session:
+                    self._session(record)  # type: ignore[arg-type]
+                else:
+                    self._idle(record)  # type: ignore[arg-type]
+            self.accepted["event"] += events
+            self.seq = seq
+
+    def _event(self, event: Event) -> None:
+        known = self._gpts.get(event.gpt) or self._gpt(event.gpt)
+        type_ = event.type if event.type in known.types else catalog.OTHER_EVENT_TYPE
+        model, error = event.model, event.error
+        if model is not None and model not in known.models:
+            model = self._admit(
+                known.models, model, self._max_models, "gen_ai_request_model", catalog.OTHER_MODEL
+            )
+        if error is not None and error not in known.errors:
+            error = self._admit(known.errors, error, self._max_errors, "error_type", catalog.OTHER_ERROR)
+        series = known.series.get((type_, model, error)) or self._series(known, type_, model, error)
+        seconds = event.latency_ms / 1000
+        histogram = series.duration
+        bucket = bisect_left(_DURATION_BOUNDS, seconds)
+        histogram.counts[bucket] += 1
+        histogram.sum += seconds
+        histogram.exemplars[bucket] = event
+        tokens = event.tokens_in
+        histogram = series.tokens_in
+        bucket = bisect_left(_TOKEN_BOUNDS, tokens)
+        histogram.counts[bucket] += 1
+        histogram.sum += tokens
+        histogram.exemplars[bucket] = event
+        tokens = event.tokens_out
+        histogram = series.tokens_out
+        bucket = bisect_left(_TOKEN_BOUNDS, tokens)
+        histogram.counts[bucket] += 1
+        histogram.sum += tokens
+        histogram.exemplars[bucket] = event
+        if error is None and seconds <= series.objective:
+            series.good[0] += 1
+        else:
+            series.bad[0] += 1
+        if series.cost is not None:
+            series.cost[0] += event.tokens_in * series.price_in + event.tokens_out * series.price_out
+
+    def _session(self, session: Session) -> None:
+        known = self._gpts.get(session.gpt) or self._gpt(session.gpt)
+        self._counter(catalog.SESSIONS, self._base(known, None))[0] += 1
+        self.accepted["session"] += 1
+
+    def _idle(self, idle: Idle) -> None:
+        base = self._base(self._gpts.get(idle.gpt) or self._gpt(idle.gpt), None)
+        for metric, value in (
+            (catalog.SESSION_DURATION, idle.duration_s),
+            (catalog.SESSION_EVENTS, idle.events),
+        ):
+            histogram = self._histogram(metric, base)
+            histogram.counts[bisect_left(metric.buckets, value)] += 1
+            histogram.sum += value
+
+    # --- labels, and what bounds them ------------------------------------------------------------------------------
+
+    def _gpt(self, gpt_id: str) -> _GptSeries:
+        # A GPT that has left the configuration still has records to fold.
+        gpt = self._config.get(gpt_id) or Gpt(gpt_id, gpt_id, provider=UNKNOWN)
+        known = self._gpts[gpt_id] = _GptSeries(gpt)
+        known.models.update({gpt.model, *gpt.prices})
+        return known
+
+    def _admit(self, admitted: set[str], value: str, limit: int, label: str, fallback: str) -> str:
+        """A value becomes a label while there is room for it; past the cap the fallback stands for it."""
+        if value == fallback or len(admitted) < limit:
+            admitted.add(value)
+            return value
+        self.capped[label] += 1
+        return fallback
+
+    def _base(self, known: _GptSeries, model: str | None) -> Labels:
+        return (known.gpt.id, catalog.OPERATION, known.gpt.provider, model or known.gpt.model)
+
+    def _series(self, known: _GptSeries, type_: str, model: str | None, error: str | None) -> _EventSeries:
+        base = self._base(known, model)
+        series = _EventSeries()
+        series.duration = self._histogram(catalog.OPERATION_DURATION, (*base, type_, error or ""))
+        series.tokens_in = self._histogram(catalog.TOKEN_USAGE, (*base, type_, "input"))
+        series.tokens_out = self._histogram(catalog.TOKEN_USAGE, (*base, type_, "output"))
+        series.good = self._counter(catalog.SLO_EVENTS, (*base, "good"))
+        series.bad = self._counter(catalog.SLO_EVENTS, (*base, "bad"))
+        series.objective = known.gpt.latency_objective_seconds
+        price = known.gpt.prices.get(model or known.gpt.model)
+        series.cost = self._counter(catalog.COST, base) if price else None
+        series.price_in = price.input / 1e6 if price else 0.0
+        series.price_out = price.output / 1e6 if price else 0.0
+        known.series[(type_, model, error)] = series
+        return series
+
+    def _histogram(self, metric: Metric, labels: Labels) -> Histogram:
+        family = self.histograms[metric.name]
+        found = family.get(labels)
+        if found is None:
+            found = family[labels] = Histogram(len(metric.buckets))
+        return found
+
+    def _counter(self, metric: Metric, labels: Labels) -> list[float]:
+        family = self.counters[metric.name]
+        found = family.get(labels)
+        if found is None:
+            found = family[labels] = [0.0]
+        return found
+
+    def configure(self, gpts: Mapping[str, Gpt]) -> None:
+        """Takes on a new registry of GPTs; what was counted stays as it was counted."""
+        with self.lock:
+            self._config = gpts
+            for gpt_id, known in list(self._gpts.items()):
+                fresh = gpts.get(gpt_id)
+                if fresh is not None and fresh != known.gpt:
+                    replacement = _GptSeries(fresh)
+                    replacement.models = known.models | {fresh.model, *fresh.prices}
+                    replacement.errors = known.errors
+                    self._gpts[gpt_id] = replacement
+
+    # --- checkpoint ------------------------------------------------------------------------------------------------
+
+    def dump(self) -> bytes:
+        """The whole state as bytes, for `load`."""
+        with self.lock:
+            return msgspec.msgpack.encode(
+                {
+                    "version": STATE_VERSION,
+                    "accepted": self.accepted,
+                    "capped": self.capped,
+                    "admitted": {
+                        gpt_id: [sorted(known.models), sorted(known.errors)]
+                        for gpt_id, known in self._gpts.items()
+                    },
+                    "histograms": {
+                        name: [
+                            list(catalog_buckets(name)),
+                            [_dump_histogram(name, *item) for item in family.items()],
+                        ]
+                        for name, family in self.histograms.items()
+                    },
+                    "counters": {
+                        name: [[labels, value[0]] for labels, value in family.items()]
+                        for name, family in self.counters.items()
+                    },
+                }
+            )
+
+    def load(self, seq: int, state: bytes) -> None:
+        """Takes on a dumped state. Raises ValueError where this release cannot read it."""
+        document = msgspec.msgpack.decode(state)
+        if document.get("version") != STATE_VERSION:
+            raise ValueError(
+                f"the checkpoint of metrics has version {document.get('version')}, not {STATE_VERSION}"
+            )
+        with self.lock:
+            self.seq = seq
+            self.accepted.update(document["accepted"])
+            self.capped.update(document["capped"])
+            for gpt_id, (models, error_types) in document["admitted"].items():
+                known = self._gpt(gpt_id)
+                known.models.update(models)
+                known.errors.update(error_types)
+            for name, (buckets, rows) in document["histograms"].items():
+                if list(catalog_buckets(name)) != buckets:
+                    raise ValueError(f"the checkpoint's buckets of {name} are not this release's")
+                for labels, counts, total, exemplars in rows:
+                    histogram = self.histograms[name][tuple(labels)] = Histogram(len(buckets))
+                    histogram.counts = counts
+                    histogram.sum = total
+                    histogram.exemplars = [Exemplar(*one) if one else None for one in exemplars]
+            for name, rows in document["counters"].items():
+                for labels, value in rows:
+                    self.counters[name][tuple(labels)] = [value]
+
+    # --- reading ----------------------------------------------------------------------------------------------------
+
+    def series_count(self) -> int:
+        """Series a scrape shows of what clients send: the measure that the caps bound."""
+        count = sum(len(family) for family in self.counters.values())
+        for name, family in self.histograms.items():
+            count += len(family) * (len(catalog_buckets(name)) + 3)
+        return count
+
+    def series_limit(self) -> int:
+        """Series that can exist at the most with this configuration, however clients behave."""
+        models, error_types = self._max_models + 2, self._max_errors + 2
+        duration, tokens = len(_DURATION_BOUNDS) + 3, 2 * (len(_TOKEN_BOUNDS) + 3)
+        idle = sum(len(metric.buckets) + 3 for metric in (catalog.SESSION_DURATION, catalog.SESSION_EVENTS))
+        total = 0
+        for gpt in self._config.values():
+            own_models = models + len({gpt.model, *gpt.prices})
+            types = len(gpt.event_types) + 1
+            total += own_models * (types * (error_types * duration + tokens) + 3) + idle + 1
+        return total
+
+    def snapshot(self) -> Iterator[tuple[Metric, list[tuple[Labels, Any]]]]:
+        """(metric, rows): a row is (labels, value) of a counter, or (labels, (counts, sum, exemplars))."""
+        by_name = {metric.name: metric for metric in catalog.METRICS}
+        with self.lock:
+            histograms = {
+                name: [(labels, (h.counts[:], h.sum, h.exemplars[:])) for labels, h in family.items()]
+                for name, family in self.histograms.items()
+            }
+            counters = {
+                name: [(labels, value[0]) for labels, value in family.items()]
+                for name, family in self.counters.items()
+            }
+        for name, rows in (histograms | counters).items():
+            yield by_name[name], rows
+
+
+def catalog_buckets(name: str) -> tuple[float, ...]:
+    return next(metric.buckets for metric in catalog.METRICS if metric.name == name)
+
+
+def observed_value(name: str, labels: Labels, event: Event) -> float:
+    """What an event added to a histogram: its exemplar's value."""
+    if name == catalog.OPERATION_DURATION.name:
+        return event.latency_ms / 1000
+    return event.tokens_in if labels[-1] == "input" else event.tokens_out
+
+
+def exemplar(name: str, labels: Labels, held: Event | Exemplar) -> Exemplar:
+    if isinstance(held, Exemplar):
+        return held
+    return Exemplar(held.session, held.id, observed_value(name, labels, held), held.arrived_us)
+
+
+def _dump_histogram(name: str, labels: Labels, histogram: Histogram) -> list[Any]:
+    exemplars = [None if one is None else exemplar(name, labels, one) for one in histogram.exemplars]
+    return [labels, histogram.counts, histogram.sum, exemplars]

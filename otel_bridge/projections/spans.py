@@ -1,0 +1,236 @@
+"""Records → OTLP spans, as protobuf bytes.
+
+The bytes are joined from templates instead of built as messages: concatenating serialised protobuf merges it, so
+what is constant for a GPT, type and model is serialised once (`docs/decisions/0002-delivery.md` has the
+figures). The field numbers are those of opentelemetry-proto 1.x `trace.proto`, `common.proto`; a test reads
+every span back with the official classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from struct import Struct
+
+import msgspec
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, InstrumentationScope, KeyValue
+from opentelemetry.proto.resource.v1.resource_pb2 import Resource
+
+from otel_bridge import __version__, catalog
+from otel_bridge.config import UNKNOWN, Gpt
+from otel_bridge.records import Event, Record, Session, event_span_id, session_span_id
+
+_KIND_INTERNAL = b"\x30\x01"  # Span.kind (6) = SPAN_KIND_INTERNAL
+_KIND_SERVER = b"\x30\x02"  # Span.kind (6) = SPAN_KIND_SERVER
+_STATUS_ERROR = b"\x7a\x02\x18\x02"  # Span.status (15) { code (3) = STATUS_CODE_ERROR }
+_FLAGS = b"\x85\x01\x01\x01\x00\x00"  # Span.flags (16): sampled, and «is remote» is known to be false
+_ids = Struct("<2s16s2s8s2s8s").pack  # trace_id (1), span_id (2), parent_span_id (4)
+_times = Struct("<cQcQ").pack  # start_time_unix_nano (7), end_time_unix_nano (8), fixed64 each
+_json = msgspec.json.Encoder().encode
+
+
+def _varint(value: int) -> bytes:
+    if value < 0x80:
+        return _SMALL[value]
+    out = bytearray()
+    while value >= 0x80:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
+
+
+_SMALL = [bytes([value]) for value in range(0x80)]
+
+
+def _field(tag: bytes, body: bytes) -> bytes:
+    """A length-delimited field."""
+    return tag + _varint(len(body)) + body
+
+
+def _text_attribute(key: str, value: str | bytes) -> bytes:
+    """Span.attributes (9): KeyValue { key (1), value (2) { string_value (1) } }."""
+    text = value.encode() if isinstance(value, str) else value
+    return _field(b"\x4a", _field(b"\x0a", key.encode()) + _field(b"\x12", _field(b"\x0a", text)))
+
+
+class _IntAttribute:
+    """Span.attributes (9): KeyValue { key (1), value (2) { int_value (3) } }, serialised up to the value."""
+
+    def __init__(self, key: str) -> None:
+        name = _field(b"\x0a", key.encode())
+        self._heads = [b"\x4a" + _varint(len(name) + 3 + n) + name + b"\x12" + _varint(1 + n) + b"\x18"
+                       for n in range(11)]  # fmt: skip
+
+    def __call__(self, value: int) -> bytes:
+        number = _varint(value)
+        return self._heads[len(number)] + number
+
+
+_tokens_in = _IntAttribute(catalog.GEN_AI_USAGE_INPUT_TOKENS)
+_tokens_out = _IntAttribute(catalog.GEN_AI_USAGE_OUTPUT_TOKENS)
+
+
+def resource_attributes(gpt_id: str, configured: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Resource of a GPT's spans: OTEL_RESOURCE_ATTRIBUTES, with the GPT as the service."""
+    attributes = {catalog.SERVICE_NAMESPACE: catalog.SERVICE_NAMESPACE_DEFAULT, **dict(configured)}
+    attributes[catalog.SERVICE_NAME] = gpt_id
+    return attributes
+
+
+class SpanProjection:
+    """Encodes records of any GPTs as one `ExportTraceServiceRequest`."""
+
+    def __init__(self, gpts: Mapping[str, Gpt], resource: Iterable[tuple[str, str]] = ()) -> None:
+        self._gpts = gpts
+        self._resource = tuple(resource)
+        self._templates: dict[tuple[str, str, str | None], bytes] = {}
+        self._roots: dict[str, bytes] = {}
+        self._heads: dict[str, bytes] = {}
+
+    def request(self, records: Sequence[Record]) -> bytes:
+        """Serialised `ExportTraceServiceRequest` of the records that are spans (an idle session is none)."""
+        spans: dict[str, list[bytes]] = {}
+        sessions: dict[bytes, tuple[bytes, bytes]] = {}
+        for record in records:
+            if record.__class__ is Event:
+                part = self._event(record, sessions)  # type: ignore[arg-type]
+            elif record.__class__ is Session:
+                part = self._session(record)  # type: ignore[arg-type]
+            else:
+                continue
+            of_gpt = spans.get(record.gpt)
+            if of_gpt is None:
+                spans[record.gpt] = of_gpt = []
+            of_gpt.append(b"\x12" + _varint(len(part)))
+            of_gpt.append(part)
+        out = []
+        for gpt_id, parts in spans.items():
+            scope_spans = self._scope() + b"".join(parts)
+            out.append(_field(b"\x0a", self._resource_head(gpt_id) + _field(b"\x12", scope_spans)))
+        return b"".join(out)
+
+    def _scope(self) -> bytes:
+        return _SCOPE
+
+    def _resource_head(self, gpt_id: str) -> bytes:
+        head = self._heads.get(gpt_id)
+        if head is None:
+            attributes = [
+                KeyValue(key=key, value=AnyValue(string_value=value))
+                for key, value in resource_attributes(gpt_id, self._resource).items()
+            ]
+            head = self._heads[gpt_id] = _field(b"\x0a", Resource(attributes=attributes).SerializeToString())
+        return head
+
+    def _gpt(self, gpt_id: str) -> Gpt:
+        return self._gpts.get(gpt_id) or Gpt(gpt_id, gpt_id, provider=UNKNOWN)
+
+    def _common(self, gpt: Gpt, model: str | None) -> bytes:
+        attributes = [
+            (catalog.GEN_AI_OPERATION_NAME, catalog.OPERATION),
+            (catalog.GEN_AI_PROVIDER_NAME, gpt.provider),
+            (catalog.GEN_AI_AGENT_ID, gpt.id),
+            (catalog.GEN_AI_AGENT_NAME, gpt.name),
+        ]
+        if model or gpt.model != UNKNOWN:
+            attributes.append((catalog.GEN_AI_REQUEST_MODEL, model or gpt.model))
+        return b"".join(_text_attribute(key, value) for key, value in attributes)
+
+    def _session_attributes(self, session_id: bytes, user: str) -> bytes:
+        h = session_id.hex()
+        text = f"{h[:8]}-{h[8:12]}-{h[12:16]}-{h[16:20]}-{h[20:]}".encode()
+        return _CONVERSATION + text + _SESSION + text + _text_attribute(catalog.USER_HASH, user)
+
+    def _session(self, session: Session) -> bytes:
+        constant = self._roots.get(session.gpt)
+        if constant is None:
+            gpt = self._gpt(session.gpt)
+            name = _field(b"\x2a", catalog.session_span_name(session.gpt).encode())
+            constant = self._roots[session.gpt] = name + _KIND_INTERNAL + _FLAGS + self._common(gpt, None)
+        at = session.started_us * 1000
+        return (
+            b"\x0a\x10" + session.id + b"\x12\x08" + session_span_id(session.id)
+            + constant
+            + _times(b"\x39", at, b"\x41", at)
+            + self._session_attributes(session.id, session.user)
+            + _link(session.link)
+        )  # fmt: skip
+
+    def _event(self, event: Event, sessions: dict[bytes, tuple[bytes, bytes]]) -> bytes:
+        key = (event.gpt, event.type, event.model)
+        constant = self._templates.get(key)
+        if constant is None:
+            constant = self._template(key)
+        session = sessions.get(event.session)
+        if session is None:
+            session = sessions[event.session] = (
+                session_span_id(event.session),
+                self._session_attributes(event.session, event.user),
+            )
+        end = event.end_us * 1000
+        start = max(0, end - round(event.latency_ms * 1e6))
+        parts = [
+            _ids(b"\x0a\x10", event.session, b"\x12\x08", event_span_id(event.id), b"\x22\x08", session[0]),
+            constant,
+            _times(b"\x39", start, b"\x41", end),
+            session[1],
+            _tokens_in(event.tokens_in),
+            _tokens_out(event.tokens_out),
+        ]
+        if event.content is not None:
+            message = _MESSAGE_HEAD + _json(event.content) + _MESSAGE_TAIL
+            size = len(message)
+            parts.append(
+                b"\x4a" + _varint(_INPUT_KEY_SIZE + size + _value_overhead(size)) + _INPUT_KEY
+                + b"\x12" + _varint(size + 1 + len(_varint(size))) + b"\x0a" + _varint(size)
+            )  # fmt: skip
+            parts.append(message)
+        if event.error is not None:
+            parts.append(_text_attribute(catalog.ERROR_TYPE, event.error) + _STATUS_ERROR)
+        if event.link is not None:
+            parts.append(_link(event.link))
+        return b"".join(parts)
+
+    def _template(self, key: tuple[str, str, str | None]) -> bytes:
+        gpt_id, type_, model = key
+        constant = (
+            _field(b"\x2a", type_.encode())
+            + _KIND_SERVER
+            + _FLAGS
+            + self._common(self._gpt(gpt_id), model)
+            + _text_attribute(catalog.EVENT_TYPE, type_)
+        )
+        # Types and models are the clients' words: what is kept of them is bounded.
+        if len(self._templates) >= 4096:
+            self._templates.clear()
+        self._templates[key] = constant
+        return constant
+
+
+def _value_overhead(size: int) -> int:
+    """Bytes around a string value of `size` bytes inside its KeyValue: two tags and two lengths."""
+    inner = len(_varint(size)) + 1
+    return inner + 1 + len(_varint(size + inner))
+
+
+def _link(link: bytes | None) -> bytes:
+    """Span.links (13): Link { trace_id (1), span_id (2) } of the caller's `traceparent`."""
+    if link is None:
+        return b""
+    return b"\x6a\x1c\x0a\x10" + link[:16] + b"\x12\x08" + link[16:]
+
+
+def _uuid_attribute_head(key: str) -> bytes:
+    """A text attribute whose value is a UUID's 36 characters, serialised up to the value."""
+    return _text_attribute(key, b"0" * 36)[:-36]
+
+
+_CONVERSATION = _uuid_attribute_head(catalog.GEN_AI_CONVERSATION_ID)
+_SESSION = _uuid_attribute_head(catalog.SESSION_ID)
+_INPUT_KEY = _field(b"\x0a", catalog.GEN_AI_INPUT_MESSAGES.encode())
+_INPUT_KEY_SIZE = len(_INPUT_KEY)
+_MESSAGE_HEAD = b'[{"role":"user","parts":[{"type":"text","content":'
+_MESSAGE_TAIL = b"}]}]"
+_SCOPE = _field(
+    b"\x0a", InstrumentationScope(name=catalog.SCOPE_NAME, version=__version__).SerializeToString()
+)

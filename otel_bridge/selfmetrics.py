@@ -1,0 +1,60 @@
+"""What the bridge counts of itself as it works: answers, refusals, repeats, redactions.
+
+Plain numbers, written from the event loop and read by a scrape. The counters go along with each checkpoint, so that
+a restart does not send them back to zero; a kill loses the last seconds of them, never of the GPT metrics.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import Counter
+
+import msgspec
+
+from otel_bridge import catalog
+from otel_bridge.errors import ErrorKind
+
+_BOUNDS = catalog.REQUEST_DURATION.buckets
+
+
+class SelfMetrics:
+    def __init__(self) -> None:
+        self.records: Counter[tuple[str, str, str]] = Counter()
+        """(kind, result, reason) of duplicates and refusals; what was accepted is counted from the journal."""
+        self.redactions: Counter[str] = Counter()
+        self.attempts: Counter[str] = Counter()
+        self.durations: dict[tuple[str, str, str], list[float]] = {}
+        """(route, method, status) → bucket counts, +Inf, sum. A restart starts these anew."""
+
+    def rejected(self, kind: str, error: ErrorKind, count: int = 1) -> None:
+        self.records[(kind, "rejected", error.type)] += count
+
+    def duplicate(self, kind: str, count: int = 1) -> None:
+        self.records[(kind, "duplicate", "")] += count
+
+    def observe(self, route: str, method: str, status: int, seconds: float) -> None:
+        key = (route, method, _STATUS.get(status) or str(status))
+        row = self.durations.get(key)
+        if row is None:
+            row = self.durations[key] = [0.0] * (len(_BOUNDS) + 2)
+        row[bisect_left(_BOUNDS, seconds)] += 1
+        row[-1] += seconds
+
+    def dump(self) -> bytes:
+        return msgspec.msgpack.encode(
+            {
+                "records": [[*key, count] for key, count in list(self.records.items())],
+                "redactions": dict(self.redactions),
+                "attempts": dict(self.attempts),
+            }
+        )
+
+    def load(self, state: bytes) -> None:
+        document = msgspec.msgpack.decode(state)
+        for kind, result, reason, count in document["records"]:
+            self.records[(kind, result, reason)] = count
+        self.redactions.update(document["redactions"])
+        self.attempts.update(document["attempts"])
+
+
+_STATUS = {status: str(status) for status in (200, 201, 207, 400, 404, 409, 413, 415, 422, 429, 500, 503)}

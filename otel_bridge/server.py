@@ -1,0 +1,106 @@
+"""Runs a bridge behind uvicorn: binds, announces, stops in order."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import uvicorn
+
+from otel_bridge.app import Bridge
+from otel_bridge.config import Config
+from otel_bridge.errors import StartRefused
+
+log = logging.getLogger(__name__)
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's server with our signals: the first one stops in order and exits with 0, a second ends at once."""
+
+    stopped_by: int | None = None
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        loop = asyncio.get_running_loop()
+
+        def stop(number: int) -> None:
+            if self.stopped_by is not None:
+                os._exit(128 + number)
+            self.stopped_by = number
+            log.info("stopping: what was taken on is answered, then what waits for export gets its time")
+            self.should_exit = True
+
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, stop, number)
+        yield
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A listening socket, so that a taken port is told before anything else has started."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+        listener.listen(2048)
+    except OSError as error:
+        listener.close()
+        raise StartRefused(
+            f"the API cannot listen on {host}:{port}: {error.strerror}. Choose another with --port or --host."
+        ) from None
+    listener.setblocking(False)
+    return listener
+
+
+def serve(config: Config, announce: Callable[[Bridge, int], None]) -> int:
+    """Serves until a signal; returns the exit code. Raises StartRefused."""
+    listener = bind(config.host, config.port)
+    bridge = Bridge(config)
+    server = _Server(
+        uvicorn.Config(
+            bridge.door,
+            loop="uvloop",
+            http="httptools",
+            ws="none",
+            lifespan="off",
+            access_log=False,
+            log_config=None,
+            server_header=False,
+            proxy_headers=False,
+            timeout_keep_alive=30,
+            timeout_graceful_shutdown=max(1, int(config.shutdown_seconds)),
+        )
+    )
+
+    async def run() -> int:
+        bridge.start()
+        announce(bridge, listener.getsockname()[1])
+        watch = asyncio.create_task(_watch(bridge, server))
+        await server.serve(sockets=[listener])
+        watch.cancel()
+        # A second signal must be able to end the process while this waits.
+        await asyncio.get_running_loop().run_in_executor(None, bridge.stop)
+        return 1 if bridge.journal.death is not None else 0
+
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        return runner.run(run())
+
+
+def _loop_factory() -> Any:
+    import uvloop
+
+    return uvloop.new_event_loop
+
+
+async def _watch(bridge: Bridge, server: uvicorn.Server) -> None:
+    """A bridge whose writer is dead can promise nothing: it ends, so that what runs it starts it anew."""
+    while bridge.journal.death is None:
+        await asyncio.sleep(0.5)
+    await asyncio.sleep(2.0)  # `/readyz` says so meanwhile
+    server.should_exit = True
