@@ -71,9 +71,7 @@ class Bodies:
 
     async def _first(self, receive: Receive) -> Message:
         """The first piece of the body, which is nearly always all of it."""
-        deadline = asyncio.get_running_loop().call_later(
-            self.timeout_seconds, _cancel, asyncio.current_task()
-        )
+        deadline = asyncio.get_running_loop().call_later(self.timeout_seconds, _cancel, asyncio.current_task())
         try:
             return _connected(await receive())
         except asyncio.CancelledError:
@@ -195,9 +193,9 @@ class Door:
         except _Gone:
             return
         except Exception as error:
-            problem = unexpected(error)
-            self._metrics.rejected(kind, problem.kind)
-            status = await _refuse(send, problem)
+            unforeseen = unexpected(error)
+            self._metrics.rejected(kind, unforeseen.kind)
+            status = await _refuse(send, unforeseen)
         else:
             status = answer.status
             out = [_JSON, (b"content-length", b"%d" % len(answer.body)), *_SECURITY]

@@ -6,7 +6,7 @@ import logging
 import os
 import threading
 import time
-from typing import Any
+from pathlib import Path
 
 import msgspec
 
@@ -77,9 +77,7 @@ class Bridge:
         self.ingest = Ingest(
             config, self.journal, self._reader, Redactor(config.redaction), UserHasher(key), self.own, key
         )
-        self.door = api.build(
-            self.ingest, self.own, self.readiness, self._openapi, config.body_timeout_seconds
-        )
+        self.door = api.build(self.ingest, self.own, self.readiness, self._openapi, config.body_timeout_seconds)
         collector = BridgeCollector(
             Sources(
                 state=self.state,
@@ -138,13 +136,11 @@ class Bridge:
         while segments := reader.segments(self.state.seq, 1_000):
             for segment in segments:
                 if segment.damaged:
-                    log.error(
-                        "segment %d of the journal is damaged: its records cannot be counted", segment.last
-                    )
+                    log.error("segment %d of the journal is damaged: its records cannot be counted", segment.last)
                     self.state.seq = segment.last
                     continue
                 self.state.apply(decode(segment.body), segment.last)
-                folded += segment.count
+                folded += segment.size
         reader.close()
         log.info(
             "journal %s: %d records, %d of them folded since the checkpoint, in %.2f s",
@@ -155,10 +151,7 @@ class Bridge:
 
     def _housekeeping(self) -> None:
         self._measure()
-        if (
-            time.monotonic() - self._saved_at > CHECKPOINT_SECONDS
-            or self.state.seq > self._saved + CHECKPOINT_RECORDS
-        ):
+        if time.monotonic() - self._saved_at > CHECKPOINT_SECONDS or self.state.seq > self._saved + CHECKPOINT_RECORDS:
             self._checkpoint()
         self._fall_idle()
         self._trim()
@@ -201,11 +194,11 @@ class Bridge:
 
     def _measure(self) -> None:
         self._bytes_used = self._house_reader.bytes_used()
-        self._size_full = self._bytes_used > self.config.journal_max_size
+        self._size_full = self._bytes_used > int(self.config.journal_max_size)
 
     def _windows_pause(self) -> float:
         # Counting may cost with the sessions kept: it never takes more than a twentieth of a core.
-        return max(self.config.windows_interval_seconds, 20 * self._windows_cost)
+        return max(float(self.config.windows_interval_seconds), 20 * self._windows_cost)
 
     def _count_windows(self) -> None:
         started = time.monotonic()
@@ -240,7 +233,7 @@ class Bridge:
         return None
 
     def _byte_limit(self) -> int:
-        room = self._bytes_used + max(0, _disk_free(self.config) - self.config.disk_min_free)
+        room: int = self._bytes_used + max(0, _disk_free(self.config) - self.config.disk_min_free)
         return min(int(self.config.journal_max_size), room)
 
     def _worker_states(self) -> list[tuple[str, bool, int]]:
@@ -273,7 +266,7 @@ class Bridge:
         return msgspec.json.encode(openapi.document(self.config.public_url))
 
 
-def _parent(config: Config) -> Any:
+def _parent(config: Config) -> Path:
     """The journal's directory, made where it is missing."""
     parent = config.journal_path.parent
     try:

@@ -134,9 +134,7 @@ SLO_EVENTS = Metric(
     "Events judged against the GPT's latency objective: good is within it and without error.",
     (*BASE, "result"),
 )
-COST = Metric(
-    "gpt_cost_usd_total", "counter", "Cost of tokens where a price is configured, in US dollars.", BASE
-)
+COST = Metric("gpt_cost_usd_total", "counter", "Cost of tokens where a price is configured, in US dollars.", BASE)
 LATENCY_OBJECTIVE = Metric(
     "gpt_latency_objective_seconds",
     "gauge",
@@ -194,9 +192,7 @@ RECORDS = Metric(
     "Records by what became of them at the door. Accepted ones are committed; reason is an error's type.",
     ("kind", "result", "reason"),
 )
-EXPORTED = Metric(
-    "otel_bridge_exported_records_total", "counter", "Records that the OTLP endpoint has acknowledged."
-)
+EXPORTED = Metric("otel_bridge_exported_records_total", "counter", "Records that the OTLP endpoint has acknowledged.")
 EXPORT_ATTEMPTS = Metric(
     "otel_bridge_export_attempts_total",
     "counter",
@@ -245,9 +241,7 @@ JOURNAL_LIMIT = Metric(
     "bytes",
 )
 SERIES = Metric("otel_bridge_series", "gauge", "Series of GPT metrics in use.")
-SERIES_LIMIT = Metric(
-    "otel_bridge_series_limit", "gauge", "Series of GPT metrics that may exist at the most."
-)
+SERIES_LIMIT = Metric("otel_bridge_series_limit", "gauge", "Series of GPT metrics that may exist at the most.")
 SERIES_CAPPED = Metric(
     "otel_bridge_series_capped_total",
     "counter",
@@ -261,12 +255,8 @@ WORKER_RESTARTS = Metric(
     "Times a background worker died and was restarted.",
     ("worker",),
 )
-START_TIME = Metric(
-    "otel_bridge_start_time_seconds", "gauge", "When this process started, Unix time.", (), "seconds"
-)
-BUILD_INFO = Metric(
-    "otel_bridge_build_info", "gauge", "1; the labels say what runs.", ("version", "python", "journal")
-)
+START_TIME = Metric("otel_bridge_start_time_seconds", "gauge", "When this process started, Unix time.", (), "seconds")
+BUILD_INFO = Metric("otel_bridge_build_info", "gauge", "1; the labels say what runs.", ("version", "python", "journal"))
 
 METRICS: tuple[Metric, ...] = (
     OPERATION_DURATION,

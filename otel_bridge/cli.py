@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 
 from otel_bridge import __version__, config, openapi
 from otel_bridge.config import Config
@@ -46,9 +47,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     serve.set_defaults(run=_serve)
 
-    check = commands.add_parser(
-        "check", parents=[common], help="read the configuration, say what is wrong, exit"
-    )
+    check = commands.add_parser("check", parents=[common], help="read the configuration, say what is wrong, exit")
     check.set_defaults(run=_check)
 
     schema = commands.add_parser("openapi", parents=[common], help="print the OpenAPI document")
@@ -61,9 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     status = inside.add_parser("status", parents=[place], help="what is pending, exported, parked")
     status.add_argument("--json", action="store_true", help="for a program to read")
     status.set_defaults(run=_journal_status)
-    parked = inside.add_parser(
-        "parked", parents=[place], help="records that the endpoint refused, and its words"
-    )
+    parked = inside.add_parser("parked", parents=[place], help="records that the endpoint refused, and its words")
     parked.add_argument("--limit", type=int, default=50, metavar="N", help="show N at the most (default: 50)")
     parked.add_argument("--json", action="store_true", help="for a program to read, a line a record")
     parked.set_defaults(run=_journal_parked)
@@ -158,7 +155,7 @@ def _check(arguments: argparse.Namespace) -> int:
 
 def _openapi(arguments: argparse.Namespace) -> int:
     server_url = None
-    if arguments.config or os.path.exists(config.DEFAULT_FILE):
+    if arguments.config or Path(config.DEFAULT_FILE).exists():
         server_url = _load(arguments).public_url
     print(json.dumps(openapi.document(server_url), ensure_ascii=False, indent=2))
     return 0
@@ -167,7 +164,7 @@ def _openapi(arguments: argparse.Namespace) -> int:
 def _existing(loaded: Config) -> None:
     if not loaded.journal_path.exists():
         raise StartRefused(
-            f"journal {loaded.journal_path}: there is none yet. Start `otel-bridge serve`, or name another with --journal."
+            f"journal {loaded.journal_path}: there is none yet. Start `otel-bridge serve`, or name one with --journal."
         )
 
 
@@ -253,9 +250,7 @@ def _journal_replay(arguments: argparse.Namespace) -> int:
     loaded = _load(arguments)
     _existing(loaded)
     count = mark_replay(loaded.journal_path, arguments.seq or None)
-    print(
-        f"{count} parked record(s) will be sent again by the running bridge, or by the next one that starts"
-    )
+    print(f"{count} parked record(s) will be sent again by the running bridge, or by the next one that starts")
     return 0 if count or not arguments.seq else 1
 
 

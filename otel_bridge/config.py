@@ -77,9 +77,7 @@ def _integer(low: int, high: int) -> Callable[[object], int]:
 def _number(low: float, high: float) -> Callable[[object], float]:
     def read(found: object) -> float:
         try:
-            value = (
-                float(found) if isinstance(found, str | int | float) and not isinstance(found, bool) else None
-            )
+            value = float(found) if isinstance(found, str | int | float) and not isinstance(found, bool) else None
         except ValueError:
             value = None
         if value is not None and low <= value <= high:
@@ -133,9 +131,7 @@ class Rate:
 def _rate(found: object) -> Rate | None:
     if found == "off":
         return None
-    match = (
-        re.fullmatch(r"([1-9]\d{0,8})/(second|minute|hour|day)", found) if isinstance(found, str) else None
-    )
+    match = re.fullmatch(r"([1-9]\d{0,8})/(second|minute|hour|day)", found) if isinstance(found, str) else None
     if match is None:
         raise ValueError('"off" or a rate such as 6000/minute (second, minute, hour, day)')
     return Rate(int(match[1]), _PERIODS[match[2]])
@@ -192,15 +188,11 @@ SETTINGS: tuple[Setting[Any], ...] = (
     ),
     Setting("trace_url", None, "Link to a trace in your trace store, with {trace_id}.", _trace_url),
     Setting("rate_limit", Rate(6000, 60), "Requests allowed a caller, or off.", _rate),
-    Setting(
-        "rate_limit_storage", "memory://", "Where limits are counted: memory:// or redis://host:port.", _text
-    ),
+    Setting("rate_limit_storage", "memory://", "Where limits are counted: memory:// or redis://host:port.", _text),
     Setting("trusted_proxies", ("127.0.0.1", "::1"), "Addresses whose X-Forwarded-For is believed.", _list),
     Setting("cors_origins", (), "Origins of browser clients that may call the API.", _list),
     Setting("allow_keyless", False, "Listen beyond loopback although a GPT has no API key.", _flag),
-    Setting(
-        "public_url", None, "URL under which clients reach the API, for /openapi-gpt.json.", _optional_text
-    ),
+    Setting("public_url", None, "URL under which clients reach the API, for /openapi-gpt.json.", _optional_text),
     Setting(
         "idle_after_seconds",
         1800.0,
@@ -220,9 +212,7 @@ SETTINGS: tuple[Setting[Any], ...] = (
         _integer(1, 10_000_000),
     ),
     Setting("max_models_per_gpt", 10, "Distinct models of one GPT that become a label.", _integer(0, 1000)),
-    Setting(
-        "max_errors_per_gpt", 10, "Distinct error codes of one GPT that become a label.", _integer(0, 1000)
-    ),
+    Setting("max_errors_per_gpt", 10, "Distinct error codes of one GPT that become a label.", _integer(0, 1000)),
     Setting("body_timeout_seconds", 20.0, "Time a client has to send a request.", _number(0.1, 600)),
     Setting("shutdown_seconds", 10.0, "Time a stop may take to flush what is exported.", _number(0, 600)),
     Setting(
@@ -231,9 +221,7 @@ SETTINGS: tuple[Setting[Any], ...] = (
         "Logs: text, json, or auto (text on a terminal).",
         _choice("auto", "text", "json"),
     ),
-    Setting(
-        "log_level", "info", "Least severity that is logged.", _choice("debug", "info", "warning", "error")
-    ),
+    Setting("log_level", "info", "Least severity that is logged.", _choice("debug", "info", "warning", "error")),
 )
 
 
@@ -308,9 +296,7 @@ class Config:
 # --- reading ----------------------------------------------------------------------------------------------
 
 
-def load(
-    path: str | None, environ: Mapping[str, str], overrides: Mapping[str, object] | None = None
-) -> Config:
+def load(path: str | None, environ: Mapping[str, str], overrides: Mapping[str, object] | None = None) -> Config:
     """The configuration of `path` (default `otel-bridge.toml` in the working directory), with the
     environment and then the command line over it. Raises StartRefused."""
     source = Path(path or environ.get("OTEL_BRIDGE_CONFIG") or DEFAULT_FILE)
@@ -405,8 +391,7 @@ def _gpts(source: Path, tables: object) -> dict[str, Gpt]:
         for digest in read.get("api_key_hashes", ()):
             if not re.fullmatch(r"sha256:[0-9a-f]{64}", digest):
                 raise StartRefused(
-                    f"{where}.api_key_hashes: expected hashes such as sha256:… made by "
-                    f"`otel-bridge keys new {gpt_id}`"
+                    f"{where}.api_key_hashes: expected hashes such as sha256:… made by `otel-bridge keys new {gpt_id}`"
                 )
         read.setdefault("name", gpt_id)
         model = read.get("model", UNKNOWN)
@@ -450,15 +435,11 @@ def _otlp(environ: Mapping[str, str]) -> Otlp | None:
         return None
     parts = urlsplit(endpoint)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise StartRefused(
-            f"environment: {where}: found {endpoint!r}, expected a URL such as http://localhost:4318"
-        )
+        raise StartRefused(f"environment: {where}: found {endpoint!r}, expected a URL such as http://localhost:4318")
     protocol_where, protocol = get("PROTOCOL")
     protocol = protocol or "http/protobuf"
     if protocol not in ("http/protobuf", "grpc"):
-        raise StartRefused(
-            f"environment: {protocol_where}: found {protocol!r}, expected http/protobuf or grpc"
-        )
+        raise StartRefused(f"environment: {protocol_where}: found {protocol!r}, expected http/protobuf or grpc")
     if protocol == "http/protobuf" and "TRACES" not in where:
         endpoint = endpoint.rstrip("/") + "/v1/traces"
     compression_where, compression = get("COMPRESSION")
@@ -473,8 +454,7 @@ def _otlp(environ: Mapping[str, str]) -> Otlp | None:
         # Seconds, as opentelemetry-python reads this variable.
         timeout_seconds=_read(f"environment: {timeout_where}", _number(0.05, 3600), timeout or "10"),
         gzip=compression == "gzip",
-        insecure=_read(f"environment: {insecure_where}", _flag, insecure or "false")
-        or parts.scheme == "http",
+        insecure=_read(f"environment: {insecure_where}", _flag, insecure or "false") or parts.scheme == "http",
         certificate=get("CERTIFICATE")[1] or None,
         client_certificate=get("CLIENT_CERTIFICATE")[1] or None,
         client_key=get("CLIENT_KEY")[1] or None,
@@ -487,9 +467,7 @@ def _pairs(where: str, text: str) -> tuple[tuple[str, str], ...]:
         name, equals, value = part.partition("=")
         if not equals or not name.strip():
             raise StartRefused(f"environment: {where}: expected name=value pairs separated by commas")
-        pairs.append(
-            (unquote(name.strip()).lower() if "HEADERS" in where else name.strip(), unquote(value.strip()))
-        )
+        pairs.append((unquote(name.strip()).lower() if "HEADERS" in where else name.strip(), unquote(value.strip())))
     return tuple(pairs)
 
 

@@ -36,9 +36,7 @@ def _meta(expected: str, example: object, description: str, **limits: Any) -> Me
     )
 
 
-_GPT_ID = _meta(
-    "un texto de 1 a 128 caracteres", "devops-expert", "Código del GPT.", min_length=1, max_length=128
-)
+_GPT_ID = _meta("un texto de 1 a 128 caracteres", "devops-expert", "Código del GPT.", min_length=1, max_length=128)
 _USER = _meta(
     "un texto de 1 a 256 caracteres",
     "usuario123",
@@ -52,9 +50,7 @@ _TIME = _meta(
     "Momento del registro.",
 )
 _UUID = _meta("un UUID", "0197bd2e-6c00-7d9a-8f3e-2a4b6c8d0e1f", "Identificador elegido por el cliente.")
-_SESSION = _meta(
-    "un UUID", "0197bd2e-6c00-7d9a-8f3e-2a4b6c8d0e1f", "El «id» que devolvió POST /api/sessions."
-)
+_SESSION = _meta("un UUID", "0197bd2e-6c00-7d9a-8f3e-2a4b6c8d0e1f", "El «id» que devolvió POST /api/sessions.")
 _TYPE = _meta("un texto de 1 a 64 caracteres", "consulta", "Tipo de evento.", min_length=1, max_length=64)
 _CONTENT = _meta("un texto", "¿Cómo configuro un pipeline CI/CD con Docker?", "La pregunta del usuario.")
 _LATENCY = _meta(
@@ -64,15 +60,9 @@ _LATENCY = _meta(
     ge=0,
     le=MAX_LATENCY_MS,
 )
-_TOKENS_IN = _meta(
-    f"un entero entre 0 y {MAX_TOKENS}, sin comillas", 25, "Tokens de entrada.", ge=0, le=MAX_TOKENS
-)
-_TOKENS_OUT = _meta(
-    f"un entero entre 0 y {MAX_TOKENS}, sin comillas", 150, "Tokens de salida.", ge=0, le=MAX_TOKENS
-)
-_MODEL = _meta(
-    "un texto de 1 a 128 caracteres", "gpt-4o", "Modelo que respondió.", min_length=1, max_length=128
-)
+_TOKENS_IN = _meta(f"un entero entre 0 y {MAX_TOKENS}, sin comillas", 25, "Tokens de entrada.", ge=0, le=MAX_TOKENS)
+_TOKENS_OUT = _meta(f"un entero entre 0 y {MAX_TOKENS}, sin comillas", 150, "Tokens de salida.", ge=0, le=MAX_TOKENS)
+_MODEL = _meta("un texto de 1 a 128 caracteres", "gpt-4o", "Modelo que respondió.", min_length=1, max_length=128)
 _ERROR = _meta(
     "un código corto: letras, cifras y «_ . : / -», 64 como mucho",
     "timeout",
@@ -339,9 +329,7 @@ def diagnose_value(value: object, shape: type[T]) -> Problem:
             found_errors.append(error)
     if not found_errors:
         # Every field is right on its own; only a value outside the contract's fields can be at fault.
-        return Problem(
-            errors.JSON_MALFORMED, "El cuerpo contiene un valor que JSON no admite (NaN, Infinity)."
-        )
+        return Problem(errors.JSON_MALFORMED, "El cuerpo contiene un valor que JSON no admite (NaN, Infinity).")
     names = ", ".join(f"«{error.campo}»" for error in found_errors)
     return Problem(errors.INVALID_DATA, f"Revisa: {names}.", found_errors)
 
@@ -386,8 +374,4 @@ def field_meta(annotation: object) -> dict[str, Any]:
 
 def example(shape: type[T]) -> dict[str, object]:
     """A documented object of that shape, required fields only."""
-    return {
-        field.name: field_meta(field.type)["example"]
-        for field in msgspec.structs.fields(shape)
-        if field.required
-    }
+    return {field.name: field_meta(field.type)["example"] for field in msgspec.structs.fields(shape) if field.required}

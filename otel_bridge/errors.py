@@ -46,9 +46,7 @@ JSON_MALFORMED = ErrorKind(
 ENCODING_MALFORMED = ErrorKind(
     "gzip-malformado", 400, "Compresión ilegible", "El cuerpo dice ser gzip y no se puede descomprimir."
 )
-HEADER_INVALID = ErrorKind(
-    "cabecera-invalida", 400, "Cabecera inválida", "Una cabecera no tiene la forma documentada."
-)
+HEADER_INVALID = ErrorKind("cabecera-invalida", 400, "Cabecera inválida", "Una cabecera no tiene la forma documentada.")
 UNAUTHENTICATED = ErrorKind(
     "clave-ausente-o-incorrecta",
     401,

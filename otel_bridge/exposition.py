@@ -6,7 +6,7 @@ import logging
 import platform
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,6 @@ from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.samples import Exemplar as PromExemplar
-from prometheus_client.utils import floatToGoString
 
 from otel_bridge import __version__, catalog
 from otel_bridge.catalog import Metric
@@ -52,9 +51,7 @@ class LedgerView:
     def read(self) -> tuple[int, Ledger]:
         """(accepted, ledger). Raises TimeoutError where the writer does not answer."""
         with self._lock:
-            if self._last is not None and time.monotonic() - self._taken < max(
-                LEDGER_SECONDS, 10 * self._cost
-            ):
+            if self._last is not None and time.monotonic() - self._taken < max(LEDGER_SECONDS, 10 * self._cost):
                 return self._last
             started = time.monotonic()
             accepted = self._journal.between(self._pin).result(timeout=5)
@@ -99,16 +96,12 @@ class BridgeCollector:
         for metric, rows in sources.state.snapshot():
             yield _histogram(metric, rows) if metric.type == "histogram" else _family(metric, rows)
         gpts = sources.gpts()
-        yield _family(
-            catalog.LATENCY_OBJECTIVE, [((g.id,), g.latency_objective_seconds) for g in gpts.values()]
-        )
+        yield _family(catalog.LATENCY_OBJECTIVE, [((g.id,), g.latency_objective_seconds) for g in gpts.values()])
         yield _family(catalog.SLO_TARGET, [((g.id,), g.slo_target) for g in gpts.values()])
         yield from self._from_windows(gpts)
         yield from self._from_ledger()
         own = sources.own
-        yield _family(
-            catalog.EXPORT_ATTEMPTS, [((kind,), own.attempts.get(kind, 0)) for kind in ATTEMPT_RESULTS]
-        )
+        yield _family(catalog.EXPORT_ATTEMPTS, [((kind,), own.attempts.get(kind, 0)) for kind in ATTEMPT_RESULTS])
         yield _family(catalog.EXPORT_CONFIGURED, [((), int(sources.export_configured))])
         yield _durations(own)
         yield _family(catalog.REDACTIONS, [((kind,), count) for kind, count in list(own.redactions.items())])
@@ -117,9 +110,7 @@ class BridgeCollector:
         yield _family(catalog.JOURNAL_LIMIT, [((), limit)])
         yield _family(catalog.SERIES, [((), sources.state.series_count())])
         yield _family(catalog.SERIES_LIMIT, [((), sources.state.series_limit())])
-        yield _family(
-            catalog.SERIES_CAPPED, [((label,), count) for label, count in sources.state.capped.items()]
-        )
+        yield _family(catalog.SERIES_CAPPED, [((label,), count) for label, count in sources.state.capped.items()])
         workers = sources.workers()
         yield _family(catalog.WORKER_UP, [((name,), int(up)) for name, up, _ in workers])
         yield _family(catalog.WORKER_RESTARTS, [((name,), restarts) for name, _, restarts in workers])
@@ -129,12 +120,8 @@ class BridgeCollector:
     def _from_windows(self, gpts: Mapping[str, Gpt]) -> Iterator[Family]:
         windows, top = self._sources.windows()
         counted = {(w.gpt, w.window): w for w in windows}
-        rows = [
-            (gpt_id, window, counted.get((gpt_id, window))) for gpt_id in gpts for window in catalog.WINDOWS
-        ]
-        yield _family(
-            catalog.ACTIVE_SESSIONS, [((gpt, name), w.sessions if w else 0) for gpt, name, w in rows]
-        )
+        rows = [(gpt_id, window, counted.get((gpt_id, window))) for gpt_id in gpts for window in catalog.WINDOWS]
+        yield _family(catalog.ACTIVE_SESSIONS, [((gpt, name), w.sessions if w else 0) for gpt, name, w in rows])
         yield _family(catalog.ACTIVE_USERS, [((gpt, name), w.users if w else 0) for gpt, name, w in rows])
         yield _family(catalog.TOP_USER_EVENTS, [((t.gpt, t.user, "1d"), t.events) for t in top])
         yield _family(catalog.TOP_USER_TOKENS, [((t.gpt, t.user, "1d"), t.tokens) for t in top])
@@ -174,11 +161,12 @@ def _family(metric: Metric, rows: list[tuple[tuple[str, ...], float]]) -> Family
     return family  # type: ignore[no-any-return]
 
 
-def _histogram(metric: Metric, rows: list[tuple[tuple[str, ...], Any]]) -> Family:
+def _histogram(metric: Metric, rows: Iterable[tuple[tuple[str, ...], Any]]) -> Family:
     family = HistogramMetricFamily(metric.name, metric.help, labels=metric.labels)
-    bounds = [*(floatToGoString(bound) for bound in metric.buckets), "+Inf"]
+    bounds = [*(str(bound) for bound in metric.buckets), "+Inf"]
     for labels, (counts, total, exemplars) in rows:
-        cumulative, buckets = 0, []
+        cumulative = 0
+        buckets: list[Any] = []
         for bound, count, held in zip(bounds, counts, exemplars, strict=True):
             cumulative += count
             if held is None:
@@ -194,10 +182,7 @@ def _histogram(metric: Metric, rows: list[tuple[tuple[str, ...], Any]]) -> Famil
 def _durations(own: SelfMetrics) -> Family:
     metric = catalog.REQUEST_DURATION
     empty: list[None] = [None] * (len(metric.buckets) + 1)
-    rows = [
-        (key, ([int(count) for count in row[:-1]], row[-1], empty))
-        for key, row in list(own.durations.items())
-    ]
+    rows = [(key, ([int(count) for count in row[:-1]], row[-1], empty)) for key, row in list(own.durations.items())]
     return _histogram(metric, rows)
 
 

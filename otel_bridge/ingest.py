@@ -9,10 +9,10 @@ import asyncio
 import os
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import blake2b
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeVar
 from uuid import UUID
 
 import msgspec
@@ -34,9 +34,10 @@ REDACT_AT_MOST = 65_536
 """Characters of content that are looked at; what is kept of it is far shorter."""
 CUT_MARK = "…[recortado]"
 
-_TRACEPARENT = re.compile(
-    r"^(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-[0-9a-f]{2}(?:-|$)"
-)
+A = TypeVar("A")
+R = TypeVar("R")
+
+_TRACEPARENT = re.compile(r"^(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-[0-9a-f]{2}(?:-|$)")
 _KEY_HEADER = re.compile(r"^[\x21-\x7e]{1,255}$")
 _encode = msgspec.json.Encoder().encode
 
@@ -233,9 +234,7 @@ class Ingest:
         assert info is not None
         return await self.add_event(event, event_us, info, hints)
 
-    async def add_event(
-        self, event: EventIn, event_us: int | None, info: SessionInfo, hints: Hints
-    ) -> Answer:
+    async def add_event(self, event: EventIn, event_us: int | None, info: SessionInfo, hints: Hints) -> Answer:
         """Journals one checked event of a known session and answers it."""
         now_us = time.time_ns() // 1000
         generation = self._journal.generation(now_us)
@@ -274,7 +273,7 @@ class Ingest:
         counts: dict[str, int] = {}
         for item in items:
             if item.__class__ is EventIn:
-                info = infos.get(item.sesion_id.bytes)  # type: ignore[union-attr]
+                info = infos.get(item.sesion_id.bytes)
                 if info is not None:
                     counts[info.gpt] = counts.get(info.gpt, 0) + 1
         for gpt_id, count in counts.items():
@@ -297,7 +296,7 @@ class Ingest:
             if item.__class__ is not EventIn:
                 problems[i] = item  # type: ignore[assignment]
                 continue
-            event: EventIn = item  # type: ignore[assignment]
+            event: EventIn = item
             try:
                 event_us = contract.event_time(event)
             except (ValueError, OverflowError):
@@ -414,9 +413,7 @@ class Ingest:
             key,
         )
 
-    def _settle(
-        self, record: Event, key: bytes | None, event: EventIn, outcome: Outcome
-    ) -> tuple[Event, int]:
+    def _settle(self, record: Event, key: bytes | None, event: EventIn, outcome: Outcome) -> tuple[Event, int]:
         """The record to answer with, and the status: a repeat is answered as the first was."""
         if outcome is None:
             return record, 201
@@ -433,17 +430,11 @@ class Ingest:
     def _digest(self, size: int, *parts: bytes) -> bytes:
         return blake2b(b"".join(parts), digest_size=size, key=self._key).digest()
 
-    def _event_digest(
-        self, size: int, session: bytes, event: EventIn, event_us: int | None, chosen: bool
-    ) -> bytes:
+    def _event_digest(self, size: int, session: bytes, event: EventIn, event_us: int | None, chosen: bool) -> bytes:
         """Keyed digest of what the contract says identifies an event's content; no field can hold a NUL."""
         tail = f"{event.modelo}\0{event.error}\0" if chosen else ""
-        head = (
-            f"{event.latency_ms!r}\0{event.tokens_entrada}\0{event.tokens_salida}\0{event_us}\0{event.tipo}\0"
-        )
-        return blake2b(
-            session + (head + tail + event.contenido).encode(), digest_size=size, key=self._key
-        ).digest()
+        head = f"{event.latency_ms!r}\0{event.tokens_entrada}\0{event.tokens_salida}\0{event_us}\0{event.tipo}\0"
+        return blake2b(session + (head + tail + event.contenido).encode(), digest_size=size, key=self._key).digest()
 
     def _idempotency(self, kind: bytes, scope: bytes, key: str) -> bytes:
         return b"k" + self._digest(16, kind, b"\0", scope, b"\0", key.encode())
@@ -478,7 +469,7 @@ class Ingest:
     async def _look_up_all(self, items: Sequence[EventIn | Problem]) -> dict[bytes, SessionInfo]:
         known: dict[bytes, SessionInfo] = {}
         missing = []
-        for session_id in {item.sesion_id.bytes for item in items if item.__class__ is EventIn}:  # type: ignore[union-attr]
+        for session_id in {item.sesion_id.bytes for item in items if item.__class__ is EventIn}:
             info = self._sessions.get(session_id)
             if info is None:
                 missing.append(session_id)
@@ -488,8 +479,8 @@ class Ingest:
             known.update(await self._look_up(missing))
         return known
 
-    async def _read(self, function, *arguments):  # type: ignore[no-untyped-def]
-        return await asyncio.get_running_loop().run_in_executor(self._reads, function, *arguments)
+    async def _read(self, function: Callable[[A], R], argument: A) -> R:
+        return await asyncio.get_running_loop().run_in_executor(self._reads, function, argument)
 
 
 def _all_taken(records: Sequence[Record]) -> bytes:

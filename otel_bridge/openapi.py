@@ -45,7 +45,7 @@ def document(server: str | None = None) -> dict[str, Any]:
     """The OpenAPI document of every public route."""
     _, schemas = msgspec.json.schema_components(_SHAPES, ref_template=_REF)
     for shape in (contract.SessionIn, contract.EventIn):
-        schemas[shape.__name__]["examples"] = [contract.example(shape)]
+        schemas[shape.__name__]["examples"] = [contract.example(shape)]  # type: ignore[type-var]
     paths: dict[str, Any] = {
         "/api/sessions": {
             "post": {

@@ -15,6 +15,7 @@ from __future__ import annotations
 import email.utils
 import gzip
 import time
+from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
 
 import grpc
@@ -131,9 +132,9 @@ def _accepted(body: bytes) -> Answer:
 def _error_text(body: bytes) -> str:
     """The text of an error's body: a google.rpc.Status as the specification has it, or whatever it is."""
     try:
-        status = Status.FromString(body)
-        if status.message:
-            return status.message
+        message = Status.FromString(body).message
+        if message:
+            return str(message)
     except DecodeError:
         pass
     return body.decode("utf-8", "replace")
@@ -227,5 +228,4 @@ def _grpc_retry_delay(error: Any) -> float | None:
 def _file(path: str | None) -> bytes | None:
     if path is None:
         return None
-    with open(path, "rb") as file:
-        return file.read()
+    return Path(path).read_bytes()

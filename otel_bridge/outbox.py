@@ -29,7 +29,7 @@ from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 import msgspec
 
@@ -87,13 +87,13 @@ class Stop(msgspec.Struct):
     seconds: float
 
 
-def _write_frame(stream: BinaryIO, value: Any) -> None:
+def _write_frame(stream: IO[bytes], value: Any) -> None:
     body = msgspec.msgpack.encode(value)
     stream.write(struct.pack("<I", len(body)) + body)
     stream.flush()
 
 
-def _read_frame(stream: BinaryIO) -> bytes | None:
+def _read_frame(stream: IO[bytes]) -> bytes | None:
     head = stream.read(4)
     if len(head) < 4:
         return None
@@ -125,7 +125,7 @@ class _Batch:
                 Parked(segment.last, segment.body, "damaged", words, time.time_ns() // 1000, segment.spans)
             )
             return
-        first = segment.last - segment.count + 1
+        first = segment.last - segment.size + 1
         for i, record in enumerate(records):
             if record.__class__ is not Idle:
                 self.records.append(record)
@@ -188,9 +188,7 @@ class Delivery:
         segments = self._reader.segments(after, 64)
         while segments:
             for segment in segments:
-                if batch.cursor and (
-                    spans + segment.spans > self._limit or size + len(segment.body) > BATCH_BYTES
-                ):
+                if batch.cursor and (spans + segment.spans > self._limit or size + len(segment.body) > BATCH_BYTES):
                     return batch
                 batch.add(segment)
                 spans += segment.spans
@@ -242,16 +240,12 @@ class Delivery:
             self._attempts[answer.kind] += 1
         return answer
 
-    def _succeed(
-        self, batch: _Batch, exported: int, parked: list[Parked] | None = None, words: str = ""
-    ) -> None:
+    def _succeed(self, batch: _Batch, exported: int, parked: list[Parked] | None = None, words: str = "") -> None:
         self._cursor = batch.cursor
         self._failures = self._suspicions = 0
         if self._limit < BATCH_SPANS and not parked:
             self._limit = min(BATCH_SPANS, self._limit + max(1, self._limit // 16))
-        self._tell(
-            cursor=batch.cursor, exported=exported, parked=[*batch.damaged, *(parked or [])], words=words
-        )
+        self._tell(cursor=batch.cursor, exported=exported, parked=[*batch.damaged, *(parked or [])], words=words)
 
     def _tell(self, **what: Any) -> None:
         attempts, self._attempts = dict(self._attempts), Counter()
@@ -280,8 +274,7 @@ class Delivery:
         """
         words = f"{answer.rejected} de {len(batch.records)} rechazados: {answer.words}"
         parked = [
-            self._park(seq, record, "partial", words)
-            for seq, record in zip(batch.seqs, batch.records, strict=True)
+            self._park(seq, record, "partial", words) for seq, record in zip(batch.seqs, batch.records, strict=True)
         ]
         self._limit = 32
         self._succeed(batch, 0, parked, words)
@@ -307,10 +300,7 @@ class Delivery:
                     exported += high - low
                 elif said.kind == "partial":
                     words = f"{said.rejected} de {high - low} rechazados: {said.words}"
-                    parked += [
-                        self._park(batch.seqs[i], batch.records[i], "partial", words)
-                        for i in range(low, high)
-                    ]
+                    parked += [self._park(batch.seqs[i], batch.records[i], "partial", words) for i in range(low, high)]
                 elif said.kind == "poison" or (suspects and said.suspicious):
                     parts.append((low, high, said))
                 else:
@@ -440,7 +430,7 @@ class Exporter:
         assert process.stdin is not None and process.stdout is not None
         try:
             _write_frame(process.stdin, self._setup)
-            while (frame := _read_frame(process.stdout)) is not None:  # type: ignore[arg-type]
+            while (frame := _read_frame(process.stdout)) is not None:
                 self._take(msgspec.msgpack.decode(frame, type=Report))
         finally:
             process.stdin.close()

@@ -8,7 +8,6 @@ Fields may be added at the end, with a default; none may be removed or reordered
 from __future__ import annotations
 
 from hashlib import blake2b
-from typing import Union
 
 import msgspec
 
@@ -57,7 +56,7 @@ class Idle(msgspec.Struct, array_like=True, tag_field="record", tag="i", gc=Fals
     arrived_us: int
 
 
-Record = Union[Session, Event, Idle]
+Record = Session | Event | Idle
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(list[Record])

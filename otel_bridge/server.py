@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 
 class _Server(uvicorn.Server):
-    """uvicorn's server with our signals: the first one stops in order and exits with 0, a second ends at once."""
+    """uvicorn's server with our signals: the first stops in order and exits with 0, a second ends at once."""
 
     stopped_by: int | None = None
 
@@ -100,7 +100,7 @@ def _loop_factory() -> Any:
 
 async def _watch(bridge: Bridge, server: uvicorn.Server) -> None:
     """A bridge whose writer is dead can promise nothing: it ends, so that what runs it starts it anew."""
-    while bridge.journal.death is None:
+    while bridge.journal.death is None:  # noqa: ASYNC110 a thread's death sets no asyncio event
         await asyncio.sleep(0.5)
     await asyncio.sleep(2.0)  # `/readyz` says so meanwhile
     server.should_exit = True

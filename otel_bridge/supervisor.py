@@ -1,4 +1,4 @@
-"""Background workers, each watched: one that dies is logged, counted, shown by `/readyz` and started again."""
+"""Background workers, each watched: one that dies is logged, counted, shown by `/readyz`, started again."""
 
 from __future__ import annotations
 

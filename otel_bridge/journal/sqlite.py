@@ -12,7 +12,6 @@ meta      checkpoint of the metric state
 from __future__ import annotations
 
 import fcntl
-import os
 import sqlite3
 import time
 import zlib
@@ -88,7 +87,9 @@ _SESSION_MERGE = (
     "stretch_events = stretch_events + excluded.stretch_events, live = 1"
 )
 _USAGE_INSERT = "INSERT INTO usage (hour, gpt, user, events, tokens) VALUES "
-_USAGE_MERGE = " ON CONFLICT (hour, gpt, user) DO UPDATE SET events = events + excluded.events, tokens = tokens + excluded.tokens"
+_USAGE_MERGE = (
+    " ON CONFLICT (hour, gpt, user) DO UPDATE SET events = events + excluded.events, tokens = tokens + excluded.tokens"
+)
 
 # Rows of one statement. One statement is one step of SQLite, and the interpreter lock changes hands only once:
 # row by row, the writer waits for the event loop after each.
@@ -170,13 +171,13 @@ class SqliteStore:
         return what
 
     def _take_lock(self) -> Any:
-        lock = open(self.path.with_name(self.path.name + ".lock"), "a+")  # noqa: SIM115 held until close
+        lock = self.path.with_name(self.path.name + ".lock").open("a+")  # held until close
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             lock.close()
             raise StartRefused(
-                f"journal {self.path}: another otel-bridge serves it. Stop that one, or give this one its own --journal."
+                f"journal {self.path}: another otel-bridge serves it. Stop it, or give this one its own --journal."
             ) from None
         return lock
 
@@ -325,9 +326,7 @@ class SqliteStore:
     def _generations(self, newest: int) -> tuple[int, ...]:
         """Those of the two generations that may hold a live key and are not empty (the older one seldom is not)."""
         if not self._searched or self._searched[0] != newest:
-            before = self._db.execute(
-                "SELECT 1 FROM seen WHERE generation = ? LIMIT 1", (newest - 1,)
-            ).fetchone()
+            before = self._db.execute("SELECT 1 FROM seen WHERE generation = ? LIMIT 1", (newest - 1,)).fetchone()
             self._searched = (newest, newest - 1) if before else (newest,)
         return self._searched
 
@@ -436,22 +435,16 @@ class SqliteStore:
 
     def save_checkpoint(self, seq: int, state: bytes) -> None:
         with _translated():
-            self._db.execute(
-                "INSERT OR REPLACE INTO meta (name, seq, body) VALUES ('checkpoint', ?, ?)", (seq, state)
-            )
+            self._db.execute("INSERT OR REPLACE INTO meta (name, seq, body) VALUES ('checkpoint', ?, ?)", (seq, state))
 
     def trim(self, before_us: int, limit: int, sink: str) -> int:
         """Deletes up to `limit` rows of each table that are past retention and done with. Returns how many."""
         with _translated():
-            cursor = self._db.execute(
-                "SELECT coalesce(max(cursor), 0) FROM sink WHERE name = ?", (sink,)
-            ).fetchone()[0]
+            cursor = self._db.execute("SELECT coalesce(max(cursor), 0) FROM sink WHERE name = ?", (sink,)).fetchone()[0]
             saved = self._db.execute("SELECT coalesce(max(seq), 0) FROM meta").fetchone()[0]
             safe = min(cursor, saved)
             # Only the oldest rows are looked at: a clock that stepped must not make this a scan.
-            oldest = self._db.execute(
-                "SELECT last, arrived_us FROM segment ORDER BY last LIMIT ?", (limit,)
-            ).fetchall()
+            oldest = self._db.execute("SELECT last, arrived_us FROM segment ORDER BY last LIMIT ?", (limit,)).fetchall()
             upto = 0
             for last, arrived_us in oldest:
                 if last > safe or arrived_us >= before_us:
@@ -522,7 +515,7 @@ class SqliteReader:
             "tokens_out, live FROM session WHERE id = ?",
             (session_id,),
         ).fetchone()
-        return SessionRow(*row[:-1], live=bool(row[-1])) if row else None
+        return SessionRow._make((*row[:-1], bool(row[-1]))) if row else None
 
     def segments(self, after: int, limit: int) -> list[Segment]:
         """Segments after a cursor, in order."""
@@ -619,14 +612,13 @@ class SqliteReader:
     def bytes_used(self) -> int:
         """Bytes that hold something: pages in use and the write-ahead log. Freed pages are used again."""
         pages, free, size = (
-            self._db.execute(f"PRAGMA {name}").fetchone()[0]
-            for name in ("page_count", "freelist_count", "page_size")
+            self._db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "freelist_count", "page_size")
         )
         return int((pages - free) * size) + self.log_bytes()
 
     def log_bytes(self) -> int:
         try:
-            return os.stat(f"{self.path}-wal").st_size
+            return Path(f"{self.path}-wal").stat().st_size
         except FileNotFoundError:
             return 0
 

@@ -90,7 +90,7 @@ class Segment(NamedTuple):
     """A run of records that were committed together. ``last`` is the sequence number of the last of them."""
 
     last: int
-    count: int
+    size: int
     spans: int
     arrived_us: int
     body: bytes

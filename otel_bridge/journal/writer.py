@@ -82,7 +82,7 @@ class Journal:
         count = len(append.records)
         if self._closing:
             raise _refuse(errors.SHUTTING_DOWN)
-        if self.death is not None:
+        if self._died():
             raise _refuse(errors.JOURNAL_UNAVAILABLE)
         if self._waiting_records and self._waiting_records + count > self._max_waiting:
             raise _refuse(errors.QUEUE_FULL)
@@ -92,9 +92,12 @@ class Journal:
             loop = self._loop = asyncio.get_running_loop()
         future: asyncio.Future[Append] = loop.create_future()
         self._queue.put(_Waiting(append, future))
-        if self.death is not None:  # it died between the check above and the put: nobody else would answer
+        if self._died():  # between the check above and the put: nobody else would answer
             self._drain(errors.JOURNAL_UNAVAILABLE)
         return future
+
+    def _died(self) -> bool:
+        return self.death is not None
 
     def generation(self, now_us: int) -> int:
         """The generation new keys belong to. Never goes back, whatever the wall clock does."""

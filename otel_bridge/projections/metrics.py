@@ -119,10 +119,10 @@ class MetricState:
             events = 0
             for record in records:
                 if record.__class__ is Event:
-                    self._event(record)  # type: ignore[arg-type]
+                    self._event(record)
                     events += 1
                 elif record.__class__ is Session:
-                    self._session(record)  # type: ignore[arg-type]
+                    self._session(record)
                 else:
                     self._idle(record)  # type: ignore[arg-type]
             self.accepted["event"] += events
@@ -133,9 +133,7 @@ class MetricState:
         type_ = event.type if event.type in known.types else catalog.OTHER_EVENT_TYPE
         model, error = event.model, event.error
         if model is not None and model not in known.models:
-            model = self._admit(
-                known.models, model, self._max_models, "gen_ai_request_model", catalog.OTHER_MODEL
-            )
+            model = self._admit(known.models, model, self._max_models, "gen_ai_request_model", catalog.OTHER_MODEL)
         if error is not None and error not in known.errors:
             error = self._admit(known.errors, error, self._max_errors, "error_type", catalog.OTHER_ERROR)
         series = known.series.get((type_, model, error)) or self._series(known, type_, model, error)
@@ -252,8 +250,7 @@ class MetricState:
                     "accepted": self.accepted,
                     "capped": self.capped,
                     "admitted": {
-                        gpt_id: [sorted(known.models), sorted(known.errors)]
-                        for gpt_id, known in self._gpts.items()
+                        gpt_id: [sorted(known.models), sorted(known.errors)] for gpt_id, known in self._gpts.items()
                     },
                     "histograms": {
                         name: [
@@ -273,9 +270,7 @@ class MetricState:
         """Takes on a dumped state. Raises ValueError where this release cannot read it."""
         document = msgspec.msgpack.decode(state)
         if document.get("version") != STATE_VERSION:
-            raise ValueError(
-                f"the checkpoint of metrics has version {document.get('version')}, not {STATE_VERSION}"
-            )
+            raise ValueError(f"the checkpoint of metrics has version {document.get('version')}, not {STATE_VERSION}")
         with self.lock:
             self.seq = seq
             self.accepted.update(document["accepted"])
@@ -326,8 +321,7 @@ class MetricState:
                 for name, family in self.histograms.items()
             }
             counters = {
-                name: [(labels, value[0]) for labels, value in family.items()]
-                for name, family in self.counters.items()
+                name: [(labels, value[0]) for labels, value in family.items()] for name, family in self.counters.items()
             }
         for name, rows in (histograms | counters).items():
             yield by_name[name], rows

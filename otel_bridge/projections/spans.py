@@ -93,9 +93,9 @@ class SpanProjection:
         sessions: dict[bytes, tuple[bytes, bytes]] = {}
         for record in records:
             if record.__class__ is Event:
-                part = self._event(record, sessions)  # type: ignore[arg-type]
+                part = self._event(record, sessions)
             elif record.__class__ is Session:
-                part = self._session(record)  # type: ignore[arg-type]
+                part = self._session(record)
             else:
                 continue
             of_gpt = spans.get(record.gpt)
@@ -231,6 +231,4 @@ _INPUT_KEY = _field(b"\x0a", catalog.GEN_AI_INPUT_MESSAGES.encode())
 _INPUT_KEY_SIZE = len(_INPUT_KEY)
 _MESSAGE_HEAD = b'[{"role":"user","parts":[{"type":"text","content":'
 _MESSAGE_TAIL = b"}]}]"
-_SCOPE = _field(
-    b"\x0a", InstrumentationScope(name=catalog.SCOPE_NAME, version=__version__).SerializeToString()
-)
+_SCOPE = _field(b"\x0a", InstrumentationScope(name=catalog.SCOPE_NAME, version=__version__).SerializeToString())

@@ -1,0 +1,40 @@
+"""Fixtures every suite shares: a bridge factory and an OTLP receiver, both real."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.harness.bridge import Bridge
+from tests.harness.otlp import OtlpReceiver
+
+
+@pytest.fixture
+def receiver() -> Iterator[OtlpReceiver]:
+    started = OtlpReceiver().start()
+    yield started
+    started.close()
+
+
+@pytest.fixture
+def make_bridge(tmp_path: Path) -> Iterator[Callable[..., Bridge]]:
+    """`make_bridge(**environ)` → a bridge that has not been started; each call its own folder."""
+    made: list[Bridge] = []
+
+    def make(config: str | None = None, **environ: str) -> Bridge:
+        folder = tmp_path / f"bridge{len(made)}"
+        folder.mkdir()
+        made.append(Bridge(folder, config, **environ))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+@pytest.fixture
+def bridge(make_bridge: Callable[..., Bridge], receiver: OtlpReceiver) -> Bridge:
+    """A started bridge that exports to `receiver`."""
+    return make_bridge(**receiver.environ).start()

@@ -1,0 +1,202 @@
+"""A real OTLP receiver, over HTTP and gRPC, that reads requests with the official protobuf classes.
+
+It can be told to misbehave: `behave` is asked before each answer, with the spans of the request.
+"""
+
+from __future__ import annotations
+
+import gzip
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import grpc
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTraceServiceRequest,
+    ExportTraceServiceResponse,
+)
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import (
+    TraceServiceServicer,
+    add_TraceServiceServicer_to_server,
+)
+from opentelemetry.proto.common.v1.common_pb2 import KeyValue
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
+
+
+@dataclass
+class Received:
+    """One span as it came: the official message, and its resource's and scope's attributes."""
+
+    span: Span
+    resource: dict[str, Any]
+    scope: tuple[str, str]
+    at: float = field(default_factory=time.time)
+
+    @property
+    def trace_id(self) -> str:
+        return self.span.trace_id.hex()
+
+    @property
+    def span_id(self) -> str:
+        return self.span.span_id.hex()
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        return plain(self.span.attributes)
+
+
+def plain(attributes: Any) -> dict[str, Any]:
+    """KeyValues → a dict."""
+
+    def value(pair: KeyValue) -> Any:
+        return getattr(pair.value, pair.value.WhichOneof("value"))
+
+    return {pair.key: value(pair) for pair in attributes}
+
+
+@dataclass
+class Reply:
+    """What the receiver answers. `keep`: whether the spans count as delivered."""
+
+    status: int = 200
+    body: bytes = b""
+    headers: dict[str, str] = field(default_factory=dict)
+    keep: bool = True
+    delay: float = 0.0
+    close: bool = False
+    """Close the connection instead of answering."""
+    grpc: grpc.StatusCode | None = None
+    details: str = ""
+
+
+OK = Reply()
+Behaviour = Callable[[list[Received]], Reply]
+
+
+class OtlpReceiver:
+    """Listens on both protocols; collects what was delivered."""
+
+    def __init__(self, port: int = 0, grpc_port: int = 0) -> None:
+        self.spans: list[Received] = []
+        self.times: Counter[str] = Counter()
+        """span id → how often it was delivered."""
+        self.requests: list[tuple[float, int]] = []
+        """(time, spans) of every request, delivered or not."""
+        self.headers: list[dict[str, str]] = []
+        self.behave: Behaviour = lambda spans: OK
+        self._lock = threading.Lock()
+        receiver = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+            # Headers and body in one segment: Nagle's wait would be measured as ours.
+            wbufsize = -1
+            disable_nagle_algorithm = True
+
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                if self.headers.get("Content-Encoding") == "gzip":
+                    body = gzip.decompress(body)
+                receiver.headers.append({name.lower(): value for name, value in self.headers.items()})
+                reply = receiver.take(body)
+                if reply.close:
+                    self.close_connection = True
+                    return
+                self.send_response(reply.status)
+                for name, value in reply.headers.items():
+                    self.send_header(name, value)
+                self.send_header("Content-Length", str(len(reply.body)))
+                self.end_headers()
+                self.wfile.write(reply.body)
+
+            def log_message(self, *arguments: Any) -> None:
+                pass
+
+        class Server(ThreadingHTTPServer):
+            daemon_threads = True
+            allow_reuse_address = True
+
+            def handle_error(self, request: Any, client_address: Any) -> None:
+                pass  # a client that gave up is what some tests want
+
+        self._http = Server(("127.0.0.1", port), Handler)
+        self.port = self._http.server_port
+
+        class Servicer(TraceServiceServicer):  # type: ignore[misc]
+            def Export(self, request: ExportTraceServiceRequest, context: Any) -> ExportTraceServiceResponse:
+                receiver.headers.append(dict(context.invocation_metadata()))
+                reply = receiver.take(request.SerializeToString())
+                if reply.grpc is not None:
+                    context.abort(reply.grpc, reply.details)
+                return ExportTraceServiceResponse.FromString(reply.body)
+
+        self._grpc = grpc.server(ThreadPoolExecutor(4))
+        add_TraceServiceServicer_to_server(Servicer(), self._grpc)
+        self.grpc_port = self._grpc.add_insecure_port(f"127.0.0.1:{grpc_port}")
+
+    def start(self) -> OtlpReceiver:
+        threading.Thread(target=self._http.serve_forever, daemon=True).start()
+        self._grpc.start()
+        return self
+
+    def close(self) -> None:
+        self._http.shutdown()
+        self._http.server_close()
+        self._grpc.stop(None).wait()
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """What points a bridge here, over HTTP."""
+        return {"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{self.port}"}
+
+    @property
+    def grpc_environ(self) -> dict[str, str]:
+        return {
+            "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{self.grpc_port}",
+            "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc",
+        }
+
+    def take(self, body: bytes) -> Reply:
+        spans = _read(body)
+        with self._lock:
+            self.requests.append((time.time(), len(spans)))
+            reply = self.behave(spans)
+        if reply.delay:
+            time.sleep(reply.delay)
+        if reply.keep and 200 <= reply.status < 300 and reply.grpc is None and not reply.close:
+            with self._lock:
+                self.spans.extend(spans)
+                self.times.update(one.span_id for one in spans)
+        return reply
+
+    def find(self, **wanted: str) -> list[Received]:
+        """Spans by `name`, `trace_id` or `span_id`."""
+        with self._lock:
+            return [
+                one
+                for one in self.spans
+                if all((one.span.name if k == "name" else getattr(one, k)) == v for k, v in wanted.items())
+            ]
+
+
+def _read(body: bytes) -> list[Received]:
+    request = ExportTraceServiceRequest.FromString(body)
+    return [
+        Received(span, plain(of_resource.resource.attributes), (of_scope.scope.name, of_scope.scope.version))
+        for of_resource in request.resource_spans
+        for of_scope in of_resource.scope_spans
+        for span in of_scope.spans
+    ]
+
+
+def partial(rejected: int, message: str) -> Reply:
+    """200 with a partial success."""
+    answer = ExportTraceServiceResponse()
+    answer.partial_success.rejected_spans = rejected
+    answer.partial_success.error_message = message
+    return Reply(body=answer.SerializeToString(), headers={"Content-Type": "application/x-protobuf"}, keep=False)
