@@ -36,6 +36,8 @@ MAX_BATCH_BYTES = 8 << 20
 MAX_BODIES_BYTES = 256 << 20
 """All bodies that are being received, together: what slow senders can make the process hold."""
 
+SWEEP_SECONDS = 1.0
+
 _JSON = (b"content-type", b"application/json")
 _PROBLEM = (b"content-type", b"application/problem+json")
 _SECURITY = ((b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store"))
@@ -49,6 +51,10 @@ class Bodies:
     def __init__(self, timeout_seconds: float) -> None:
         self.timeout_seconds = timeout_seconds
         self._held = 0
+        # Who waits for the first piece of a body, and since when. One sweep a second ends those that wait too long:
+        # a timer a request costs more than decoding the request does, and nearly no request needs its own.
+        self._waiting: dict[asyncio.Task[Any], float] = {}
+        self._sweeping = False
 
     async def read(self, headers: Mapping[bytes, bytes], receive: Receive) -> bytes:
         """The whole body, inflated. Raises Problem (400, 408, 413, 415, 503)."""
@@ -71,13 +77,29 @@ class Bodies:
 
     async def _first(self, receive: Receive) -> Message:
         """The first piece of the body, which is nearly always all of it."""
-        deadline = asyncio.get_running_loop().call_later(self.timeout_seconds, _cancel, asyncio.current_task())
+        task = asyncio.current_task()
+        assert task is not None
+        self._waiting[task] = time.monotonic()
+        if not self._sweeping:
+            self._sweeping = True
+            asyncio.get_running_loop().call_later(SWEEP_SECONDS, self._sweep)
         try:
             return _connected(await receive())
         except asyncio.CancelledError:
+            if task in self._waiting:
+                raise  # not our sweep: the server stops
             raise Problem(errors.BODY_TIMEOUT) from None
         finally:
-            deadline.cancel()
+            self._waiting.pop(task, None)
+
+    def _sweep(self) -> None:
+        overdue = time.monotonic() - self.timeout_seconds
+        for task in [task for task, since in self._waiting.items() if since < overdue]:
+            del self._waiting[task]
+            task.cancel()
+        self._sweeping = bool(self._waiting)
+        if self._sweeping:
+            asyncio.get_running_loop().call_later(SWEEP_SECONDS, self._sweep)
 
     async def _rest(self, message: Message, receive: Receive) -> bytes:
         chunks, size = [], 0
@@ -109,11 +131,6 @@ def _connected(message: Message) -> Message:
     if message["type"] == "http.disconnect":
         raise _Gone
     return message
-
-
-def _cancel(task: asyncio.Task[Any] | None) -> None:
-    if task is not None:
-        task.cancel()
 
 
 def _check_type(value: bytes | None) -> None:

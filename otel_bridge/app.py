@@ -51,6 +51,8 @@ class Bridge:
         self.own = SelfMetrics()
         self._restore()
         self.journal = Journal(self.store, self.state.apply, config.queue_max_records)
+        self._journal_folder = str(config.journal_path.parent)
+        self._min_free: int = config.disk_min_free
         self.journal.room = self._room
         # 2. What reads it.
         self._reader = self.store.reader()
@@ -228,12 +230,19 @@ class Bridge:
     def _room(self) -> str | None:
         if self._size_full:
             return "the journal has reached journal_max_size"
-        if _disk_free(self.config) < self.config.disk_min_free:
+        if self._disk_free() < self._min_free:
             return "the disk that holds the journal has less than disk_min_free left"
         return None
 
+    def _disk_free(self) -> int:
+        try:
+            stat = os.statvfs(self._journal_folder)
+        except OSError:
+            return 0
+        return stat.f_bavail * stat.f_frsize
+
     def _byte_limit(self) -> int:
-        room: int = self._bytes_used + max(0, _disk_free(self.config) - self.config.disk_min_free)
+        room: int = self._bytes_used + max(0, self._disk_free() - self._min_free)
         return min(int(self.config.journal_max_size), room)
 
     def _worker_states(self) -> list[tuple[str, bool, int]]:
@@ -276,9 +285,3 @@ def _parent(config: Config) -> Path:
     return parent
 
 
-def _disk_free(config: Config) -> int:
-    try:
-        stat = os.statvfs(config.journal_path.parent)
-    except OSError:
-        return 0
-    return stat.f_bavail * stat.f_frsize

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import blake2b
+from struct import Struct
 from typing import NamedTuple, Protocol, TypeVar
 from uuid import UUID
 
@@ -40,6 +41,7 @@ R = TypeVar("R")
 _TRACEPARENT = re.compile(r"^(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-[0-9a-f]{2}(?:-|$)")
 _KEY_HEADER = re.compile(r"^[\x21-\x7e]{1,255}$")
 _encode = msgspec.json.Encoder().encode
+_numbers = Struct("<dqqq").pack
 
 
 class Gate(Protocol):
@@ -240,7 +242,10 @@ class Ingest:
         generation = self._journal.generation(now_us)
         redactions: dict[str, int] = {}
         digests: dict[int, bytes] = {}
-        record, key = self._prepare(event, event_us, info, now_us, generation, hints, 0, redactions, digests)
+        session_id = event.sesion_id.bytes
+        record, key = self._prepare(
+            event, event_us, info, session_id, now_us, generation, hints, 0, redactions, digests, 0
+        )
         append = Append([record], [key], generation, digests)
         await self._journal.append(append)
         status = 201
@@ -273,9 +278,10 @@ class Ingest:
         counts: dict[str, int] = {}
         for item in items:
             if item.__class__ is EventIn:
-                info = infos.get(item.sesion_id.bytes)
-                if info is not None:
-                    counts[info.gpt] = counts.get(info.gpt, 0) + 1
+                known = infos.get(item.sesion_id.int)
+                if known is not None:
+                    gpt_id = known[1].gpt
+                    counts[gpt_id] = counts.get(gpt_id, 0) + 1
         for gpt_id, count in counts.items():
             allowed[gpt_id] = self._allowed(gate, gpt_id, count)
         refusals = [problem for problem in allowed.values() if problem is not None]
@@ -302,16 +308,17 @@ class Ingest:
             except (ValueError, OverflowError):
                 problems[i] = contract.diagnose_value(msgspec.to_builtins(event), EventIn)
                 continue
-            info = infos.get(event.sesion_id.bytes)
-            if info is None:
+            known = infos.get(event.sesion_id.int)
+            if known is None:
                 problems[i] = Problem(errors.SESSION_NOT_FOUND)
                 continue
+            session_id, info = known
             problem = allowed[info.gpt]
             if problem is not None:
                 problems[i] = problem
                 continue
             record, key = self._prepare(
-                event, event_us, info, now_us, generation, hints, i, redactions, digests, len(records)
+                event, event_us, info, session_id, now_us, generation, hints, i, redactions, digests, len(records)
             )
             places.append(i)
             records.append(record)
@@ -357,29 +364,28 @@ class Ingest:
         event: EventIn,
         event_us: int | None,
         info: SessionInfo,
+        session_id: bytes,
         now_us: int,
         generation: int,
         hints: Hints,
         index: int,
         redactions: dict[str, int],
         digests: dict[int, bytes],
-        position: int = 0,
+        position: int,
     ) -> tuple[Event, bytes | None]:
         """The record of an event, and the key that a repeat of it is recognised by (None: every post is new)."""
-        session_id = event.sesion_id.bytes
         key: bytes | None
         if event.id is not None:
             event_id = event.id.bytes
             key = b"i" + event_id
-            digests[position] = self._event_digest(16, session_id, event, event_us, chosen=True)
+            digests[position] = self._content(session_id, event, event_us)
         elif hints.idempotency_key is not None:
             key = self._idempotency(b"event%d" % index, session_id, hints.idempotency_key)
             event_id = _derived_uuid(key, generation)
-            digests[position] = self._event_digest(16, session_id, event, event_us, chosen=True)
+            digests[position] = self._content(session_id, event, event_us)
         elif event_us is not None:
             # Its own time first: keys of events that come together stand together, however old the journal is.
-            digest = self._event_digest(10, session_id, event, event_us, chosen=False)
-            key = b"c" + (event_us // 1000).to_bytes(6, "big") + digest
+            key = b"c" + (event_us // 1000).to_bytes(6, "big") + self._identity(session_id, event, event_us)
             event_id = _derived_uuid(key, generation)
         else:
             key = None
@@ -430,11 +436,17 @@ class Ingest:
     def _digest(self, size: int, *parts: bytes) -> bytes:
         return blake2b(b"".join(parts), digest_size=size, key=self._key).digest()
 
-    def _event_digest(self, size: int, session: bytes, event: EventIn, event_us: int | None, chosen: bool) -> bytes:
-        """Keyed digest of what the contract says identifies an event's content; no field can hold a NUL."""
-        tail = f"{event.modelo}\0{event.error}\0" if chosen else ""
-        head = f"{event.latency_ms!r}\0{event.tokens_entrada}\0{event.tokens_salida}\0{event_us}\0{event.tipo}\0"
-        return blake2b(session + (head + tail + event.contenido).encode(), digest_size=size, key=self._key).digest()
+    def _identity(self, session: bytes, event: EventIn, event_us: int) -> bytes:
+        """Keyed digest (10 bytes) of what the contract says identifies an event; no text of it can hold a NUL."""
+        numbers = _numbers(event.latency_ms, event.tokens_entrada, event.tokens_salida, event_us)
+        text = f"{event.tipo}\0{event.contenido}".encode()
+        return blake2b(session + numbers + text, digest_size=10, key=self._key).digest()
+
+    def _content(self, session: bytes, event: EventIn, event_us: int | None) -> bytes:
+        """Keyed digest (16 bytes) of everything that an event with a chosen id says."""
+        numbers = _numbers(event.latency_ms, event.tokens_entrada, event.tokens_salida, -1 if event_us is None else event_us)
+        text = f"{event.tipo}\0{event.modelo}\0{event.error}\0{event.contenido}".encode()
+        return blake2b(session + numbers + text, digest_size=16, key=self._key).digest()
 
     def _idempotency(self, kind: bytes, scope: bytes, key: str) -> bytes:
         return b"k" + self._digest(16, kind, b"\0", scope, b"\0", key.encode())
@@ -466,17 +478,20 @@ class Ingest:
             self._remember(session_id, info)
         return found
 
-    async def _look_up_all(self, items: Sequence[EventIn | Problem]) -> dict[bytes, SessionInfo]:
-        known: dict[bytes, SessionInfo] = {}
+    async def _look_up_all(self, items: Sequence[EventIn | Problem]) -> dict[int, tuple[bytes, SessionInfo]]:
+        """The sessions of a batch that exist: a session's UUID as a number → its 16 bytes and what is known of it."""
+        known: dict[int, tuple[bytes, SessionInfo]] = {}
         missing = []
-        for session_id in {item.sesion_id.bytes for item in items if item.__class__ is EventIn}:
+        for number in {item.sesion_id.int for item in items if item.__class__ is EventIn}:
+            session_id = number.to_bytes(16, "big")
             info = self._sessions.get(session_id)
             if info is None:
                 missing.append(session_id)
             else:
-                known[session_id] = info
+                known[number] = (session_id, info)
         if missing:
-            known.update(await self._look_up(missing))
+            for session_id, info in (await self._look_up(missing)).items():
+                known[int.from_bytes(session_id, "big")] = (session_id, info)
         return known
 
     async def _read(self, function: Callable[[A], R], argument: A) -> R:

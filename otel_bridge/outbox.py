@@ -3,10 +3,15 @@
                      ┌──────────────────────── ok ───────────────────────────┐
                      ▼                                                       │
     read after cursor ──▶ project ──▶ send once ──▶ ok ───────▶ report, cursor moves
-                     ▲                    │───────▶ partial ──▶ park the batch, report; smaller batches for a while
+                     ▲                    │───────▶ partial ──▶ park the request, report; smaller ones for a while
                      │                    │───────▶ poison ───▶ halve until it is alone, park it, report
                      │◀── wait ───────────┤───────▶ retry       (nothing moves; Retry-After or back-off)
                      │◀── wait, say so ───┴───────▶ config      (nothing moves)
+
+Nothing is parked on the endpoint's bad days: a record is set aside only where it is refused while another record,
+one that was taken before, is taken again right after it. An endpoint that refuses everything is waited for.
+Requests go one after the other, so that a session's root never follows its events; while one is answered, the next
+is encoded. A request that fails takes back the one behind it.
 
 The process only reads the journal. What it has done it reports to the bridge, whose one writer moves the cursor
 with its next commit; a report that is lost with the process means a second delivery, never a lost record. It has a
@@ -16,9 +21,11 @@ process of its own so that encoding 60,000 spans a second does not take the inte
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import random
+import signal
 import sqlite3
 import struct
 import subprocess
@@ -26,7 +33,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import IO, Any
@@ -35,7 +42,7 @@ import msgspec
 
 from otel_bridge.config import Gpt, Otlp
 from otel_bridge.journal.sqlite import SqliteReader
-from otel_bridge.journal.store import Parked, Reader, Segment
+from otel_bridge.journal.store import Parked, Reader, Segment, StoreUnavailable
 from otel_bridge.otlp import Answer, Transport, connect
 from otel_bridge.projections.spans import SpanProjection
 from otel_bridge.records import Idle, Record, decode, encode
@@ -57,6 +64,10 @@ BACKOFF_SECONDS = (0.25, 15.0)
 CONFIG_BACKOFF_SECONDS = (1.0, 30.0)
 SUSPECT_AFTER = 4
 """Failures in a row, each of which a bad record could be the cause of, before the batch is halved to find it."""
+CONFIRMATIONS = 3
+"""Times that a record alone is answered with a server's error, and a good one is taken after it, before it is parked."""
+SMALL_SPANS = 32
+"""Spans a request while the endpoint refuses parts of them without saying which."""
 
 
 class Setup(msgspec.Struct):
@@ -105,23 +116,39 @@ def _read_frame(stream: IO[bytes]) -> bytes | None:
 # --- the process --------------------------------------------------------------------------------------------------
 
 
+class _Part:
+    """Some consecutive records of a batch, and what was said to them if they have been sent."""
+
+    __slots__ = ("high", "low", "refusals", "said")
+
+    def __init__(self, low: int, high: int, said: Answer | None = None, refusals: int = 0) -> None:
+        self.low = low
+        self.high = high
+        self.said = said
+        self.refusals = refusals
+
+    def _again(self) -> _Part:
+        return _Part(self.low, self.high, None, self.refusals)
+
+
 class _Batch:
     """Consecutive segments as one request."""
 
-    __slots__ = ("cursor", "damaged", "records", "seqs")
+    __slots__ = ("cursor", "records", "seqs", "unusable")
 
     def __init__(self) -> None:
         self.cursor = 0
         self.records: list[Record] = []
         self.seqs: list[int] = []
-        self.damaged: list[Parked] = []
+        self.unusable: list[Parked] = []
+        """What can never be sent: parked when the rest of the batch is through."""
 
     def add(self, segment: Segment) -> None:
         self.cursor = segment.last
         records = None if segment.damaged else _decoded(segment.body)
         if records is None:
             words = f"{segment.spans} registros: el segmento no coincide con su suma de comprobación"
-            self.damaged.append(
+            self.unusable.append(
                 Parked(segment.last, segment.body, "damaged", words, time.time_ns() // 1000, segment.spans)
             )
             return
@@ -139,8 +166,15 @@ def _decoded(body: bytes) -> list[Record] | None:
         return None
 
 
+def _parked(seq: int, record: Record, reason: str, words: str) -> Parked:
+    return Parked(seq, encode([record]), reason, words, time.time_ns() // 1000, 1)
+
+
+_HELD = Answer("retry", "not sent: the request before it failed")
+
+
 class Delivery:
-    """The loop that the picture above draws. One thread; `send` may be called from a few more."""
+    """The loop that the picture above draws. One thread; a second one sends while the first encodes."""
 
     def __init__(
         self,
@@ -158,11 +192,15 @@ class Delivery:
         self._attempts: Counter[str] = Counter()
         self._failures = 0
         self._suspicions = 0
+        self._good: Record | None = None
+        """A record that the endpoint has taken: what its health is tried with."""
         self._next_replay = 0.0
         self._trickle = False
+        self._hold = False
+        """Set by a request that failed: the one that is queued behind it stays here."""
         self._stopping = threading.Event()
         self._deadline = float("inf")
-        self._senders = ThreadPoolExecutor(IN_FLIGHT, thread_name_prefix="otlp-send")
+        self._sender = ThreadPoolExecutor(1, thread_name_prefix="otlp-send")
 
     def stop(self, seconds: float) -> None:
         self._deadline = time.monotonic() + seconds
@@ -179,7 +217,7 @@ class Delivery:
                 break
             if not moved or self._trickle:
                 self._stopping.wait(LINGER_SECONDS if moved else POLL_SECONDS)
-        self._senders.shutdown(wait=False, cancel_futures=True)
+        self._sender.shutdown(wait=False, cancel_futures=True)
 
     # --- reading ----------------------------------------------------------------------------------------------------
 
@@ -196,131 +234,190 @@ class Delivery:
             segments = self._reader.segments(batch.cursor, 512)
         return batch if batch.cursor else None
 
-    # --- sending ----------------------------------------------------------------------------------------------------
-
-    def _send(self, records: list[Record]) -> Answer:
-        if not records:
-            return Answer("ok")
-        answer = self._transport.send(self._projection.request(records))
-        self._attempts[answer.kind] += 1
-        return answer
+    # --- sending, while all goes well -------------------------------------------------------------------------------
 
     def _stream(self) -> bool:
-        """Delivers while all goes well, with a request encoded while another is answered. False: nothing waits,
-        or it has to wait."""
+        """Delivers with a request encoded while another is answered. False: nothing waits, or it has to wait."""
         flying: list[tuple[_Batch, Future[Answer]]] = []
-        after, moved, self._trickle = self._cursor, False, False
+        after, moved, self._trickle, self._hold = self._cursor, False, False, False
         while True:
             batch = None if self._trickle or time.monotonic() > self._deadline else self._read(after)
             if batch is not None:
                 after = batch.cursor
+                body = self._project(batch)
                 self._trickle = len(batch.records) < min(LINGER_BELOW_SPANS, self._limit)
-                body = self._projection.request(batch.records) if batch.records else b""
-                flying.append((batch, self._senders.submit(self._send_body, body)))
+                if len(batch.records) > self._limit:
+                    # One segment, and the endpoint wants less at once. What flies ahead of it comes first.
+                    moved = self._land(flying) or moved
+                    return (not flying and self._deliver(batch, self._pieces(batch))) or moved
+                flying.append((batch, self._sender.submit(self._send_body, body)))
                 if len(flying) < IN_FLIGHT:
                     continue
             if not flying:
                 return moved
             oldest, future = flying.pop(0)
-            answer = self._counted(future.result(), oldest)
-            if answer.kind == "ok" and not oldest.damaged:
+            answer = self._counted(future.result())
+            if answer.kind == "ok":
                 self._succeed(oldest, len(oldest.records))
                 moved = True
                 continue
-            # What follows is in flight already; a repeat of it is recognised by its ids.
-            for other, other_future in flying:
-                self._counted(other_future.result(), other)
+            for _, behind in flying:  # they were not sent, or not taken; they are read again
+                self._counted(behind.result())
             return self._resolve(oldest, answer) or moved
 
-    def _send_body(self, body: bytes) -> Answer:
-        return self._transport.send(body) if body else Answer("ok")
+    def _land(self, flying: list[tuple[_Batch, Future[Answer]]]) -> bool:
+        """Takes the answers to what flies; what is left in `flying` failed and is read again."""
+        moved = False
+        while flying:
+            answer = self._counted(flying[0][1].result())
+            if answer.kind != "ok":
+                for _, behind in flying[1:]:
+                    self._counted(behind.result())
+                self._resolve(flying[0][0], answer)
+                return moved
+            self._succeed(flying[0][0], len(flying[0][0].records))
+            flying.pop(0)
+            moved = True
+        return moved
 
-    def _counted(self, answer: Answer, batch: _Batch) -> Answer:
-        if batch.records:
+    def _pieces(self, batch: _Batch) -> list[_Part]:
+        starts = range(0, len(batch.records), self._limit)
+        return [_Part(low, min(low + self._limit, len(batch.records))) for low in reversed(starts)]
+
+    def _project(self, batch: _Batch) -> bytes:
+        """The request's bytes. A record that cannot be encoded is ours to set aside: it must not stop the rest."""
+        try:
+            return self._projection.request(batch.records) if batch.records else b""
+        except Exception:
+            records, seqs = batch.records, batch.seqs
+            batch.records, batch.seqs = [], []
+            for seq, record in zip(seqs, records, strict=True):
+                try:
+                    self._projection.request([record])
+                except Exception as error:
+                    words = f"no se puede codificar: {type(error).__name__}"
+                    batch.unusable.append(_parked(seq, record, "unencodable", words))
+                else:
+                    batch.records.append(record)
+                    batch.seqs.append(seq)
+            return self._projection.request(batch.records) if batch.records else b""
+
+    def _send_body(self, body: bytes) -> Answer:
+        if self._hold:
+            return _HELD
+        answer = self._transport.send(body) if body else Answer("ok")
+        self._hold = answer.kind != "ok"
+        return answer
+
+    def _counted(self, answer: Answer) -> Answer:
+        if answer is not _HELD:
             self._attempts[answer.kind] += 1
         return answer
 
-    def _succeed(self, batch: _Batch, exported: int, parked: list[Parked] | None = None, words: str = "") -> None:
+    def _send(self, records: Sequence[Record]) -> Answer:
+        """One request, now."""
+        return self._counted(self._transport.send(self._projection.request(records)) if records else Answer("ok"))
+
+    def _succeed(self, batch: _Batch, exported: int, parked: Sequence[Parked] = (), words: str = "") -> None:
         self._cursor = batch.cursor
         self._failures = self._suspicions = 0
-        if self._limit < BATCH_SPANS and not parked:
-            self._limit = min(BATCH_SPANS, self._limit + max(1, self._limit // 16))
-        self._tell(cursor=batch.cursor, exported=exported, parked=[*batch.damaged, *(parked or [])], words=words)
+        if exported and not parked:
+            self._good = batch.records[-1]
+            if self._limit < BATCH_SPANS:
+                self._limit = min(BATCH_SPANS, self._limit + max(1, self._limit // 16))
+        self._tell(cursor=batch.cursor, exported=exported, parked=[*batch.unusable, *parked], words=words)
 
     def _tell(self, **what: Any) -> None:
         attempts, self._attempts = dict(self._attempts), Counter()
         self._report(Report(attempts=attempts, **what))
 
+    # --- when it does not ------------------------------------------------------------------------------------------
+
     def _resolve(self, batch: _Batch, answer: Answer) -> bool:
         """What to do about a batch that was not simply taken. True: the cursor moved."""
-        if answer.kind == "ok":
-            self._succeed(batch, len(batch.records))
-            return True
-        if answer.kind == "partial":
-            return self._part(batch, answer)
-        if answer.kind == "poison":
-            return self._halve(batch, answer, suspects=False)
+        whole = _Part(0, len(batch.records), answer)
+        if answer.kind in ("partial", "poison"):
+            return self._deliver(batch, [whole])
         if answer.suspicious:
             self._suspicions += 1
-            if self._suspicions >= SUSPECT_AFTER and len(batch.records) > 1:
-                return self._halve(batch, answer, suspects=True)
+            if self._suspicions >= SUSPECT_AFTER:
+                return self._deliver(batch, [whole])
         self._wait(answer)
         return False
 
-    def _part(self, batch: _Batch, answer: Answer) -> bool:
-        """Some were refused, nobody says which, and the specification forbids to ask again: the operator may.
-
-        The next batches are small, so that the next such answer sets fewer aside.
-        """
-        words = f"{answer.rejected} de {len(batch.records)} rechazados: {answer.words}"
-        parked = [
-            self._park(seq, record, "partial", words) for seq, record in zip(batch.seqs, batch.records, strict=True)
-        ]
-        self._limit = 32
-        self._succeed(batch, 0, parked, words)
-        return True
-
-    def _halve(self, batch: _Batch, answer: Answer, suspects: bool) -> bool:
-        """Finds the records that are refused, parks them and delivers the rest. False: the endpoint stopped answering.
-
-        With `suspects`, a failure is taken for a refusal only while other parts of the same batch succeed: an
-        endpoint that fails for everything is in trouble itself, and nothing is parked for that.
-        """
-        exported, parked, alone = 0, [], []
-        parts = [(0, len(batch.records), answer)]
+    def _deliver(self, batch: _Batch, parts: list[_Part]) -> bool:
+        """Delivers a batch part by part (the last first), halving those that are refused, until each record is taken
+        or parked. What has been taken is not sent again when the endpoint goes away in between.
+        False: it refuses everything, or the bridge stops; the batch is read again."""
+        exported, parked, words = 0, [], ""
         while parts:
-            start, end, said = parts.pop()
-            if end - start == 1:
-                alone.append((start, said))
+            part = parts.pop()
+            said = part.said or self._send(batch.records[part.low : part.high])
+            words = said.words or words
+            if said.kind == "ok":
+                exported += part.high - part.low
+                self._good = batch.records[part.high - 1]
+                self._failures = 0
                 continue
-            middle = (start + end) // 2
-            for low, high in ((middle, end), (start, middle)):
-                said = self._send(batch.records[low:high])
-                if said.kind == "ok":
-                    exported += high - low
-                elif said.kind == "partial":
-                    words = f"{said.rejected} de {high - low} rechazados: {said.words}"
-                    parked += [self._park(batch.seqs[i], batch.records[i], "partial", words) for i in range(low, high)]
-                elif said.kind == "poison" or (suspects and said.suspicious):
-                    parts.append((low, high, said))
-                else:
-                    self._wait(said)
-                    return False
-        if suspects and not exported and not parked:
-            self._suspicions = 0
-            self._wait(answer)
-            return False
-        for i, said in alone:
-            reason = "refused" if said.kind == "poison" else "server-error"
-            parked.append(self._park(batch.seqs[i], batch.records[i], reason, said.words))
-        if not alone:
+            if said.kind == "partial":
+                parked += self._part(batch, part, said)
+                continue
+            refused = said.kind == "poison" or said.suspicious
+            if refused and self._is_well(batch, part):
+                part.refusals += 1
+                if part.high - part.low > 1:
+                    middle = (part.low + part.high) // 2
+                    parts += [_Part(middle, part.high), _Part(part.low, middle)]
+                    continue
+                if said.kind == "poison" or part.refusals >= CONFIRMATIONS:
+                    reason = "refused" if said.kind == "poison" else "server-error"
+                    parked.append(_parked(batch.seqs[part.low], batch.records[part.low], reason, said.words))
+                    continue
+            elif refused:
+                said = said._replace(words=f"no acepta ningún registro: {said.words}")
+            self._wait(said)
+            if self._stopping.is_set() or not (exported or parked):
+                return False
+            parts.append(part.unsent())
+        if not parked and exported:
             # Only too large together (413): the next ones start smaller.
             self._limit = max(1, min(self._limit, len(batch.records)) // 2)
-        self._succeed(batch, exported, parked, answer.words)
+        self._succeed(batch, exported, parked, words if parked else "")
         return True
 
-    def _park(self, seq: int, record: Record, reason: str, words: str) -> Parked:
-        return Parked(seq, encode([record]), reason, words, time.time_ns() // 1000, 1)
+    def _part(self, batch: _Batch, part: _Part, said: Answer) -> list[Parked]:
+        """Some were refused, nobody says which, and the specification forbids to ask again: the operator may.
+
+        The next requests are small, so that the next such answer sets fewer aside.
+        """
+        self._limit = SMALL_SPANS
+        words = f"{said.rejected} de {part.high - part.low} rechazados: {said.words}"
+        return [_parked(batch.seqs[i], batch.records[i], "partial", words) for i in range(part.low, part.high)]
+
+    def _is_well(self, batch: _Batch, part: _Part) -> bool:
+        """Whether the endpoint takes a record that is known to be good, now: else its refusals say nothing of ours."""
+        if self._good is None:
+            self._good = self._find_good(batch, part)
+            return self._good is not None
+        return self._send([self._good]).kind == "ok"
+
+    def _find_good(self, batch: _Batch, part: _Part) -> Record | None:
+        """A record that the endpoint takes: of what was delivered before, or of the batch itself."""
+        candidates: list[Record] = []
+        for segment in self._reader.segments(self._cursor - 1, 1) if self._cursor else []:
+            if segment.last == self._cursor and not segment.damaged:
+                candidates += [one for one in _decoded(segment.body) or [] if one.__class__ is not Idle][-1:]
+        count = len(batch.records)
+        candidates += (
+            [batch.records[i] for i in sorted({0, count // 3, 2 * count // 3, count - 1})] if count > 1 else []
+        )
+        for candidate in candidates:
+            said = self._send([candidate])
+            if said.kind == "ok":
+                return candidate
+            if said.kind in ("retry", "config") and not said.suspicious:
+                return None
+        return None
 
     def _wait(self, answer: Answer) -> None:
         """Nothing moves now: says so, and waits as long as the endpoint asked or the failures so far suggest."""
@@ -341,14 +438,24 @@ class Delivery:
         done: list[int] = []
         again: list[Parked] = []
         for parked in self._reader.parked(200, replay_only=True):
+            if self._stopping.is_set() and time.monotonic() > self._deadline:
+                break
             records = _decoded(parked.body)
-            if not records:
-                again.append(parked._replace(words=f"ilegible: {parked.words}"))
+            try:
+                body = (
+                    None if not records else self._projection.request([r for r in records if not isinstance(r, Idle)])
+                )
+            except Exception:
+                body = None
+            if body is None:
+                again.append(parked._replace(words=parked.words[:400] + " (sigue sin poder leerse)"))
                 continue
-            answer = self._send([record for record in records if record.__class__ is not Idle])
+            answer = self._counted(self._transport.send(body))
             if answer.kind == "ok":
                 done.append(parked.seq)
-            elif answer.kind in ("poison", "partial"):
+            elif answer.kind in ("poison", "partial") or (
+                answer.suspicious and self._good is not None and self._send([self._good]).kind == "ok"
+            ):
                 again.append(parked._replace(words=answer.words, parked_us=time.time_ns() // 1000))
             else:
                 break
@@ -360,6 +467,9 @@ def run_process() -> int:
     """Entry of the process: set-up on standard input, reports on standard output, logs on standard error."""
     stdin, stdout = sys.stdin.buffer, os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # a stray print must not break the frames
+    # A service manager signals every process of its group. When to stop is the bridge's to say: it wants a last flush.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     first = _read_frame(stdin)
     if first is None:
         return 0
@@ -406,19 +516,21 @@ class Exporter:
         self._setup = Setup(str(journal), msgspec.to_builtins(otlp), gpts, list(resource))
         self._on_report = on_report
         self._process: subprocess.Popen[bytes] | None = None
-        self._stopping = False
+        self._stopping = threading.Event()
         self.state = "starting"
         self.words = ""
-        self.attempts: Counter[str] = Counter()
 
     def configure(self, gpts: dict[str, Gpt]) -> None:
         """Takes on a new registry of GPTs: the process is started anew with it."""
         self._setup.gpts = gpts
-        if self._process is not None:
-            self._process.terminate()
+        process = self._process
+        if process is not None:
+            process.kill()
 
     def run(self) -> None:
         """Until the process ends. Raises RuntimeError where that was not asked for."""
+        if self._stopping.is_set():
+            return
         process = subprocess.Popen(
             [sys.executable, "-m", "otel_bridge", "export-process"],
             stdin=subprocess.PIPE,
@@ -433,22 +545,38 @@ class Exporter:
             while (frame := _read_frame(process.stdout)) is not None:
                 self._take(msgspec.msgpack.decode(frame, type=Report))
         finally:
-            process.stdin.close()
-            code = process.wait()
-            process.stdout.close()
             self._process = None
-        if not self._stopping:
+            with contextlib.suppress(OSError):
+                process.stdin.close()  # which ends the process, if it has not ended
+            try:
+                code = process.wait(5)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                code = process.wait()
+            process.stdout.close()
+        if not self._stopping.is_set():
             self.state = "restarting"
             raise RuntimeError(f"the export process ended with code {code}")
 
     def _take(self, report: Report) -> None:
+        """Hands a report on. While the journal cannot be written, the process waits for the pipe to be read again."""
         self.state, self.words = report.state, report.words
-        self.attempts.update(report.attempts)
-        self._on_report(report)
+        told = False
+        while True:
+            try:
+                self._on_report(report)
+                return
+            except StoreUnavailable as error:
+                if self._stopping.is_set():
+                    raise
+                if not told:
+                    log.error("what was delivered cannot be noted, delivery waits: %s", error)
+                    told = True
+                self._stopping.wait(1.0)
 
     def stop(self, seconds: float) -> None:
         """Asks for a last flush; `run` returns when it is over, or the process is ended after `seconds` more."""
-        self._stopping = True
+        self._stopping.set()
         process = self._process
         if process is None or process.stdin is None:
             return

@@ -77,9 +77,9 @@ def event_span_id(event_id: bytes) -> bytes:
 
     The event id (16 bytes) is itself unique to its session, so 8 bytes of its digest derive from both.
     """
-    return blake2b(event_id, digest_size=8, person=b"event").digest()
+    return blake2b(event_id, digest_size=8).digest()
 
 
 def session_span_id(session_id: bytes) -> bytes:
     """Span id of a session's root span."""
-    return blake2b(session_id, digest_size=8, person=b"session").digest()
+    return blake2b(session_id, digest_size=8).digest()

@@ -15,7 +15,7 @@ import fcntl
 import sqlite3
 import time
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
@@ -211,7 +211,7 @@ class SqliteStore:
         saved = db.execute("SELECT coalesce(max(seq), 0) FROM meta").fetchone()[0]
         self.last: int = max(row[0] if row else 0, cursor, saved)
         self.generation: int = db.execute("SELECT coalesce(max(generation), 0) FROM seen").fetchone()[0]
-        self._searched: tuple[int, ...] = ()
+        self._searched: tuple[int, bytes | None] = (-1, None)
         self._trim_from = b""
 
     # --- transactions -----------------------------------------------------------------------------------------
@@ -231,13 +231,19 @@ class SqliteStore:
             except sqlite3.Error:  # SQLite has rolled back by itself (full disk, I/O error)
                 pass
 
-    def _insert(self, head: str, width: int, rows: list[tuple[Any, ...]], tail: str = "") -> None:
+    def _insert(self, head: str, width: int, rows: Iterable[Iterable[Any]], tail: str = "") -> None:
+        self._insert_flat(head, width, list(chain.from_iterable(rows)), tail)
+
+    def _insert_flat(self, head: str, width: int, values: list[Any], tail: str = "") -> None:
+        """Inserts rows of `width` values that stand one after another."""
         one = "(" + "?, " * (width - 1) + "?)"
-        start = 0
+        start, count = 0, len(values) // width
         for size in _CHUNKS:
-            sql = head + ", ".join([one] * size) + tail if len(rows) - start >= size else ""
-            while len(rows) - start >= size:
-                self._db.execute(sql, list(chain.from_iterable(rows[start : start + size])))
+            if count - start < size:
+                continue
+            sql = head + ", ".join([one] * size) + tail
+            while count - start >= size:
+                self._db.execute(sql, values[start * width : (start + size) * width])
                 start += size
 
     def _select_in(self, head: str, fixed: tuple[Any, ...], keys: list[bytes]) -> Iterator[tuple[Any, ...]]:
@@ -252,45 +258,95 @@ class SqliteStore:
 
     def write(self, appends: list[Append]) -> list[Record]:
         with _translated():
-            return self._write(appends)
+            new = self._all_new(appends)
+            digests: dict[bytes, bytes] = {}
+            if new is None:
+                new, digests = self._sort_out(appends)
+            if new:
+                self._journal(new)
+                self._account(new, digests)
+            return new
 
-    def _write(self, appends: list[Append]) -> list[Record]:
+    def _all_new(self, appends: list[Append]) -> list[Record] | None:
+        """The usual case at the usual price: nothing is a repeat, and one INSERT that ignores none of its rows
+        proves it without a look-up. None: something may be known, look closer."""
+        rows: list[Any] = []
+        new: list[Record] = []
+        newest = self.generation
+        for append in appends:
+            if append.digests:
+                return None
+            generation = append.generation
+            newest = max(newest, generation)
+            new += append.records
+            arrived_us = append.records[0].arrived_us if append.records else 0
+            for key in append.keys:
+                if key is not None:
+                    rows += (generation, key, arrived_us)
+        if not rows:
+            return new
+        before = self._before(newest)
+        if before is not None and any(key <= before for key in rows[1::3]):
+            return None
+        db = self._db
+        changes = db.total_changes
+        db.execute("SAVEPOINT keys")
+        self._insert_flat("INSERT OR IGNORE INTO seen (generation, key, arrived_us) VALUES ", 3, rows)
+        complete = db.total_changes - changes == len(rows) // 3
+        if not complete:
+            db.execute("ROLLBACK TO keys")
+        db.execute("RELEASE keys")
+        if not complete:
+            return None
+        self.generation = newest
+        for append in appends:
+            append.outcomes = None
+        return new
+
+    def _before(self, newest: int) -> bytes | None:
+        """The greatest key of the generation before: keys start with their event's time, so live traffic is past it."""
+        if self._searched[0] != newest:
+            row = self._db.execute("SELECT max(key) FROM seen WHERE generation = ?", (newest - 1,)).fetchone()
+            self._searched = (newest, row[0])
+        return self._searched[1]
+
+    def _sort_out(self, appends: list[Append]) -> tuple[list[Record], dict[bytes, bytes]]:
+        """Looks every key up; returns the new records, and digests of new sessions whose id the client chose."""
         known = self._known(appends)
         new: list[Record] = []
-        seen: list[tuple[int, bytes, int, bytes | None]] = []
+        seen: list[Any] = []
         session_digests: dict[bytes, bytes] = {}
         for append in appends:
             outcomes: list[Outcome] | None = None
             keys, digests, generation = append.keys, append.digests, append.generation
             for i, record in enumerate(append.records):
                 key = keys[i]
+                digest = digests.get(i)
                 if key is None:
-                    if not digests or i not in digests:
+                    if digest is None:
                         new.append(record)
                         continue
-                    key = b"S" + record.id  # type: ignore[union-attr]
-                digest = digests.get(i) if digests else None
+                    assert isinstance(record, Session)
+                    key = b"S" + record.id
                 before = known.get(key)
                 if before is None:
                     new.append(record)
                     known[key] = (generation, record.arrived_us, digest)
-                    if keys[i] is None:
-                        session_digests[record.id] = digest  # type: ignore[union-attr, assignment]
+                    if isinstance(record, Session) and keys[i] is None:
+                        assert digest is not None
+                        session_digests[record.id] = digest
                     else:
-                        seen.append((generation, key, record.arrived_us, digest))
+                        seen += (generation, key, record.arrived_us, digest)
                     continue
                 if outcomes is None:
                     outcomes = [None] * len(append.records)
                 outcomes[i] = CONFLICT if before[2] != digest else Taken(before[1], before[0])
             append.outcomes = outcomes
         if seen:
-            self.generation = max(self.generation, seen[-1][0])
+            self.generation = max(self.generation, seen[-4])
             # OR REPLACE: a key older than the horizon may still stand in its generation.
-            self._insert("INSERT OR REPLACE INTO seen (generation, key, arrived_us, digest) VALUES ", 4, seen)
-        if new:
-            self._journal(new)
-            self._account(new, session_digests)
-        return new
+            self._insert_flat("INSERT OR REPLACE INTO seen (generation, key, arrived_us, digest) VALUES ", 4, seen)
+        return new, session_digests
 
     def _known(self, appends: list[Append]) -> dict[bytes, tuple[int, int, bytes | None]]:
         """What is remembered of the keys that these appends carry: key → (generation, arrived, digest)."""
@@ -308,7 +364,7 @@ class SqliteStore:
         if keys:
             newest = max(self.generation, max(append.generation for append in appends))
             horizon = now_us - DEDUP_HORIZON_US
-            for generation in self._generations(newest):
+            for generation in (newest, newest - 1):
                 for key, arrived_us, digest in self._select_in(
                     "SELECT key, arrived_us, digest FROM seen WHERE generation = ? AND key",
                     (generation,),
@@ -323,13 +379,6 @@ class SqliteStore:
                 known[b"S" + session_id] = (0, started_us, digest)
         return known
 
-    def _generations(self, newest: int) -> tuple[int, ...]:
-        """Those of the two generations that may hold a live key and are not empty (the older one seldom is not)."""
-        if not self._searched or self._searched[0] != newest:
-            before = self._db.execute("SELECT 1 FROM seen WHERE generation = ? LIMIT 1", (newest - 1,)).fetchone()
-            self._searched = (newest, newest - 1) if before else (newest,)
-        return self._searched
-
     def _journal(self, records: list[Record]) -> None:
         rows = []
         for start in range(0, len(records), SEGMENT_RECORDS):
@@ -341,46 +390,44 @@ class SqliteStore:
         self._insert("INSERT INTO segment (last, count, spans, arrived_us, crc, body) VALUES ", 6, rows)
 
     def _account(self, records: list[Record], digests: dict[bytes, bytes]) -> None:
-        """Adds the records to their sessions' rows and to the hour's usage, one row each however many they are."""
+        """Adds the records to their sessions' rows and to the hour's usage: one row each, however many records."""
         sessions: dict[bytes, list[Any]] = {}
-        usage: dict[tuple[int, str, str], list[int]] = {}
         for record in records:
             if record.__class__ is Event:
                 row = sessions.get(record.session)
                 end_us = record.end_us
-                failed = record.error is not None
                 if row is None:
                     sessions[record.session] = [
-                        record.session, record.gpt, record.user, end_us, record.arrived_us, end_us, end_us, 1, failed,
-                        record.tokens_in, record.tokens_out, end_us, 1, 1, None,
+                        record.session, record.gpt, record.user, end_us, record.arrived_us, end_us, end_us, 1,
+                        record.error is not None, record.tokens_in, record.tokens_out, end_us, 1, 1, None,
                     ]  # fmt: skip
-                else:
-                    row[4] = record.arrived_us
-                    if row[5] is None or end_us < row[5]:
-                        row[5] = end_us
-                    if row[6] is None or end_us > row[6]:
-                        row[6] = end_us
-                    row[7] += 1
-                    row[8] += failed
-                    row[9] += record.tokens_in
-                    row[10] += record.tokens_out
-                    row[12] += 1
-                key = (record.arrived_us // HOUR_US, record.gpt, record.user)
-                hour = usage.get(key)
-                if hour is None:
-                    usage[key] = [1, record.tokens_in + record.tokens_out]
-                else:
-                    hour[0] += 1
-                    hour[1] += record.tokens_in + record.tokens_out
+                    continue
+                first = row[5]
+                if first is None or end_us < first:
+                    row[5] = end_us
+                if first is None or end_us > row[6]:
+                    row[6] = end_us
+                row[7] += 1
+                row[9] += record.tokens_in
+                row[10] += record.tokens_out
+                if record.error is not None:
+                    row[8] += 1
             elif record.__class__ is Session:
                 sessions[record.id] = [
                     record.id, record.gpt, record.user, record.started_us, record.arrived_us, None, None, 0, 0,
                     0, 0, record.started_us, 0, 1, digests.get(record.id),
                 ]  # fmt: skip
+        usage: dict[tuple[int, str, str], list[int]] = {}
+        for row in sessions.values():
+            row[12] = row[7]
+            if row[7]:
+                hour = usage.setdefault((row[4] // HOUR_US, row[1], row[2]), [0, 0])
+                hour[0] += row[7]
+                hour[1] += row[9] + row[10]
         if sessions:
-            self._insert(_SESSION_INSERT, 15, list(sessions.values()), _SESSION_MERGE)  # type: ignore[arg-type]
+            self._insert(_SESSION_INSERT, 15, sessions.values(), _SESSION_MERGE)
         if usage:
-            self._insert(_USAGE_INSERT, 5, [(*key, *sums) for key, sums in usage.items()], _USAGE_MERGE)
+            self._insert(_USAGE_INSERT, 5, ((*key, *sums) for key, sums in usage.items()), _USAGE_MERGE)
 
     def fall_idle(self, idles: list[Idle], before_us: int) -> list[Record]:
         fallen: list[Record] = []

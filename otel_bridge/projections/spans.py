@@ -29,8 +29,10 @@ _json = msgspec.json.Encoder().encode
 
 
 def _varint(value: int) -> bytes:
-    if value < 0x80:
-        return _SMALL[value]
+    return _VARINTS[value] if value < 16384 else _long_varint(value)
+
+
+def _long_varint(value: int) -> bytes:
     out = bytearray()
     while value >= 0x80:
         out.append(value & 0x7F | 0x80)
@@ -39,7 +41,7 @@ def _varint(value: int) -> bytes:
     return bytes(out)
 
 
-_SMALL = [bytes([value]) for value in range(0x80)]
+_VARINTS = [_long_varint(value) for value in range(1 << 14)]
 
 
 def _field(tag: bytes, body: bytes) -> bytes:
@@ -62,7 +64,7 @@ class _IntAttribute:
                        for n in range(11)]  # fmt: skip
 
     def __call__(self, value: int) -> bytes:
-        number = _varint(value)
+        number = _VARINTS[value] if value < 16384 else _long_varint(value)
         return self._heads[len(number)] + number
 
 

@@ -1,0 +1,21 @@
+-- wrk: one event a request, as the guide's clients send it; every one is new (its own timestamp).
+local thread_no = 0
+function setup(thread)
+  thread:set("id", thread_no)
+  thread_no = thread_no + 1
+end
+function init(args)
+  counter = 0
+  base = tonumber(args[2])
+  head = '{"sesion_id":"' .. args[1] .. '","tipo":"consulta","contenido":"¿Cómo configuro un pipeline CI/CD con Docker?",'
+    .. '"latency_ms":1500,"tokens_entrada":25,"tokens_salida":150,"timestamp":"2026-11-22T'
+  headers = { ["Content-Type"] = "application/json" }
+end
+function request()
+  counter = counter + 1
+  local n = base + counter * 4 + id
+  local micros = n % 1000000
+  local s = math.floor(n / 1000000)
+  local stamp = string.format('%02d:%02d:%02d.%06dZ"}', math.floor(s / 3600) % 24, math.floor(s / 60) % 60, s % 60, micros)
+  return wrk.format("POST", nil, headers, head .. stamp)
+end

@@ -1,0 +1,150 @@
+"""Where the time of one event goes, in microseconds: each stage alone, the best of several rounds, in one process.
+
+    python -m benchmarks.stages [--events 1000] [--rounds 30] [--sessions 20]
+
+The best round, not the mean: what a stage costs when nothing else wants the machine. Batches, because a stage alone
+is too short to time; a single event pays HTTP, the hand-over to the writer and its share of an fsync on top.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+from otel_bridge import config, contract, records
+from otel_bridge.ingest import NO_HINTS, Ingest, _all_taken
+from otel_bridge.journal.sqlite import SqliteStore
+from otel_bridge.journal.store import Append, SessionInfo
+from otel_bridge.journal.writer import Journal
+from otel_bridge.privacy import Redactor, UserHasher
+from otel_bridge.projections.metrics import MetricState
+from otel_bridge.projections.spans import SpanProjection
+from otel_bridge.selfmetrics import SelfMetrics
+
+ROOT = Path(__file__).parents[1]
+CONTENT = "¿Cómo configuro un pipeline CI/CD con Docker?"
+DIRTY = "Mi correo es ana.perez@example.com y mi tarjeta 4111 1111 1111 1111, ¿qué hago con 10.1.2.3?"
+
+
+def batches(count: int, events: int, sessions: list[uuid.UUID], content: str = CONTENT) -> list[bytes]:
+    """Bodies of distinct events, as the guide's clients write them."""
+    types = ("consulta", "configuracion", "troubleshooting", "pipeline", "infraestructura", "monitoreo", "seguridad")
+    start = 1_790_000_000_000_000 + (time.time_ns() // 1000) % 10**12
+    bodies = []
+    for b in range(count):
+        items = [
+            {
+                "sesion_id": str(sessions[i % len(sessions)]),
+                "tipo": types[i % 7],
+                "contenido": content,
+                "latency_ms": 300 + (i * 37) % 5000,
+                "tokens_entrada": 5 + i % 60,
+                "tokens_salida": 50 + i % 400,
+                "timestamp": contract.format_time(start + (b * events + i) * 1000),
+            }
+            for i in range(events)
+        ]
+        bodies.append(json.dumps(items, ensure_ascii=False).encode())
+    return bodies
+
+
+class Table:
+    def __init__(self, events: int) -> None:
+        self._events = events
+        self.rows: list[tuple[str, float]] = []
+
+    def measure(self, name: str, step: Callable[[int], object], rounds: int) -> None:
+        best = float("inf")
+        for i in range(rounds):
+            started = time.perf_counter()
+            step(i)
+            best = min(best, time.perf_counter() - started)
+        self.rows.append((name, best / self._events * 1e6))
+
+    def lines(self) -> Iterator[str]:
+        for name, micros in self.rows:
+            yield f"| {name} | {micros:.2f} |"
+
+
+def run(events: int, rounds: int, session_count: int) -> Table:
+    loaded = config.load(str(ROOT / "otel-bridge.toml"), {})
+    table = Table(events)
+    with tempfile.TemporaryDirectory(dir=".") as folder:
+        store = SqliteStore(Path(folder) / "journal.db")
+        state = MetricState(loaded.gpts)
+        journal = Journal(store, state.apply)
+        key = b"k" * 32
+        ingest = Ingest(loaded, journal, store.reader(), Redactor("on"), UserHasher(key), SelfMetrics(), key)
+        sessions = [uuid.uuid4() for _ in range(session_count)]
+        now_us = time.time_ns() // 1000
+        opened: list[records.Record] = [
+            records.Session(s.bytes, "devops-expert", f"{i:016x}", now_us, now_us) for i, s in enumerate(sessions)
+        ]
+        infos = {s.bytes: SessionInfo("devops-expert", f"{i:016x}") for i, s in enumerate(sessions)}
+        _write(store, opened, [None] * len(opened))
+        bodies = batches(rounds, events, sessions)
+        decoded = [contract.decode_batch(body) for body in bodies]
+        table.measure("decode JSON and check types", lambda i: contract.decode_batch(bodies[i]), rounds)
+        table.measure("check time and text", lambda i: [contract.event_time(e) for e in decoded[i]], rounds)  # type: ignore[arg-type]
+        redactor = Redactor("on")
+        counts: dict[str, int] = {}
+        table.measure("redact (clean text)", lambda i: [redactor.redact(CONTENT, counts) for _ in range(events)], rounds)
+        table.measure(
+            "redact (e-mail, card, address)", lambda i: [redactor.redact(DIRTY, counts) for _ in range(events)], 5
+        )
+        prepared: list[tuple[list[records.Record], list[bytes | None]]] = []
+
+        def prepare(i: int) -> None:
+            made, keys = [], []
+            for event in decoded[i]:
+                assert isinstance(event, contract.EventIn)
+                event_us = contract.event_time(event)
+                record, key = ingest._prepare(
+                    event, event_us, infos[event.sesion_id.bytes], event.sesion_id.bytes, now_us, 0, NO_HINTS, 0, {}, {}, 0
+                )
+                made.append(record)
+                keys.append(key)
+            prepared.append((made, keys))
+
+        table.measure("prepare (time, redact, identity, record)", prepare, rounds)
+        table.measure("journal: serialise", lambda i: records.encode(prepared[i][0]), rounds)
+        table.measure("journal: write and fsync", lambda i: _write(store, *prepared[i]), rounds)
+        table.measure("count (metrics)", lambda i: state.apply(prepared[i][0], i), rounds)
+        table.measure("answer", lambda i: _all_taken(prepared[i][0]), rounds)
+        bodies_out = [records.encode(made) for made, _ in prepared]
+        table.measure("export: read record", lambda i: records.decode(bodies_out[i]), rounds)
+        projection = SpanProjection(loaded.gpts)
+        table.measure("export: encode span", lambda i: projection.request(prepared[i][0]), rounds)
+        requests = [projection.request(made) for made, _ in prepared]
+        table.measure("(a receiver parses it)", lambda i: ExportTraceServiceRequest.FromString(requests[i]), rounds)
+        ingest.close()
+        store.close()
+    return table
+
+
+def _write(store: SqliteStore, made: list[records.Record], keys: list[bytes | None]) -> None:
+    store.begin()
+    store.write([Append(made, keys, 0)])
+    store.commit()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--events", type=int, default=1000, help="events a batch")
+    parser.add_argument("--rounds", type=int, default=30)
+    parser.add_argument("--sessions", type=int, default=20)
+    arguments = parser.parse_args()
+    print("| stage | µs an event |\n|---|---:|")
+    for line in run(arguments.events, arguments.rounds, arguments.sessions).lines():
+        print(line)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,138 @@
+"""API keys: made once, kept as hashes, compared in constant time. Also: which doors may stand open without one.
+
+A key is 32 random bytes, so one round of SHA-256 is enough to keep it: there is nothing to guess that a slow hash
+would protect. The `otb_` in front lets secret scanners, and this project's own redaction, recognise one in a text.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import ipaddress
+import os
+import re
+import secrets
+import tempfile
+import tomllib
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+from otel_bridge.config import Config
+from otel_bridge.errors import StartRefused
+
+PREFIX = "otb_"
+MAX_KEY_BYTES = 512
+
+
+def new_key() -> str:
+    return PREFIX + secrets.token_urlsafe(32)
+
+
+def hash_of(key: bytes) -> str:
+    """A key as the configuration holds it."""
+    return "sha256:" + hashlib.sha256(key).hexdigest()
+
+
+def presented(headers: Mapping[bytes, bytes]) -> bytes | None:
+    """The key that a request carries: `Authorization: Bearer …`, else `X-API-Key`. None where there is none that
+    could be one."""
+    key = None
+    authorization = headers.get(b"authorization")
+    if authorization is not None:
+        scheme, _, rest = authorization.partition(b" ")
+        if scheme.lower() == b"bearer":
+            key = rest.strip()
+    if not key:
+        key = headers.get(b"x-api-key", b"").strip()
+    return key if key and len(key) <= MAX_KEY_BYTES else None
+
+
+def among(found: str, hashes: Collection[str]) -> bool:
+    """Whether a hash is one of these, in a time that says nothing of which or how nearly."""
+    same = False
+    for one in hashes:
+        same |= hmac.compare_digest(found, one)
+    return same
+
+
+# --- doors without a key ----------------------------------------------------------------------------------------
+
+
+def is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False  # a name can point anywhere
+
+
+def refuse_keyless(config: Config) -> None:
+    """Raises StartRefused where anyone on the network could post for a GPT and nobody has said that they may."""
+    keyless = [gpt.id for gpt in config.gpts.values() if not gpt.api_key_hashes]
+    if keyless and not is_loopback(config.host) and not config.allow_keyless:
+        raise StartRefused(
+            f"{config.source}: host: found {config.host!r}, which others can reach, and {', '.join(keyless)} without "
+            f"an API key. Make one with `otel-bridge keys new {keyless[0]}`, or listen on 127.0.0.1, or say "
+            "allow_keyless = true where a proxy or a firewall decides who comes in."
+        )
+
+
+# --- a new key in the configuration -------------------------------------------------------------------------------
+
+_TABLE = re.compile(r"^[ \t]*\[[^\n]*$", re.MULTILINE)
+
+
+def add_hash(path: Path, gpt_id: str, digest: str) -> None:
+    """Adds a hash to a GPT in a configuration file and changes nothing else of it. Raises StartRefused where the
+    file is written in a way that cannot be edited with certainty; it is then as it was."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        before = tomllib.loads(text)
+        edited = _with_hash(text, gpt_id, digest, bool(before["gpts"][gpt_id].get("api_key_hashes")))
+        after = tomllib.loads(edited) if edited is not None else None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, KeyError) as error:
+        raise StartRefused(f"{path}: cannot be edited: {type(error).__name__}. Paste the line by hand.") from None
+    wanted: list[str] = [*before["gpts"][gpt_id].get("api_key_hashes", []), digest]
+    before["gpts"][gpt_id]["api_key_hashes"] = wanted
+    if edited is None or after != before:
+        raise StartRefused(f"{path}: [gpts.{gpt_id}] is written in a way that is not safe to edit. Paste it by hand.")
+    _replace(path, edited)
+
+
+def _with_hash(text: str, gpt_id: str, digest: str, has_some: bool) -> str | None:
+    """The text with the hash in it; whether that is right, the caller sees by reading it."""
+    head = re.search(rf"^[ \t]*\[gpts\.[\"']?{re.escape(gpt_id)}[\"']?\][^\n]*(\n|$)", text, re.MULTILINE)
+    if head is None:
+        return None
+    following = _TABLE.search(text, head.end())
+    end = following.start() if following else len(text)
+    body = text[head.end() : end]
+    if not has_some and re.search(r"^[ \t]*api_key_hashes[ \t]*=", body, re.MULTILINE) is None:
+        newline = "" if head[0].endswith("\n") else "\n"
+        return f'{text[: head.end()]}{newline}api_key_hashes = ["{digest}"]\n{text[head.end() :]}'
+    opened = re.search(r"^[ \t]*api_key_hashes[ \t]*=[ \t]*\[", body, re.MULTILINE)
+    if opened is None:
+        return None
+    at = head.end() + opened.end()
+    return f'{text[:at]}"{digest}"{", " if has_some else ""}{text[at:]}'
+
+
+def _replace(path: Path, text: str) -> None:
+    """The new file takes the old one's place at once, with its mode and owner: no reader ever sees half of it."""
+    target = path.resolve()
+    stat = target.stat()
+    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="") as out:
+            out.write(text)
+            out.flush()
+            os.fsync(out.fileno())
+        Path(name).chmod(stat.st_mode & 0o7777)
+        if os.geteuid() == 0:
+            os.chown(name, stat.st_uid, stat.st_gid)
+        Path(name).replace(target)
+    except OSError as error:
+        Path(name).unlink(missing_ok=True)
+        raise StartRefused(f"{path}: cannot be written: {error.strerror}. Paste the line by hand.") from None
+
