@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
 
-.PHONY: help setup run test lint format
+.PHONY: help setup run test lint format bench
 
 help:  ## what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -32,3 +32,7 @@ lint: .venv/dev.stamp  ## ruff and mypy (strict)
 format: .venv/dev.stamp
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
+
+bench: .venv/dev.stamp  ## measure, and write benchmarks/RESULTS.md
+	@scripts/ensure-tools
+	@$(BIN)/python -m benchmarks

@@ -95,7 +95,9 @@ def run(events: int, rounds: int, session_count: int) -> Table:
         table.measure("check time and text", lambda i: [contract.event_time(e) for e in decoded[i]], rounds)  # type: ignore[arg-type]
         redactor = Redactor("on")
         counts: dict[str, int] = {}
-        table.measure("redact (clean text)", lambda i: [redactor.redact(CONTENT, counts) for _ in range(events)], rounds)
+        table.measure(
+            "redact (clean text)", lambda i: [redactor.redact(CONTENT, counts) for _ in range(events)], rounds
+        )
         table.measure(
             "redact (e-mail, card, address)", lambda i: [redactor.redact(DIRTY, counts) for _ in range(events)], 5
         )
@@ -107,7 +109,17 @@ def run(events: int, rounds: int, session_count: int) -> Table:
                 assert isinstance(event, contract.EventIn)
                 event_us = contract.event_time(event)
                 record, key = ingest._prepare(
-                    event, event_us, infos[event.sesion_id.bytes], event.sesion_id.bytes, now_us, 0, NO_HINTS, 0, {}, {}, 0
+                    event,
+                    event_us,
+                    infos[event.sesion_id.bytes],
+                    event.sesion_id.bytes,
+                    now_us,
+                    0,
+                    NO_HINTS,
+                    0,
+                    {},
+                    {},
+                    0,
                 )
                 made.append(record)
                 keys.append(key)

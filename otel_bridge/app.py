@@ -24,6 +24,7 @@ from otel_bridge.projections.metrics import MetricState
 from otel_bridge.records import decode
 from otel_bridge.selfmetrics import SelfMetrics
 from otel_bridge.supervisor import Worker, periodic
+from otel_bridge.telemetry import RequestSpans
 
 log = logging.getLogger(__name__)
 
@@ -80,6 +81,10 @@ class Bridge:
             config, self.journal, self._reader, Redactor(config.redaction), UserHasher(key), self.own, key
         )
         self.door = api.build(self.ingest, self.own, self.readiness, self._openapi, config.body_timeout_seconds)
+        self.request_spans: RequestSpans | None = None
+        if config.otlp is not None and config.request_spans != "off":
+            self.request_spans = RequestSpans(config.service_name, config.otlp, config.request_spans)
+            self.own.on_request = self.request_spans
         collector = BridgeCollector(
             Sources(
                 state=self.state,
@@ -113,6 +118,8 @@ class Bridge:
                 worker.stopping.set()
                 self.exporter.stop(self.config.shutdown_seconds)
             worker.stop()
+        if self.request_spans is not None:
+            self.request_spans.close()
         self.ingest.close()
         self._checkpoint()
         self.journal.stop()

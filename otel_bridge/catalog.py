@@ -33,6 +33,11 @@ USER_HASH = "user.hash"
 ERROR_TYPE = "error.type"
 EVENT_TYPE = "gpt.event.type"
 
+# The bridge's own request spans (stable HTTP conventions).
+HTTP_REQUEST_METHOD = "http.request.method"
+HTTP_ROUTE = "http.route"
+HTTP_RESPONSE_STATUS_CODE = "http.response.status_code"
+
 SPAN_ATTRIBUTES = (
     GEN_AI_OPERATION_NAME,
     GEN_AI_PROVIDER_NAME,

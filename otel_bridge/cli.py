@@ -1,4 +1,4 @@
-"""The command line: `otel-bridge serve | check | demo | openapi | journal`."""
+"""The command line: `otel-bridge serve | check | demo | doctor | openapi | journal`."""
 
 from __future__ import annotations
 
@@ -21,6 +21,9 @@ examples:
   OTEL_EXPORTER_OTLP_ENDPOINT=http://localhost:4318 otel-bridge serve
   otel-bridge check                                  read the configuration, say what is wrong, exit
   otel-bridge journal status                         what is pending, exported, parked
+  otel-bridge demo --speed 240 --incident            documented traffic, a day in six minutes, slow answers in it
+  otel-bridge doctor --prometheus http://localhost:9090
+                                                     a synthetic session, then proof of it at every station
 """
 
 
@@ -68,10 +71,70 @@ def _parser() -> argparse.ArgumentParser:
     replay.add_argument("seq", nargs="*", type=int, help="sequence numbers from `parked` (default: all)")
     replay.set_defaults(run=_journal_replay)
 
+    demo = commands.add_parser("demo", parents=[common], help="post the documented traffic to a running bridge")
+    _door(demo)
+    demo.add_argument(
+        "--rate", type=_positive, default=4.0, metavar="N", help="events a second in the busiest hour (default: 4)"
+    )
+    demo.add_argument(
+        "--speed", type=_positive, default=1.0, metavar="N", help="how many times faster the day goes by (default: 1)"
+    )
+    demo.add_argument("--hour", type=float, metavar="H", help="hour at which the day begins (default: it is now, UTC)")
+    demo.add_argument("--users", type=int, default=12, metavar="N", help="distinct users (default: 12)")
+    demo.add_argument("--seed", type=int, metavar="N", help="the same traffic again")
+    demo.add_argument("--duration", type=_positive, metavar="SECONDS", help="stop after it (default: until Ctrl-C)")
+    demo.add_argument(
+        "--incident",
+        type=_positive,
+        nargs="?",
+        const=60.0,
+        metavar="SECONDS",
+        help="slow answers from then on (default, where only named: after 60)",
+    )
+    demo.add_argument(
+        "--incident-for", type=_positive, default=300.0, metavar="SECONDS", help="how long they last (default: 300)"
+    )
+    demo.add_argument("--quiet", action="store_true", help="no progress, only what happens")
+    demo.set_defaults(run=_demo)
+
+    doctor = commands.add_parser(
+        "doctor",
+        parents=[common],
+        help="a synthetic session, then proof of it at every station",
+        description="Posts one synthetic session (its user is otel-bridge-doctor) and looks for it in /metrics, "
+        "Prometheus, the trace store and Grafana. Exit code: 0 where every configured station says yes, else 1.",
+    )
+    _door(doctor)
+    doctor.add_argument("--metrics-url", metavar="URL", help="the bridge's /metrics (default: the configuration's)")
+    doctor.add_argument("--prometheus", metavar="URL", help="default: the environment's PROMETHEUS_URL")
+    doctor.add_argument("--tempo", metavar="URL", help="default: the environment's TEMPO_URL")
+    doctor.add_argument("--grafana", metavar="URL", help="default: GRAFANA_URL; its login: GRAFANA_USER and _PASSWORD")
+    doctor.add_argument(
+        "--wait", type=_positive, default=30.0, metavar="SECONDS", help="for each station (default: 30)"
+    )
+    doctor.add_argument("--json", action="store_true", help="for a program to read")
+    doctor.set_defaults(run=_doctor)
+
     hidden = commands.add_parser("export-process")
     hidden.set_defaults(run=_export_process)
     _hide(commands, "export-process")
     return parser
+
+
+def _door(parser: argparse.ArgumentParser) -> None:
+    """Options of a command that is a client of a running bridge."""
+    parser.add_argument(
+        "--url", metavar="URL", help="the bridge, or the stack before it (default: the configuration's)"
+    )
+    parser.add_argument("--gpt", metavar="ID", help="the GPT that it posts as (default: the first one configured)")
+    parser.add_argument("--key", metavar="KEY", help="the GPT's API key; rather by the environment: GPT_API_KEY")
+
+
+def _positive(text: str) -> float:
+    value = float(text)
+    if not 0 < value < 1e9:
+        raise argparse.ArgumentTypeError(f"found {text}, expected a number above 0")
+    return value
 
 
 def _hide(commands: object, name: str) -> None:
@@ -115,15 +178,17 @@ def _serve(arguments: argparse.Namespace) -> int:
     return server.serve(loaded, announce)
 
 
-def _banner(loaded: Config, port: int, metrics_port: int) -> list[str]:
-    def url(host: str, number: int) -> str:
-        shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104
-        return f"http://{shown}:{number}"
+def _url(host: str, port: int) -> str:
+    """Where this machine reaches what listens on `host`."""
+    shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104
+    return f"http://{shown}:{port}"
 
+
+def _banner(loaded: Config, port: int, metrics_port: int) -> list[str]:
     lines = [
         f"otel-bridge {__version__}",
-        f"  post to    {url(loaded.host, port)}/api/sessions and /api/events",
-        f"  metrics    {url(loaded.metrics_host, metrics_port)}/metrics",
+        f"  post to    {_url(loaded.host, port)}/api/sessions and /api/events",
+        f"  metrics    {_url(loaded.metrics_host, metrics_port)}/metrics",
         f"  journal    {loaded.values['journal']}",
         f"  GPTs       {', '.join(loaded.gpts)}",
     ]
@@ -252,6 +317,98 @@ def _journal_replay(arguments: argparse.Namespace) -> int:
     count = mark_replay(loaded.journal_path, arguments.seq or None)
     print(f"{count} parked record(s) will be sent again by the running bridge, or by the next one that starts")
     return 0 if count or not arguments.seq else 1
+
+
+def _client(arguments: argparse.Namespace) -> tuple[str, str, str, str | None]:
+    """A client's view of the bridge: (URL, URL of /metrics, GPT, key)."""
+    if arguments.config or "OTEL_BRIDGE_CONFIG" in os.environ or Path(config.DEFAULT_FILE).exists():
+        loaded = _load(arguments)
+        url, metrics = _url(loaded.host, loaded.port), _url(loaded.metrics_host, loaded.metrics_port)
+        gpt = next(iter(loaded.gpts))
+    else:  # a client needs no configuration file: the bridge may be elsewhere
+        url, metrics, gpt = "http://127.0.0.1:8000", "http://127.0.0.1:9464", "devops-expert"
+    url = (arguments.url or url).rstrip("/").removesuffix("/api")
+    return url, f"{metrics}/metrics", arguments.gpt or gpt, arguments.key or os.environ.get("GPT_API_KEY")
+
+
+def _demo(arguments: argparse.Namespace) -> int:
+    import signal
+    import threading
+
+    from otel_bridge import demo
+
+    url, _, gpt, key = _client(arguments)
+    traffic = demo.Traffic(
+        demo.Api(url, key),
+        gpt,
+        rate=arguments.rate,
+        speed=arguments.speed,
+        hour=arguments.hour,
+        users=max(1, arguments.users),
+        seed=arguments.seed,
+    )
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+
+    def say(text: str) -> None:
+        print(f"{datetime.now():%H:%M:%S}  {text}", flush=True)
+
+    try:
+        demo.run(
+            traffic,
+            say,
+            duration=arguments.duration,
+            incident=None if arguments.incident is None else (arguments.incident, arguments.incident_for),
+            report_seconds=None if arguments.quiet else 10.0,
+            stop=stop,
+        )
+    except demo.DemoFailed as failed:
+        if stop.is_set():
+            return 0
+        print(f"otel-bridge demo: {failed}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _doctor(arguments: argparse.Namespace) -> int:
+    from otel_bridge import doctor
+
+    url, metrics, gpt, key = _client(arguments)
+    environ = os.environ
+
+    def place(name: str, variable: str) -> str | None:
+        found = getattr(arguments, name) or environ.get(variable)
+        return found.rstrip("/") if found else None
+
+    places = doctor.Places(
+        api=url,
+        metrics=arguments.metrics_url or metrics,
+        prometheus=place("prometheus", "PROMETHEUS_URL"),
+        traces=place("tempo", "TEMPO_URL"),
+        grafana=place("grafana", "GRAFANA_URL"),
+        grafana_user=environ.get("GRAFANA_USER") or "admin",
+        grafana_password=environ.get("GRAFANA_PASSWORD"),
+        key=key,
+    )
+
+    def tell(finding: doctor.Finding) -> None:
+        if not arguments.json:
+            print(*finding.lines(), sep="\n", flush=True)
+
+    if not arguments.json:
+        print(f"sesión sintética de {gpt} en {url} (usuario {doctor.USER})", flush=True)
+    examined = doctor.Doctor(places, gpt, arguments.wait)
+    findings = examined.examine(tell)
+    good = all(finding.answer != "no" for finding in findings)
+    if arguments.json:
+        stations = {
+            found.station: {"answer": found.answer, "words": found.words, "todo": found.todo} for found in findings
+        }
+        print(
+            json.dumps({"good": good, "trace_id": examined.session.trace_id, "stations": stations}, ensure_ascii=False)
+        )
+    return 0 if good else 1
 
 
 def _export_process(arguments: argparse.Namespace) -> int:

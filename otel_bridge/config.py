@@ -8,6 +8,7 @@ found and what was expected (`StartRefused`).
 from __future__ import annotations
 
 import difflib
+import ipaddress
 import re
 import tomllib
 from collections.abc import Callable, Mapping
@@ -123,9 +124,22 @@ class Rate:
     amount: int
     seconds: int
 
+    def __bool__(self) -> bool:
+        return self.amount > 0
+
     def __str__(self) -> str:
+        if not self:
+            return "off"
         period = next(name for name, seconds in _PERIODS.items() if seconds == self.seconds)
         return f"{self.amount}/{period}"
+
+
+NO_LIMIT = Rate(0, 60)
+"""A GPT's own «off», whatever the general limit is. False where it is asked for its truth."""
+
+
+def _gpt_rate(found: object) -> Rate:
+    return _rate(found) or NO_LIMIT
 
 
 def _rate(found: object) -> Rate | None:
@@ -155,6 +169,38 @@ def _trace_url(found: object) -> str | None:
     if "{trace_id}" not in text:
         raise ValueError("a URL with {trace_id} in it")
     return text
+
+
+def _networks(found: object) -> tuple[str, ...]:
+    try:
+        return tuple(str(ipaddress.ip_network(one, strict=False)) for one in _list(found))
+    except ValueError:
+        raise ValueError("a list of addresses or networks such as 127.0.0.1 or 10.0.0.0/8") from None
+
+
+def _origins(found: object) -> tuple[str, ...]:
+    origins = _list(found)
+    for origin in origins:
+        if origin != "*" and not re.fullmatch(r"https?://[A-Za-z0-9.\[\]:-]+", origin):
+            raise ValueError('a list of origins such as https://app.example.com, without a path, or "*"')
+    return tuple(origin.lower() for origin in origins)
+
+
+def _limit_storage(found: object) -> str:
+    if found == "memory://" or (isinstance(found, str) and re.match(r"rediss?://.", found)):
+        return str(found)
+    raise ValueError("memory:// or redis://host:port")
+
+
+def _public_url(found: object) -> str | None:
+    text = _text(found).rstrip("/")
+    if not text:
+        return None
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+        raise ValueError("a URL such as https://example.com")
+    # The guide's «API Base URL» ends in /api, and every path of the API begins with it.
+    return text.removesuffix("/api")
 
 
 # --- the table ------------------------------------------------------------------------------------------
@@ -188,11 +234,16 @@ SETTINGS: tuple[Setting[Any], ...] = (
     ),
     Setting("trace_url", None, "Link to a trace in your trace store, with {trace_id}.", _trace_url),
     Setting("rate_limit", Rate(6000, 60), "Requests allowed a caller, or off.", _rate),
-    Setting("rate_limit_storage", "memory://", "Where limits are counted: memory:// or redis://host:port.", _text),
-    Setting("trusted_proxies", ("127.0.0.1", "::1"), "Addresses whose X-Forwarded-For is believed.", _list),
-    Setting("cors_origins", (), "Origins of browser clients that may call the API.", _list),
+    Setting("rate_limit_storage", "memory://", "Where limits are counted: memory:// or redis://host:port.", _limit_storage),
+    Setting(
+        "trusted_proxies",
+        ("127.0.0.1/32", "::1/128"),
+        "Addresses or networks whose X-Forwarded-For is believed.",
+        _networks,
+    ),
+    Setting("cors_origins", (), 'Origins of browser clients that may call the API; "*" for any.', _origins),
     Setting("allow_keyless", False, "Listen beyond loopback although a GPT has no API key.", _flag),
-    Setting("public_url", None, "URL under which clients reach the API, for /openapi-gpt.json.", _optional_text),
+    Setting("public_url", None, "URL under which clients reach the API, for /openapi-gpt.json and /mcp.", _public_url),
     Setting(
         "idle_after_seconds",
         1800.0,
@@ -215,6 +266,12 @@ SETTINGS: tuple[Setting[Any], ...] = (
     Setting("max_errors_per_gpt", 10, "Distinct error codes of one GPT that become a label.", _integer(0, 1000)),
     Setting("body_timeout_seconds", 20.0, "Time a client has to send a request.", _number(0.1, 600)),
     Setting("shutdown_seconds", 10.0, "Time a stop may take to flush what is exported.", _number(0, 600)),
+    Setting(
+        "request_spans",
+        "off",
+        "Spans of the bridge's own requests, to the same endpoint: off, problems (5xx and slow ones) or all.",
+        _choice("off", "problems", "all"),
+    ),
     Setting(
         "log_format",
         "auto",
@@ -248,7 +305,7 @@ class Gpt:
     """By model; the GPT's own model where the table is flat."""
     api_key_hashes: tuple[str, ...] = ()
     rate_limit: Rate | None = None
-    """None: the general one."""
+    """None: the general one. NO_LIMIT: off."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -366,7 +423,7 @@ _GPT_READERS: Mapping[str, Callable[[object], Any]] = {
     "latency_objective_seconds": _number(0.001, 3600),
     "slo_target": _number(0.5, 0.99999),
     "api_key_hashes": _list,
-    "rate_limit": _rate,
+    "rate_limit": _gpt_rate,
 }
 
 

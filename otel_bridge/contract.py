@@ -26,6 +26,7 @@ MAX_TOKENS = 1_000_000_000
 MIN_TIME_US = 0
 MAX_TIME_US = int(datetime(2200, 1, 1, tzinfo=UTC).timestamp()) * 1_000_000
 NIL_UUID = UUID(int=0)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def _meta(expected: str, example: object, description: str, **limits: Any) -> Meta:
@@ -184,7 +185,7 @@ def parse_time(text: str) -> int:
     # The two forms that the guide's clients send (…:00.123Z of JavaScript, …:00.123456Z of Python) share their
     # seconds with their neighbours: 0.4 µs instead of 1.0.
     size = len(text)
-    if (size == 24 or size == 27) and text[-1] == "Z" and text[19] == "." and text[16] == ":":
+    if (size == 24 or size == 27) and text[-1] == "Z" and text[19] == "." and text[16] == text[13] == ":":
         fraction = text[20:-1]
         if fraction.isascii() and fraction.isdecimal():
             return _parse_second(text[:19]) + (int(fraction) * 1000 if size == 24 else int(fraction))
@@ -200,7 +201,8 @@ def _parse_any_time(text: str) -> int:
     moment = datetime.fromisoformat(text)
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
-    micros = round(moment.timestamp() * 1e6)
+    since = moment - _EPOCH  # whole numbers: a float is a microsecond off after 2106
+    micros = (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
     if not MIN_TIME_US <= micros < MAX_TIME_US:
         raise ValueError("out of range")
     return micros

@@ -9,7 +9,7 @@ import asyncio
 import os
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import blake2b
 from struct import Struct
@@ -22,7 +22,7 @@ from otel_bridge import contract, errors
 from otel_bridge.config import Config, Gpt
 from otel_bridge.contract import EventIn, EventOut, ItemOut, SessionIn, SessionOut, SessionState
 from otel_bridge.errors import Problem
-from otel_bridge.journal.store import Append, Conflict, Outcome, Reader, SessionInfo, Taken
+from otel_bridge.journal.store import Append, Conflict, Outcome, Reader, SessionInfo, SessionRow, Taken
 from otel_bridge.journal.writer import Journal
 from otel_bridge.privacy import Redactor, UserHasher
 from otel_bridge.records import Event, Record, Session, event_span_id
@@ -45,9 +45,10 @@ _numbers = Struct("<dqqq").pack
 
 
 class Gate(Protocol):
-    """Decides whether a caller may do something for a GPT. Raises Problem (401, 403, 429)."""
+    """Decides whether a caller may do something for a GPT. Raises Problem (401, 403, 429), at once or from what it
+    returns: that must be awaited where it is not None."""
 
-    def check(self, gpt: Gpt, items: int) -> None: ...
+    def check(self, gpt: Gpt, items: int) -> Awaitable[None] | None: ...
 
 
 class OpenGate:
@@ -99,17 +100,17 @@ def uuid_text(value: bytes) -> str:
 def new_uuid(now_us: int) -> bytes:
     """A UUIDv7 (RFC 9562): time first, so that what is indexed by it stays together."""
     value = (now_us // 1000) << 80 | int.from_bytes(os.urandom(10), "big")
-    return _stamp(value, 7)
+    return stamp_uuid(value, 7)
 
 
-def _stamp(value: int, version: int) -> bytes:
+def stamp_uuid(value: int, version: int) -> bytes:
     return (value & ~(0xF << 76) & ~(0x3 << 62) | version << 76 | 0x2 << 62).to_bytes(16, "big")
 
 
 def _derived_uuid(key: bytes, generation: int) -> bytes:
     """The id of a record that its key identifies (UUIDv8): the same key within its generation gives the same id,
     so that a repeat is answered with the first id although only the key is remembered."""
-    return _stamp(int.from_bytes(key[1:17], "big") ^ (generation & 0xFFFF), 8)
+    return stamp_uuid(int.from_bytes(key[1:17], "big") ^ (generation & 0xFFFF), 8)
 
 
 class Ingest:
@@ -144,6 +145,14 @@ class Ingest:
     def close(self) -> None:
         self._reads.shutdown(wait=True)
 
+    @property
+    def gpts(self) -> Mapping[str, Gpt]:
+        return self._gpts
+
+    async def session_row(self, session_id: bytes) -> SessionRow | None:
+        """What is known of a session; None where it does not exist (any more)."""
+        return await self._read(self._reader.session, session_id)
+
     # --- sessions ---------------------------------------------------------------------------------------------------
 
     async def create_session(self, body: bytes, gate: Gate, hints: Hints = NO_HINTS) -> Answer:
@@ -155,7 +164,9 @@ class Ingest:
         gpt = self._gpts.get(session.gpt_id)
         if gpt is None:
             raise Problem(errors.GPT_NOT_FOUND)
-        gate.check(gpt, 1)
+        pending = gate.check(gpt, 1)
+        if pending is not None:
+            await pending
         now_us = time.time_ns() // 1000
         generation = self._journal.generation(now_us)
         key = digest = None
@@ -198,7 +209,9 @@ class Ingest:
             raise Problem(errors.SESSION_NOT_FOUND)
         gpt = self._gpts.get(row.gpt)
         if gpt is not None:
-            gate.check(gpt, 1)
+            pending = gate.check(gpt, 1)
+            if pending is not None:
+                await pending
         trace_id = key.hex()
         state = SessionState(
             id=uuid_text(key),
@@ -232,7 +245,9 @@ class Ingest:
         info = self._sessions.get(session_id)
         if info is None:
             info = (await self._look_up([session_id])).get(session_id)
-        gate.check(self._gpt_of(info), 1)
+        pending = gate.check(self._gpt_of(info), 1)
+        if pending is not None:
+            await pending
         assert info is not None
         return await self.add_event(event, event_us, info, hints)
 
@@ -283,7 +298,7 @@ class Ingest:
                     gpt_id = known[1].gpt
                     counts[gpt_id] = counts.get(gpt_id, 0) + 1
         for gpt_id, count in counts.items():
-            allowed[gpt_id] = self._allowed(gate, gpt_id, count)
+            allowed[gpt_id] = await self._allowed(gate, gpt_id, count)
         refusals = [problem for problem in allowed.values() if problem is not None]
         if refusals and len(refusals) == len(allowed) and len(counts) == 1:
             # A batch of one GPT that may not be taken is refused as a whole, as a single event would be.
@@ -459,9 +474,11 @@ class Ingest:
             raise Problem(errors.GPT_NOT_FOUND)
         return gpt
 
-    def _allowed(self, gate: Gate, gpt_id: str, count: int) -> Problem | None:
+    async def _allowed(self, gate: Gate, gpt_id: str, count: int) -> Problem | None:
         try:
-            gate.check(self._gpt_of(SessionInfo(gpt_id, "")), count)
+            pending = gate.check(self._gpt_of(SessionInfo(gpt_id, "")), count)
+            if pending is not None:
+                await pending
         except Problem as problem:
             return problem
         return None

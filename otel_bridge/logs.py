@@ -1,18 +1,94 @@
-"""Logs: a line for people, or a JSON object a line for machines. Never content, keys or user ids."""
+"""Logs: a line for people, or a JSON object a line for machines. Never content, keys or user ids.
+
+Two rules keep them clean. What is logged is chosen here and in the callers, never a client's text; and an
+exception's own message is written only where its type cannot carry one (`_SPEAKING`). What could still slip into a
+line cannot start another: everything that does not print is escaped.
+
+A line that is written while a request is served carries that request's id, and its caller's trace id where it sent one (`request`).
+"""
 
 from __future__ import annotations
 
 import json
 import logging
+import re
+import sqlite3
 import sys
+import traceback
+from contextvars import ContextVar
 from datetime import UTC, datetime
+from types import TracebackType
+from typing import Any
+
+from otel_bridge.errors import StartRefused
+
+
+request: ContextVar[tuple[bytes, bytes | None] | None] = ContextVar("request", default=None)
+"""The request that is being served: its checked id, and its `traceparent` as it came."""
+_TRACE_ID = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-")
+
+_SPEAKING = (OSError, sqlite3.Error, RuntimeError, StartRefused)
+"""Exceptions whose message is the system's or ours. A KeyError's or ValueError's may be what a client wrote."""
+_SILENT = (RecursionError, NotImplementedError)
+
+_UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
+
+
+def _escape(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+
+
+def one_line(text: str) -> str:
+    """A text that someone else chose cannot start a line of its own, nor move the cursor of a terminal."""
+    return _UNPRINTABLE.sub(_escape, text.replace("\n", "\\n").replace("\t", "\\t"))
+
+
+def describe(error: BaseException) -> str:
+    """An exception without what a client may have put into it."""
+    name = type(error).__name__
+    if isinstance(error, _SPEAKING) and not isinstance(error, _SILENT):
+        return f"{name}: {one_line(str(error))[:500]}"
+    return name
+
+
+def where(trace: TracebackType | None) -> str:
+    """File, line and function of each frame: the program's own text, no values."""
+    return "".join(traceback.format_tb(trace)).rstrip("\n")
+
+
+def _exception(record: logging.LogRecord) -> str | None:
+    if not record.exc_info or record.exc_info[1] is None:
+        return None
+    parts = []
+    error: BaseException | None = record.exc_info[1]
+    while error is not None and len(parts) < 5:
+        frames = where(error.__traceback__)
+        parts.append(f"{frames}\n{describe(error)}" if frames else describe(error))
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    return "\ncaused by:\n".join(parts)
+
+
+def _marks(record: logging.LogRecord) -> dict[str, Any]:
+    """What a record adds to its message: its own fields, and the request it was written in."""
+    fields = dict(getattr(record, "fields", {}))
+    mark = request.get()
+    if mark is not None:
+        fields.setdefault("request_id", mark[0].decode("ascii"))
+        trace = _TRACE_ID.match(mark[1]) if mark[1] is not None else None
+        if trace is not None:
+            fields.setdefault("trace_id", trace[1].decode("ascii"))
+    return fields
 
 
 class _Text(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         at = datetime.fromtimestamp(record.created, UTC).strftime("%H:%M:%S")
-        line = f"{at} {record.levelname.lower():8} {_one_line(record.getMessage())}"
-        return line + (f"\n{self.formatException(record.exc_info)}" if record.exc_info else "")
+        fields = _marks(record)
+        stack = fields.pop("stack", None) or _exception(record)
+        line = f"{at} {record.levelname.lower():8} {one_line(record.getMessage())}"
+        line += "".join(f" {name}={one_line(str(value))}" for name, value in fields.items())
+        return f"{line}\n{stack}" if stack else line
 
 
 class _Json(logging.Formatter):
@@ -22,18 +98,14 @@ class _Json(logging.Formatter):
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),
+            **_marks(record),
         }
-        line.update(getattr(record, "fields", {}))
-        if record.exc_info:
-            line["exception"] = self.formatException(record.exc_info)
-        return json.dumps(line, ensure_ascii=False, default=str)
-
-
-def _one_line(text: str) -> str:
-    """A text that someone else chose cannot start a line of its own; tracebacks are ours."""
-    if "\n  File " in text:
-        return text
-    return text.replace("\r", "\\r").replace("\n", "\\n").replace("\x1b", "\\x1b")
+        stack = line.pop("stack", None) or _exception(record)
+        if stack:
+            line["exception"] = stack
+        # JSON escapes the C0 controls; what else does not print is escaped after it, as JSON too.
+        text = json.dumps(line, ensure_ascii=False, default=lambda value: type(value).__name__)
+        return _UNPRINTABLE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
 def set_up(style: str, level: str) -> None:
@@ -44,8 +116,12 @@ def set_up(style: str, level: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
-    logging.getLogger("urllib3").setLevel(logging.ERROR)
+    for name in ("urllib3", "asyncio"):
+        logging.getLogger(name).setLevel(logging.ERROR)
     for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
         logging.getLogger(name).handlers.clear()
         logging.getLogger(name).propagate = True
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
+    # These write what clients sent into their messages; what the bridge needs of them it logs itself.
+    for name in ("mcp", "sse_starlette", "httpx2", "limits"):
+        logging.getLogger(name).setLevel(logging.CRITICAL + 1)

@@ -65,7 +65,7 @@ CONFIG_BACKOFF_SECONDS = (1.0, 30.0)
 SUSPECT_AFTER = 4
 """Failures in a row, each of which a bad record could be the cause of, before the batch is halved to find it."""
 CONFIRMATIONS = 3
-"""Times that a record alone is answered with a server's error, and a good one is taken after it, before it is parked."""
+"""Times that a record alone meets a server's error, and a good one is taken after it, before it is parked."""
 SMALL_SPANS = 32
 """Spans a request while the endpoint refuses parts of them without saying which."""
 
@@ -127,7 +127,7 @@ class _Part:
         self.said = said
         self.refusals = refusals
 
-    def _again(self) -> _Part:
+    def unsent(self) -> _Part:
         return _Part(self.low, self.high, None, self.refusals)
 
 
@@ -349,8 +349,10 @@ class Delivery:
         """Delivers a batch part by part (the last first), halving those that are refused, until each record is taken
         or parked. What has been taken is not sent again when the endpoint goes away in between.
         False: it refuses everything, or the bridge stops; the batch is read again."""
-        exported, parked, words = 0, [], ""
+        exported, parked, words, halved = 0, [], "", False
         while parts:
+            if time.monotonic() > self._deadline:
+                return False
             part = parts.pop()
             said = part.said or self._send(batch.records[part.low : part.high])
             words = said.words or words
@@ -363,9 +365,11 @@ class Delivery:
                 parked += self._part(batch, part, said)
                 continue
             refused = said.kind == "poison" or said.suspicious
-            if refused and self._is_well(batch, part):
+            well = refused and self._is_well(batch)
+            if well:
                 part.refusals += 1
                 if part.high - part.low > 1:
+                    halved = True
                     middle = (part.low + part.high) // 2
                     parts += [_Part(middle, part.high), _Part(part.low, middle)]
                     continue
@@ -376,10 +380,10 @@ class Delivery:
             elif refused:
                 said = said._replace(words=f"no acepta ningún registro: {said.words}")
             self._wait(said)
-            if self._stopping.is_set() or not (exported or parked):
+            if self._stopping.is_set() or not (well or exported or parked):
                 return False
             parts.append(part.unsent())
-        if not parked and exported:
+        if halved and not parked:
             # Only too large together (413): the next ones start smaller.
             self._limit = max(1, min(self._limit, len(batch.records)) // 2)
         self._succeed(batch, exported, parked, words if parked else "")
@@ -394,14 +398,14 @@ class Delivery:
         words = f"{said.rejected} de {part.high - part.low} rechazados: {said.words}"
         return [_parked(batch.seqs[i], batch.records[i], "partial", words) for i in range(part.low, part.high)]
 
-    def _is_well(self, batch: _Batch, part: _Part) -> bool:
+    def _is_well(self, batch: _Batch) -> bool:
         """Whether the endpoint takes a record that is known to be good, now: else its refusals say nothing of ours."""
         if self._good is None:
-            self._good = self._find_good(batch, part)
+            self._good = self._find_good(batch)
             return self._good is not None
         return self._send([self._good]).kind == "ok"
 
-    def _find_good(self, batch: _Batch, part: _Part) -> Record | None:
+    def _find_good(self, batch: _Batch) -> Record | None:
         """A record that the endpoint takes: of what was delivered before, or of the batch itself."""
         candidates: list[Record] = []
         for segment in self._reader.segments(self._cursor - 1, 1) if self._cursor else []:
@@ -517,6 +521,8 @@ class Exporter:
         self._on_report = on_report
         self._process: subprocess.Popen[bytes] | None = None
         self._stopping = threading.Event()
+        self._anew = False
+        """Whether the process was ended because it is started anew with other GPTs."""
         self.state = "starting"
         self.words = ""
 
@@ -525,10 +531,17 @@ class Exporter:
         self._setup.gpts = gpts
         process = self._process
         if process is not None:
+            self._anew = True
             process.kill()
 
     def run(self) -> None:
         """Until the process ends. Raises RuntimeError where that was not asked for."""
+        self._run_process()
+        while self._anew:
+            self._run_process()
+
+    def _run_process(self) -> None:
+        self._anew = False
         if self._stopping.is_set():
             return
         process = subprocess.Popen(
@@ -554,7 +567,7 @@ class Exporter:
                 process.kill()
                 code = process.wait()
             process.stdout.close()
-        if not self._stopping.is_set():
+        if not self._stopping.is_set() and not self._anew:
             self.state = "restarting"
             raise RuntimeError(f"the export process ended with code {code}")
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
+from collections.abc import Callable
 
 import msgspec
 
@@ -25,6 +26,8 @@ class SelfMetrics:
         self.attempts: Counter[str] = Counter()
         self.durations: dict[tuple[str, str, str], list[float]] = {}
         """(route, method, status) → bucket counts, +Inf, sum. A restart starts these anew."""
+        self.on_request: Callable[[str, str, int, float], None] | None = None
+        """Told of every answer: route, method, status, seconds."""
 
     def rejected(self, kind: str, error: ErrorKind, count: int = 1) -> None:
         self.records[(kind, "rejected", error.type)] += count
@@ -39,6 +42,8 @@ class SelfMetrics:
             row = self.durations[key] = [0.0] * (len(_BOUNDS) + 2)
         row[bisect_left(_BOUNDS, seconds)] += 1
         row[-1] += seconds
+        if self.on_request is not None:
+            self.on_request(route, method, status, seconds)
 
     def dump(self) -> bytes:
         return msgspec.msgpack.encode(

@@ -5,20 +5,166 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import http
 import logging
 import os
+import resource
 import signal
 import socket
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import msgspec
 import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from otel_bridge import errors
 from otel_bridge.app import Bridge
 from otel_bridge.config import Config
-from otel_bridge.errors import StartRefused
+from otel_bridge.errors import Problem, StartRefused
 
 log = logging.getLogger(__name__)
+
+
+HEAD_SECONDS = 10.0
+"""Time a client has to send a request's line and headers."""
+HEAD_BYTES = 64 << 10
+"""What a request's line and headers may take, as far as they have not come in one piece."""
+LATE_BODY_SECONDS = 5.0
+"""Time past the body's own, in which the bridge answers that it came late: then the connection ends."""
+MAX_CONNECTIONS = 10_000
+SPARE_FILES = 256
+"""File descriptors that connections leave to the journal, the exporter and the scrapes."""
+DRAIN_SECONDS = 0.5
+"""Time after the signal in which connections are still served, each told that this answer is its last."""
+
+
+class Protocol(HttpToolsProtocol):
+    """uvicorn's protocol, and what it leaves unbounded: the time a request takes to arrive, the size of its headers,
+    the number of connections. What it refuses itself has the shape of every other refusal.
+
+    A whole request usually comes in one piece: then none of this costs more than a look at a flag.
+    """
+
+    max_connections = MAX_CONNECTIONS
+    body_seconds = 20.0
+    draining = False
+    """Set on the class when the server stops: every answer from then on is its connection's last."""
+
+    _deadline: asyncio.TimerHandle | None = None
+    _in_head = False
+    _in_message = False
+    _head_bytes = 0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        if len(self.connections) > self.max_connections:
+            self._refuse(Problem(errors.QUEUE_FULL, "Demasiadas conexiones abiertas.", headers={"Retry-After": "5"}))
+            return
+        self._deadline = self.loop.call_later(HEAD_SECONDS, self._late)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._set_deadline(None)
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self.transport.is_closing():
+            return
+        super().data_received(data)
+        if self._in_head:
+            self._head_bytes += len(data)
+            if self._head_bytes > HEAD_BYTES:
+                self._refuse(
+                    Problem(errors.HEADER_INVALID, f"Las cabeceras superan {HEAD_BYTES >> 10} KiB: envía menos.")
+                )
+        elif not self._in_message:
+            if self.cycle is not None and self._deadline is not None:
+                self._set_deadline(None)
+            elif self.cycle is None or self.cycle.response_complete:
+                # Line breaks before a request: they are allowed, and not for ever.
+                self._deadline = self._deadline or self.loop.call_later(HEAD_SECONDS, self._late)
+            return
+        if self._deadline is None and not self.transport.is_closing():
+            seconds = HEAD_SECONDS if self._in_head else self.body_seconds + LATE_BODY_SECONDS
+            self._deadline = self.loop.call_later(seconds, self._late)
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._in_head = self._in_message = True
+        self._head_bytes = 0
+
+    def on_headers_complete(self) -> None:
+        super().on_headers_complete()
+        self._in_head = False
+        self._set_deadline(None)
+        if self.draining:
+            self.cycle.keep_alive = False
+
+    def on_message_complete(self) -> None:
+        super().on_message_complete()
+        self._in_message = False
+        self._set_deadline(None)
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self.expect_100_continue and self._in_message:
+            # Refused before it was asked for its body: whether the client sends that now nobody knows.
+            self.transport.close()
+
+    def shutdown(self) -> None:
+        if self._in_head:
+            self._late()
+        super().shutdown()
+
+    def send_400_response(self, msg: str) -> None:
+        self._refuse(Problem(errors.HEADER_INVALID, "La petición no es HTTP/1.1 válido."))
+
+    def _set_deadline(self, deadline: asyncio.TimerHandle | None) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+        self._deadline = deadline
+
+    def _late(self) -> None:
+        """The request has not come within its time."""
+        self._deadline = None
+        if self.cycle is not None and not self.cycle.response_complete:
+            if self._in_head:  # behind one that is still being answered
+                self._deadline = self.loop.call_later(1.0, self._late)
+                return
+            self.transport.close()
+        elif self._in_head:
+            self._refuse(Problem(errors.BODY_TIMEOUT, "Las cabeceras no llegaron completas a tiempo. Reintenta."))
+        elif not self.transport.is_closing():
+            self.transport.close()
+
+    def _refuse(self, problem: Problem) -> None:
+        """Answers outside of any request that could be read, and ends the connection."""
+        if self.transport.is_closing():
+            return
+        if self.cycle is None or self.cycle.response_complete:
+            body = msgspec.json.encode(problem.document())
+            head = [
+                f"HTTP/1.1 {problem.kind.status} {http.HTTPStatus(problem.kind.status).phrase}",
+                "content-type: application/problem+json",
+                f"content-length: {len(body)}",
+                "connection: close",
+                *(f"{name.lower()}: {value}" for name, value in problem.headers.items()),
+            ]
+            self.transport.write("\r\n".join(head).encode() + b"\r\n\r\n" + body)
+        self.transport.close()
+
+
+def _room_for_connections() -> int:
+    """Connections that may be open at once: each takes a file descriptor, and the journal needs some, too."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MAX_CONNECTIONS + SPARE_FILES
+    if soft < wanted:
+        try:
+            soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        except (OSError, ValueError):
+            soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return max(16, min(MAX_CONNECTIONS, soft - SPARE_FILES))
 
 
 class _Server(uvicorn.Server):
@@ -41,6 +187,12 @@ class _Server(uvicorn.Server):
             loop.add_signal_handler(number, stop, number)
         yield
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Serves a moment longer, so that requests on their way are answered and connections end by agreement."""
+        Protocol.draining = True
+        await asyncio.sleep(DRAIN_SECONDS)
+        await super().shutdown(sockets)
+
 
 def bind(host: str, port: int) -> socket.socket:
     """A listening socket, so that a taken port is told before anything else has started."""
@@ -61,13 +213,15 @@ def bind(host: str, port: int) -> socket.socket:
 
 def serve(config: Config, announce: Callable[[Bridge, int], None]) -> int:
     """Serves until a signal; returns the exit code. Raises StartRefused."""
+    Protocol.max_connections = _room_for_connections()
+    Protocol.body_seconds = config.body_timeout_seconds
     listener = bind(config.host, config.port)
     bridge = Bridge(config)
     server = _Server(
         uvicorn.Config(
             bridge.door,
             loop="uvloop",
-            http="httptools",
+            http=Protocol,
             ws="none",
             lifespan="off",
             access_log=False,

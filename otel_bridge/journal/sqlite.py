@@ -44,6 +44,8 @@ from otel_bridge.records import Event, Idle, Record, Session, encode
 SCHEMA_VERSION = 1
 HOUR_US = 3_600 * 1_000_000
 BUSY_MS = 5_000
+READ_BYTES = 4 << 20
+"""Of segments that are read at once."""
 
 SCHEMA = """
 CREATE TABLE segment (
@@ -450,7 +452,9 @@ class SqliteStore:
         with _translated():
             self._db.execute(
                 "INSERT INTO sink (name, cursor, exported) VALUES (?, ?, ?) ON CONFLICT (name) DO UPDATE SET "
-                "cursor = max(cursor, excluded.cursor), exported = exported + excluded.exported",
+                "cursor = max(cursor, excluded.cursor), "
+                # A report that comes twice is counted once.
+                "exported = exported + CASE WHEN excluded.cursor > cursor THEN excluded.exported ELSE 0 END",
                 (sink, cursor, exported),
             )
         self.repark(parked)
@@ -565,15 +569,21 @@ class SqliteReader:
         return SessionRow._make((*row[:-1], bool(row[-1]))) if row else None
 
     def segments(self, after: int, limit: int) -> list[Segment]:
-        """Segments after a cursor, in order."""
+        """Segments after a cursor, in order: `limit` of them, or fewer where they are large (one at least)."""
         rows = self._db.execute(
             "SELECT last, count, spans, arrived_us, crc, body FROM segment WHERE last > ? ORDER BY last LIMIT ?",
             (after, limit),
-        ).fetchall()
-        return [
-            Segment(last, count, spans, arrived_us, body, zlib.crc32(body) != crc)
-            for last, count, spans, arrived_us, crc, body in rows
-        ]
+        )
+        found, size = [], 0
+        try:
+            for last, count, spans, arrived_us, crc, body in rows:
+                found.append(Segment(last, count, spans, arrived_us, body, zlib.crc32(body) != crc))
+                size += len(body)
+                if size > READ_BYTES:
+                    break
+        finally:
+            rows.close()  # ends the read: a snapshot that stays open would hold the write-ahead log
+        return found
 
     def parked(self, limit: int, replay_only: bool = False) -> list[Parked]:
         where = "WHERE replay = 1" if replay_only else ""
@@ -594,6 +604,8 @@ class SqliteReader:
         return row[0] if row else 0
 
     def pin(self) -> None:
+        if self._db.in_transaction:  # an earlier snapshot that nobody came to count
+            self._db.execute("ROLLBACK")
         self._db.execute("BEGIN")
         self._db.execute("SELECT 1 FROM sink LIMIT 1").fetchone()
 

@@ -34,6 +34,11 @@ GROUP_RECORDS = 20_000
 """Records one commit carries at the most, so that no answer waits for an endless group."""
 
 
+class _FoldFailed(BaseException):
+    """Records are committed and not folded: what is counted is no longer what is journaled. Ends the writer; the
+    next start folds them from the journal."""
+
+
 class _Task:
     """Work in the writer thread: inside the group's transaction, or between two commits."""
 
@@ -126,6 +131,8 @@ class Journal:
             task.future.set_exception(StoreUnavailable("the journal is closed"))
         else:
             self._queue.put(task)
+            if self._died():  # between the check above and the put
+                self._drain(errors.JOURNAL_UNAVAILABLE)
 
     @property
     def alive(self) -> bool:
@@ -151,6 +158,8 @@ class Journal:
     # --- the writer thread ----------------------------------------------------------------------------------
 
     def _run(self) -> None:
+        group: list[_Waiting] = []
+        tasks: list[_Task] = []
         try:
             while True:
                 group, tasks, go_on = self._take()
@@ -160,6 +169,12 @@ class Journal:
         except BaseException as death:
             self.death = death
             log.critical("the journal's writer died; nothing is accepted any more", exc_info=death)
+            # Those in hand, too: whether they were committed nobody can tell now, so they are not acknowledged.
+            if group:
+                self._answer(group, _refuse(errors.JOURNAL_UNAVAILABLE))
+            for task in tasks:
+                if not task.future.done():
+                    task.future.set_exception(StoreUnavailable("the journal is closed"))
             self._drain(errors.JOURNAL_UNAVAILABLE)
 
     def _take(self) -> tuple[list[_Waiting], list[_Task], bool]:
@@ -230,10 +245,14 @@ class Journal:
             store.rollback()
             store.last = before
             raise
-        self.refusal = None
+        if group or records:
+            self.refusal = None
         self.last_commit = time.monotonic()
         if records:
-            self._fold(records, store.last)
+            try:
+                self._fold(records, store.last)
+            except Exception as error:
+                raise _FoldFailed(type(error).__name__) from error
         if group:
             self._answer(group, None)
         for task, result in zip(tasks, results, strict=True):
