@@ -8,12 +8,14 @@ Response objects cost a post about as much as the journal does: benchmarks/RESUL
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
+import os
+import re
 import time
-import traceback
 import uuid
 import zlib
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -21,10 +23,10 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from otel_bridge import contract, errors
+from otel_bridge import contract, errors, logs
 from otel_bridge.errors import Problem
 from otel_bridge.ingest import Answer, Gate, Ingest, OpenGate, read_hints
 from otel_bridge.selfmetrics import SelfMetrics
@@ -40,9 +42,21 @@ SWEEP_SECONDS = 1.0
 
 _JSON = (b"content-type", b"application/json")
 _PROBLEM = (b"content-type", b"application/problem+json")
-_SECURITY = ((b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store"))
+_SECURITY = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"cache-control", b"no-store"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"referrer-policy", b"no-referrer"),
+)
 
+RawHeaders = Mapping[bytes, bytes]
+Pairs = list[tuple[bytes, bytes]]
 Post = Callable[[bytes, Gate, Any], Awaitable[Answer]]
+HintedPost = Callable[[bytes, Gate, Any, RawHeaders], Awaitable[Answer]]
+GateOf = Callable[[Scope, RawHeaders], Gate]
+
+CONVERSATION = b"openai-conversation-id"
+"""Says which ChatGPT conversation an action is called from: a hint (`actions.Conversations`)."""
 
 
 class Bodies:
@@ -164,8 +178,67 @@ def _too_large(limit: int) -> Problem:
     return Problem(
         errors.BODY_TOO_LARGE,
         f"El límite de {what} es de {limit >> 20} MiB, ya descomprimido. Divide el envío en lotes más pequeños.",
-        headers={"Connection": "close"},
     )
+
+
+class Cors:
+    """What browsers of other origins are told. Nothing where no origin is configured."""
+
+    def __init__(self, origins: Sequence[str]) -> None:
+        self._any = "*" in origins
+        self._origins = frozenset(origin.encode() for origin in origins)
+
+    def __bool__(self) -> bool:
+        return bool(self._origins)
+
+    def allows(self, origin: bytes) -> bool:
+        return self._any or origin.lower() in self._origins
+
+    def headers(self, headers: RawHeaders) -> Pairs:
+        """Of every answer, errors too: a browser hides from its page what lacks them."""
+        vary = (b"vary", b"Origin")
+        origin = headers.get(b"origin")
+        if origin is None or not self.allows(origin):
+            return [vary]
+        # No credentials are allowed, so `*` gives away nothing that an anonymous caller lacks.
+        return [
+            (b"access-control-allow-origin", b"*" if self._any else origin),
+            (b"access-control-expose-headers", _EXPOSED),
+            vary,
+        ]
+
+    def preflight(self, headers: RawHeaders) -> Pairs | None:
+        """Headers of a preflight's answer; None where this is none, or its origin may not."""
+        origin = headers.get(b"origin")
+        if origin is None or b"access-control-request-method" not in headers or not self.allows(origin):
+            return None
+        return [
+            (b"access-control-allow-methods", b"GET, POST"),
+            (b"access-control-allow-headers", _ALLOWED),
+            (b"access-control-max-age", b"600"),
+        ]
+
+
+_EXPOSED = (
+    b"Location, Retry-After, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, RateLimit-Policy, "
+    b"WWW-Authenticate, X-Request-Id"
+)
+_ALLOWED = (
+    b"Content-Type, Content-Encoding, Authorization, X-API-Key, Idempotency-Key, X-Request-Id, traceparent, "
+    b"MCP-Protocol-Version, Mcp-Session-Id, Mcp-Method, Mcp-Name"
+)
+
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9][A-Za-z0-9._:/+=-]{0,127}").fullmatch
+_request_ids = map(b"%b-%x".__mod__, zip(itertools.repeat(os.urandom(8).hex().encode()), itertools.count(1)))
+"""Unlike any other process's, and cheaper than a UUID."""
+
+
+def request_id(headers: RawHeaders) -> bytes:
+    """The caller's own `X-Request-Id` where it is fit for a header and a log, else a new one."""
+    given = headers.get(b"x-request-id")
+    if given is not None and _REQUEST_ID(given):
+        return given
+    return next(_request_ids)
 
 
 class Door:
@@ -177,12 +250,16 @@ class Door:
         metrics: SelfMetrics,
         bodies: Bodies,
         inner: ASGIApp,
-        gate: Callable[[Scope], Gate] | None = None,
+        gate: GateOf,
+        hinted: Mapping[str, HintedPost],
+        cors_origins: Sequence[str],
     ) -> None:
         self._metrics = metrics
-        self._bodies = bodies
+        self.bodies = self._bodies = bodies
         self._inner = inner
-        self._gate = gate or (lambda scope: _OPEN)
+        self._gate = gate
+        self._hinted = hinted
+        self.configure(cors_origins)
         self._posts: dict[str, tuple[str, Post]] = {
             "/api/events": ("event", ingest.add_events),
             "/api/sessions": ("session", ingest.create_session),
@@ -194,52 +271,96 @@ class Door:
             return
         started = time.perf_counter()
         path, method = scope["path"], scope["method"]
+        headers = dict(scope["headers"])
+        own_id = request_id(headers)
+        logs.request.set((own_id, headers.get(b"traceparent")))
+        every: Pairs = [*_SECURITY, (b"x-request-id", own_id)]
+        if self._cors:
+            every += self._cors.headers(headers)
         post = self._posts.get(path)
         if post is None or method != "POST":
-            await self._other(scope, receive, send, started)
+            await self._other(scope, receive, send, started, headers, every)
             return
         kind, handle = post
+        body = b""
         try:
-            headers = dict(scope["headers"])
             body = await self._bodies.read(headers, receive)
             hints = read_hints(_header(headers, b"traceparent"), _header(headers, b"idempotency-key"))
-            answer = await handle(body, self._gate(scope), hints)
+            if CONVERSATION in headers and path in self._hinted:
+                answer = await self._hinted[path](body, self._gate(scope, headers), hints, headers)
+            else:
+                answer = await handle(body, self._gate(scope, headers), hints)
         except Problem as problem:
             self._metrics.rejected(kind, problem.kind)
-            status = await _refuse(send, problem)
+            status = await _refuse(send, problem, every)
         except _Gone:
             return
         except Exception as error:
             unforeseen = unexpected(error)
             self._metrics.rejected(kind, unforeseen.kind)
-            status = await _refuse(send, unforeseen)
+            status = await _refuse(send, unforeseen, every)
         else:
-            status = answer.status
-            out = [_JSON, (b"content-length", b"%d" % len(answer.body)), *_SECURITY]
+            status, body = answer.status, answer.body
+            out = [_JSON, (b"content-length", b"%d" % len(body)), *every]
             if answer.location is not None:
                 out.append((b"location", answer.location.encode()))
             await send({"type": "http.response.start", "status": status, "headers": out})
-            await send({"type": "http.response.body", "body": answer.body})
-        self._metrics.observe(path, method, status, time.perf_counter() - started)
+            await send({"type": "http.response.body", "body": body})
+        seconds = time.perf_counter() - started
+        self._metrics.observe(path, method, status, seconds)
+        if log.isEnabledFor(logging.DEBUG):
+            _log_request(path, method, status, seconds, body if status in (200, 201) else b"")
 
-    async def _other(self, scope: Scope, receive: Receive, send: Send, started: float) -> None:
-        status = 500
+    def configure(self, cors_origins: Sequence[str]) -> None:
+        self._cors = Cors(cors_origins)
+
+    async def _other(
+        self, scope: Scope, receive: Receive, send: Send, started: float, headers: RawHeaders, every: Pairs
+    ) -> None:
+        status = 0
 
         async def watch(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message.setdefault("headers", []).extend(_SECURITY)
+                found = message.setdefault("headers", [])
+                names = {name for name, _ in found}
+                found.extend(pair for pair in every if pair[0] not in names)
             await send(message)
 
-        await self._inner(scope, receive, watch)
+        preflight = self._cors.preflight(headers) if scope["method"] == "OPTIONS" else None
+        if preflight is not None:
+            await watch({"type": "http.response.start", "status": 204, "headers": preflight})
+            await watch({"type": "http.response.body", "body": b""})
+        else:
+            try:
+                await self._inner(scope, receive, watch)
+            except _Gone:
+                return
+            except Exception as error:
+                # Starlette has answered 500 and hands the error on; what answered nothing is answered here.
+                if status == 0:
+                    status = await _refuse(send, unexpected(error), every)
         route = scope.get("route")
         # The template, never the path a client made up: a label must have few values.
         template = getattr(route, "path", "otra")
         method = scope["method"] if scope["method"] in _METHODS else "OTRO"
-        self._metrics.observe(template, method, status, time.perf_counter() - started)
+        seconds = time.perf_counter() - started
+        self._metrics.observe(template, method, status, seconds)
+        if log.isEnabledFor(logging.DEBUG):
+            _log_request(template, method, status, seconds, b"")
 
 
+def _log_request(route: str, method: str, status: int, seconds: float, body: bytes) -> None:
+    """A line a request, at debug level: the route's template, never the path; the trace that the answer tells."""
+    fields: dict[str, object] = {"route": route, "method": method, "status": status, "ms": round(seconds * 1000, 2)}
+    trace = _TRACE_ID(body)
+    if trace is not None:
+        fields["trace_id"] = trace[1].decode()
+    log.debug("request", extra={"fields": fields})
+
+
+_TRACE_ID = re.compile(rb'"trace_id":"([0-9a-f]{32})"').search
 _OPEN = OpenGate()
 _METHODS = frozenset(("GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH"))
 
@@ -253,14 +374,14 @@ def unexpected(error: BaseException) -> Problem:
     """An error nobody foresaw, as a 500 with an id that the log has. The log gets where, and never what was sent:
     an exception's message may hold a user's text."""
     reference = uuid.uuid4().hex
-    where = "".join(traceback.format_tb(error.__traceback__))
-    log.error("error id=%s: %s\n%s", reference, type(error).__name__, where)
+    fields = {"error_id": reference, "stack": logs.where(error.__traceback__)}
+    log.error("unexpected %s", logs.describe(error), extra={"fields": fields})
     return Problem(errors.SERVER_ERROR, reference=reference)
 
 
-async def _refuse(send: Send, problem: Problem) -> int:
+async def _refuse(send: Send, problem: Problem, every: Pairs) -> int:
     body = msgspec.json.encode(problem.document())
-    headers = [_PROBLEM, (b"content-length", b"%d" % len(body)), *_SECURITY]
+    headers = [_PROBLEM, (b"content-length", b"%d" % len(body)), *every]
     headers += [(name.lower().encode(), value.encode()) for name, value in problem.headers.items()]
     await send({"type": "http.response.start", "status": problem.kind.status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
@@ -285,14 +406,16 @@ def build(
     readiness: Readiness,
     openapi: Callable[[], bytes],
     body_timeout_seconds: float,
-    gate: Callable[[Scope], Gate] | None = None,
-    routes: list[Any] | None = None,
+    gate: GateOf = lambda scope, headers: _OPEN,
+    routes: Sequence[BaseRoute] = (),
+    hinted: Mapping[str, HintedPost] | None = None,
+    cors_origins: Sequence[str] = (),
 ) -> Door:
     """The ASGI application."""
-    gate_of = gate or (lambda scope: _OPEN)
 
     async def session(request: Request) -> Response:
-        answer = await ingest.session_state(request.path_params["id"], gate_of(request.scope))
+        gate_of_request = gate(request.scope, dict(request.scope["headers"]))
+        answer = await ingest.session_state(request.path_params["id"], gate_of_request)
         return Response(answer.body, answer.status, media_type="application/json")
 
     async def healthz(request: Request) -> Response:
@@ -329,9 +452,9 @@ def build(
             Route("/healthz", healthz),
             Route("/readyz", readyz),
             Route("/openapi.json", openapi_json),
-            *(routes or []),
+            *routes,
         ],
         exception_handlers={Problem: on_problem, HTTPException: on_http, Exception: on_unexpected},
     )
     inner.router.redirect_slashes = False
-    return Door(ingest, metrics, Bodies(body_timeout_seconds), inner, gate)
+    return Door(ingest, metrics, Bodies(body_timeout_seconds), inner, gate, hinted or {}, cors_origins)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sqlite3
 import threading
 import time
 from pathlib import Path
@@ -13,11 +14,12 @@ import msgspec
 from otel_bridge import api, catalog, openapi
 from otel_bridge.config import Config
 from otel_bridge.errors import StartRefused
-from otel_bridge.exposition import BridgeCollector, LedgerView, MetricsListener, Sources
+from otel_bridge.exposition import BridgeCollector, LedgerView, Sources
 from otel_bridge.ingest import Ingest
 from otel_bridge.journal import Journal, Store
 from otel_bridge.journal.sqlite import SqliteStore
-from otel_bridge.journal.store import Reader, TopUser, Window
+from otel_bridge.journal.store import Reader, StoreUnavailable, TopUser, Window
+from otel_bridge.listener import MetricsListener
 from otel_bridge.outbox import SINK, Exporter, Report
 from otel_bridge.privacy import Redactor, UserHasher, load_or_create_key
 from otel_bridge.projections.metrics import MetricState
@@ -50,7 +52,10 @@ class Bridge:
         self.store = SqliteStore(config.journal_path)
         self.state = MetricState(config.gpts, config.max_models_per_gpt, config.max_errors_per_gpt)
         self.own = SelfMetrics()
-        self._restore()
+        try:
+            self._restore()
+        except sqlite3.Error as error:
+            raise StartRefused(self.store.advice(error)) from error
         self.journal = Journal(self.store, self.state.apply, config.queue_max_records)
         self._journal_folder = str(config.journal_path.parent)
         self._min_free: int = config.disk_min_free
@@ -98,7 +103,7 @@ class Bridge:
                 started=self.started,
             )
         )
-        self.listener = MetricsListener(collector, config.metrics_host, config.metrics_port, self._stopping)
+        self.listener = MetricsListener(collector.render, config.metrics_host, config.metrics_port, self._stopping)
         self.workers.append(Worker("metrics-listener", self.listener.run))
 
     # --- life ---------------------------------------------------------------------------------------------------
@@ -121,7 +126,11 @@ class Bridge:
         if self.request_spans is not None:
             self.request_spans.close()
         self.ingest.close()
-        self._checkpoint()
+        try:
+            self._checkpoint(force=True)
+        except StoreUnavailable as error:
+            # Nothing is lost: the next start folds what came after the last checkpoint.
+            log.warning("no checkpoint at the stop: %s", error)
         self.journal.stop()
         self.listener.close()
         for reader in (self._reader, self._window_reader, self._house_reader):
@@ -132,14 +141,22 @@ class Bridge:
         started = time.monotonic()
         saved = self.store.checkpoint()
         if saved is not None:
-            document = msgspec.msgpack.decode(saved[1])
             try:
-                self.state.load(saved[0], document["state"])
+                document = msgspec.msgpack.decode(saved[1])
+                state, own = document["state"], document["own"]
+            except (msgspec.MsgspecError, KeyError, TypeError) as error:
+                raise StartRefused(
+                    f"journal {self.config.journal_path}: the checkpoint of metrics cannot be read "
+                    f"({type(error).__name__}). The file is damaged and is left as it is: restore it from a backup, or "
+                    "move it away to start with an empty journal: what it held and was not exported is then lost."
+                ) from None
+            try:
+                self.state.load(saved[0], state)
             except (ValueError, KeyError) as error:
                 raise StartRefused(
                     f"journal {self.config.journal_path}: {error}. It was written by another release: run that one."
                 ) from None
-            self.own.load(document["own"])
+            self.own.load(own)
         reader: Reader = self.store.reader()
         folded = 0
         while segments := reader.segments(self.state.seq, 1_000):
@@ -160,18 +177,40 @@ class Bridge:
 
     def _housekeeping(self) -> None:
         self._measure()
+        try:
+            self._keep()
+        except StoreUnavailable as error:
+            # The journal says so to its senders, and `/readyz` to everyone; this goes on as soon as it can.
+            if self.journal.death is not None:
+                raise
+            if self._hindrance != str(error):
+                log.error("housekeeping waits: %s", error)
+            self._hindrance = str(error)
+            self.journal.refusal = self.journal.refusal or str(error)
+        else:
+            if self._hindrance is not None:
+                log.info("housekeeping goes on")
+            self._hindrance = None
+
+    def _keep(self) -> None:
+        if self.journal.refusal is not None:
+            # Nobody may be posting: whether the journal can be written again shows by writing.
+            self._checkpoint(force=True)
+            self.journal.refusal = None
         if time.monotonic() - self._saved_at > CHECKPOINT_SECONDS or self.state.seq > self._saved + CHECKPOINT_RECORDS:
             self._checkpoint()
         self._fall_idle()
         self._trim()
         self._house_reader.move_log()
-        if self._house_reader.log_bytes() > LOG_LIMIT_BYTES:
+        # Its file counts against the size limit: a small limit must not be used up by the log alone.
+        if self._house_reader.log_bytes() > min(LOG_LIMIT_BYTES, int(self.config.journal_max_size) // 8):
             self.journal.between(self.store.restart_log).result()
 
     _saved = 0
+    _hindrance: str | None = None
 
-    def _checkpoint(self) -> None:
-        if self.state.seq == self._saved and self._saved:
+    def _checkpoint(self, force: bool = False) -> None:
+        if self.state.seq == self._saved and self._saved and not force:
             return
 
         def save(store: Store) -> int:
@@ -218,8 +257,8 @@ class Bridge:
         self._windows_cost = time.monotonic() - started
 
     def _on_report(self, report: Report) -> None:
-        self.own.attempts.update(report.attempts)
         if not (report.cursor or report.replayed or report.reparked):
+            self.own.attempts.update(report.attempts)
             return
 
         def write(store: Store) -> None:
@@ -231,6 +270,7 @@ class Bridge:
                 store.repark(report.reparked)
 
         self.journal.transact(write).result()
+        self.own.attempts.update(report.attempts)
 
     # --- what others ask -------------------------------------------------------------------------------------------
 
@@ -290,5 +330,3 @@ def _parent(config: Config) -> Path:
     except OSError as error:
         raise StartRefused(f"journal {config.journal_path}: cannot make {parent}: {error.strerror}") from None
     return parent
-
-

@@ -234,7 +234,9 @@ SETTINGS: tuple[Setting[Any], ...] = (
     ),
     Setting("trace_url", None, "Link to a trace in your trace store, with {trace_id}.", _trace_url),
     Setting("rate_limit", Rate(6000, 60), "Requests allowed a caller, or off.", _rate),
-    Setting("rate_limit_storage", "memory://", "Where limits are counted: memory:// or redis://host:port.", _limit_storage),
+    Setting(
+        "rate_limit_storage", "memory://", "Where limits are counted: memory:// or redis://host:port.", _limit_storage
+    ),
     Setting(
         "trusted_proxies",
         ("127.0.0.1/32", "::1/128"),

@@ -115,6 +115,8 @@ class Doctor:
     def _bridge(self) -> Finding:
         station, url = "puente", self.places.api
         status, body = self._get(f"{url}/readyz")
+        if status == 0:
+            raise NotYet(f"{url} no responde", "¿está en marcha `otel-bridge serve`, y es su dirección? --url")
         state = _document(body) or {}
         if status != 200:
             problems = ", ".join(state.get("problemas", ())) or f"/readyz respondió {status}"
@@ -287,7 +289,7 @@ class Doctor:
             return None
         return sum(
             sample.value
-            for family in text_string_to_metric_families(text)
+            for family in text_string_to_metric_families(text)  # type: ignore[no-untyped-call]
             for sample in family.samples
             if sample.name == f"{OPERATION_DURATION.name}_count"
             and sample.labels.get("gen_ai_agent_id") == self.session.gpt

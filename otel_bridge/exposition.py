@@ -1,4 +1,4 @@
-"""Everything that `/metrics` shows, gathered at the scrape, on a listener of its own."""
+"""Everything that `/metrics` shows, gathered at the scrape."""
 
 from __future__ import annotations
 
@@ -6,24 +6,23 @@ import logging
 import platform
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from prometheus_client import CollectorRegistry, start_http_server
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric as Family
-from prometheus_client.samples import Exemplar as PromExemplar
+from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 
 from otel_bridge import __version__, catalog
 from otel_bridge.catalog import Metric
 from otel_bridge.config import Gpt
-from otel_bridge.errors import StartRefused
 from otel_bridge.journal import Journal, Ledger
 from otel_bridge.journal.store import Reader, TopUser, Window
+from otel_bridge.openmetrics import HistogramText, Row
 from otel_bridge.outbox import SINK
-from otel_bridge.projections.metrics import MetricState, exemplar
-from otel_bridge.records import event_span_id
+from otel_bridge.projections.metrics import MetricState
 from otel_bridge.selfmetrics import SelfMetrics
 
 log = logging.getLogger(__name__)
@@ -82,19 +81,32 @@ class Sources:
 
 
 class BridgeCollector:
-    """A prometheus-client collector. `collect` runs in the scrape's thread."""
+    """Writes the whole page. Everything but histograms goes through prometheus-client (`collect`)."""
 
     def __init__(self, sources: Sources) -> None:
         self._sources = sources
         self._ledger: tuple[int, Ledger] | None = None
+        self._histograms = HistogramText()
+        self._lock = threading.Lock()
 
-    def describe(self) -> list[Family]:
-        return []
+    def render(self, openmetrics: bool) -> bytes:
+        """The page, in OpenMetrics or in the Prometheus text format. Runs in the scrape's thread."""
+        with self._lock:
+            snapshot = list(self._sources.state.snapshot())
+            snapshot.append((catalog.REQUEST_DURATION, _durations(self._sources.own)))
+            text = "".join(
+                self._histograms.render(metric, rows, openmetrics)
+                for metric, rows in snapshot
+                if metric.type == "histogram"
+            )
+            counters = [_family(metric, rows) for metric, rows in snapshot if metric.type == "counter"]
+            page = _Page([*counters, *self.collect()])
+            # The library ends OpenMetrics with its «# EOF»: the histograms go before.
+            rest: bytes = generate_openmetrics(page) if openmetrics else generate_latest(page)  # type: ignore[no-untyped-call]
+            return text.encode() + rest
 
     def collect(self) -> Iterator[Family]:
         sources = self._sources
-        for metric, rows in sources.state.snapshot():
-            yield _histogram(metric, rows) if metric.type == "histogram" else _family(metric, rows)
         gpts = sources.gpts()
         yield _family(catalog.LATENCY_OBJECTIVE, [((g.id,), g.latency_objective_seconds) for g in gpts.values()])
         yield _family(catalog.SLO_TARGET, [((g.id,), g.slo_target) for g in gpts.values()])
@@ -103,7 +115,6 @@ class BridgeCollector:
         own = sources.own
         yield _family(catalog.EXPORT_ATTEMPTS, [((kind,), own.attempts.get(kind, 0)) for kind in ATTEMPT_RESULTS])
         yield _family(catalog.EXPORT_CONFIGURED, [((), int(sources.export_configured))])
-        yield _durations(own)
         yield _family(catalog.REDACTIONS, [((kind,), count) for kind, count in list(own.redactions.items())])
         used, limit = sources.journal_bytes()
         yield _family(catalog.JOURNAL_BYTES, [((), used)])
@@ -161,60 +172,17 @@ def _family(metric: Metric, rows: list[tuple[tuple[str, ...], float]]) -> Family
     return family  # type: ignore[no-any-return]
 
 
-def _histogram(metric: Metric, rows: Iterable[tuple[tuple[str, ...], Any]]) -> Family:
-    family = HistogramMetricFamily(metric.name, metric.help, labels=metric.labels)
-    bounds = [*(str(bound) for bound in metric.buckets), "+Inf"]
-    for labels, (counts, total, exemplars) in rows:
-        cumulative = 0
-        buckets: list[Any] = []
-        for bound, count, held in zip(bounds, counts, exemplars, strict=True):
-            cumulative += count
-            if held is None:
-                buckets.append((bound, cumulative))
-                continue
-            found = exemplar(metric.name, labels, held)
-            ids = {"trace_id": found.session.hex(), "span_id": event_span_id(found.event).hex()}
-            buckets.append((bound, cumulative, PromExemplar(ids, found.value, found.arrived_us / 1e6)))
-        family.add_metric(labels, buckets, sum_value=total)
-    return family
+def _durations(own: SelfMetrics) -> list[Row]:
+    empty: list[None] = [None] * (len(catalog.REQUEST_DURATION.buckets) + 1)
+    return [(key, ([int(count) for count in row[:-1]], row[-1], empty)) for key, row in list(own.durations.items())]
 
 
-def _durations(own: SelfMetrics) -> Family:
-    metric = catalog.REQUEST_DURATION
-    empty: list[None] = [None] * (len(metric.buckets) + 1)
-    rows = [(key, ([int(count) for count in row[:-1]], row[-1], empty)) for key, row in list(own.durations.items())]
-    return _histogram(metric, rows)
+class _Page(CollectorRegistry):
+    """Families that are already there, as prometheus-client's writers want them."""
 
+    def __init__(self, families: list[Family]) -> None:
+        super().__init__(auto_describe=False)
+        self._families = families
 
-class MetricsListener:
-    """Serves the collector over HTTP, OpenMetrics where it is asked for. `run` is a supervised worker's body."""
-
-    def __init__(self, collector: BridgeCollector, host: str, port: int, stopping: threading.Event) -> None:
-        self._registry = CollectorRegistry(auto_describe=False)
-        self._registry.register(collector)
-        self._host = host
-        self._stopping = stopping
-        self.port = port
-        self._server, self._thread = self._listen()
-        self.port = self._server.server_port
-
-    def _listen(self) -> Any:
-        try:
-            return start_http_server(self.port, self._host, self._registry)
-        except OSError as error:
-            raise StartRefused(
-                f"/metrics cannot listen on {self._host}:{self.port}: {error.strerror}. "
-                "Choose another with --metrics-port."
-            ) from None
-
-    def run(self) -> None:
-        if not self._thread.is_alive():
-            self._server.server_close()
-            self._server, self._thread = self._listen()
-        while not self._stopping.wait(0.5):
-            if not self._thread.is_alive():
-                raise RuntimeError("the listener of /metrics ended")
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+    def collect(self) -> Iterator[Family]:
+        yield from self._families

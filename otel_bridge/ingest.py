@@ -207,11 +207,10 @@ class Ingest:
         row = await self._read(self._reader.session, key)
         if row is None:
             raise Problem(errors.SESSION_NOT_FOUND)
-        gpt = self._gpts.get(row.gpt)
-        if gpt is not None:
-            pending = gate.check(gpt, 1)
-            if pending is not None:
-                await pending
+        # A GPT that has left the configuration has taken its keys along: its sessions are shown to nobody.
+        pending = gate.check(self._gpt_of(SessionInfo(row.gpt, row.user)), 1)
+        if pending is not None:
+            await pending
         trace_id = key.hex()
         state = SessionState(
             id=uuid_text(key),
@@ -459,7 +458,9 @@ class Ingest:
 
     def _content(self, session: bytes, event: EventIn, event_us: int | None) -> bytes:
         """Keyed digest (16 bytes) of everything that an event with a chosen id says."""
-        numbers = _numbers(event.latency_ms, event.tokens_entrada, event.tokens_salida, -1 if event_us is None else event_us)
+        numbers = _numbers(
+            event.latency_ms, event.tokens_entrada, event.tokens_salida, -1 if event_us is None else event_us
+        )
         text = f"{event.tipo}\0{event.modelo}\0{event.error}\0{event.contenido}".encode()
         return blake2b(session + numbers + text, digest_size=16, key=self._key).digest()
 

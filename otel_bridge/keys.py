@@ -135,4 +135,3 @@ def _replace(path: Path, text: str) -> None:
     except OSError as error:
         Path(name).unlink(missing_ok=True)
         raise StartRefused(f"{path}: cannot be written: {error.strerror}. Paste the line by hand.") from None
-

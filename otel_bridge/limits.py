@@ -228,10 +228,12 @@ def _redis(url: str) -> Any:
         import redis.asyncio as client
         from limits.aio.storage import RedisStorage
         from limits.aio.strategies import SlidingWindowCounterRateLimiter
-        from redis.backoff import NoBackoff
         from redis.asyncio.retry import Retry
+        from redis.backoff import NoBackoff
     except ImportError:
-        raise StartRefused("rate_limit_storage: redis:// needs the redis package: pip install 'otel-bridge[redis]'") from None
+        raise StartRefused(
+            "rate_limit_storage: redis:// needs the redis package: pip install 'otel-bridge[redis]'"
+        ) from None
     pool = client.BlockingConnectionPool.from_url(
         url,
         max_connections=REDIS_CONNECTIONS,

@@ -4,7 +4,8 @@ Two rules keep them clean. What is logged is chosen here and in the callers, nev
 exception's own message is written only where its type cannot carry one (`_SPEAKING`). What could still slip into a
 line cannot start another: everything that does not print is escaped.
 
-A line that is written while a request is served carries that request's id, and its caller's trace id where it sent one (`request`).
+A line that is written while a request is served carries that request's id, and its caller's trace id where it
+sent one (`request`).
 """
 
 from __future__ import annotations
@@ -21,7 +22,6 @@ from types import TracebackType
 from typing import Any
 
 from otel_bridge.errors import StartRefused
-
 
 request: ContextVar[tuple[bytes, bytes | None] | None] = ContextVar("request", default=None)
 """The request that is being served: its checked id, and its `traceparent` as it came."""
@@ -60,7 +60,7 @@ def where(trace: TracebackType | None) -> str:
 def _exception(record: logging.LogRecord) -> str | None:
     if not record.exc_info or record.exc_info[1] is None:
         return None
-    parts = []
+    parts: list[str] = []
     error: BaseException | None = record.exc_info[1]
     while error is not None and len(parts) < 5:
         frames = where(error.__traceback__)

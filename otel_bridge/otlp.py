@@ -12,14 +12,19 @@ loses nothing cannot use. Sources: OTLP specification 1.x, Â«OTLP/HTTP ResponseÂ
 
 from __future__ import annotations
 
+import contextlib
 import email.utils
 import gzip
+import socket
+import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
 
 import grpc
 import urllib3
+import urllib3.connection
 from google.protobuf.message import DecodeError
 from google.rpc.error_details_pb2 import RetryInfo
 from google.rpc.status_pb2 import Status
@@ -56,6 +61,54 @@ def connect(otlp: Otlp) -> Transport:
     return GrpcTransport(otlp) if otlp.protocol == "grpc" else HttpTransport(otlp)
 
 
+class _Time(threading.local):
+    """The time one request has, from its first byte to its answer's last. urllib3 knows only the time between two
+    bytes: an endpoint that sends one now and then would hold the delivery for ever."""
+
+    sock: socket.socket | None = None
+
+    @contextlib.contextmanager
+    def limited(self, seconds: float) -> Iterator[None]:
+        self.sock = None
+        watch = threading.Timer(seconds, self._cut, (self.__dict__,))
+        watch.daemon = True
+        watch.start()
+        try:
+            yield
+        finally:
+            watch.cancel()
+
+    @staticmethod
+    def _cut(of_sender: dict[str, Any]) -> None:
+        sock = of_sender.get("sock")
+        if sock is not None:
+            with contextlib.suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
+
+
+_time = _Time()
+
+
+class _Connection(urllib3.connection.HTTPConnection):
+    def request(self, *arguments: Any, **options: Any) -> None:
+        super().request(*arguments, **options)
+        _time.sock = self.sock
+
+
+class _TlsConnection(urllib3.connection.HTTPSConnection):
+    def request(self, *arguments: Any, **options: Any) -> None:
+        super().request(*arguments, **options)
+        _time.sock = self.sock
+
+
+class _Pool(urllib3.HTTPConnectionPool):
+    ConnectionCls = _Connection
+
+
+class _TlsPool(urllib3.HTTPSConnectionPool):
+    ConnectionCls = _TlsConnection
+
+
 class HttpTransport:
     """OTLP/HTTP with protobuf bodies. Thread-safe."""
 
@@ -69,6 +122,7 @@ class HttpTransport:
         self._pool = urllib3.PoolManager(
             maxsize=8, retries=False, timeout=urllib3.Timeout(total=otlp.timeout_seconds), **options
         )
+        self._pool.pool_classes_by_scheme = {"http": _Pool, "https": _TlsPool}
         self._headers = {
             "Content-Type": "application/x-protobuf",
             "User-Agent": f"otel-bridge/{__version__}",
@@ -80,6 +134,10 @@ class HttpTransport:
     def send(self, body: bytes) -> Answer:
         if self._otlp.gzip:
             body = gzip.compress(body, compresslevel=1, mtime=0)
+        with _time.limited(self._otlp.timeout_seconds + 0.5):
+            return self._exchange(body)
+
+    def _exchange(self, body: bytes) -> Answer:
         try:
             response = self._pool.request(
                 "POST",
@@ -91,14 +149,16 @@ class HttpTransport:
                 decode_content=True,
             )
             try:
-                # A time-out counts for the whole answer, and an answer is never read without bound.
+                # An answer is never read without bound.
                 text = response.read(_ANSWER_LIMIT)
                 return _classify(response.status, text, response.headers)
             finally:
                 response.drain_conn() if response.status < 300 else response.close()
                 response.release_conn()
         except urllib3.exceptions.HTTPError as error:
-            return Answer("retry", _shorten(f"{type(error).__name__}: {error}"))
+            # A record can make the receiver drop the connection; it cannot keep it from being made.
+            dropped = isinstance(error, urllib3.exceptions.ProtocolError | urllib3.exceptions.ReadTimeoutError)
+            return Answer("retry", _shorten(f"{type(error).__name__}: {error}"), suspicious=dropped)
         except (OSError, ValueError) as error:
             return Answer("config", _shorten(f"{type(error).__name__}: {error}"))
 
@@ -108,6 +168,8 @@ class HttpTransport:
 
 def _classify(status: int, text: bytes, headers: Any) -> Answer:
     if 200 <= status < 300:
+        if "text/html" in headers.get("Content-Type", ""):
+            return Answer("config", f"HTTP {status} with a web page: what answers there is no OTLP receiver")
         return _accepted(text)
     words = _shorten(f"HTTP {status} {_error_text(text)}")
     if status in (408, 429) or status >= 500:

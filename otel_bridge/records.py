@@ -81,5 +81,5 @@ def event_span_id(event_id: bytes) -> bytes:
 
 
 def session_span_id(session_id: bytes) -> bytes:
-    """Span id of a session's root span."""
-    return blake2b(session_id, digest_size=8).digest()
+    """Span id of a session's root span: another one than an event's with the same id, which a client may choose."""
+    return blake2b(b"s" + session_id, digest_size=8).digest()

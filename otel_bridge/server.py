@@ -32,10 +32,12 @@ HEAD_BYTES = 64 << 10
 """What a request's line and headers may take, as far as they have not come in one piece."""
 LATE_BODY_SECONDS = 5.0
 """Time past the body's own, in which the bridge answers that it came late: then the connection ends."""
+REFUSED_BODY_BYTES = 64 << 20
+"""What is read and dropped of a body that has been refused, so that its sender gets to read the answer."""
 MAX_CONNECTIONS = 10_000
 SPARE_FILES = 256
 """File descriptors that connections leave to the journal, the exporter and the scrapes."""
-DRAIN_SECONDS = 0.5
+DRAIN_SECONDS = 0.25
 """Time after the signal in which connections are still served, each told that this answer is its last."""
 
 
@@ -55,6 +57,7 @@ class Protocol(HttpToolsProtocol):
     _in_head = False
     _in_message = False
     _head_bytes = 0
+    _dropped = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -78,9 +81,7 @@ class Protocol(HttpToolsProtocol):
                     Problem(errors.HEADER_INVALID, f"Las cabeceras superan {HEAD_BYTES >> 10} KiB: envía menos.")
                 )
         elif not self._in_message:
-            if self.cycle is not None and self._deadline is not None:
-                self._set_deadline(None)
-            elif self.cycle is None or self.cycle.response_complete:
+            if self.cycle is None or self.cycle.response_complete:
                 # Line breaks before a request: they are allowed, and not for ever.
                 self._deadline = self._deadline or self.loop.call_later(HEAD_SECONDS, self._late)
             return
@@ -91,7 +92,7 @@ class Protocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self._in_head = self._in_message = True
-        self._head_bytes = 0
+        self._head_bytes = self._dropped = 0
 
     def on_headers_complete(self) -> None:
         super().on_headers_complete()
@@ -99,6 +100,13 @@ class Protocol(HttpToolsProtocol):
         self._set_deadline(None)
         if self.draining:
             self.cycle.keep_alive = False
+
+    def on_body(self, body: bytes) -> None:
+        super().on_body(body)
+        if self.cycle.response_complete:
+            self._dropped += len(body)
+            if self._dropped > REFUSED_BODY_BYTES:
+                self.transport.close()
 
     def on_message_complete(self) -> None:
         super().on_message_complete()

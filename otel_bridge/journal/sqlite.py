@@ -149,13 +149,14 @@ class SqliteStore:
             self._db = connect(path)
             self._prepare()
         except sqlite3.Error as error:
-            raise StartRefused(self._advice(error)) from error
+            raise StartRefused(self.advice(error)) from error
         except OSError as error:
             raise StartRefused(
                 f"journal {path}: {error.strerror}: the directory must exist and be writable by this user"
             ) from error
 
-    def _advice(self, error: sqlite3.Error) -> str:
+    def advice(self, error: sqlite3.Error) -> str:
+        """What is wrong with the file, and what to do."""
         code = (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
         what = f"journal {self.path}: {error}"
         if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
@@ -532,7 +533,12 @@ class SqliteStore:
     def restart_log(self) -> None:
         """Moves the whole write-ahead log into the file and starts it anew; for when it has grown long."""
         with _translated():
-            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            # Answers wait for it, and it for readers: not for long. The next second tries again.
+            self._db.execute("PRAGMA busy_timeout = 250")
+            try:
+                self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            finally:
+                self._db.execute(f"PRAGMA busy_timeout = {BUSY_MS}")
 
     def reader(self) -> SqliteReader:
         return SqliteReader(self.path)
