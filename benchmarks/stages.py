@@ -23,9 +23,10 @@ from otel_bridge.ingest import NO_HINTS, Ingest, _all_taken
 from otel_bridge.journal.sqlite import SqliteStore
 from otel_bridge.journal.store import Append, SessionInfo
 from otel_bridge.journal.writer import Journal
-from otel_bridge.privacy import Redactor, UserHasher
+from otel_bridge.privacy import UserHasher
 from otel_bridge.projections.metrics import MetricState
 from otel_bridge.projections.spans import SpanProjection
+from otel_bridge.redaction import Redactor
 from otel_bridge.selfmetrics import SelfMetrics
 
 ROOT = Path(__file__).parents[1]

@@ -29,7 +29,10 @@ _HINT = re.compile(r"[\x21-\x7e]{1,200}").fullmatch
 _OPEN = OpenGate()
 
 GPT_MISSING = FieldError(
-    "gpt_id", "falta este campo; se espera el código del GPT, porque el evento no trae «sesion_id»", "falta", "devops-expert"
+    "gpt_id",
+    "falta este campo; se espera el código del GPT, porque el evento no trae «sesion_id»",
+    "falta",
+    "devops-expert",
 )
 
 
@@ -38,6 +41,7 @@ class Caller(NamedTuple):
 
     conversation: str
     user: str | None
+    """Its user, as `usuario_id`."""
     gpt: str | None
     """The GPT whose key it carries."""
 
@@ -88,7 +92,8 @@ class Conversations:
         conversation = hint(headers.get(CONVERSATION))
         if conversation is None:
             return None
-        return Caller(conversation, hint(headers.get(b"openai-ephemeral-user-id")), self._gpt_of_key(headers))
+        user = hint(headers.get(b"openai-ephemeral-user-id"))
+        return Caller(conversation, None if user is None else f"openai-user:{user}", self._gpt_of_key(headers))
 
     # --- the API's two posts ----------------------------------------------------------------------------------------
 
@@ -143,7 +148,7 @@ class Conversations:
         return await self._ingest.add_events(body, _Paid(gate, sessions) if sessions else gate, hints)
 
     async def _open(self, gpt_id: str, filled: _Filled, hints: Hints, caller: Caller) -> None:
-        user = f"openai-user:{caller.user}" if caller.user is not None else f"openai-conversation:{caller.conversation}"
+        user = caller.user or f"openai-conversation:{caller.conversation}"
         session = SessionIn(gpt_id, user, contract.format_time(filled.started_us), UUID(bytes=filled.session))
         try:
             await self._ingest.open_session(session, filled.started_us, _OPEN, Hints(hints.link))

@@ -42,7 +42,7 @@ SWEEP_SECONDS = 1.0
 
 _JSON = (b"content-type", b"application/json")
 _PROBLEM = (b"content-type", b"application/problem+json")
-_SECURITY = (
+SECURITY = (
     (b"x-content-type-options", b"nosniff"),
     (b"cache-control", b"no-store"),
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
@@ -137,13 +137,13 @@ class Bodies:
             self._held -= size
 
 
-class _Gone(Exception):
+class Gone(Exception):
     """The client closed the connection before its body was complete: nobody is there to answer."""
 
 
 def _connected(message: Message) -> Message:
     if message["type"] == "http.disconnect":
-        raise _Gone
+        raise Gone
     return message
 
 
@@ -274,7 +274,7 @@ class Door:
         headers = dict(scope["headers"])
         own_id = request_id(headers)
         logs.request.set((own_id, headers.get(b"traceparent")))
-        every: Pairs = [*_SECURITY, (b"x-request-id", own_id)]
+        every: Pairs = [*SECURITY, (b"x-request-id", own_id)]
         if self._cors:
             every += self._cors.headers(headers)
         post = self._posts.get(path)
@@ -293,7 +293,7 @@ class Door:
         except Problem as problem:
             self._metrics.rejected(kind, problem.kind)
             status = await _refuse(send, problem, every)
-        except _Gone:
+        except Gone:
             return
         except Exception as error:
             unforeseen = unexpected(error)
@@ -335,7 +335,7 @@ class Door:
         else:
             try:
                 await self._inner(scope, receive, watch)
-            except _Gone:
+            except Gone:
                 return
             except Exception as error:
                 # Starlette has answered 500 and hands the error on; what answered nothing is answered here.

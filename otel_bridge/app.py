@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import logging
 import os
 import sqlite3
 import threading
 import time
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
 
-from otel_bridge import api, catalog, openapi
+from otel_bridge import actions, api, catalog, keys, logs, openapi
+from otel_bridge.actions import Conversations
 from otel_bridge.config import Config
 from otel_bridge.errors import StartRefused
 from otel_bridge.exposition import BridgeCollector, LedgerView, Sources
@@ -19,14 +27,21 @@ from otel_bridge.ingest import Ingest
 from otel_bridge.journal import Journal, Store
 from otel_bridge.journal.sqlite import SqliteStore
 from otel_bridge.journal.store import Reader, StoreUnavailable, TopUser, Window
+from otel_bridge.limits import Gatekeeper
 from otel_bridge.listener import MetricsListener
+from otel_bridge.mcp_mount import McpMount
 from otel_bridge.outbox import SINK, Exporter, Report
-from otel_bridge.privacy import Redactor, UserHasher, load_or_create_key
+from otel_bridge.privacy import UserHasher, load_or_create_key
 from otel_bridge.projections.metrics import MetricState
 from otel_bridge.records import decode
+from otel_bridge.redaction import Redactor
+from otel_bridge.reload import Reloader
 from otel_bridge.selfmetrics import SelfMetrics
 from otel_bridge.supervisor import Worker, periodic
 from otel_bridge.telemetry import RequestSpans
+
+if TYPE_CHECKING:
+    from otel_bridge.mcp_server import McpDoor
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +59,8 @@ SIZE_TRIM_SHARE = 0.9
 class Bridge:
     """Everything that runs, for one configuration."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, read_config: Callable[[], Config] | None = None) -> None:
+        keys.refuse_keyless(config)
         self.config = config
         self.started = time.time()
         key = load_or_create_key(_parent(config).joinpath(config.key_path.name), config.user_hash_key)
@@ -85,7 +101,29 @@ class Bridge:
         self.ingest = Ingest(
             config, self.journal, self._reader, Redactor(config.redaction), UserHasher(key), self.own, key
         )
-        self.door = api.build(self.ingest, self.own, self.readiness, self._openapi, config.body_timeout_seconds)
+        self.gatekeeper = keeper = Gatekeeper(config)
+        conversations = Conversations(self.ingest, self.own, key, keeper.gpt_of_key)
+
+        def make_mcp() -> McpDoor:
+            from otel_bridge.mcp_server import McpDoor  # see mcp_mount
+
+            return McpDoor(self.config, conversations, self.own, keeper.gate, keeper.gpt_of_key)
+
+        self.mcp = McpMount(make_mcp)
+        self.door = api.build(
+            self.ingest,
+            self.own,
+            self.readiness,
+            self._openapi,
+            config.body_timeout_seconds,
+            keeper.gate,
+            [Route("/openapi-gpt.json", self._openapi_gpt), *self.mcp.routes],
+            {"/api/sessions": conversations.post_session, "/api/events": conversations.post_events},
+            config.cors_origins,
+        )
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self.reloader = Reloader(config, read_config or (lambda: self.config), self._reconfigure)
+        self.workers.append(Worker("reload", self.reloader.run))
         self.request_spans: RequestSpans | None = None
         if config.otlp is not None and config.request_spans != "off":
             self.request_spans = RequestSpans(config.service_name, config.otlp, config.request_spans)
@@ -101,12 +139,25 @@ class Bridge:
                 journal_bytes=lambda: (self._bytes_used, self._byte_limit()),
                 export_configured=config.otlp is not None,
                 started=self.started,
+                reload_failed=lambda: self.reloader.failure is not None,
+                limits_fallback=lambda: keeper.limits.fallback,
             )
         )
         self.listener = MetricsListener(collector.render, config.metrics_host, config.metrics_port, self._stopping)
         self.workers.append(Worker("metrics-listener", self.listener.run))
 
     # --- life ---------------------------------------------------------------------------------------------------
+
+    @contextlib.asynccontextmanager
+    async def serving(self) -> AsyncIterator[None]:
+        """What the event loop needs while requests are answered. Entered after `start`, left before `stop`."""
+        self._loop = asyncio.get_running_loop()
+        async with self.mcp.running():
+            try:
+                yield
+            finally:
+                self._loop = None
+                await self.gatekeeper.limits.close()
 
     def start(self) -> None:
         self.journal.start()
@@ -118,6 +169,7 @@ class Bridge:
     def stop(self) -> None:
         """After the last answer has left: flushes what is exported within its time, checkpoints, closes."""
         self._stopping.set()
+        self.reloader.stop()
         for worker in reversed(self.workers):
             if worker.name == "exporter" and self.exporter is not None:
                 worker.stopping.set()
@@ -316,10 +368,59 @@ class Bridge:
             "estado": "no listo" if problems else "listo",
             "problemas": problems,
             "exportacion": export,
+            "configuracion": self._config_state(),
+            "limites": "Redis no responde; cada réplica cuenta sola" if self.gatekeeper.limits.fallback else "normales",
         }
+
+    def _config_state(self) -> dict[str, object]:
+        """Says that something is wrong, and not what: that may name paths, and anyone may ask."""
+        state: dict[str, object] = {"estado": "vigente"}
+        if self.reloader.failure is not None:
+            state["estado"] = "el archivo tiene un error y sigue vigente la anterior; el log dice cuál"
+        if self.reloader.pending:
+            state["requieren_reinicio"] = list(self.reloader.pending)
+        return state
+
+    def _reconfigure(self, config: Config) -> None:
+        """Takes on a configuration. Called in the reloader's thread."""
+        before, self.config = self.config, config
+        self._min_free = config.disk_min_free
+        self.state.configure(config.gpts)
+        if self.exporter is not None and _as_exported(before) != _as_exported(config):
+            self.exporter.configure(dict(config.gpts))
+        if (before.log_format, before.log_level) != (config.log_format, config.log_level):
+            logs.set_up(config.log_format, config.log_level)
+        loop = self._loop
+        if loop is None:
+            return
+        done = threading.Event()
+
+        def on_loop() -> None:
+            # Between two requests' steps: keys, limits and the registry change together.
+            self.gatekeeper.configure(config)
+            self.ingest.configure(config)
+            self.mcp.configure(config)
+            self.door.configure(config.cors_origins)
+            self.door.bodies.timeout_seconds = config.body_timeout_seconds
+            done.set()
+
+        with contextlib.suppress(RuntimeError):  # the loop ends: nobody asks any more
+            loop.call_soon_threadsafe(on_loop)
+            done.wait(5)
+
+    async def _openapi_gpt(self, request: Request) -> Response:
+        gpt = actions.choose(self.config.gpts.values(), request.query_params.get("gpt"))
+        headers = dict(request.scope["headers"])
+        server = actions.server_url(self.config.public_url, headers, request.scope["scheme"])
+        return Response(msgspec.json.encode(actions.document(gpt, server)), media_type="application/json")
 
     def _openapi(self) -> bytes:
         return msgspec.json.encode(openapi.document(self.config.public_url))
+
+
+def _as_exported(config: Config) -> list[tuple[str, str, str, str]]:
+    """What spans show of the registry."""
+    return [(gpt.id, gpt.name, gpt.provider, gpt.model) for gpt in config.gpts.values()]
 
 
 def _parent(config: Config) -> Path:

@@ -260,6 +260,16 @@ WORKER_RESTARTS = Metric(
     "Times a background worker died and was restarted.",
     ("worker",),
 )
+CONFIG_RELOAD_FAILED = Metric(
+    "otel_bridge_config_reload_failed",
+    "gauge",
+    "1 while the configuration file is wrong and the one before it stays in force.",
+)
+LIMITS_FALLBACK = Metric(
+    "otel_bridge_limits_fallback",
+    "gauge",
+    "1 while Redis does not answer and this process counts rate limits by itself.",
+)
 START_TIME = Metric("otel_bridge_start_time_seconds", "gauge", "When this process started, Unix time.", (), "seconds")
 BUILD_INFO = Metric("otel_bridge_build_info", "gauge", "1; the labels say what runs.", ("version", "python", "journal"))
 
@@ -294,6 +304,8 @@ METRICS: tuple[Metric, ...] = (
     SERIES_CAPPED,
     WORKER_UP,
     WORKER_RESTARTS,
+    CONFIG_RELOAD_FAILED,
+    LIMITS_FALLBACK,
     START_TIME,
     BUILD_INFO,
 )

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from otel_bridge import __version__, config, openapi
-from otel_bridge.config import Config
+from otel_bridge.config import Config, Gpt
 from otel_bridge.errors import StartRefused
 
 EXAMPLES = """\
@@ -54,7 +54,15 @@ def _parser() -> argparse.ArgumentParser:
     check.set_defaults(run=_check)
 
     schema = commands.add_parser("openapi", parents=[common], help="print the OpenAPI document")
+    schema.add_argument("--gpt", metavar="ID", help="the one that this GPT's builder imports as its actions")
     schema.set_defaults(run=_openapi)
+
+    key = commands.add_parser("keys", help="API keys of a GPT")
+    of_keys = key.add_subparsers(dest="keys_command", required=True, metavar="command")
+    new = of_keys.add_parser("new", parents=[common], help="make a key, show it once, print the line that allows it")
+    new.add_argument("gpt", help="the GPT that it is for")
+    new.add_argument("--write", action="store_true", help="add its hash to the configuration file, too")
+    new.set_defaults(run=_keys_new)
 
     journal = commands.add_parser("journal", help="look into the journal")
     inside = journal.add_subparsers(dest="journal_command", required=True, metavar="command")
@@ -175,7 +183,7 @@ def _serve(arguments: argparse.Namespace) -> int:
         for line in _banner(bridge.config, port, bridge.listener.port):
             print(line, flush=True)
 
-    return server.serve(loaded, announce)
+    return server.serve(loaded, announce, lambda: _load(arguments))
 
 
 def _url(host: str, port: int) -> str:
@@ -211,7 +219,10 @@ def _missing(loaded: Config) -> list[str]:
 
 
 def _check(arguments: argparse.Namespace) -> int:
+    from otel_bridge import keys
+
     loaded = _load(arguments)
+    keys.refuse_keyless(loaded)
     print(f"{loaded.source}: good; {len(loaded.gpts)} GPT(s): {', '.join(loaded.gpts)}")
     for what in _missing(loaded):
         print(f"not configured: {what}")
@@ -219,10 +230,51 @@ def _check(arguments: argparse.Namespace) -> int:
 
 
 def _openapi(arguments: argparse.Namespace) -> int:
+    if arguments.gpt is not None:
+        return _openapi_gpt(arguments)
     server_url = None
     if arguments.config or Path(config.DEFAULT_FILE).exists():
         server_url = _load(arguments).public_url
     print(json.dumps(openapi.document(server_url), ensure_ascii=False, indent=2))
+    return 0
+
+
+def _gpt(loaded: Config, gpt_id: str) -> Gpt:
+    gpt = loaded.gpts.get(gpt_id)
+    if gpt is None:
+        raise StartRefused(f"{loaded.source}: GPT {gpt_id!r} is not registered; known are: {', '.join(loaded.gpts)}")
+    return gpt
+
+
+def _openapi_gpt(arguments: argparse.Namespace) -> int:
+    from otel_bridge import actions
+
+    loaded = _load(arguments)
+    gpt = _gpt(loaded, arguments.gpt)
+    server = loaded.public_url or f"http://127.0.0.1:{loaded.port}"
+    if not server.startswith("https://"):
+        print(f'servers is {server}: ChatGPT reaches https only. Set public_url = "https://…".', file=sys.stderr)
+    print(json.dumps(actions.document(gpt, server), ensure_ascii=False, indent=2))
+    return 0
+
+
+def _keys_new(arguments: argparse.Namespace) -> int:
+    from otel_bridge import keys
+
+    loaded = _load(arguments)
+    gpt = _gpt(loaded, arguments.gpt)
+    key = keys.new_key()
+    digest = keys.hash_of(key.encode())
+    written = ""
+    if arguments.write:
+        keys.add_hash(loaded.source, gpt.id, digest)
+        written = f"Its hash is in {loaded.source}; a running bridge takes it on within seconds.\n"
+    hashes = ", ".join(f'"{one}"' for one in (*gpt.api_key_hashes, digest))
+    print(f"Key of {gpt.id}, shown this once:\n\n  {key}\n")
+    print("Clients send it as «Authorization: Bearer …» or «X-API-Key: …».")
+    print(
+        written or f"To allow it, put this into [gpts.{gpt.id}] of {loaded.source}:\n\n  api_key_hashes = [{hashes}]\n"
+    )
     return 0
 
 

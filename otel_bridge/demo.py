@@ -82,7 +82,8 @@ class Tally:
 
     def line(self) -> str:
         mean = self.seconds / self.events if self.events else 0.0
-        text = f"{self.sessions} sesiones · {self.events} eventos · {mean:.1f} s de media · {self.errors} con error"
+        spoken = f"{mean:.1f}".replace(".", ",")
+        text = f"{self.sessions} sesiones · {self.events} eventos · {spoken} s de media · {self.errors} con error"
         return text + (f" · {self.retries} reintentos" if self.retries else "")
 
 

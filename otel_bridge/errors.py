@@ -59,6 +59,12 @@ FORBIDDEN = ErrorKind(
     "Clave de otro GPT",
     "La clave es válida, pero pertenece a otro GPT. Usa la suya.",
 )
+ORIGIN_REFUSED = ErrorKind(
+    "origen-no-permitido",
+    403,
+    "Origen no permitido",
+    "La petición viene de una página web cuyo origen no está en la configuración («cors_origins»).",
+)
 GPT_NOT_FOUND = ErrorKind(
     "gpt-no-encontrado",
     404,
@@ -150,6 +156,7 @@ KINDS: tuple[ErrorKind, ...] = (
     HEADER_INVALID,
     UNAUTHENTICATED,
     FORBIDDEN,
+    ORIGIN_REFUSED,
     GPT_NOT_FOUND,
     SESSION_NOT_FOUND,
     ROUTE_NOT_FOUND,

@@ -78,6 +78,8 @@ class Sources:
     """Bytes used, and bytes it may use."""
     export_configured: bool
     started: float
+    reload_failed: Callable[[], bool]
+    limits_fallback: Callable[[], bool]
 
 
 class BridgeCollector:
@@ -125,6 +127,8 @@ class BridgeCollector:
         workers = sources.workers()
         yield _family(catalog.WORKER_UP, [((name,), int(up)) for name, up, _ in workers])
         yield _family(catalog.WORKER_RESTARTS, [((name,), restarts) for name, _, restarts in workers])
+        yield _family(catalog.CONFIG_RELOAD_FAILED, [((), int(sources.reload_failed()))])
+        yield _family(catalog.LIMITS_FALLBACK, [((), int(sources.limits_fallback()))])
         yield _family(catalog.START_TIME, [((), sources.started)])
         yield _family(catalog.BUILD_INFO, [((__version__, platform.python_version(), "sqlite"), 1)])
 

@@ -24,14 +24,15 @@ from otel_bridge.contract import EventIn, EventOut, ItemOut, SessionIn, SessionO
 from otel_bridge.errors import Problem
 from otel_bridge.journal.store import Append, Conflict, Outcome, Reader, SessionInfo, SessionRow, Taken
 from otel_bridge.journal.writer import Journal
-from otel_bridge.privacy import Redactor, UserHasher
+from otel_bridge.privacy import UserHasher
 from otel_bridge.records import Event, Record, Session, event_span_id
+from otel_bridge.redaction import Redactor
 from otel_bridge.selfmetrics import SelfMetrics
 
 SESSIONS_REMEMBERED = 50_000
 CHUNK_ITEMS = 500
 """Items of a batch that are prepared before others get their turn on the event loop."""
-REDACT_AT_MOST = 65_536
+REDACT_AT_MOST = 16_384
 """Characters of content that are looked at; what is kept of it is far shorter."""
 CUT_MARK = "…[recortado]"
 

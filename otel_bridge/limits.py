@@ -2,7 +2,7 @@
 
 A limit is a sliding window, counted per API key, else per GPT and client address; a batch counts each item.
 `limits` does the counting. In memory it does so through a storage of our own (`BoundedMemory`): its own one takes
-8 to 13 µs a hit and starts a thread every 10 ms (`benchmarks/RESULTS.md`), and keeps an entry for whoever comes. In
+8 to 13 µs a hit and starts a thread every 10 ms (`benchmarks/gate.py`), and keeps an entry for whoever comes. In
 Redis it is the library's storage and scripts, awaited, so that several replicas share what is counted.
 
 A Redis that does not answer never refuses or loses a record: each replica counts by itself in memory meanwhile

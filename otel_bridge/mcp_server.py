@@ -24,7 +24,6 @@ import msgspec
 from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel import Server
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
-from starlette.routing import BaseRoute, Route
 from starlette.types import Message, Receive, Scope, Send
 
 from otel_bridge import __version__, api, contract, errors, keys
@@ -36,7 +35,6 @@ from otel_bridge.errors import Problem
 from otel_bridge.ingest import Answer, Gate, Hints, read_hints
 from otel_bridge.selfmetrics import SelfMetrics
 
-PATH = "/mcp"
 CREATE, ADD = "crear_sesion", "registrar_evento"
 MAX_CALL_BYTES = 1 << 20
 
@@ -89,10 +87,6 @@ class McpDoor:
         async with self._manager.run():
             yield
 
-    @property
-    def routes(self) -> list[BaseRoute]:
-        return [Route(PATH, self, methods=None, include_in_schema=False)]
-
     # --- HTTP ---------------------------------------------------------------------------------------------------------
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -102,7 +96,10 @@ class McpDoor:
         if scope["method"] != "POST":
             # Nothing is ever sent to a client unasked, and there is no session to end.
             raise Problem(errors.METHOD_NOT_ALLOWED, headers={"Allow": "POST"})
-        body = await self._bodies.read(headers, receive)
+        try:
+            body = await self._bodies.read(headers, receive)
+        except api.Gone:
+            return
         if len(body) > MAX_CALL_BYTES:
             raise Problem(errors.BODY_TOO_LARGE)
         plain = [pair for pair in scope["headers"] if pair[0] not in (b"content-encoding", b"content-length")]
@@ -121,7 +118,8 @@ class McpDoor:
         host = headers.get(b"host", b"").lower()
         if self._loopback and host != self._public and not keys.is_loopback(_hostname(host)):
             raise Problem(
-                errors.ORIGIN_REFUSED, "Este servidor no responde a ese nombre; el administrador lo declara en «public_url»."
+                errors.ORIGIN_REFUSED,
+                "Este servidor no responde a ese nombre; el administrador lo declara en «public_url».",
             )
         origin = headers.get(b"origin")
         if origin is None or self._cors.allows(origin):
@@ -152,7 +150,7 @@ class McpDoor:
                 types.Tool(
                     name=ADD,
                     title="Registrar evento",
-                    description="Registra una pregunta ya respondida. Si algo falla, corrige los campos que nombra «errors».",
+                    description="Registra una pregunta ya respondida. Si falla, corrige lo que nombra «errors».",
                     input_schema={
                         "type": "object",
                         "properties": event,
@@ -191,9 +189,9 @@ class McpDoor:
     ) -> Answer:
         caller = _caller(meta, gpt)
         fields = {name: value for name, value in fields.items() if value is not None}
-        subject = hint(meta.get("openai/subject"))
-        if subject is not None:
-            fields["usuario_id"] = f"openai-subject:{subject}"
+        user = _user(meta)
+        if user is not None:
+            fields["usuario_id"] = user
         elif "usuario_id" not in fields and caller is not None:
             fields["usuario_id"] = f"openai-conversation:{caller.conversation}"
         if "gpt_id" not in fields and (gpt or len(self._gpts) == 1):
@@ -212,7 +210,12 @@ def _caller(meta: Mapping[str, Any], gpt: str | None) -> Caller | None:
     conversation = hint(meta.get("openai/session"))
     if conversation is None:
         return None
-    return Caller(conversation, hint(meta.get("openai/subject")), gpt)
+    return Caller(conversation, _user(meta), gpt)
+
+
+def _user(meta: Mapping[str, Any]) -> str | None:
+    subject = hint(meta.get("openai/subject"))
+    return None if subject is None else f"openai-subject:{subject}"
 
 
 def _encode(fields: dict[str, Any], shape: type[Any]) -> bytes:

@@ -364,8 +364,10 @@ class Delivery:
             if said.kind == "partial":
                 parked += self._part(batch, part, said)
                 continue
-            refused = said.kind == "poison" or said.suspicious
-            well = refused and self._is_well(batch)
+            well = False
+            if said.kind == "poison" or said.suspicious:
+                probe = self._probe(batch)
+                well = probe.kind == "ok"
             if well:
                 part.refusals += 1
                 if part.high - part.low > 1:
@@ -377,8 +379,11 @@ class Delivery:
                     reason = "refused" if said.kind == "poison" else "server-error"
                     parked.append(_parked(batch.seqs[part.low], batch.records[part.low], reason, said.words))
                     continue
-            elif refused:
-                said = said._replace(words=f"no acepta ningún registro: {said.words}")
+            elif said.kind == "poison" or said.suspicious:
+                if probe.kind in ("retry", "config") and not probe.suspicious:
+                    said = probe
+                else:
+                    said = Answer("config", f"no acepta ningún registro: {said.words}")
             self._wait(said)
             if self._stopping.is_set() or not (well or exported or parked):
                 return False
@@ -398,30 +403,29 @@ class Delivery:
         words = f"{said.rejected} de {part.high - part.low} rechazados: {said.words}"
         return [_parked(batch.seqs[i], batch.records[i], "partial", words) for i in range(part.low, part.high)]
 
-    def _is_well(self, batch: _Batch) -> bool:
-        """Whether the endpoint takes a record that is known to be good, now: else its refusals say nothing of ours."""
-        if self._good is None:
-            self._good = self._find_good(batch)
-            return self._good is not None
-        return self._send([self._good]).kind == "ok"
-
-    def _find_good(self, batch: _Batch) -> Record | None:
-        """A record that the endpoint takes: of what was delivered before, or of the batch itself."""
-        candidates: list[Record] = []
-        for segment in self._reader.segments(self._cursor - 1, 1) if self._cursor else []:
-            if segment.last == self._cursor and not segment.damaged:
-                candidates += [one for one in _decoded(segment.body) or [] if one.__class__ is not Idle][-1:]
-        count = len(batch.records)
-        candidates += (
-            [batch.records[i] for i in sorted({0, count // 3, 2 * count // 3, count - 1})] if count > 1 else []
-        )
-        for candidate in candidates:
+    def _probe(self, batch: _Batch) -> Answer:
+        """Sends a record that is known to be good: unless it is taken now, a refusal says nothing of what was refused."""
+        said = Answer("poison")
+        for candidate in [self._good] if self._good is not None else self._candidates(batch):
             said = self._send([candidate])
             if said.kind == "ok":
-                return candidate
+                self._good = candidate
+                self._failures = 0
+                break
             if said.kind in ("retry", "config") and not said.suspicious:
-                return None
-        return None
+                break
+        return said
+
+    def _candidates(self, batch: _Batch) -> list[Record]:
+        """What may be good: the last that was delivered before this process, and some of the batch."""
+        found: list[Record] = []
+        for segment in self._reader.segments(self._cursor - 1, 1) if self._cursor else []:
+            if segment.last == self._cursor and not segment.damaged:
+                found += [one for one in _decoded(segment.body) or [] if one.__class__ is not Idle][-1:]
+        count = len(batch.records)
+        if count > 1:
+            found += [batch.records[i] for i in sorted({0, count // 3, 2 * count // 3, count - 1})]
+        return found
 
     def _wait(self, answer: Answer) -> None:
         """Nothing moves now: says so, and waits as long as the endpoint asked or the failures so far suggest."""

@@ -69,7 +69,7 @@ class Reloader:
         self._asked.set()
 
     def run(self) -> None:
-        while not self._ended:
+        while True:
             asked = self._asked.wait(POLL_SECONDS)
             self._asked.clear()
             if self._ended:
@@ -82,7 +82,9 @@ class Reloader:
     def reload(self) -> None:
         try:
             fresh = self._read()
-            held = [key for key in fresh.values if key not in RELOADED and fresh.values[key] != self._config.values[key]]
+            held = [
+                key for key in fresh.values if key not in RELOADED and fresh.values[key] != self._config.values[key]
+            ]
             # What stays is as it was; what is checked and applied is what will really be in force.
             fresh = replace(fresh, values={**fresh.values, **{key: self._config.values[key] for key in held}})
             keys.refuse_keyless(fresh)

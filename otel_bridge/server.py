@@ -18,7 +18,7 @@ import msgspec
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from otel_bridge import errors
+from otel_bridge import api, errors
 from otel_bridge.app import Bridge
 from otel_bridge.config import Config
 from otel_bridge.errors import Problem, StartRefused
@@ -156,6 +156,7 @@ class Protocol(HttpToolsProtocol):
                 "content-type: application/problem+json",
                 f"content-length: {len(body)}",
                 "connection: close",
+                *(f"{name.decode()}: {value.decode()}" for name, value in api.SECURITY),
                 *(f"{name.lower()}: {value}" for name, value in problem.headers.items()),
             ]
             self.transport.write("\r\n".join(head).encode() + b"\r\n\r\n" + body)
@@ -179,6 +180,7 @@ class _Server(uvicorn.Server):
     """uvicorn's server with our signals: the first stops in order and exits with 0, a second ends at once."""
 
     stopped_by: int | None = None
+    on_hangup: Callable[[], None] | None = None
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -193,6 +195,8 @@ class _Server(uvicorn.Server):
 
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, stop, number)
+        if self.on_hangup is not None:
+            loop.add_signal_handler(signal.SIGHUP, self.on_hangup)
         yield
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -219,12 +223,12 @@ def bind(host: str, port: int) -> socket.socket:
     return listener
 
 
-def serve(config: Config, announce: Callable[[Bridge, int], None]) -> int:
-    """Serves until a signal; returns the exit code. Raises StartRefused."""
+def serve(config: Config, announce: Callable[[Bridge, int], None], read_config: Callable[[], Config]) -> int:
+    """Serves until a signal; returns the exit code. SIGHUP reads the configuration again. Raises StartRefused."""
     Protocol.max_connections = _room_for_connections()
     Protocol.body_seconds = config.body_timeout_seconds
     listener = bind(config.host, config.port)
-    bridge = Bridge(config)
+    bridge = Bridge(config, read_config)
     server = _Server(
         uvicorn.Config(
             bridge.door,
@@ -250,7 +254,9 @@ def serve(config: Config, announce: Callable[[Bridge, int], None]) -> int:
         bridge.start()
         announce(bridge, listener.getsockname()[1])
         watch = asyncio.create_task(_watch(bridge, server))
-        await server.serve(sockets=[listener])
+        server.on_hangup = bridge.reloader.soon
+        async with bridge.serving():
+            await server.serve(sockets=[listener])
         watch.cancel()
         # A second signal must be able to end the process while this waits.
         await asyncio.get_running_loop().run_in_executor(None, bridge.stop)

@@ -146,8 +146,14 @@ class SqliteStore:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._lock = self._take_lock()
-            self._db = connect(path)
-            self._prepare()
+            try:
+                self._db = connect(path)
+                self._prepare()
+            except BaseException:
+                if hasattr(self, "_db"):
+                    self._db.close()
+                self._lock.close()
+                raise
         except sqlite3.Error as error:
             raise StartRefused(self.advice(error)) from error
         except OSError as error:
@@ -275,12 +281,12 @@ class SqliteStore:
         proves it without a look-up. None: something may be known, look closer."""
         rows: list[Any] = []
         new: list[Record] = []
-        newest = self.generation
+        newest, other = self.generation, False
         for append in appends:
             if append.digests:
                 return None
             generation = append.generation
-            newest = max(newest, generation)
+            other = other or generation != newest
             new += append.records
             arrived_us = append.records[0].arrived_us if append.records else 0
             for key in append.keys:
@@ -288,6 +294,8 @@ class SqliteStore:
                     rows += (generation, key, arrived_us)
         if not rows:
             return new
+        if other:  # the first of a generation, or one that waited while it changed: its key may stand in either
+            return None
         before = self._before(newest)
         if before is not None and any(key <= before for key in rows[1::3]):
             return None
@@ -301,7 +309,6 @@ class SqliteStore:
         db.execute("RELEASE keys")
         if not complete:
             return None
-        self.generation = newest
         for append in appends:
             append.outcomes = None
         return new
@@ -346,7 +353,9 @@ class SqliteStore:
                 outcomes[i] = CONFLICT if before[2] != digest else Taken(before[1], before[0])
             append.outcomes = outcomes
         if seen:
-            self.generation = max(self.generation, seen[-4])
+            self.generation = max(self.generation, *seen[::4])
+            if min(seen[::4]) < self.generation:
+                self._searched = (-1, None)  # the generation before has grown
             # OR REPLACE: a key older than the horizon may still stand in its generation.
             self._insert_flat("INSERT OR REPLACE INTO seen (generation, key, arrived_us, digest) VALUES ", 4, seen)
         return new, session_digests

@@ -110,6 +110,17 @@ class MetricState:
         self.counters: dict[str, dict[Labels, list[float]]] = {
             metric.name: {} for metric in (catalog.SESSIONS, catalog.SLO_EVENTS, catalog.COST)
         }
+        self._announce()
+
+    def _announce(self) -> None:
+        """Shows every configured GPT's counters at 0: an increase from «absent» to 1 is none to Prometheus."""
+        for gpt in self._config.values():
+            base = self._base(_GptSeries(gpt), None)
+            self._counter(catalog.SESSIONS, base)
+            for result in ("good", "bad"):
+                self._counter(catalog.SLO_EVENTS, (*base, result))
+            if gpt.model in gpt.prices:
+                self._counter(catalog.COST, base)
 
     # --- the fold -----------------------------------------------------------------------------------------------
 
@@ -238,6 +249,7 @@ class MetricState:
                     replacement.models = known.models | {fresh.model, *fresh.prices}
                     replacement.errors = known.errors
                     self._gpts[gpt_id] = replacement
+            self._announce()
 
     # --- checkpoint ------------------------------------------------------------------------------------------------
 

@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from otel_bridge.errors import StartRefused
-from otel_bridge.privacy import REDACTION_KINDS, Redactor, UserHasher, load_or_create_key
+from otel_bridge.privacy import UserHasher, load_or_create_key
+from otel_bridge.redaction import REDACTION_KINDS, Redactor
 
 REDACTOR = Redactor("on")
 
@@ -424,7 +425,10 @@ HOSTILE = {
 @pytest.mark.parametrize("unit", HOSTILE.values(), ids=HOSTILE.keys())
 @pytest.mark.parametrize("tail", ["", "1@:="], ids=["alone", "suspect"])
 def test_work_grows_no_faster_than_the_text(unit: str, tail: str) -> None:
-    """Four times the text may take about four times the work; a quadratic pattern would take sixteen."""
+    """Four times the text may take about four times the work; a quadratic pattern would take sixteen.
+
+    A ratio of processor times, taken in one run; the larger text is what a record may make the redactor look at.
+    """
 
     def work(size: int) -> float:
         text = unit * (size // len(unit)) + tail
@@ -435,26 +439,9 @@ def test_work_grows_no_faster_than_the_text(unit: str, tail: str) -> None:
             best = min(best, time.process_time() - before)
         return best
 
-    small, large = work(25_000), work(100_000)
+    small, large = work(4_096), work(16_384)
     # Below the resolution that matters, a ratio is noise.
-    assert large < 0.05 or large < small * 9
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "a" * 1_000_000,
-        "1 " * 500_000,
-        "@" * 1_000_000,
-        "-----BEGIN PRIVATE KEY-----1" * 35_000,
-        "a." * 500_000 + "@",
-    ],
-    ids=["letters", "spaced digits", "ats", "begins", "dots"],
-)
-def test_a_megabyte_is_done_in_seconds(text: str) -> None:
-    before = time.process_time()
-    REDACTOR.redact(text, {})
-    assert time.process_time() - before < 5
+    assert large < 0.02 or large < small * 10
 
 
 def test_a_text_made_to_uncover_findings_for_ever_is_withheld_or_stable() -> None:

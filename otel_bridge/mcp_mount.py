@@ -1,0 +1,76 @@
+"""`/mcp` in the app, before its package is there: importing it takes longer than everything else of a start together.
+
+serving starts ──▶ import, in a thread ──▶ ready: calls that came early go on
+                          └── fails ──▶ every call is a 500, the log says why; the API is not touched
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from starlette.routing import BaseRoute, Route
+from starlette.types import Receive, Scope, Send
+
+from otel_bridge.config import Config
+
+if TYPE_CHECKING:
+    from otel_bridge.mcp_server import McpDoor
+
+log = logging.getLogger(__name__)
+
+PATH = "/mcp"
+
+
+class McpMount:
+    """An ASGI application that becomes the MCP door."""
+
+    def __init__(self, make: Callable[[], McpDoor]) -> None:
+        self._make = make
+        self._door: McpDoor | None = None
+        self._ready: asyncio.Future[McpDoor] | None = None
+
+    @property
+    def routes(self) -> list[BaseRoute]:
+        return [Route(PATH, self, methods=None, include_in_schema=False)]
+
+    def configure(self, config: Config) -> None:
+        if self._door is not None:
+            self._door.configure(config)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        door = self._door
+        if door is None:
+            assert self._ready is not None
+            door = await asyncio.shield(self._ready)
+        await door(scope, receive, send)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        self._ready = asyncio.get_running_loop().create_future()
+        stop = asyncio.Event()
+        task = asyncio.create_task(self._run(self._ready, stop))
+        try:
+            yield
+        finally:
+            stop.set()
+            await task
+            self._ready.cancel()
+
+    async def _run(self, ready: asyncio.Future[McpDoor], stop: asyncio.Event) -> None:
+        try:
+            door = await asyncio.to_thread(self._make)
+            # Its own task enters and leaves this: it holds a task group.
+            async with door.running():
+                self._door = door
+                if not ready.done():
+                    ready.set_result(door)
+                await stop.wait()
+        except Exception as error:
+            log.error("/mcp is not served", exc_info=error)
+            if not ready.done():
+                ready.set_exception(error)
+                ready.exception()  # whoever calls gets it; nobody has to

@@ -1,0 +1,343 @@
+"""Rules: promtool accepts them, its unit tests pass, and every name in them is one that the bridge shows."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from prometheus_files import (
+    ALERTS,
+    PROMETHEUS,
+    RECORDED,
+    RULE_FILES,
+    RULES,
+    RUNBOOKS,
+    TEST_FILES,
+    Query,
+    Rule,
+    blocks,
+    load,
+    parse,
+    run,
+    tool,
+)
+
+from otel_bridge import catalog, errors
+
+SERIES = {series: metric for metric in catalog.METRICS for series in metric.series}
+LABELS = {label for metric in catalog.METRICS for label in metric.labels}
+SCRAPE_LABELS = {"job", "instance"}
+URNS = {kind.type for kind in errors.KINDS}
+OWN = re.compile(r"\b(?:gpt:|gpt_|gen_ai_|otel_bridge_)[a-zA-Z0-9_:]*")
+
+VALUES = {
+    ("otel_bridge_records_total", "result"): {"accepted", "duplicate", "rejected"},
+    ("otel_bridge_export_attempts_total", "result"): {"ok", "partial", "retry", "poison", "config"},
+    ("gpt_slo_events_total", "result"): {"good", "bad"},
+    ("gpt_top_user_tokens", "window"): set(catalog.WINDOWS),
+    ("gpt_top_user_events", "window"): set(catalog.WINDOWS),
+    ("gpt_active_sessions", "window"): set(catalog.WINDOWS),
+    ("gpt_active_users", "window"): set(catalog.WINDOWS),
+}
+"""Closed sets of label values: a matcher with another value would be silent for ever."""
+
+NUMBERS = {
+    "gpt.budget.yml": {"0": "no bad event counts as none", "1": "the whole, of which the target is a share"},
+    "GPTLatencyHigh": {
+        "0.95": "the percentile",
+        "0.05": "its complement",
+        "300": "seconds in 5m",
+        "10": "minimum of events",
+    },
+    "GPTLatencyBudgetBurn": {
+        **dict.fromkeys(["14.4", "6", "3", "1"], "burn rate"),
+        **dict.fromkeys(["3600", "21600", "86400", "259200"], "seconds in the long window"),
+        **dict.fromkeys(["20", "50", "100", "200", "2"], "minimum of events, of bad ones"),
+    },
+    "GPTErrorsHigh": {"0.10": "share of errors", "20": "minimum of events"},
+    "GPTSilent": {"0": "no event", "10": "minimum of usual events", "0.9": "share of time that the bridge was up"},
+    "GPTTokenSpike": {"2": "times the usual", "100000": "tokens that are news at all", "0": "there is a yesterday"},
+}
+"""Every number in what judges GPTs, and what it is. None is an objective: those are series."""
+
+
+def check_names(query: Query, where: str) -> None:
+    """Every metric, label and closed label value of ``query`` is one that exists."""
+    for name, matchers in query.selectors:
+        metric = SERIES.get(name)
+        known = metric or name in RECORDED or name in {"up", "ALERTS"}
+        assert known, f"{where}: no metric {name} in the catalog, and no rule records it"
+        allowed = SCRAPE_LABELS | set(metric.labels if metric else catalog.AGENT)
+        if name.endswith("_bucket"):
+            allowed.add("le")
+        if name == "ALERTS":
+            allowed |= LABELS | {"alertname", "alertstate", "severity", "ventana"}
+        for label, operator, value in matchers:
+            assert label in allowed, f"{where}: {name} has no label {label}"
+            closed = VALUES.get((name, label))
+            if closed:
+                assert set(value.split("|")) <= closed, f"{where}: {name} never has {label}={value!r}"
+            assert label != "le" or operator == "=", f"{where}: a range of le"
+    unknown = query.grouping - LABELS - SCRAPE_LABELS - {"le"}
+    assert not unknown, f"{where}: no metric has the labels {sorted(unknown)}"
+
+
+def check_urns(text: str, where: str) -> None:
+    """Every error id in ``text``, alternatives of a pattern too, is one of errors.py."""
+    for found in re.findall(r"urn:otel-bridge:(\([a-z|-]+\)|[a-z-]+)", text):
+        for slug in found.strip("()").split("|"):
+            assert f"urn:otel-bridge:{slug}" in URNS, f"{where}: errors.py has no {slug}"
+
+
+# --- what promtool says ---------------------------------------------------------------------------
+
+
+def test_promtool_accepts_the_configuration_and_the_rules_that_it_names() -> None:
+    run(tool("promtool"), "check", "config", "--lint=all", "--lint-fatal", PROMETHEUS / "prometheus.yml")
+
+
+def test_promtool_accepts_every_rule_file_without_remarks() -> None:
+    run(tool("promtool"), "check", "rules", "--lint=all", "--lint-fatal", *RULE_FILES)
+
+
+@pytest.mark.parametrize("path", TEST_FILES, ids=lambda path: path.stem)
+def test_unit_tests_of_rules_pass(path: Path) -> None:
+    run(tool("promtool"), "test", "rules", path)
+
+
+# --- what the tests cover -------------------------------------------------------------------------
+
+
+def _checks(alert: str) -> tuple[list[bool], str]:
+    """(does it fire?) of every check of an alert, and the text of its files."""
+    files = [path for path in TEST_FILES if path.stem.removesuffix("_test").split("_")[0] == alert]
+    fires: list[bool] = []
+    for path in files:
+        for test in load(path)["tests"]:
+            for check in test.get("alert_rule_test", []):
+                assert check["alertname"] == alert, f"{path.name} tests {check['alertname']}"
+                fires.append(bool(check["exp_alerts"]))
+            fires += [bool(check["exp_samples"]) for check in test.get("promql_expr_test", [])]
+    return fires, "\n".join(path.read_text(encoding="utf-8") for path in files)
+
+
+@pytest.mark.parametrize("alert", sorted({rule.name for rule in ALERTS}))
+def test_every_alert_is_tested_firing_and_silent_and_across_a_restart(alert: str) -> None:
+    fires, text = _checks(alert)
+    assert True in fires, f"no test sees {alert} firing"
+    assert False in fires, f"no test sees {alert} silent"
+    first, last = fires.index(True), len(fires) - 1 - fires[::-1].index(False)
+    assert first < last, f"no test sees {alert} silent after it fired"
+    assert re.search(r"name: .*(counter|restart)", text), f"no test of {alert} crosses a counter reset or a restart"
+    assert re.search(r"name: .*(traffic|idle|never was)", text), f"no test of {alert} is without traffic"
+
+
+@pytest.mark.parametrize("rule", ALERTS, ids=str)
+def test_every_alert_is_seen_firing_with_its_whole_text(rule: Rule) -> None:
+    seen = [
+        expected["exp_labels"]
+        for path in TEST_FILES
+        for test in load(path)["tests"]
+        for check in test.get("alert_rule_test", [])
+        if check["alertname"] == rule.name
+        for expected in check["exp_alerts"]
+        if expected.get("exp_annotations")
+    ]
+    assert any(rule.labels.items() <= labels.items() for labels in seen), f"no test reads the text of {rule}"
+
+
+def test_every_test_has_a_sentence_for_a_name() -> None:
+    for path in TEST_FILES:
+        names = [test.get("name", "") for test in load(path)["tests"]]
+        assert all(len(name.split()) > 3 for name in names), f"{path.name}: {names}"
+        assert len(set(names)) == len(names), f"{path.name}: a name twice"
+
+
+# --- names ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("rule", RULES, ids=str)
+def test_rules_name_only_what_the_catalog_has(rule: Rule) -> None:
+    check_names(parse(rule.expr), rule.name)
+    check_urns(rule.expr, rule.name)
+    for text in rule.annotations.values():
+        check_urns(text, rule.name)
+        for name in OWN.findall(text):
+            known = name in SERIES or name in RECORDED or name in LABELS
+            assert known, f"{rule.name}: its text asks for {name}"
+
+
+@pytest.mark.parametrize("rule", RULES, ids=str)
+def test_rules_read_only_the_job_of_the_bridge(rule: Rule) -> None:
+    for name, matchers in parse(rule.expr).selectors:
+        if name not in RECORDED:
+            assert ("job", "=", "otel-bridge") in matchers, f"{rule.name}: {name} of any job"
+
+
+@pytest.mark.parametrize("rule", RULES, ids=str)
+def test_no_rule_depends_on_how_le_is_written(rule: Rule) -> None:
+    """3.x writes le="1.0" for le="1"."""
+    for name, matchers in parse(rule.expr).selectors:
+        assert "le" not in {label for label, _, _ in matchers}, f"{rule.name}: {name} by le"
+
+
+@pytest.mark.parametrize("path", TEST_FILES, ids=lambda path: path.stem)
+def test_unit_tests_feed_only_series_that_the_bridge_shows(path: Path) -> None:
+    for test in load(path)["tests"]:
+        for fed in test["input_series"]:
+            check_names(parse(fed["series"]), f"{path.name}: {test['name']}")
+            check_urns(fed["series"], path.name)
+        for check in test.get("promql_expr_test", []):
+            check_names(parse(check["expr"]), f"{path.name}: {test['name']}")
+
+
+# --- objectives -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("rule", [r for r in RULES if r.name.startswith(("GPT", "gpt:gpt_"))], ids=str)
+def test_no_rule_repeats_an_objective_every_number_is_explained(rule: Rule) -> None:
+    explained = NUMBERS.get(rule.name) or NUMBERS.get(rule.file, {})
+    unexplained = set(parse(rule.expr).numbers) - set(explained)
+    assert not unexplained, f"{rule.name}: what are {sorted(unexplained)}? Objectives come as series"
+
+
+@pytest.mark.parametrize(
+    ("alert", "objective"),
+    [
+        ("GPTLatencyHigh", catalog.LATENCY_OBJECTIVE.name),
+        ("GPTLatencyBudgetBurn", catalog.SLO_TARGET.name),
+    ],
+)
+def test_alerts_judge_by_the_objective_that_the_bridge_shows(alert: str, objective: str) -> None:
+    expressions = {rule.name: rule.expr for rule in RULES if not rule.is_alert}
+    for rule in ALERTS:
+        if rule.name == alert:
+            names = {name for name, _ in parse(rule.expr).selectors}
+            while names & set(expressions):
+                names = {
+                    inner
+                    for name in names
+                    for inner in ([s for s, _ in parse(expressions[name]).selectors] if name in expressions else [name])
+                }
+            assert objective in names, f"{rule} does not depend on {objective}"
+
+
+# --- alerts ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("rule", ALERTS, ids=str)
+def test_every_alert_says_what_how_much_and_where_to_go(rule: Rule) -> None:
+    assert rule.labels.get("severity") in {"page", "ticket"}
+    texts = rule.annotations
+    assert set(texts) == {"summary", "description", "runbook_url", "dashboard_url"}
+    assert texts["runbook_url"].endswith(f"docs/runbooks/{rule.name}.md")
+    assert "$externalLabels.docs_url" in texts["runbook_url"]
+    assert texts["dashboard_url"].startswith("{{ $externalLabels.grafana_url }}/d/")
+    if rule.name.startswith("GPT"):
+        assert texts["dashboard_url"].endswith("?var-gpt={{ $labels.gen_ai_agent_id | urlquery }}")
+        assert "$value" in texts["summary"] + texts["description"]
+    else:
+        assert texts["dashboard_url"].endswith("/d/otel-bridge-salud")
+    no_labels = rule.name == "BridgeMetricsAbsent"
+    assert no_labels or "$labels." in texts["description"]
+
+
+def test_the_alerts_are_those_of_the_design() -> None:
+    assert {rule.name for rule in ALERTS} == {
+        "GPTLatencyHigh",
+        "GPTLatencyBudgetBurn",
+        "GPTErrorsHigh",
+        "GPTSilent",
+        "GPTTokenSpike",
+        "BridgeDown",
+        "BridgeMetricsAbsent",
+        "BridgeExportStalled",
+        "BridgeLedgerGap",
+        "BridgeRecordsParked",
+        "BridgeRejectsHigh",
+        "BridgeRateLimiting",
+        "BridgeJournalFilling",
+        "BridgeSeriesCapped",
+        "BridgeWorkerDown",  # not in DESIGN.md, section 8; P8 asks for it
+    }
+
+
+def test_no_two_rules_of_one_alert_have_the_same_labels() -> None:
+    """To Alertmanager they would be one alert, resolved by one while the other fires."""
+    seen = [(rule.name, *sorted(rule.labels.items())) for rule in ALERTS]
+    assert len(set(seen)) == len(seen)
+
+
+# --- the scrape -----------------------------------------------------------------------------------
+
+
+def test_the_scrape_is_what_boards_rules_and_exemplars_expect() -> None:
+    config = load(PROMETHEUS / "prometheus.yml")
+    assert config["global"]["scrape_interval"] == "5s"
+    assert config["global"]["evaluation_interval"] == "10s"
+    jobs = {job["job_name"]: job for job in config["scrape_configs"]}
+    assert jobs["otel-bridge"]["file_sd_configs"] == [{"files": ["targets/otel-bridge.yml"]}]
+    assert config["rule_files"] == ["rules/*.yml"]
+
+
+def test_addresses_of_links_are_for_texts_and_do_not_label_every_alert() -> None:
+    config = load(PROMETHEUS / "prometheus.yml")
+    relabel = config["alerting"]["alert_relabel_configs"]
+    assert relabel == [{"action": "labeldrop", "regex": "|".join(config["global"]["external_labels"])}]
+
+
+@pytest.mark.parametrize(("folder", "bridge"), [("targets", "127.0.0.1:9464"), ("targets-compose", "otel-bridge:9464")])
+def test_every_place_has_every_list_of_targets(folder: str, bridge: str) -> None:
+    named = re.findall(r"targets/[\w-]+\.yml", (PROMETHEUS / "prometheus.yml").read_text(encoding="utf-8"))
+    assert {Path(name).name for name in named} == {path.name for path in (PROMETHEUS / folder).iterdir()}
+    assert load(PROMETHEUS / folder / "otel-bridge.yml") == [{"targets": [bridge]}]
+
+
+# --- runbooks -------------------------------------------------------------------------------------
+
+PAGES = sorted(RUNBOOKS.glob("*.md"))
+
+
+def test_every_alert_has_its_page_and_every_page_its_alert() -> None:
+    assert {page.stem for page in PAGES} == {rule.name for rule in ALERTS}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_runbooks_have_their_sections_and_queries_to_paste(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    assert text.startswith(f"# {page.stem}\n")
+    headings = re.findall(r"^## (.+)$", text, re.MULTILINE)
+    assert headings == ["Significado", "Impacto", "Diagnóstico", "Mitigación"]
+    assert blocks(text, "promql"), "no query to paste"
+    for linked in re.findall(r"\]\((\w+\.md)\)", text):
+        assert (RUNBOOKS / linked).is_file(), f"links to {linked}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_runbooks_say_the_severity_that_the_rules_give(page: Path) -> None:
+    severities = {rule.labels["severity"] for rule in ALERTS if rule.name == page.stem}
+    line = next(line for line in page.read_text(encoding="utf-8").splitlines() if "Gravedad: " in line)
+    assert set(re.findall(r"`(page|ticket)`", line)) == severities
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_runbooks_name_only_what_exists(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    check_urns(text, page.name)
+    for query in blocks(text, "promql"):
+        check_names(parse(query), page.name)
+    known = set(SERIES) | RECORDED | LABELS | {metric.name for metric in catalog.METRICS}
+    unknown = set(OWN.findall(text)) - known - {"gpt_id"}  # the guide's field
+    assert not unknown, f"{page.name}: no {sorted(unknown)}"
+
+
+def test_queries_of_runbooks_are_promql(tmp_path: Path) -> None:
+    """promtool 2.42 reads PromQL only inside rules: each query becomes one."""
+    found = [query for page in PAGES for query in blocks(page.read_text(encoding="utf-8"), "promql")]
+    lines = ["groups:", "  - name: runbooks", "    rules:"]
+    for number, query in enumerate(found):
+        lines += [f"      - record: runbook:query:{number}", "        expr: |", f"          {query}"]
+    path = tmp_path / "runbooks.yml"
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    run(tool("promtool"), "check", "rules", path)
