@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
 
-.PHONY: help setup run test lint format bench
+.PHONY: help setup run test lint format bench demo boards up
 
 help:  ## what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -19,6 +19,18 @@ setup: .venv/run.stamp  ## .venv with locked dependencies, nothing more
 
 run: .venv/run.stamp  ## set up and serve on 127.0.0.1:8000
 	@exec $(BIN)/otel-bridge serve
+
+# REAL=1: the rules' own waits (nine minutes). KEEP=1: stay up after the story.
+demo: .venv/run.stamp  ## the stack without Docker: traffic, an incident, its alert firing and resolving
+	@scripts/ensure-tools prometheus prometheus-alertmanager
+	@exec $(BIN)/python -m deploy.native $(if $(REAL),--factor 1) $(if $(KEEP),--keep)
+
+up:  ## the stack with Docker (DOMAIN=koomtai.com for a public one; writes .env the first time)
+	@scripts/make-env $(DOMAIN)
+	@if docker compose version >/dev/null 2>&1; then exec docker compose up -d --build; else exec docker-compose up -d --build; fi
+
+boards: .venv/dev.stamp  ## write grafana/dashboards from grafana/boards
+	@$(BIN)/python -m grafana.boards
 
 test: lint  ## set up and run everything, real servers included
 	@scripts/ensure-tools

@@ -428,8 +428,11 @@ def build(
     async def openapi_json(request: Request) -> Response:
         return Response(openapi(), media_type="application/json")
 
-    async def only_post(request: Request) -> Response:
-        raise Problem(errors.METHOD_NOT_ALLOWED, headers={"Allow": "POST"})
+    class OnlyPost:
+        """No function: Starlette would let GET alone reach one, and answer the rest with «Allow: GET»."""
+
+        async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+            raise Problem(errors.METHOD_NOT_ALLOWED, headers={"Allow": "POST"})
 
     async def on_problem(request: Request, error: Exception) -> Response:
         assert isinstance(error, Problem)
@@ -446,8 +449,8 @@ def build(
 
     inner = Starlette(
         routes=[
-            Route("/api/sessions", only_post, methods=None, include_in_schema=False),
-            Route("/api/events", only_post, methods=None, include_in_schema=False),
+            Route("/api/sessions", OnlyPost(), include_in_schema=False),
+            Route("/api/events", OnlyPost(), include_in_schema=False),
             Route("/api/sessions/{id}", session),
             Route("/healthz", healthz),
             Route("/readyz", readyz),

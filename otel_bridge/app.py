@@ -81,7 +81,7 @@ class Bridge:
         self._window_reader = self.store.reader()
         self._house_reader = self.store.reader()
         self.ledger = LedgerView(self.journal, self.store.reader(), self.state)
-        self._windows: tuple[list[Window], list[TopUser]] = ([], [])
+        self._windows: tuple[list[Window], list[TopUser]] | None = None
         self._bytes_used = 0
         self._size_full = False
         self._saved_at = 0.0
@@ -161,7 +161,6 @@ class Bridge:
 
     def start(self) -> None:
         self.journal.start()
-        self._count_windows()
         self._measure()
         for worker in self.workers:
             worker.start()
@@ -169,6 +168,8 @@ class Bridge:
     def stop(self) -> None:
         """After the last answer has left: flushes what is exported within its time, checkpoints, closes."""
         self._stopping.set()
+        for worker in self.workers:
+            worker.stopping.set()  # before any of them ends: none ends without having been asked to
         self.reloader.stop()
         for worker in reversed(self.workers):
             if worker.name == "exporter" and self.exporter is not None:

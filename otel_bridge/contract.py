@@ -50,6 +50,7 @@ _TIME = _meta(
     "una fecha y hora ISO 8601, entre 1970 y 2199; sin desfase se entiende UTC",
     "2025-06-29T20:00:00.000Z",
     "Momento del registro.",
+    extra_json_schema={"format": "date-time"},
 )
 _UUID = _meta("un UUID", "0197bd2e-6c00-7d9a-8f3e-2a4b6c8d0e1f", "Identificador elegido por el cliente.")
 _SESSION = _meta("un UUID", "0197bd2e-6c00-7d9a-8f3e-2a4b6c8d0e1f", "El «id» que devolvió POST /api/sessions.")
@@ -248,7 +249,7 @@ def event_time(event: EventIn) -> int | None:
 
     Raises ValueError; `diagnose_value` then tells the sender what is wrong.
     """
-    if "\0" in event.contenido or "\0" in event.tipo or event.id == NIL_UUID:
+    if "\0" in event.contenido or "\0" in event.tipo or (event.id is not None and event.id == NIL_UUID):
         raise ValueError
     if event.modelo is not None and "\0" in event.modelo:
         raise ValueError

@@ -10,6 +10,7 @@ alone in its bucket, whose exemplar is the proof.
 
 from __future__ import annotations
 
+import base64
 import json
 import math
 import time
@@ -118,10 +119,11 @@ class Doctor:
         if status == 0:
             raise NotYet(f"{url} no responde", "¿está en marcha `otel-bridge serve`, y es su dirección? --url")
         state = _document(body) or {}
-        if status != 200:
+        if status not in (200, 404):  # 404: asked through the public door, which does not show it
             problems = ", ".join(state.get("problemas", ())) or f"/readyz respondió {status}"
             return Finding(station, "no", problems, "mira el registro del puente y docs/runbooks/BridgeDown.md")
-        self._export = str(state.get("exportacion", {}).get("estado", ""))
+        if status == 200:
+            self._export = str(state["exportacion"]["estado"])
         self.session.before = self._counted() or 0.0
         api = Api(url, self.places.key, patience_seconds=min(10.0, self._wait))
         try:
@@ -202,7 +204,7 @@ class Doctor:
             return Finding("trazas", "sí", f"traza {self.session.trace_id} con sus {spans} tramos")
         words = f"{base} no tiene aún la traza" if spans == 0 else f"{base} tiene {spans} tramo de 2"
         raise NotYet(
-            f"{words} (el puente: «{self._export}»)",
+            f"{words} (el puente dice de su entrega: «{self._export or 'nada'}»)",
             "mira `otel-bridge journal status` y `journal parked`, y docs/runbooks/BridgeExportStalled.md",
         )
 
@@ -217,7 +219,8 @@ class Doctor:
             return Finding(
                 "Grafana", "no", "vive, pero sin contraseña no se ve más", "dásela por el entorno: GRAFANA_PASSWORD"
             )
-        basic = urllib3.make_headers(basic_auth=f"{self.places.grafana_user}:{self.places.grafana_password}")
+        login = f"{self.places.grafana_user}:{self.places.grafana_password}".encode()  # UTF-8, as Grafana reads it
+        basic = {"Authorization": "Basic " + base64.b64encode(login).decode()}
         status, body = self._get(f"{base}/api/search?type=dash-db", **basic)
         if status in (401, 403):
             return Finding("Grafana", "no", "no acepta la contraseña", "GRAFANA_USER y GRAFANA_PASSWORD son las suyas")
@@ -237,7 +240,7 @@ class Doctor:
         document = _document(body) or {}
         if status != 200 or not document.get("data", {}).get("result"):
             return f"su fuente «prometheus» no ve {SESSIONS.name} (respuesta {status or 'ninguna'})"
-        if self.places.traces and self._export and not self._export.startswith("sin destino"):
+        if self.places.traces and not (self._export or "").startswith("sin destino"):
             path = f"/api/datasources/proxy/uid/tempo/api/traces/{self.session.trace_id}"
             status, _ = self._get(base + path, accept="application/json", **basic)
             if status != 200:

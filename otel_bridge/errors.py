@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 
@@ -34,7 +35,7 @@ class FieldError(msgspec.Struct, frozen=True):
     campo: str
     mensaje: str
     tipo: str
-    ejemplo: object
+    ejemplo: Any
 
 
 JSON_MALFORMED = ErrorKind(

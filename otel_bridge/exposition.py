@@ -72,7 +72,8 @@ class Sources:
     own: SelfMetrics
     ledger: LedgerView
     gpts: Callable[[], Mapping[str, Gpt]]
-    windows: Callable[[], tuple[list[Window], list[TopUser]]]
+    windows: Callable[[], tuple[list[Window], list[TopUser]] | None]
+    """None until they have been counted once: a gauge must not fall to 0 because the bridge restarted."""
     workers: Callable[[], list[tuple[str, bool, int]]]
     journal_bytes: Callable[[], tuple[int, int]]
     """Bytes used, and bytes it may use."""
@@ -133,7 +134,10 @@ class BridgeCollector:
         yield _family(catalog.BUILD_INFO, [((__version__, platform.python_version(), "sqlite"), 1)])
 
     def _from_windows(self, gpts: Mapping[str, Gpt]) -> Iterator[Family]:
-        windows, top = self._sources.windows()
+        found = self._sources.windows()
+        if found is None:
+            return
+        windows, top = found
         counted = {(w.gpt, w.window): w for w in windows}
         rows = [(gpt_id, window, counted.get((gpt_id, window))) for gpt_id in gpts for window in catalog.WINDOWS]
         yield _family(catalog.ACTIVE_SESSIONS, [((gpt, name), w.sessions if w else 0) for gpt, name, w in rows])

@@ -93,7 +93,7 @@ def add_hash(path: Path, gpt_id: str, digest: str) -> None:
         after = tomllib.loads(edited) if edited is not None else None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, KeyError) as error:
         raise StartRefused(f"{path}: cannot be edited: {type(error).__name__}. Paste the line by hand.") from None
-    wanted: list[str] = [*before["gpts"][gpt_id].get("api_key_hashes", []), digest]
+    wanted: list[str] = [digest, *before["gpts"][gpt_id].get("api_key_hashes", [])]
     before["gpts"][gpt_id]["api_key_hashes"] = wanted
     if edited is None or after != before:
         raise StartRefused(f"{path}: [gpts.{gpt_id}] is written in a way that is not safe to edit. Paste it by hand.")

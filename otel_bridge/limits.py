@@ -2,7 +2,7 @@
 
 A limit is a sliding window, counted per API key, else per GPT and client address; a batch counts each item.
 `limits` does the counting. In memory it does so through a storage of our own (`BoundedMemory`): its own one takes
-8 to 13 µs a hit and starts a thread every 10 ms (`benchmarks/gate.py`), and keeps an entry for whoever comes. In
+4 to 10 µs a hit and starts a thread every 10 ms (`benchmarks/gate.py`), and keeps an entry for whoever comes. In
 Redis it is the library's storage and scripts, awaited, so that several replicas share what is counted.
 
 A Redis that does not answer never refuses or loses a record: each replica counts by itself in memory meanwhile
@@ -129,9 +129,9 @@ def wait_seconds(limit: int, seconds: int, amount: int, window: Window) -> int:
     if room <= 0:
         return seconds
     if now < room:
-        return max(1, math.ceil(before_left - (room - now) * seconds / before)) if before else 1
+        return 1 + max(0, math.floor(before_left - (room - now) * seconds / before)) if before else 1
     rest = max(0.0, now_left - seconds) if now_left else 0.0
-    return max(1, math.ceil(rest + seconds * max(0.0, 1 - room / now)))
+    return 1 + math.floor(rest + seconds * max(0.0, 1 - room / now))
 
 
 def _refusal(rate: Rate, amount: int, window: Window) -> Problem:

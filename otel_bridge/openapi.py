@@ -134,7 +134,15 @@ def document(server: str | None = None) -> dict[str, Any]:
         },
         "servers": [{"url": server or "/"}],
         "paths": paths,
-        "components": {"schemas": schemas},
+        "components": {
+            "schemas": schemas,
+            "securitySchemes": {
+                "clave": {"type": "http", "scheme": "bearer"},
+                "claveEnCabecera": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+            },
+        },
+        # Without a key, where the GPT has none in the configuration.
+        "security": [{}, {"clave": []}, {"claveEnCabecera": []}],
     }
 
 

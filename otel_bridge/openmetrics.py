@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-
 from otel_bridge.catalog import Metric
 from otel_bridge.projections.metrics import Labels, exemplar
 from otel_bridge.records import event_span_id

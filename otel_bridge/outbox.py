@@ -404,7 +404,7 @@ class Delivery:
         return [_parked(batch.seqs[i], batch.records[i], "partial", words) for i in range(part.low, part.high)]
 
     def _probe(self, batch: _Batch) -> Answer:
-        """Sends a record that is known to be good: unless it is taken now, a refusal says nothing of what was refused."""
+        """Sends a record that is known to be good: unless it is taken now, a refusal says nothing of the refused."""
         said = Answer("poison")
         for candidate in [self._good] if self._good is not None else self._candidates(batch):
             said = self._send([candidate])
@@ -491,20 +491,22 @@ def run_process() -> int:
     )
 
     def listen() -> None:
-        frame = _read_frame(stdin)
-        if frame is None:
-            os._exit(0)  # the bridge is gone; its next process goes on from the journal's cursor
-        delivery.stop(msgspec.msgpack.decode(frame, type=Stop).seconds)
+        while (frame := _read_frame(stdin)) is not None:
+            delivery.stop(msgspec.msgpack.decode(frame, type=Stop).seconds)
+        os._exit(0)  # the bridge is gone; its next process goes on from the journal's cursor
 
     threading.Thread(target=listen, name="bridge", daemon=True).start()
+    code = 0
     try:
         delivery.run()
     except BrokenPipeError:
-        return 0
+        pass
     except sqlite3.DatabaseError as error:
         print(f"otel-bridge exporter: the journal cannot be read: {error}", file=sys.stderr)  # noqa: T201
-        return 1
-    return 0
+        code = 1
+    # Reports are flushed one by one. The interpreter's own end would trip over the thread that still listens.
+    sys.stderr.flush()
+    os._exit(code)
 
 
 # --- the bridge's side ----------------------------------------------------------------------------------------------

@@ -202,6 +202,10 @@ class _Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Serves a moment longer, so that requests on their way are answered and connections end by agreement."""
         Protocol.draining = True
+        for connection in self.server_state.connections:
+            cycle = getattr(connection, "cycle", None)
+            if cycle is not None and not cycle.response_complete:
+                cycle.keep_alive = False
         await asyncio.sleep(DRAIN_SECONDS)
         await super().shutdown(sockets)
 

@@ -65,9 +65,10 @@ class Worker:
         return self._stopping
 
     def every(self, seconds: Callable[[], float], step: Callable[[], None]) -> None:
-        """Runs `step` again and again, `seconds()` apart, until the worker is stopped."""
-        while not self._stopping.wait(seconds()):
+        """Runs `step` at once and then again and again, `seconds()` apart, until the worker is stopped."""
+        while not self._stopping.is_set():
             step()
+            self._stopping.wait(seconds())
 
     def stop(self, timeout: float = 5.0) -> None:
         self._stopping.set()

@@ -698,9 +698,10 @@ class SqliteReader:
 
     def move_log(self) -> None:
         """Moves what it can of the write-ahead log into the file, without waiting for anyone."""
-        if self._writable is None:
-            self._writable = connect(self.path)
-        self._writable.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        with _translated():
+            if self._writable is None:
+                self._writable = connect(self.path)
+            self._writable.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
 
     def close(self) -> None:
         self._db.close()

@@ -62,7 +62,8 @@ class Bridge:
 
     @property
     def journal(self) -> Path:
-        return self.folder / "data" / "otel-bridge.db"
+        url = self.environ.get("OTEL_BRIDGE_JOURNAL", "sqlite:///data/otel-bridge.db")
+        return self.folder / url.removeprefix("sqlite:///")
 
     def command(self, *arguments: str) -> list[str]:
         return [sys.executable, "-m", "otel_bridge", *arguments]
@@ -151,4 +152,6 @@ class Bridge:
     def metric(self, name: str, **labels: str) -> float:
         """Sum of a metric's samples that carry these labels."""
         want = labels.items()
-        return sum(value for (found, have), value in self.scrape().items() if found == name and want <= dict(have).items())
+        return sum(
+            value for (found, have), value in self.scrape().items() if found == name and want <= dict(have).items()
+        )

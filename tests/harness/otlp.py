@@ -70,6 +70,10 @@ class Reply:
     delay: float = 0.0
     close: bool = False
     """Close the connection instead of answering."""
+    truncate: bool = False
+    """Close it in the middle of the answer."""
+    trickle: float = 0.0
+    """Send the answer a byte at a time, with such a pause after each."""
     grpc: grpc.StatusCode | None = None
     details: str = ""
 
@@ -110,9 +114,17 @@ class OtlpReceiver:
                 self.send_response(reply.status)
                 for name, value in reply.headers.items():
                     self.send_header(name, value)
-                self.send_header("Content-Length", str(len(reply.body)))
+                self.send_header("Content-Length", str(len(reply.body) + (100 if reply.truncate else 0)))
                 self.end_headers()
+                if reply.trickle:
+                    for byte in reply.body:
+                        self.wfile.write(bytes([byte]))
+                        self.wfile.flush()
+                        time.sleep(reply.trickle)
+                    return
                 self.wfile.write(reply.body)
+                if reply.truncate:
+                    self.close_connection = True
 
             def log_message(self, *arguments: Any) -> None:
                 pass

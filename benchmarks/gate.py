@@ -1,0 +1,73 @@
+"""What the gate costs a request, and what the `limits` library's own memory storage would: CPU time, best of 15.
+
+python benchmarks/gate.py
+"""
+
+from __future__ import annotations
+
+import tempfile
+import timeit
+from collections.abc import Callable
+from pathlib import Path
+from time import process_time
+
+from limits import RateLimitItemPerDay
+from limits.storage import MemoryStorage
+from limits.strategies import FixedWindowRateLimiter, SlidingWindowCounterRateLimiter
+
+from otel_bridge import api, config, keys, logs
+from otel_bridge.limits import Gatekeeper
+
+CALLS = 50_000
+HEADERS = [
+    (b"host", b"127.0.0.1:8000"),
+    (b"content-type", b"application/json"),
+    (b"content-length", b"160"),
+    (b"user-agent", b"bench"),
+    (b"accept", b"*/*"),
+]
+PLENTY = "999999999/day"
+
+
+def show(name: str, call: Callable[[], object]) -> None:
+    best = min(timeit.repeat(call, number=CALLS, repeat=15, timer=process_time)) / CALLS
+    print(f"{name:56} {best * 1e6:6.2f} µs")
+
+
+def gate(name: str, gpt: str, rate: str, *more: tuple[bytes, bytes]) -> None:
+    with tempfile.NamedTemporaryFile("w", suffix=".toml") as file:
+        file.write(f"[gpts.devops-expert]\n{gpt}\n")
+        file.flush()
+        loaded = config.load(str(Path(file.name)), {"OTEL_BRIDGE_RATE_LIMIT": rate})
+    keeper = Gatekeeper(loaded)
+    one = loaded.gpts["devops-expert"]
+    headers = [*HEADERS, *more]
+    scope, by_name = {"headers": headers, "client": ("127.0.0.1", 1)}, dict(headers)
+    show(name, lambda: keeper.gate(scope, by_name).check(one, 1))
+
+
+def main() -> None:
+    key = keys.new_key()
+    hashed = f'api_key_hashes = ["{keys.hash_of(key.encode())}"]'
+    bearer = (b"authorization", b"Bearer " + key.encode())
+    gate("no keys, limits off", "", "off")
+    gate("limit in memory", "", PLENTY)
+    gate("limit in memory, behind a proxy", "", PLENTY, (b"x-forwarded-for", b"203.0.113.7"))
+    gate("key and limit in memory", hashed, PLENTY, bearer)
+    gate("key, limits off", hashed, "off", bearer)
+    by_name = dict(HEADERS)
+
+    def mark() -> object:
+        own = api.request_id(by_name)
+        logs.request.set((own, None))
+        return [*api.SECURITY, (b"x-request-id", own)]
+
+    show("request id, log mark, security headers", mark)
+    item, storage = RateLimitItemPerDay(10**9), MemoryStorage()
+    for strategy in (FixedWindowRateLimiter, SlidingWindowCounterRateLimiter):
+        limiter = strategy(storage)
+        show(f"limits' own memory storage, {strategy.__name__}", lambda one=limiter: one.hit(item, "gpt", "127.0.0.1"))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""What Grafana shows: the boards' code, their JSON, and the provisioning that loads both."""

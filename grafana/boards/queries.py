@@ -1,0 +1,126 @@
+"""Every query of every board with the variables filled in, for a test to run against a real Prometheus."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+VARIABLES = {
+    "datasource": "prometheus",
+    "gpt": ".*",
+    "tipo": ".*",
+    "usuario": "",
+    "umbral": "100ms",
+    "__rate_interval": "1m",
+    "__interval": "1m",
+    "__range": "1h",
+}
+"""What the variables say when nothing is chosen; a test overrides what it needs."""
+
+EXPECTED_EMPTY: dict[tuple[str, str], str] = {
+    (
+        "gpt-resumen",
+        "Sesiones activas por día",
+    ): "the bars of closed days need a midnight; the last bar is there at once",
+    (
+        "gpt-resumen",
+        "Sesiones activas por semana",
+    ): "the bars of closed weeks need a Monday; the last bar is there at once",
+    (
+        "gpt-resumen",
+        "Sesiones activas por mes",
+    ): "the bars of closed months need a first of month; the last bar is there",
+    ("gpt-slo", "Alertas activas"): "no alert fires on a good day: the table says so",
+    ("otel-bridge-salud", "Alertas activas"): "no alert fires on a good day: the table says so",
+    ("gpt-slo", "Presupuesto restante"): "recorded every minute: empty for the first two",
+    ("gpt-slo", "Presupuesto de error restante"): "recorded every minute: empty for the first two",
+    ("gpt-slo", "Estado de cada GPT"): "its budget column is recorded every minute: empty for the first two",
+    ("gpt-slo", "p95 (1 h)"): "read from what is recorded every minute",
+    ("gpt-slo", "p95 frente al objetivo de cada GPT"): "read from what is recorded every minute",
+    ("gpt-slo", "Los tipos más lentos"): "read from what is recorded every minute",
+    ("gpt-slo", "Gasto (1 h)"): "a burn rate needs an event in its window",
+    ("gpt-slo", "Ritmo de gasto del presupuesto"): "the long windows are recorded every minute",
+    ("gpt-sesiones", "Duración media"): "a session is measured once it has been silent for 30 minutes",
+    ("gpt-sesiones", "Eventos por sesión"): "a session is measured once it has been silent for 30 minutes",
+    ("gpt-sesiones", "Cuánto duran las sesiones"): "a session is measured once it has been silent for 30 minutes",
+    (
+        "gpt-sesiones",
+        "Cuántos eventos tienen las sesiones",
+    ): "a session is measured once it has been silent for 30 minutes",
+}
+"""(board, panel) → why one of its queries may return nothing while all is well."""
+
+
+@dataclass(frozen=True)
+class Query:
+    """One query of one panel. `instant` says how Grafana asks for it; `step` is the panel's least interval."""
+
+    board: str
+    panel: str
+    panel_id: int
+    ref: str
+    expr: str
+    instant: bool
+    step: str | None
+
+
+def fill(expr: str, values: Mapping[str, str] | None = None) -> str:
+    """Puts values in place of `$name`, `${name}` and `${name:format}`."""
+    known = {**VARIABLES, **(values or {})}
+    return re.sub(
+        r"\$(?:\{(\w+)(?::\w+)?\}|(\w+))",
+        lambda match: known.get(match[1] or match[2], match[0]),
+        expr,
+    )
+
+
+def panels(board: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """A board's panels, its row headings left out."""
+    for panel in board["panels"]:
+        if panel["type"] == "row":
+            yield from panel.get("panels", ())
+        else:
+            yield panel
+
+
+def boards(directory: Path | None = None) -> Iterator[dict[str, Any]]:
+    """The boards as they are committed."""
+    directory = directory or Path(__file__).resolve().parent.parent / "dashboards"
+    for path in sorted(directory.glob("*.json")):
+        yield json.loads(path.read_text("utf-8"))
+
+
+def _targets(kind: str) -> Iterator[tuple[dict[str, Any], dict[str, Any], dict[str, Any]]]:
+    for board in boards():
+        for panel in panels(board):
+            for target in panel["targets"]:
+                if target["datasource"]["type"] == kind:
+                    yield board, panel, target
+
+
+def queries(values: Mapping[str, str] | None = None) -> list[Query]:
+    """Every PromQL of every panel."""
+    return [
+        Query(
+            board["uid"],
+            panel["title"],
+            panel["id"],
+            target["refId"],
+            fill(target["expr"], values),
+            bool(target.get("instant")),
+            panel.get("interval"),
+        )
+        for board, panel, target in _targets("prometheus")
+    ]
+
+
+def trace_queries(values: Mapping[str, str] | None = None) -> list[Query]:
+    """Every TraceQL of every panel; `instant` is false for a TraceQL metrics query's range."""
+    return [
+        Query(board["uid"], panel["title"], panel["id"], target["refId"], fill(target["query"], values), False, None)
+        for board, panel, target in _targets("tempo")
+    ]

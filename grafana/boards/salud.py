@@ -1,0 +1,544 @@
+"""otel-bridge-salud, «¿Puedo fiarme de lo que veo?»: the ledger, the way out, the door, what is used up."""
+
+from __future__ import annotations
+
+from grafana_foundation_sdk.models.dashboard import Dashboard, Panel, VariableHide
+
+from grafana.boards import colours, shared, variables
+from grafana.boards.layout import Row, board
+from grafana.boards.panels import (
+    Look,
+    buckets_over_time,
+    column,
+    dashed,
+    grid,
+    heat,
+    instant,
+    lines,
+    paint,
+    query,
+    quiet_mapping,
+    rename,
+    stat_panel,
+    transform,
+    value_mapping,
+)
+from grafana.boards.promql import JOB, increase, or_zero, quantile, rate, suffixed, total
+from otel_bridge import catalog
+
+UID = "otel-bridge-salud"
+RECORDS = catalog.RECORDS.name
+REQUESTS = catalog.REQUEST_DURATION
+DOWN = "El puente no responde"
+ACCEPTED = 'result="accepted"'
+REJECTED = 'result="rejected"'
+GOOD_AT_ZERO = ((None, colours.GOOD), (1.0, colours.BAD))
+
+
+def _answer() -> list[tuple[int, Panel]]:
+    gap = catalog.LEDGER_GAP.name
+    rejected = total(rate(RECORDS, REJECTED, window="5m"))
+    return [
+        (
+            6,
+            stat_panel(
+                "Puente",
+                "Si Prometheus consigue leer las métricas del puente. Caído: lo que muestran los demás "
+                "tableros es viejo.",
+                [query(f"min(up{{{JOB}}})")],
+                Look(
+                    unit="none",
+                    steps=((None, colours.BAD), (1.0, colours.GOOD)),
+                    mappings=[
+                        value_mapping({"1": ("En marcha", None), "0": ("Caído", None)}),
+                        quiet_mapping("Sin datos"),
+                    ],
+                    no_value="Prometheus no lo busca",
+                ),
+                sparkline=False,
+                background=True,
+            ),
+        ),
+        (
+            6,
+            stat_panel(
+                "Libro de cuentas",
+                "aceptados = exportados + pendientes + apartados, cada uno contado por su lado. Cualquier "
+                "hueco rompe una promesa: hay registros perdidos o contados dos veces.",
+                [query(f"max(abs({gap}))")],
+                Look(
+                    unit="prefix:Hueco: ",
+                    decimals=0,
+                    steps=GOOD_AT_ZERO,
+                    mappings=[value_mapping({"0": ("Cuadra", None)}), quiet_mapping("Sin datos")],
+                    no_value=DOWN,
+                ),
+                sparkline=False,
+                background=True,
+            ),
+        ),
+        (
+            6,
+            stat_panel(
+                "Retraso",
+                "Edad del registro más viejo que espera a ser exportado al almacén de trazas. Las métricas no esperan.",
+                [query(f"max({catalog.EXPORT_LAG.name})")],
+                Look(
+                    unit="s",
+                    decimals=1,
+                    steps=((None, colours.GOOD), (30.0, colours.WARNING), (300.0, colours.BAD)),
+                    mappings=[quiet_mapping("Sin datos")],
+                    no_value=DOWN,
+                ),
+            ),
+        ),
+        (
+            6,
+            stat_panel(
+                "Apartados",
+                "Registros que el almacén de trazas rechaza y esperan a una persona: «otel-bridge journal parked».",
+                [query(f"sum({catalog.PARKED.name})")],
+                Look(
+                    unit="short", decimals=0, steps=GOOD_AT_ZERO, no_value=DOWN, mappings=[quiet_mapping("Sin datos")]
+                ),
+            ),
+        ),
+        (
+            6,
+            stat_panel(
+                "Rechazados",
+                "Parte de los registros de los últimos 5 minutos que se rechazó, diciéndoselo a quien los envió.",
+                [query(or_zero(f"({or_zero(rejected)}) / (sum(rate({RECORDS}[5m])) > 0)"))],
+                Look(
+                    unit="percentunit",
+                    decimals=2,
+                    interval="15s",
+                    steps=((None, colours.GOOD), (0.01, colours.WARNING), (0.05, colours.BAD)),
+                ),
+            ),
+        ),
+        (
+            6,
+            stat_panel(
+                "Respuesta p99",
+                "El 99 % de las peticiones se respondió antes que esto, ya escritas en disco. Sin tráfico "
+                "no hay valor.",
+                [query(quantile(0.99, REQUESTS, window="5m"))],
+                Look(
+                    unit="s",
+                    interval="15s",
+                    steps=((None, colours.GOOD), (0.25, colours.WARNING), (1.0, colours.BAD)),
+                    mappings=[quiet_mapping()],
+                    no_value="Sin tráfico",
+                ),
+            ),
+        ),
+        (
+            6,
+            stat_panel(
+                "Diario usado",
+                "Parte del espacio permitido que ocupa el diario. Lleno, el puente deja de aceptar.",
+                [query(f"max({catalog.JOURNAL_BYTES.name} / {catalog.JOURNAL_LIMIT.name})")],
+                Look(
+                    unit="percentunit",
+                    decimals=1,
+                    steps=((None, colours.GOOD), (0.7, colours.WARNING), (0.9, colours.BAD)),
+                    mappings=[quiet_mapping("Sin datos")],
+                    no_value=DOWN,
+                ),
+            ),
+        ),
+        (
+            6,
+            stat_panel(
+                "Tiempo en marcha",
+                "Cuánto lleva este proceso sin reiniciarse.",
+                [query(f"time() - max({catalog.START_TIME.name})")],
+                Look(
+                    unit="dtdhms",
+                    decimals=0,
+                    colour=colours.NEUTRAL,
+                    mappings=[quiet_mapping("Sin datos")],
+                    no_value=DOWN,
+                ),
+                sparkline=False,
+            ),
+        ),
+    ]
+
+
+def _ledger() -> list[tuple[int, Panel]]:
+    return [
+        (
+            12,
+            lines(
+                "Lo que entra y lo que sale",
+                "Registros aceptados (ya en disco) y exportados al almacén de trazas, por segundo. Si salen "
+                "menos de los que entran, crecen los pendientes.",
+                [
+                    query(or_zero(total(rate(RECORDS, ACCEPTED))), "Aceptados", ref="in"),
+                    query(or_zero(total(rate(catalog.EXPORTED.name))), "Exportados", ref="out"),
+                ],
+                Look(
+                    unit="suffix: /s",
+                    no_value=DOWN,
+                    overrides=paint({"Aceptados": colours.INPUT, "Exportados": colours.OUTPUT}),
+                ),
+                fill=0,
+            ),
+        ),
+        (
+            12,
+            lines(
+                "Pendientes y apartados",
+                "Registros que esperan a ser exportados y los que el almacén rechaza. Con el destino caído "
+                "los pendientes crecen y no se pierde ninguno.",
+                [
+                    query(f"sum({catalog.PENDING.name})", "Pendientes", ref="pending"),
+                    query(f"sum({catalog.PARKED.name})", "Apartados", ref="parked"),
+                    query(f"sum({catalog.LEDGER_GAP.name})", "Hueco del libro", ref="gap"),
+                ],
+                Look(
+                    unit="short",
+                    decimals=0,
+                    no_value=DOWN,
+                    overrides=paint(
+                        {"Pendientes": colours.NEUTRAL, "Apartados": colours.WARNING, "Hueco del libro": colours.BAD}
+                    ),
+                ),
+                right=270,
+            ),
+        ),
+        (
+            12,
+            lines(
+                "Retraso de la exportación",
+                "Edad del registro más viejo que espera. Un escalón que no baja es un destino que no contesta.",
+                [query(f"max({catalog.EXPORT_LAG.name})", "Retraso")],
+                Look(unit="s", no_value=DOWN, overrides=paint({"Retraso": colours.OUTPUT})),
+                fill=20,
+            ),
+        ),
+        (
+            12,
+            lines(
+                "Peticiones al almacén de trazas",
+                "Peticiones OTLP por segundo según su respuesta. «Registro rechazado»: se aparta ese "
+                "registro y siguen los demás. «Mal configurada»: la clave o la dirección del destino.",
+                [
+                    query(
+                        or_zero(total(rate(catalog.EXPORT_ATTEMPTS.name), "result"), "result", "ninguna"), "{{result}}"
+                    )
+                ],
+                Look(unit="suffix: /s", no_value=DOWN, overrides=rename(colours.ATTEMPTS)),
+                stacked=True,
+                right=300,
+            ),
+        ),
+    ]
+
+
+def _door() -> list[tuple[int, Panel]]:
+    by_reason = f'label_replace({rate(RECORDS, REJECTED)}, "reason", "$1", "reason", "urn:otel-bridge:(.+)")'
+    seen = f'label_replace({increase(RECORDS, REJECTED)}, "reason", "$1", "reason", "urn:otel-bridge:(.+)")'
+    reasons = f"{total(by_reason, 'reason')} and on (reason) {total(seen, 'reason')} > 0"
+    statuses = f'label_replace({rate(suffixed(REQUESTS, "count"))}, "clase", "${{1}}xx", "status", "(.).*")'
+    return [
+        (
+            10,
+            lines(
+                "Registros en la puerta",
+                "Registros por segundo según lo que fue de ellos: aceptados (en disco), repetidos (un "
+                "reintento ya contado) o rechazados (devueltos con su motivo).",
+                [query(or_zero(total(rate(RECORDS), "result"), "result"), "{{result}}")],
+                Look(unit="suffix: /s", no_value=DOWN, overrides=rename(colours.RESULTS)),
+                stacked=True,
+                right=270,
+            ),
+        ),
+        (
+            14,
+            lines(
+                "Rechazos por motivo",
+                "Registros rechazados por segundo y su motivo; cada motivo tiene su página en «Errores». "
+                "Sin rechazos, la serie «ninguno» en 0.",
+                [query(or_zero(reasons, "reason"), "{{reason}}")],
+                Look(unit="suffix: /s", no_value=DOWN, overrides=paint({"ninguno": colours.GOOD})),
+                stacked=True,
+                right=350,
+            ),
+        ),
+        (
+            12,
+            lines(
+                "Respuestas por estado",
+                "Peticiones HTTP por segundo: 2xx aceptadas, 4xx culpa de quien envía, 5xx culpa del puente.",
+                [query(or_zero(total(statuses, "clase"), "clase", "ninguna"), "{{clase}}")],
+                Look(
+                    unit="suffix: /s",
+                    no_value=DOWN,
+                    overrides=paint({"2xx": colours.GOOD, "4xx": colours.WARNING, "5xx": colours.BAD}),
+                ),
+                stacked=True,
+                right=240,
+            ),
+        ),
+        (
+            12,
+            lines(
+                "p99 por ruta",
+                "Lo que tarda el 1 % más lento de las peticiones de cada ruta.",
+                [query(quantile(0.99, REQUESTS, by=("route", "method")), "{{method}} {{route}}")],
+                Look(unit="s", no_value="Sin tráfico", interval="1m"),
+                fill=0,
+                right=320,
+            ),
+        ),
+    ]
+
+
+def _speed() -> list[tuple[int, Panel]]:
+
+    kinds = ((0.5, "p50", colours.P50), (0.99, "p99", colours.P99))
+    buckets = total(increase(suffixed(REQUESTS, "bucket"), window="$__interval"), "le")
+    return [
+        (
+            12,
+            lines(
+                "Tiempo de respuesta",
+                "Lo que tarda el puente en contestar, con el registro ya en disco.",
+                [query(quantile(q, REQUESTS), name, ref=name) for q, name, _ in kinds],
+                Look(
+                    unit="s",
+                    no_value="Sin tráfico",
+                    interval="1m",
+                    overrides=paint({name: colour for _, name, colour in kinds}),
+                ),
+            ),
+        ),
+        (
+            12,
+            heat(
+                "Cómo se reparte el tiempo de respuesta",
+                "Cuántas peticiones tardaron cuánto.",
+                [buckets_over_time(buckets)],
+                Look(unit="s", no_value="Sin tráfico", interval="1m", max_points=60),
+            ),
+        ),
+    ]
+
+
+def _room() -> list[tuple[int, Panel]]:
+    return [
+        (
+            8,
+            lines(
+                "Tamaño del diario",
+                "Bytes del diario en disco y su límite: el configurado o lo que cabe. Al llegar, el puente "
+                "responde 503 y no toma nada.",
+                [
+                    query(f"max({catalog.JOURNAL_BYTES.name})", "Diario", ref="used"),
+                    query(f"max({catalog.JOURNAL_LIMIT.name})", "Límite", ref="limit"),
+                ],
+                Look(unit="bytes", no_value=DOWN, overrides=[*paint({"Diario": colours.NEUTRAL}), dashed("Límite")]),
+                fill=20,
+            ),
+        ),
+        (
+            8,
+            lines(
+                "Series en uso",
+                "Series de métricas de los GPT y cuántas puede haber como mucho. Nadie puede crear más desde fuera.",
+                [
+                    query(f"max({catalog.SERIES.name})", "En uso", ref="used"),
+                    query(f"max({catalog.SERIES_LIMIT.name})", "Límite", ref="limit"),
+                ],
+                Look(
+                    unit="short",
+                    decimals=0,
+                    no_value=DOWN,
+                    overrides=[*paint({"En uso": colours.NEUTRAL}), dashed("Límite")],
+                ),
+                fill=20,
+            ),
+        ),
+        (
+            8,
+            lines(
+                "Valores agrupados",
+                "Registros por minuto cuyo modelo o error se contó como «otro» porque había demasiados distintos.",
+                [query(f"60 * ({or_zero(total(rate(catalog.SERIES_CAPPED.name), 'label'), 'label')})", "{{label}}")],
+                Look(
+                    unit="short", no_value=DOWN, overrides=[*paint({"ninguno": colours.GOOD}), *rename(colours.CAPPED)]
+                ),
+                stacked=True,
+                soft_max=1,
+            ),
+        ),
+    ]
+
+
+def _process() -> list[tuple[int, Panel]]:
+    worker = catalog.WORKER_UP.labels[0]
+    return [
+        (
+            8,
+            grid(
+                "Trabajos de fondo",
+                "Lo que el puente hace por detrás: si corre, y cuántas veces murió y se levantó en el "
+                "intervalo elegido.",
+                [
+                    instant(f"min by ({worker}) ({catalog.WORKER_UP.name})", ref="A", as_table=True),
+                    instant(
+                        f"sum by ({worker}) (increase({catalog.WORKER_RESTARTS.name}[$__range]))"
+                        f" or 0 * min by ({worker}) ({catalog.WORKER_UP.name})",
+                        ref="B",
+                        as_table=True,
+                    ),
+                ],
+                Look(
+                    unit="short",
+                    no_value=DOWN,
+                    transformations=[
+                        transform("merge"),
+                        transform(
+                            "organize",
+                            excludeByName={"Time": True},
+                            indexByName={worker: 0, "Value #A": 1, "Value #B": 2},
+                            renameByName={worker: "Trabajo", "Value #A": "Estado", "Value #B": "Reinicios"},
+                        ),
+                    ],
+                    overrides=[
+                        column(
+                            "Estado",
+                            mappings=[
+                                value_mapping({"1": ("Corre", colours.GOOD), "0": ("Parado", colours.BAD)}).to_json()
+                            ],
+                            custom__cellOptions={"type": "color-text"},
+                        ),
+                        column("Reinicios", decimals=0),
+                    ],
+                ),
+            ),
+        ),
+        (
+            8,
+            lines(
+                "Reinicios",
+                "Veces que el proceso arrancó por hora. Un reinicio no pierde ni repite nada; muchos son un problema.",
+                [query(f"sum(changes({catalog.START_TIME.name}[1h]))", "Arranques por hora")],
+                Look(unit="short", decimals=0, no_value=DOWN, overrides=paint({"Arranques por hora": colours.WARNING})),
+                fill=20,
+                soft_max=1,
+            ),
+        ),
+        (8, shared.firing_alerts('alertname=~"Bridge.*"', "Ninguna alerta activa")),
+    ]
+
+
+def _privacy() -> list[tuple[int, Panel]]:
+    build = ", ".join(catalog.BUILD_INFO.labels)
+    return [
+        (
+            12,
+            lines(
+                "Datos personales retirados",
+                "Trozos de datos personales o secretos que se quitaron del contenido por minuto, según su "
+                "clase. Nunca salen del puente.",
+                [query(f"60 * ({or_zero(total(rate(catalog.REDACTIONS.name), 'kind'), 'kind')})", "{{kind}}")],
+                Look(unit="short", no_value=DOWN, overrides=paint({"ninguno": colours.GOOD})),
+                stacked=True,
+                right=240,
+            ),
+        ),
+        (
+            12,
+            grid(
+                "Versión",
+                "Qué versión del puente corre, con qué Python y qué diario.",
+                [instant(f"max by ({build}) ({catalog.BUILD_INFO.name})", as_table=True)],
+                Look(
+                    unit="none",
+                    no_value=DOWN,
+                    transformations=[
+                        transform(
+                            "organize",
+                            excludeByName={"Time": True, "Value": True},
+                            indexByName={"version": 0, "python": 1, "journal": 2},
+                            renameByName={"version": "Versión", "python": "Python", "journal": "Diario"},
+                        )
+                    ],
+                ),
+            ),
+        ),
+    ]
+
+
+def _configuration() -> list[tuple[int, Panel]]:
+    def of(title: str, description: str, metric: catalog.Metric, texts: dict[str, tuple[str, str]]) -> Panel:
+        return stat_panel(
+            title,
+            description,
+            [query(f"max({metric.name})")],
+            Look(
+                unit="none",
+                steps=((None, colours.NEUTRAL),),
+                mappings=[value_mapping(texts), quiet_mapping("Sin datos")],
+                no_value=DOWN,
+            ),
+            sparkline=False,
+        )
+
+    return [
+        (
+            8,
+            of(
+                "Destino de trazas",
+                "Si hay un destino OTLP configurado. Sin él, los registros esperan en el diario hasta que lo haya.",
+                catalog.EXPORT_CONFIGURED,
+                {"1": ("Configurado", colours.GOOD), "0": ("Sin destino", colours.WARNING)},
+            ),
+        ),
+        (
+            8,
+            of(
+                "Configuración",
+                "Si el fichero de configuración es el que está en vigor. Con un error en él, sigue en vigor el "
+                "anterior: «otel-bridge check» dice cuál es.",
+                catalog.CONFIG_RELOAD_FAILED,
+                {"0": ("En vigor", colours.GOOD), "1": ("Con errores", colours.BAD)},
+            ),
+        ),
+        (
+            8,
+            of(
+                "Límites de ritmo",
+                "Con Redis, el límite de peticiones se cuenta entre todos los procesos. Si Redis no responde, cada "
+                "proceso cuenta por su lado.",
+                catalog.LIMITS_FALLBACK,
+                {"0": ("Normales", colours.GOOD), "1": ("Por proceso", colours.WARNING)},
+            ),
+        ),
+    ]
+
+
+def build() -> Dashboard:
+    hidden = VariableHide.HIDE_VARIABLE
+    return board(
+        UID,
+        # gpt and tipo filter nothing here: they ride along, so that the links back keep what was chosen.
+        variables=[variables.datasource(), variables.gpt(hidden), variables.event_type(hidden)],
+        since="3h",
+        refresh="10s",
+        of_gpt=None,
+        rows=[
+            Row(100, "¿Puedo fiarme?", 4, _answer()),
+            Row(200, "Libro de cuentas y salida", 8, _ledger()),
+            Row(300, "La puerta", 8, _door()),
+            Row(400, "Rapidez", 9, _speed()),
+            Row(500, "Espacio", 9, _room()),
+            Row(600, "Proceso y alertas", 9, _process()),
+            Row(700, "Privacidad y versión", 7, _privacy()),
+            Row(800, "Configuración", 4, _configuration()),
+        ],
+    )

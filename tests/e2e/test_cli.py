@@ -1,0 +1,172 @@
+"""The command line: what it prints, what it refuses, its exit codes."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from otel_bridge import __version__
+from tests.harness.bridge import Bridge
+from tests.harness.otlp import OtlpReceiver
+from tests.harness.waiting import wait_for
+
+Make = Callable[..., Bridge]
+GOOD = '[gpts.devops-expert]\nname = "DevOps Expert"\n'
+
+
+def test_help_lists_every_command_with_examples(make_bridge: Make) -> None:
+    done = make_bridge().run("--help")
+    assert done.returncode == 0
+    for command in ("serve", "check", "openapi", "journal", "examples:"):
+        assert command in done.stdout
+    assert "export-process" not in done.stdout
+
+
+def test_version(make_bridge: Make) -> None:
+    assert make_bridge().run("--version").stdout == f"otel-bridge {__version__}\n"
+
+
+def test_check_says_what_is_good_and_what_is_not_configured(make_bridge: Make) -> None:
+    done = make_bridge().run("check")
+    assert done.returncode == 0
+    assert "otel-bridge.toml: good" in done.stdout and "devops-expert" in done.stdout
+    assert "not configured: export (set OTEL_EXPORTER_OTLP_ENDPOINT" in done.stdout
+
+
+REFUSED = [
+    ("port = 99999\n" + GOOD, {}, "port: found 99999, expected a whole number from 0 to 65535"),
+    ("prot = 1\n" + GOOD, {}, "unknown key 'prot'; did you mean 'port'?"),
+    ("", {}, "no GPT is registered"),
+    ("[gpts", {}, "not valid TOML"),
+    (GOOD, {"OTEL_BRIDGE_RETENTION": "1"}, "unknown variable OTEL_BRIDGE_RETENTION"),
+    (GOOD, {"OTEL_EXPORTER_OTLP_ENDPOINT": "collector:4318"}, "OTEL_EXPORTER_OTLP_ENDPOINT: found 'collector:4318'"),
+]
+
+
+@pytest.mark.parametrize("command", ["check", "serve"])
+@pytest.mark.parametrize(("text", "environ", "said"), REFUSED, ids=[said[:30] for _, _, said in REFUSED])
+def test_a_wrong_configuration_stops_check_and_serve_alike(
+    make_bridge: Make, command: str, text: str, environ: dict[str, str], said: str
+) -> None:
+    bridge = make_bridge(text, **environ)
+    done = bridge.run(command)
+    assert done.returncode == 2
+    assert said in done.stderr and done.stderr.startswith("otel-bridge: ")
+    assert "Traceback" not in done.stderr
+    assert not bridge.journal.exists()
+
+
+def test_a_missing_file_is_said(make_bridge: Make) -> None:
+    done = make_bridge().run("serve", "--config", "none.toml")
+    assert done.returncode == 2 and "none.toml: no such configuration file" in done.stderr
+
+
+def test_openapi_prints_the_document(make_bridge: Make) -> None:
+    done = make_bridge().run("openapi")
+    document = json.loads(done.stdout)
+    assert document["openapi"].startswith("3.1") and "/api/events" in document["paths"]
+
+
+def test_the_banner_says_where_to_post_where_metrics_are_and_what_is_missing(make_bridge: Make) -> None:
+    bridge = make_bridge().start()
+    out = bridge.output()
+    for line in (
+        f"otel-bridge {__version__}",
+        f"http://127.0.0.1:{bridge.port}/api/sessions and /api/events",
+        bridge.metrics_url,
+        "sqlite:///data/otel-bridge.db",
+        "devops-expert",
+        "not configured: export",
+    ):
+        assert line in out
+    assert bridge.stop() == 0
+
+
+def test_the_banner_names_the_endpoint(bridge: Bridge, receiver: OtlpReceiver) -> None:
+    out = bridge.output()
+    assert f"http://127.0.0.1:{receiver.port}/v1/traces (http/protobuf)" in out
+    assert "not configured: export" not in out
+
+
+@pytest.mark.parametrize("which", ["port", "metrics_port"])
+def test_a_taken_port_is_said_before_anything_else(make_bridge: Make, which: str) -> None:
+    bridge = make_bridge()
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        setattr(bridge, which, taken.getsockname()[1])
+        bridge.start(wait=False)
+        assert bridge.process is not None and bridge.process.wait(30) == 2
+    option = "--port" if which == "port" else "--metrics-port"
+    assert f"cannot listen on 127.0.0.1:{getattr(bridge, which)}" in bridge.output()
+    assert option in bridge.output()
+
+
+def test_a_second_bridge_on_the_same_journal_is_refused(make_bridge: Make) -> None:
+    bridge = make_bridge().start()
+    done = bridge.run("serve", "--port", "0", "--metrics-port", "0")
+    assert done.returncode == 2 and "another otel-bridge serves it" in done.stderr
+    assert bridge.event(bridge.session()).status_code == 201
+
+
+def test_a_damaged_journal_stops_the_start_and_is_left_as_it_is(make_bridge: Make) -> None:
+    bridge = make_bridge()
+    bridge.journal.parent.mkdir()
+    bridge.journal.write_bytes(b"not a journal" * 1000)
+    done = bridge.run("serve", "--port", "0", "--metrics-port", "0")
+    assert done.returncode == 2 and "damaged" in done.stderr and "Traceback" not in done.stderr
+    assert bridge.journal.read_bytes() == b"not a journal" * 1000
+
+
+def test_journal_status_tells_the_ledger_while_the_bridge_runs(make_bridge: Make, receiver: OtlpReceiver) -> None:
+    bridge = make_bridge()
+    none_yet = bridge.run("journal", "status")
+    assert none_yet.returncode == 2 and "there is none yet" in none_yet.stderr
+
+    bridge.start()
+    bridge.event(bridge.session())
+    status = json.loads(bridge.run("journal", "status", "--json").stdout)
+    assert (status["records"], status["exported"], status["pending"], status["parked"]) == (2, 0, 2, 0)
+    assert status["oldest_pending"] and status["bytes"] > 0
+    text = bridge.run("journal", "status").stdout
+    assert "pending         2" in text
+    assert bridge.run("journal", "parked").stdout == "nothing is parked\n"
+
+    bridge.stop()
+    bridge.environ.update(receiver.environ)
+    bridge.start()
+    wait_for(lambda: bridge.metric("otel_bridge_exported_records_total") == 2, "two exported records")
+    status = json.loads(bridge.run("journal", "status", "--json").stdout)
+    assert (status["exported"], status["pending"], status["oldest_pending"]) == (2, 0, None)
+
+
+def test_another_journal_may_be_named(make_bridge: Make, tmp_path: Path) -> None:
+    bridge = make_bridge(OTEL_BRIDGE_JOURNAL=f"sqlite:///{tmp_path}/elsewhere/j.db").start()
+    bridge.session()
+    assert (tmp_path / "elsewhere" / "j.db").exists() and not (bridge.folder / "data").exists()
+    assert json.loads(bridge.run("journal", "status", "--json").stdout)["records"] == 1
+
+
+def test_health_and_readiness(bridge: Bridge, receiver: OtlpReceiver) -> None:
+    assert bridge.http.get(f"{bridge.url}/healthz", timeout=5).json() == {"estado": "vivo"}
+    ready = bridge.http.get(f"{bridge.url}/readyz", timeout=5)
+    assert ready.status_code == 200 and ready.json()["estado"] == "listo" and ready.json()["problemas"] == []
+
+
+def test_readiness_says_when_nothing_can_be_accepted(make_bridge: Make) -> None:
+    bridge = make_bridge(OTEL_BRIDGE_DISK_MIN_FREE="1000TiB").start(wait=False)
+    wait_for(lambda: bridge.http.get(f"{bridge.url}/healthz", timeout=2).status_code == 200, "a living bridge")
+    ready = bridge.http.get(f"{bridge.url}/readyz", timeout=5)
+    assert ready.status_code == 503 and ready.json()["estado"] == "no listo"
+    answer = bridge.post("/sessions", {"gpt_id": "devops-expert", "usuario_id": "u", "timestamp_inicio": "2025-06-29"})
+    assert answer.status_code == 503 and answer.json()["type"] == "urn:otel-bridge:disco-lleno"
+    assert int(answer.headers["Retry-After"]) > 0
+
+
+def test_the_served_document_is_the_printed_one(bridge: Bridge) -> None:
+    served = bridge.http.get(f"{bridge.url}/openapi.json", timeout=5).json()
+    assert served == json.loads(bridge.run("openapi").stdout)

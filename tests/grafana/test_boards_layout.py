@@ -1,0 +1,157 @@
+"""What a person would stumble over: overlaps, missing units, texts, links, legends."""
+
+import re
+from typing import Any
+
+import pytest
+
+from grafana.boards import datasources
+from grafana.boards.queries import panels, queries
+
+UIDS = ("gpt-resumen", "gpt-slo", "gpt-sesiones", "otel-bridge-salud")
+GLOBALS = {"__rate_interval", "__interval", "__range", "__url_time_range", "__data"}
+
+pytestmark = pytest.mark.parametrize("uid", UIDS)
+
+
+@pytest.fixture
+def board(uid: str, boards: dict[str, Any]) -> dict[str, Any]:
+    return boards[uid]
+
+
+def test_panels_do_not_overlap_and_fill_every_line(board: dict[str, Any]) -> None:
+    taken: dict[tuple[int, int], str] = {}
+    for panel in board["panels"]:
+        place = panel["gridPos"]
+        assert place["x"] >= 0 and place["x"] + place["w"] <= 24 and place["h"] > 0, panel["title"]
+        for x in range(place["x"], place["x"] + place["w"]):
+            for y in range(place["y"], place["y"] + place["h"]):
+                assert (x, y) not in taken, f"{panel['title']} lies over {taken[x, y]}"
+                taken[x, y] = panel["title"]
+    height = max(y for _, y in taken) + 1
+    assert len(taken) == 24 * height, "there are holes"
+
+
+def test_ids_and_titles_are_unique(board: dict[str, Any]) -> None:
+    ids = [panel["id"] for panel in board["panels"]]
+    titles = [panel["title"] for panel in panels(board)]
+    assert len(ids) == len(set(ids)) and all(ids)
+    assert len(titles) == len(set(titles))
+
+
+def test_every_panel_says_what_it_shows(board: dict[str, Any]) -> None:
+    for panel in panels(board):
+        assert panel["title"], panel["id"]
+        assert len(panel["title"]) <= 45, f"{panel['title']!r} would be clipped"
+        assert panel["description"].endswith("."), panel["title"]
+        defaults = panel["fieldConfig"]["defaults"]
+        assert defaults["unit"], panel["title"]
+        assert defaults["noValue"], panel["title"]
+
+
+def test_a_narrow_panel_has_a_short_title(board: dict[str, Any]) -> None:
+    for panel in panels(board):
+        assert len(panel["title"]) <= 6.2 * panel["gridPos"]["w"], f"{panel['title']!r} would be clipped"
+
+
+def test_every_legend_is_a_table_with_its_figures(board: dict[str, Any]) -> None:
+    for panel in panels(board):
+        if panel["type"] == "timeseries":
+            legend = panel["options"]["legend"]
+            assert legend["showLegend"] is True and legend["displayMode"] == "table", panel["title"]
+            assert {"max", "min"} & set(legend["calcs"]), panel["title"]
+            assert len(legend["calcs"]) >= 2, panel["title"]
+
+
+def test_every_variable_used_exists(board: dict[str, Any]) -> None:
+    there = {variable["name"] for variable in board["templating"]["list"]} | GLOBALS
+    for panel in panels(board):
+        for name in re.findall(r"\$\{?(\w+)", str(panel)):
+            if not name.isdigit():
+                assert name in there, f"{panel['title']}: ${name}"
+
+
+def test_the_variables_that_links_carry_are_on_every_board(board: dict[str, Any]) -> None:
+    names = [variable["name"] for variable in board["templating"]["list"]]
+    assert names[:3] == ["datasource", "gpt", "tipo"]
+    assert all(variable["label"] and variable["description"] for variable in board["templating"]["list"])
+
+
+def test_board_links_carry_variables_and_time_to_the_other_boards(board: dict[str, Any], uid: str) -> None:
+    assert [link["url"] for link in board["links"]] == [f"/d/{other}" for other in UIDS if other != uid]
+    for link in board["links"]:
+        assert link["keepTime"] and link["includeVars"] and link["type"] == "link" and link["title"]
+
+
+def test_links_in_panels_lead_to_boards_with_their_variables(board: dict[str, Any], boards: dict[str, Any]) -> None:
+    for panel in panels(board):
+        for url in re.findall(r"'url': '([^']+)'", str(panel)):
+            match = re.match(r"/d/([\w-]+)\?(.*)$", url)
+            assert match and match[1] in boards, url
+            there = {variable["name"] for variable in boards[match[1]]["templating"]["list"]}
+            for name in re.findall(r"(?:var-|\$\{)(\w+)(?:=|:queryparam)", match[2]):
+                assert name in there, url
+            assert "${__url_time_range}" in url
+
+
+def test_panels_ask_provisioned_sources(board: dict[str, Any]) -> None:
+    for panel in panels(board):
+        assert panel["targets"], panel["title"]
+        references = [target["refId"] for target in panel["targets"]]
+        assert len(references) == len(set(references)), panel["title"]
+        for target in panel["targets"]:
+            source = target["datasource"]
+            assert (source["type"], source["uid"]) in {
+                ("prometheus", "${datasource}"),
+                ("tempo", datasources.TEMPO_UID),
+            }, panel["title"]
+            if source["type"] == "tempo":
+                assert len(panel["targets"]) == 1, "Grafana runs only the first TraceQL query of a panel"
+
+
+def test_transformations_name_queries_that_exist(board: dict[str, Any]) -> None:
+    for panel in panels(board):
+        references = {target["refId"] for target in panel["targets"]}
+        text = str(panel["transformations"])
+        for reference in re.findall(r"(?:Value|Trend) #(\w+)", text):
+            assert reference in references, f"{panel['title']}: {reference}"
+        for transformation in panel["transformations"]:
+            if transformation["id"] == "configFromData":
+                assert transformation["options"]["configRefId"] in references
+
+
+def test_latency_trends_carry_exemplars(board: dict[str, Any], uid: str) -> None:
+    exemplars = {panel["title"] for panel in panels(board) for target in panel["targets"] if target.get("exemplar")}
+    assert exemplars or uid in ("gpt-sesiones", "otel-bridge-salud")
+
+
+def test_firing_alerts_are_marked(board: dict[str, Any]) -> None:
+    marks = [mark for mark in board["annotations"]["list"] if "ALERTS" in str(mark.get("target"))]
+    assert marks
+    assert all('alertstate="firing"' in mark["target"]["expr"] and mark["enable"] for mark in marks)
+
+
+def test_a_stat_never_passes_an_old_value_for_the_present_one(board: dict[str, Any]) -> None:
+    for panel in panels(board):
+        if panel["type"] == "stat":
+            assert panel["options"]["reduceOptions"]["calcs"] == ["last"], panel["title"]
+
+
+def test_windows_follow_the_step_unless_they_are_meant(uid: str) -> None:
+    """A window is $__rate_interval, the bar's $__interval, the range, or one that the panel's text names."""
+    import json
+
+    from grafana.boards import DASHBOARDS
+
+    meant = {"1m", "5m", "1h", "1d"}
+    board = json.loads((DASHBOARDS / f"{uid}.json").read_text("utf-8"))
+    for panel in panels(board):
+        for target in panel["targets"]:
+            for window in re.findall(r"(?:rate|increase)\([^()\[]*\[([^\]]+)\]", target.get("expr", "")):
+                assert window in {"$__rate_interval", "$__interval", "$__range"} | meant, panel["title"]
+
+
+def test_the_helper_fills_every_variable(uid: str) -> None:
+    asked = [query for query in queries() if query.board == uid]
+    assert asked
+    assert all("$" not in query.expr.replace('"0$1"', "").replace('"$1"', "").replace("${1}xx", "") for query in asked)

@@ -1,0 +1,360 @@
+"""Settings: read from file, environment and command line; wrong ones stop the start and say so."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from otel_bridge import config
+from otel_bridge.config import SETTINGS, Config, Price, Rate
+from otel_bridge.errors import StartRefused
+
+ROOT = Path(__file__).parents[2]
+GPT = '[gpts.devops-expert]\nname = "DevOps Expert"\n'
+
+Load = Any
+
+
+@pytest.fixture
+def load(tmp_path: Path) -> Load:
+    def load(text: str = GPT, environ: dict[str, str] | None = None, **overrides: object) -> Config:
+        file = tmp_path / "otel-bridge.toml"
+        file.write_text(text, encoding="utf-8")
+        return config.load(str(file), environ or {}, overrides)
+
+    return load
+
+
+def refusal(load: Load, *arguments: Any, **overrides: object) -> str:
+    with pytest.raises(StartRefused) as caught:
+        load(*arguments, **overrides)
+    return str(caught.value)
+
+
+# --- where a value comes from -------------------------------------------------------------------------------------
+
+
+def test_the_shipped_file_is_good_and_registers_the_guides_gpt() -> None:
+    loaded = config.load(str(ROOT / "otel-bridge.toml"), {})
+    gpt = loaded.gpts["devops-expert"]
+    assert (gpt.name, len(gpt.event_types), gpt.api_key_hashes) == ("DevOps Expert", 7, ())
+    assert loaded.otlp is None
+
+
+def test_every_setting_has_a_default_that_it_would_itself_accept(load: Load) -> None:
+    loaded = load()
+    for setting in SETTINGS:
+        assert getattr(loaded, setting.key) == setting.default
+
+
+def test_the_environment_wins_over_the_file_and_the_command_line_over_both(load: Load) -> None:
+    text = "port = 1\nmetrics_port = 1\nhost = 'file'\n" + GPT
+    environ = {"OTEL_BRIDGE_METRICS_PORT": "2", "OTEL_BRIDGE_HOST": "environment"}
+    loaded = load(text, environ, host="line")
+    assert (loaded.port, loaded.metrics_port, loaded.host) == (1, 2, "line")
+
+
+def test_the_environment_names_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "other.toml"
+    file.write_text(GPT, encoding="utf-8")
+    assert config.load(None, {"OTEL_BRIDGE_CONFIG": str(file)}).source == file
+
+
+def test_other_variables_are_none_of_ours(load: Load) -> None:
+    load(GPT, {"HOME": "/", "OTEL_TRACES_SAMPLER": "always_on", "OTELBRIDGE": "x"})
+
+
+@pytest.mark.parametrize(
+    ("key", "written", "value"),
+    [
+        ("port", "0", 0),
+        ("port", "65535", 65535),
+        ("journal_max_size", '"512MiB"', 512 << 20),
+        ("journal_max_size", '"3 GiB"', 3 << 30),
+        ("journal_max_size", "1024", 1024),
+        ("retention_days", "7", 7.0),
+        ("redaction", '"full"', "full"),
+        ("rate_limit", '"off"', None),
+        ("rate_limit", '"10/second"', Rate(10, 1)),
+        ("trace_url", '"http://t/{trace_id}"', "http://t/{trace_id}"),
+        ("user_hash_key", '""', None),
+        ("allow_keyless", "true", True),
+        ("idle_after_seconds", "1.5", 1.5),
+    ],
+)
+def test_a_value_of_the_file_is_read(load: Load, key: str, written: str, value: object) -> None:
+    assert getattr(load(f"{key} = {written}\n{GPT}"), key) == value
+
+
+@pytest.mark.parametrize(
+    ("variable", "text", "key", "value"),
+    [
+        ("OTEL_BRIDGE_PORT", "8080", "port", 8080),
+        ("OTEL_BRIDGE_JOURNAL_MAX_SIZE", "20GiB", "journal_max_size", 20 << 30),
+        ("OTEL_BRIDGE_RETENTION_DAYS", "0.5", "retention_days", 0.5),
+        ("OTEL_BRIDGE_RATE_LIMIT", "off", "rate_limit", None),
+        ("OTEL_BRIDGE_RATE_LIMIT", "6000/minute", "rate_limit", Rate(6000, 60)),
+        ("OTEL_BRIDGE_ALLOW_KEYLESS", "yes", "allow_keyless", True),
+        ("OTEL_BRIDGE_ALLOW_KEYLESS", "0", "allow_keyless", False),
+    ],
+)
+def test_a_variable_is_read_as_the_file_would_be(load: Load, variable: str, text: str, key: str, value: object) -> None:
+    assert getattr(load(GPT, {variable: text}), key) == value
+
+
+# --- refusals: the key, the value found, what was expected --------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("key", "written", "found"),
+    [
+        ("port", '"http"', "'http'"),
+        ("port", "65536", "65536"),
+        ("port", "-1", "-1"),
+        ("port", "true", "True"),
+        ("port", "80.5", "80.5"),
+        ("host", "7", "7"),
+        ("journal", '"mysql://x"', "'mysql://x'"),
+        ("journal", '"sqlite:///"', "'sqlite:///'"),
+        ("journal_max_size", '"20 GB"', "'20 GB'"),
+        ("journal_max_size", "true", "True"),
+        ("retention_days", "0", "0"),
+        ("retention_days", "nan", "nan"),
+        ("retention_days", "inf", "inf"),
+        ("redaction", '"yes"', "'yes'"),
+        ("rate_limit", '"6000"', "'6000'"),
+        ("rate_limit", '"0/minute"', "'0/minute'"),
+        ("rate_limit", "6000", "6000"),
+        ("trace_url", '"http://tempo/"', "'http://tempo/'"),
+        ("allow_keyless", '"maybe"', "'maybe'"),
+        ("cors_origins", "[1]", "[1]"),
+        ("log_level", '"loud"', "'loud'"),
+    ],
+)
+def test_a_wrong_value_names_key_value_and_what_was_expected(load: Load, key: str, written: str, found: str) -> None:
+    said = refusal(load, f"{key} = {written}\n{GPT}")
+    assert f": {key}: found {found}, expected " in said
+    assert said.split(":")[0].endswith("otel-bridge.toml")
+
+
+def test_a_wrong_variable_names_itself(load: Load) -> None:
+    assert "environment: OTEL_BRIDGE_PORT: found 'x', expected" in refusal(load, GPT, {"OTEL_BRIDGE_PORT": "x"})
+
+
+def test_a_wrong_argument_names_itself(load: Load) -> None:
+    assert "command line: --metrics-port: found 'x', expected" in refusal(load, metrics_port="x")
+
+
+@pytest.mark.parametrize(
+    ("text", "near"),
+    [
+        ("prot = 1\n" + GPT, "unknown key 'prot'; did you mean 'port'?"),
+        ("zzz = 1\n" + GPT, "unknown key 'zzz'; known are: host, port"),
+        (GPT + "modle = 'x'\n", "gpts.devops-expert: unknown key 'modle'; did you mean 'model'?"),
+        ("gpt = 1\n" + GPT, "did you mean 'gpts'?"),
+    ],
+)
+def test_an_unknown_key_is_refused_with_the_nearest_known_one(load: Load, text: str, near: str) -> None:
+    assert near in refusal(load, text)
+
+
+def test_an_unknown_variable_of_ours_is_refused(load: Load) -> None:
+    said = refusal(load, GPT, {"OTEL_BRIDGE_RATELIMIT": "off"})
+    assert "unknown variable OTEL_BRIDGE_RATELIMIT; did you mean 'OTEL_BRIDGE_RATE_LIMIT'?" in said
+
+
+def test_a_missing_file_is_refused_with_advice(tmp_path: Path) -> None:
+    with pytest.raises(StartRefused, match=r"no such configuration file.*--config"):
+        config.load(str(tmp_path / "none.toml"), {})
+
+
+@pytest.mark.parametrize("raw", [b"port =", b"\xff\xfe"])
+def test_a_file_that_is_no_toml_is_refused(tmp_path: Path, raw: bytes) -> None:
+    file = tmp_path / "otel-bridge.toml"
+    file.write_bytes(raw)
+    with pytest.raises(StartRefused, match=re.escape(str(file))):
+        config.load(str(file), {})
+
+
+def test_a_directory_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(StartRefused, match="cannot be read"):
+        config.load(str(tmp_path), {})
+
+
+# --- GPTs ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_gpt_needs_nothing_but_its_id(load: Load) -> None:
+    gpt = load("[gpts.ventas]\n").gpts["ventas"]
+    assert (gpt.name, gpt.provider, gpt.model, len(gpt.event_types)) == ("ventas", "openai", "unknown", 7)
+    assert (gpt.prices, gpt.rate_limit, gpt.api_key_hashes) == ({}, None, ())
+
+
+def test_prices_are_flat_for_the_gpts_own_model_or_by_model(load: Load) -> None:
+    flat = "[gpts.a]\nmodel = 'm'\nprices = {input = 2.5, output = 10}\n"
+    assert load(flat).gpts["a"].prices == {"m": Price(2.5, 10.0)}
+    table = "[gpts.a.prices]\nm1 = {input = 1, output = 2}\n'gpt-4.1' = {input = 0, output = 0}\n"
+    assert load(table).gpts["a"].prices == {"m1": Price(1, 2), "gpt-4.1": Price(0, 0)}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "no GPT is registered"),
+        ("gpts = 3\n", "no GPT is registered"),
+        ("[gpts]\n", "no GPT is registered"),
+        ("[gpts.'con espacio']\n", "expected an id of letters"),
+        ("[gpts]\na = 3\n", "expected a table"),
+        ("[gpts.a]\nslo_target = 1\n", "gpts.a.slo_target: found 1, expected a number from 0.5"),
+        ("[gpts.a]\nlatency_objective_seconds = 0\n", "gpts.a.latency_objective_seconds: found 0"),
+        ("[gpts.a]\nevent_types = 7\n", "gpts.a.event_types: found 7, expected a list"),
+        ("[gpts.a]\nrate_limit = 'fast'\n", "gpts.a.rate_limit: found 'fast'"),
+        ("[gpts.a]\napi_key_hashes = ['secret']\n", "gpts.a.api_key_hashes: expected hashes"),
+        ("[gpts.a]\nprices = 3\n", "gpts.a.prices: found 3, expected {input = 2.5, output = 10.0}"),
+        ("[gpts.a]\nprices = {input = 1}\n", "gpts.a.prices: found {'input': 1}"),
+        ("[gpts.a]\nprices = {input = -1, output = 1}\n", "gpts.a.prices.input: found -1"),
+    ],
+)
+def test_a_wrong_gpt_is_refused(load: Load, text: str, said: str) -> None:
+    assert said in refusal(load, text)
+
+
+def test_a_key_hash_that_is_none_is_not_repeated(load: Load) -> None:
+    """Somebody who put the key itself there must not find it in a log."""
+    assert "oops-my-key" not in refusal(load, "[gpts.a]\napi_key_hashes = ['oops-my-key']\n")
+
+
+# --- the standard OpenTelemetry environment -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("environ", "endpoint", "protocol"),
+    [
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://h:4318"}, "http://h:4318/v1/traces", "http/protobuf"),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://h:4318/"}, "http://h:4318/v1/traces", "http/protobuf"),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "https://h/otlp"}, "https://h/otlp/v1/traces", "http/protobuf"),
+        ({"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://h/custom"}, "http://h/custom", "http/protobuf"),
+        (
+            {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://a", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://b/x"},
+            "http://b/x",
+            "http/protobuf",
+        ),
+        (
+            {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://h:4317", "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"},
+            "http://h:4317",
+            "grpc",
+        ),
+        (
+            {
+                "OTEL_EXPORTER_OTLP_ENDPOINT": "http://h:4317",
+                "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
+                "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": "grpc",
+            },
+            "http://h:4317",
+            "grpc",
+        ),
+    ],
+)
+def test_the_endpoint_follows_the_specification(
+    load: Load, environ: dict[str, str], endpoint: str, protocol: str
+) -> None:
+    otlp = load(GPT, environ).otlp
+    assert (otlp.endpoint, otlp.protocol) == (endpoint, protocol)
+
+
+def test_no_endpoint_or_a_disabled_sdk_exports_nothing(load: Load) -> None:
+    assert load().otlp is None
+    assert load(GPT, {"OTEL_EXPORTER_OTLP_ENDPOINT": ""}).otlp is None
+    assert load(GPT, {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://h", "OTEL_SDK_DISABLED": "true"}).otlp is None
+
+
+def test_headers_compression_and_time_out_are_read(load: Load) -> None:
+    otlp = load(
+        GPT,
+        {
+            "OTEL_EXPORTER_OTLP_ENDPOINT": "http://h",
+            "OTEL_EXPORTER_OTLP_HEADERS": "Authorization=Bearer%20x, X-Scope-OrgID=7",
+            "OTEL_EXPORTER_OTLP_COMPRESSION": "gzip",
+            "OTEL_EXPORTER_OTLP_TIMEOUT": "2.5",
+        },
+    ).otlp
+    assert otlp.headers == (("authorization", "Bearer x"), ("x-scope-orgid", "7"))
+    assert (otlp.gzip, otlp.timeout_seconds) == (True, 2.5)
+
+
+def test_resource_attributes_are_read(load: Load) -> None:
+    found = load(GPT, {"OTEL_RESOURCE_ATTRIBUTES": "deployment.environment=prod,team=a%2Cb"}).resource
+    assert dict(found) == {"deployment.environment": "prod", "team": "a,b"}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("ENDPOINT", "localhost:4318"),
+        ("ENDPOINT", "ftp://h"),
+        ("PROTOCOL", "http/json"),
+        ("COMPRESSION", "zstd"),
+        ("TIMEOUT", "soon"),
+        ("INSECURE", "perhaps"),
+        ("HEADERS", "novalue"),
+    ],
+)
+def test_a_wrong_standard_variable_is_refused_by_name(load: Load, name: str, value: str) -> None:
+    variable = f"OTEL_EXPORTER_OTLP_{name}"
+    said = refusal(load, GPT, {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://h", variable: value})
+    assert variable in said and "expected" in said
+
+
+# --- the page -----------------------------------------------------------------------------------------------------
+
+
+PAGE = ROOT / "docs" / "configuration.md"
+
+
+def rows(heading: str) -> dict[str, list[str]]:
+    """First column, without back-ticks → cells of a table's row, under a heading of the page."""
+    section = PAGE.read_text(encoding="utf-8").split(f"\n## {heading}\n", 1)[1].split("\n## ", 1)[0]
+    found = {}
+    for line in section.splitlines():
+        cells = [cell.strip() for cell in line.strip().strip("|").split(" | ")]
+        if line.startswith("| `"):
+            found[cells[0].strip("`")] = cells
+    return found
+
+
+@pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.key)
+def test_every_setting_is_documented_with_variable_default_and_help(setting: config.Setting[Any]) -> None:
+    documented = rows("Settings").get(setting.key)
+    assert documented is not None, f"{PAGE.name} has no row for {setting.key}"
+    assert documented[1] == f"`{setting.env}`"
+    assert documented[3] == setting.help
+
+
+@pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.key)
+def test_a_documented_default_is_the_default(setting: config.Setting[Any]) -> None:
+    """What the page shows as default is read as a configuration would be, and gives the same value."""
+    shown = rows("Settings")[setting.key][2].strip("`")
+    if shown == "none":
+        assert setting.default is None
+    else:
+        assert setting.read(tomllib.loads(f"x = {shown}")["x"]) == setting.default
+
+
+def test_the_page_has_no_setting_that_does_not_exist() -> None:
+    assert rows("Settings").keys() == {setting.key for setting in SETTINGS}
+
+
+def test_every_key_of_a_gpt_is_documented() -> None:
+    assert rows("GPTs").keys() == {*config._GPT_READERS, "prices"}
+
+
+def test_every_standard_variable_that_is_read_is_documented() -> None:
+    source = (ROOT / "otel_bridge" / "config.py").read_text(encoding="utf-8")
+    suffixes = set(re.findall(r'(?<!\.)\bget\("([A-Z_]+)"\)', source))
+    read = {f"OTEL_EXPORTER_OTLP_{suffix}" for suffix in suffixes}
+    read |= set(re.findall(r'environ\.get\("(OTEL_(?!BRIDGE)[A-Z_]+)"', source))
+    assert rows("Export").keys() == read

@@ -1,0 +1,275 @@
+"""From a body to a journaled record and its answer, without a socket: what is kept, hashed, cut, recognised."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import uuid
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from otel_bridge import config, errors
+from otel_bridge.redaction import Redactor
+from otel_bridge.config import Gpt
+from otel_bridge.errors import Problem
+from otel_bridge.ingest import (
+    Answer,
+    Hints,
+    Ingest,
+    OpenGate,
+    new_uuid,
+    read_hints,
+    uuid_text,
+)
+from otel_bridge.journal import Journal
+from otel_bridge.journal.sqlite import SqliteStore
+from otel_bridge.privacy import UserHasher
+from otel_bridge.records import Record, decode
+from otel_bridge.selfmetrics import SelfMetrics
+from tests.harness.bridge import GUIDE_EVENT, GUIDE_SESSION
+
+CONFIG = '[gpts.devops-expert]\nname = "DevOps Expert"\n[gpts.ventas]\n'
+KEY = b"k" * 32
+OPEN = OpenGate()
+
+
+class Desk:
+    """An Ingest on a journal of its own, spoken to with Python values."""
+
+    def __init__(self, folder: Path, **settings: str) -> None:
+        folder.joinpath("c.toml").write_text(CONFIG, encoding="utf-8")
+        environ = {f"OTEL_BRIDGE_{name.upper()}": value for name, value in settings.items()}
+        loaded = config.load(str(folder / "c.toml"), environ)
+        self.store = SqliteStore(folder / "journal.db")
+        self.journal = Journal(self.store, lambda records, seq: None)
+        self.metrics = SelfMetrics()
+        self.reader = self.store.reader()
+        self.ingest = Ingest(
+            loaded, self.journal, self.reader, Redactor(loaded.redaction), UserHasher(KEY), self.metrics, KEY
+        )
+
+    async def session(self, hints: Hints = Hints(), gate: Any = OPEN, **fields: Any) -> Answer:  # noqa: B008
+        return await self.ingest.create_session(json.dumps({**GUIDE_SESSION, **fields}).encode(), gate, hints)
+
+    async def new(self, **fields: Any) -> str:
+        return str(json.loads((await self.session(**fields)).body)["id"])
+
+    async def event(self, session: str, hints: Hints = Hints(), gate: Any = OPEN, **fields: Any) -> Answer:  # noqa: B008
+        body = {**GUIDE_EVENT, "sesion_id": session, **fields}
+        return await self.ingest.add_events(json.dumps(body).encode(), gate, hints)
+
+    async def batch(self, items: list[Any], gate: Any = OPEN) -> Answer:
+        return await self.ingest.add_events(json.dumps(items).encode(), gate, Hints())
+
+    def records(self) -> list[Record]:
+        return [record for segment in self.reader.segments(0, 1000) for record in decode(segment.body)]
+
+
+@pytest.fixture
+def at_desk(tmp_path: Path) -> Callable[..., Any]:
+    def run(scenario: Callable[[Desk], Coroutine[Any, Any, Any]], **settings: str) -> Any:
+        async def served() -> Any:
+            desk = Desk(tmp_path, **settings)
+            desk.journal.start()
+            try:
+                return await scenario(desk)
+            finally:
+                desk.ingest.close()
+                desk.reader.close()
+                await asyncio.get_running_loop().run_in_executor(None, desk.journal.stop)
+
+        return asyncio.run(served())
+
+    return run
+
+
+AtDesk = Callable[..., Any]
+
+
+# --- what is kept -----------------------------------------------------------------------------------------------------
+
+
+def test_a_user_is_kept_only_as_a_keyed_hash(at_desk: AtDesk) -> None:
+    async def scenario(desk: Desk) -> None:
+        for user in ("ana", "bruno", "ana"):
+            await desk.session(usuario_id=user)
+        users = [record.user for record in desk.records()]
+        assert users[0] == users[2] != users[1]
+        assert users[0] == UserHasher(KEY)("devops-expert", "ana") != UserHasher(b"x" * 32)("devops-expert", "ana")
+        assert b"ana" not in b"".join(segment.body for segment in desk.reader.segments(0, 100))
+
+    at_desk(scenario)
+
+
+CONTENT = [
+    ("on", "escribe a ana@example.com", lambda kept: "ana@example.com" not in kept and kept.startswith("escribe a ")),
+    ("off", "escribe a ana@example.com", lambda kept: kept == "escribe a ana@example.com"),
+    ("full", "escribe a ana@example.com", lambda kept: kept is None),
+]
+
+
+@pytest.mark.parametrize(("mode", "content", "right"), CONTENT, ids=[mode for mode, _, _ in CONTENT])
+def test_content_is_redacted_before_it_is_journaled(at_desk: AtDesk, mode: str, content: str, right: Any) -> None:
+    async def scenario(desk: Desk) -> None:
+        await desk.event(await desk.new(), contenido=content)
+        assert right(desk.records()[-1].content)
+
+    at_desk(scenario, redaction=mode)
+
+
+def test_long_content_is_cut_and_says_so(at_desk: AtDesk) -> None:
+    async def scenario(desk: Desk) -> None:
+        await desk.event(await desk.new(), contenido="palabra " * 1000)
+        kept = desk.records()[-1].content
+        assert kept.endswith("[recortado]") and kept.startswith("palabra ") and len(kept) <= 120
+
+    at_desk(scenario, content_max_chars="100")
+
+
+def test_a_secret_across_the_cut_does_not_leave_in_half(at_desk: AtDesk) -> None:
+    async def scenario(desk: Desk) -> None:
+        session = await desk.new()
+        for shift in (5, 10, 15, 65_530):
+            await desk.event(session, contenido="x" * (100 - shift) + " ana.garcia@example.com " + "y" * 70_000)
+            await desk.event(session, contenido="x " * (65_536 // 2 - shift % 60) + "ana.garcia@example.com")
+        assert not any("ana.garcia" in (record.content or "") for record in desk.records()[1:])
+
+    at_desk(scenario, content_max_chars="100000")
+
+
+def test_redactions_are_counted_once_although_a_post_is_repeated(at_desk: AtDesk) -> None:
+    async def scenario(desk: Desk) -> None:
+        session = await desk.new()
+        for _ in range(3):
+            await desk.event(session, contenido="ana@example.com", timestamp="2025-06-29T20:00:00Z")
+        assert sum(desk.metrics.redactions.values()) == 1
+
+    at_desk(scenario)
+
+
+def test_an_event_without_a_time_ends_when_it_arrives(at_desk: AtDesk) -> None:
+    async def scenario(desk: Desk) -> None:
+        await desk.event(await desk.new())
+        record = desk.records()[-1]
+        assert record.end_us == record.arrived_us
+
+    at_desk(scenario)
+
+
+def test_a_whole_latency_is_answered_as_it_was_sent(at_desk: AtDesk) -> None:
+    async def scenario(desk: Desk) -> None:
+        session = await desk.new()
+        assert b'"latency_ms":1500,' in (await desk.event(session, latency_ms=1500)).body
+        assert b'"latency_ms":0.25,' in (await desk.event(session, latency_ms=0.25)).body
+
+    at_desk(scenario)
+
+
+def test_a_repeat_without_a_time_of_its_own_is_answered_with_the_first_ones(at_desk: AtDesk) -> None:
+    async def scenario(desk: Desk) -> None:
+        session, chosen = await desk.new(), str(uuid.uuid4())
+        first = await desk.event(session, id=chosen)
+        await asyncio.sleep(0.02)
+        again = await desk.event(session, id=chosen)
+        assert (first.status, again.status) == (201, 200) and first.body == again.body
+
+    at_desk(scenario)
+
+
+# --- the gate ---------------------------------------------------------------------------------------------------------
+
+
+class ClosedFor:
+    """Refuses one GPT."""
+
+    def __init__(self, gpt_id: str) -> None:
+        self.gpt_id = gpt_id
+        self.asked: list[tuple[str, int]] = []
+
+    def check(self, gpt: Gpt, items: int) -> None:
+        self.asked.append((gpt.id, items))
+        if gpt.id == self.gpt_id:
+            raise Problem(errors.FORBIDDEN)
+
+
+def test_what_the_gate_refuses_is_not_journaled(at_desk: AtDesk) -> None:
+    async def scenario(desk: Desk) -> None:
+        session = await desk.new()
+        for call in (
+            desk.session(gate=ClosedFor("devops-expert")),
+            desk.event(session, gate=ClosedFor("devops-expert")),
+        ):
+            with pytest.raises(Problem) as caught:
+                await call
+            assert caught.value.kind is errors.FORBIDDEN
+        with pytest.raises(Problem):
+            await desk.batch([{**GUIDE_EVENT, "sesion_id": session}] * 3, ClosedFor("devops-expert"))
+        assert len(desk.records()) == 1
+
+    at_desk(scenario)
+
+
+def test_a_batch_asks_the_gate_once_a_gpt_with_its_number_of_items(at_desk: AtDesk) -> None:
+    async def scenario(desk: Desk) -> None:
+        one, two = await desk.new(), await desk.new(gpt_id="ventas")
+        gate = ClosedFor("ventas")
+        answer = await desk.batch([{**GUIDE_EVENT, "sesion_id": s} for s in (one, two, one, two, one)], gate)
+        assert sorted(gate.asked) == [("devops-expert", 3), ("ventas", 2)]
+        assert answer.status == 207
+        assert [item["estado"] for item in json.loads(answer.body)["resultados"]] == [201, 403, 201, 403, 201]
+
+    at_desk(scenario)
+
+
+# --- ids and headers --------------------------------------------------------------------------------------------------
+
+
+def test_a_new_id_is_a_uuid_of_version_7_and_sorts_by_time() -> None:
+    early, late = new_uuid(1_751_227_200_000_000), new_uuid(1_751_227_201_000_000)
+    assert uuid.UUID(bytes=early).version == 7 and early < late
+    assert uuid_text(early) == str(uuid.UUID(bytes=early))
+
+
+TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+
+@pytest.mark.parametrize(
+    ("text", "read"),
+    [
+        (TRACEPARENT, True),
+        (TRACEPARENT[:-2] + "00", True),
+        ("01" + TRACEPARENT[2:] + "-more", True),
+        ("ff" + TRACEPARENT[2:], False),
+        (TRACEPARENT.upper(), False),
+        (TRACEPARENT[:-1], False),
+        ("00-" + "0" * 32 + "-b7ad6b7169203331-01", False),
+        ("00-0af7651916cd43dd8448eb211c80319c-" + "0" * 16 + "-01", False),
+        ("", False),
+    ],
+)
+def test_a_traceparent_is_read_as_w3c_has_it(text: str, read: bool) -> None:
+    link = read_hints(text, None).link
+    assert link == (bytes.fromhex(text[3:35] + text[36:52]) if read else None)
+
+
+@pytest.mark.parametrize("key", ["", " ", "a b", "ñ", "x" * 256, "a\tb"])
+def test_an_unusable_idempotency_key_is_refused(key: str) -> None:
+    with pytest.raises(Problem) as caught:
+        read_hints(None, key)
+    assert caught.value.kind is errors.HEADER_INVALID
+
+
+def test_a_session_of_a_gpt_that_left_the_configuration_takes_no_more_events(at_desk: AtDesk, tmp_path: Path) -> None:
+    async def scenario(desk: Desk) -> None:
+        session = await desk.new(gpt_id="ventas")
+        file = tmp_path / "c.toml"
+        file.write_text("[gpts.devops-expert]\n", encoding="utf-8")
+        desk.ingest.configure(config.load(str(file), {}))
+        with pytest.raises(Problem) as caught:
+            await desk.event(session)
+        assert caught.value.kind is errors.GPT_NOT_FOUND
+
+    at_desk(scenario)

@@ -1,0 +1,289 @@
+"""Records → the GPT metrics: what each adds, what bounds the series, and that a checkpoint loses nothing."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from otel_bridge import catalog
+from otel_bridge.config import Gpt, Price
+from otel_bridge.projections.metrics import MetricState
+from otel_bridge.records import Record
+from tests.unit.samples import event, gpt, idle, session, uid
+
+BASE = ("devops-expert", "invoke_agent", "openai", "gpt-4o")
+CONSULTA = (*BASE, "consulta", "")
+
+
+def folded(*records: Record, gpts: dict[str, Gpt] | None = None, **caps: int) -> MetricState:
+    state = MetricState(gpts or {"devops-expert": gpt()}, **caps)
+    state.apply(list(records), len(records))
+    return state
+
+
+def counters(state: MetricState, metric: catalog.Metric) -> dict[tuple[str, ...], float]:
+    return {tuple(labels): value for name, rows in state.snapshot() if name is metric for labels, value in rows}
+
+
+def histograms(state: MetricState, metric: catalog.Metric) -> dict[tuple[str, ...], tuple[int, float]]:
+    """Labels → (count, sum)."""
+    return {
+        tuple(labels): (sum(counts), total)
+        for name, rows in state.snapshot()
+        if name is metric
+        for labels, (counts, total, _) in rows
+    }
+
+
+def buckets(state: MetricState, metric: catalog.Metric, labels: tuple[str, ...]) -> dict[float, int]:
+    """Upper bound → observations of that bucket alone."""
+    rows = next(dict(rows) for name, rows in state.snapshot() if name is metric)
+    bounds = (*metric.buckets, float("inf"))
+    return {bound: count for bound, count in zip(bounds, rows[labels][0], strict=True) if count}
+
+
+def everything(state: MetricState) -> dict[str, list[Any]]:
+    """A snapshot without exemplars."""
+    return {
+        metric.name: sorted((labels, row[:2] if isinstance(row, tuple) else row) for labels, row in rows)
+        for metric, rows in state.snapshot()
+    }
+
+
+# --- what a record adds -------------------------------------------------------------------------------------------
+
+
+def test_a_session_is_counted() -> None:
+    state = folded(session(), session(2))
+    assert counters(state, catalog.SESSIONS) == {BASE: 2}
+    assert state.accepted == {"session": 2, "event": 0}
+
+
+def test_an_event_is_observed_in_every_metric() -> None:
+    state = folded(event())
+    assert histograms(state, catalog.OPERATION_DURATION) == {CONSULTA: (1, 1.5)}
+    assert histograms(state, catalog.TOKEN_USAGE) == {
+        (*BASE, "consulta", "input"): (1, 25),
+        (*BASE, "consulta", "output"): (1, 150),
+    }
+    assert counters(state, catalog.COST) == {BASE: pytest.approx((25 * 2.5 + 150 * 10) / 1e6)}
+    assert counters(state, catalog.SLO_EVENTS) == {(*BASE, "good"): 1, (*BASE, "bad"): 0}
+    assert state.accepted == {"session": 0, "event": 1}
+
+
+DURATIONS = [(0.0, 0.01), (10.0, 0.01), (10.1, 0.02), (1500.0, 2.56), (81_920.0, 81.92), (81_920.1, float("inf"))]
+
+
+@pytest.mark.parametrize(("latency_ms", "bound"), DURATIONS)
+def test_a_duration_falls_in_the_bucket_that_includes_its_bound(latency_ms: float, bound: float) -> None:
+    state = folded(event(latency_ms=latency_ms))
+    assert buckets(state, catalog.OPERATION_DURATION, CONSULTA) == {bound: 1}
+
+
+@pytest.mark.parametrize(("tokens", "bound"), [(0, 1), (1, 1), (2, 4), (25, 64), (4**13, 4**13), (10**9, float("inf"))])
+def test_tokens_fall_in_the_bucket_that_includes_its_bound(tokens: int, bound: float) -> None:
+    state = folded(event(tokens_in=tokens))
+    assert buckets(state, catalog.TOKEN_USAGE, (*BASE, "consulta", "input")) == {bound: 1}
+
+
+SLO: dict[str, tuple[dict[str, Any], str]] = {
+    "fast": ({"latency_ms": 100.0}, "good"),
+    "exactly on the objective": ({"latency_ms": 2000.0}, "good"),
+    "just over it": ({"latency_ms": 2000.1}, "bad"),
+    "fast and failed": ({"latency_ms": 1.0, "error": "timeout"}, "bad"),
+}
+
+
+@pytest.mark.parametrize("case", SLO)
+def test_an_event_is_good_within_the_objective_and_without_error(case: str) -> None:
+    changes, result = SLO[case]
+    found = counters(folded(event(**changes)), catalog.SLO_EVENTS)
+    assert {labels[-1]: value for labels, value in found.items()} == {"good": 0, "bad": 0, result: 1}
+
+
+def test_a_model_has_its_own_price_and_one_without_costs_nothing() -> None:
+    gpts = {"devops-expert": gpt(prices={"gpt-4o": Price(1, 1), "o3": Price(0, 1_000_000)})}
+    state = folded(event(1), event(2, model="o3", tokens_out=3), event(3, model="gratis"), gpts=gpts)
+    assert {labels[-1]: value for labels, value in counters(state, catalog.COST).items()} == {
+        "gpt-4o": pytest.approx(175e-6),
+        "o3": 3,
+    }
+
+
+def test_without_prices_no_cost_is_shown() -> None:
+    assert counters(folded(event(), gpts={"devops-expert": gpt(prices={})}), catalog.COST) == {}
+
+
+def test_an_idle_session_is_observed_once() -> None:
+    state = folded(idle(duration_s=95.0, events=3), idle(2, duration_s=0.0, events=0))
+    assert histograms(state, catalog.SESSION_DURATION) == {BASE: (2, 95.0)}
+    assert histograms(state, catalog.SESSION_EVENTS) == {BASE: (2, 3)}
+    assert state.accepted == {"session": 0, "event": 0}
+
+
+def test_a_gpt_that_left_the_configuration_is_still_folded() -> None:
+    state = folded(event(gpt="retirado"), session(gpt="retirado"))
+    assert counters(state, catalog.SESSIONS)[("retirado", "invoke_agent", "unknown", "unknown")] == 1
+
+
+# --- what bounds the series -----------------------------------------------------------------------------------------
+
+
+def label_values(state: MetricState, metric: catalog.Metric, label: str) -> set[str]:
+    place = metric.labels.index(label)
+    return {labels[place] for labels in histograms(state, metric)}
+
+
+def test_a_type_that_is_not_configured_is_counted_as_otro() -> None:
+    state = folded(event(1, type="consulta"), event(2, type="raro"), event(3, type="rarísimo"))
+    assert label_values(state, catalog.OPERATION_DURATION, "event_type") == {"consulta", "otro"}
+
+
+def test_models_past_the_cap_share_the_fallback_and_are_counted() -> None:
+    state = folded(*(event(n, model=f"m{n}") for n in range(1, 8)), max_models=3)
+    found = label_values(state, catalog.OPERATION_DURATION, "gen_ai_request_model")
+    assert len(found) <= 4 and "otro" in found
+    assert state.capped["gen_ai_request_model"] >= 4
+    assert sum(count for count, _ in histograms(state, catalog.OPERATION_DURATION).values()) == 7
+
+
+def test_configured_models_are_never_capped() -> None:
+    gpts = {"devops-expert": gpt(prices={f"m{n}": Price(1, 1) for n in range(20)})}
+    state = folded(*(event(n + 1, model=f"m{n}") for n in range(20)), gpts=gpts, max_models=0)
+    assert len(label_values(state, catalog.OPERATION_DURATION, "gen_ai_request_model")) == 20
+    assert state.capped["gen_ai_request_model"] == 0
+
+
+def test_error_codes_past_the_cap_share_the_fallback() -> None:
+    state = folded(*(event(n, error=f"e{n}") for n in range(1, 8)), max_errors=2)
+    assert label_values(state, catalog.OPERATION_DURATION, "error_type") == {"e1", "e2", "_OTHER"}
+    assert state.capped["error_type"] == 5
+
+
+def test_an_admitted_value_stays_admitted() -> None:
+    state = folded(event(1, error="a"), event(2, error="b"), event(3, error="a"), max_errors=1)
+    found = {labels[-1]: count for labels, (count, _) in histograms(state, catalog.OPERATION_DURATION).items()}
+    assert found == {"a": 2, "_OTHER": 1}
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 50), st.integers(0, 50), st.integers(0, 50)), min_size=1, max_size=300),
+    st.integers(0, 5),
+    st.integers(0, 5),
+)
+@settings(max_examples=30)
+def test_no_client_makes_more_series_than_the_limit(
+    rows: list[tuple[int, int, int]], max_models: int, max_errors: int
+) -> None:
+    records = [
+        event(i + 1, type=f"t{a}", model=f"m{b}" if b else None, error=f"e{c}" if c else None)
+        for i, (a, b, c) in enumerate(rows)
+    ]
+    state = folded(session(), idle(), *records, max_models=max_models, max_errors=max_errors)
+    assert state.series_count() <= state.series_limit()
+    shown = sum(
+        len(rows) * (len(metric.buckets) + 3 if metric.type == "histogram" else 1)
+        for metric, rows in ((metric, list(rows)) for metric, rows in state.snapshot())
+    )
+    assert shown == state.series_count()
+
+
+# --- exemplars --------------------------------------------------------------------------------------------------------
+
+
+def test_a_bucket_holds_its_last_event_as_exemplar() -> None:
+    state = folded(event(1), event(2), event(3, latency_ms=10.0))
+    rows = next(dict(rows) for metric, rows in state.snapshot() if metric is catalog.OPERATION_DURATION)
+    held = [one for one in rows[CONSULTA][2] if one is not None]
+    assert len(held) == 2
+    assert {getattr(one, "id", None) or one.event for one in held} == {uid(2), uid(3)}
+
+
+# --- checkpoint -------------------------------------------------------------------------------------------------------
+
+
+def reloaded(state: MetricState, **caps: int) -> MetricState:
+    fresh = MetricState({"devops-expert": gpt()}, **caps)
+    fresh.load(state.seq, state.dump())
+    return fresh
+
+
+MIXED: list[Record] = [
+    session(),
+    event(1),
+    event(2, error="timeout", model="o3"),
+    idle(),
+    event(3, type="raro", latency_ms=0.3),
+    session(4, gpt="retirado"),
+    event(5, gpt="retirado", model="x" * 100),
+]
+
+
+def test_a_loaded_checkpoint_is_the_state_that_was_dumped() -> None:
+    state = folded(*MIXED)
+    again = reloaded(state)
+    assert everything(again) == everything(state)
+    assert (again.seq, again.accepted, again.capped) == (state.seq, state.accepted, state.capped)
+    assert again.dump() == state.dump()
+
+
+@given(st.data())
+@settings(max_examples=40)
+def test_a_checkpoint_anywhere_changes_nothing(data: st.DataObject) -> None:
+    """Fold all, or fold some, checkpoint, load, fold the rest: the same state, caps included."""
+    kinds = st.sampled_from(["a", "b", "c", "d", None])
+    records: list[Record] = data.draw(
+        st.lists(
+            st.builds(
+                event,
+                st.integers(1, 99),
+                type=st.sampled_from(["consulta", "raro"]),
+                model=kinds,
+                error=kinds,
+                latency_ms=st.floats(0, 100_000),
+                tokens_in=st.integers(0, 10**6),
+            )
+            | st.builds(session, st.integers(1, 99))
+            | st.builds(idle, duration_s=st.floats(0, 1000)),
+            max_size=25,
+        )
+    )
+    cut = data.draw(st.integers(0, len(records)))
+    caps = {"max_models": 2, "max_errors": 2}
+    whole = folded(*records, **caps)
+    first = folded(*records[:cut], **caps)
+    resumed = MetricState({"devops-expert": gpt()}, **caps)
+    resumed.load(first.seq, first.dump())
+    resumed.apply(records[cut:], len(records))
+    assert everything(resumed) == everything(whole)
+    assert resumed.capped == whole.capped and resumed.accepted == whole.accepted
+
+
+def test_the_same_records_give_the_same_checkpoint() -> None:
+    assert folded(*MIXED).dump() == folded(*MIXED).dump()
+
+
+def test_records_in_one_piece_or_one_by_one_give_the_same_checkpoint() -> None:
+    state = MetricState({"devops-expert": gpt()})
+    for seq, record in enumerate(MIXED, 1):
+        state.apply([record], seq)
+    assert state.dump() == folded(*MIXED).dump()
+
+
+def test_a_checkpoint_of_another_version_is_refused() -> None:
+    document = msgspec.msgpack.decode(folded().dump())
+    with pytest.raises(ValueError, match="version 99"):
+        MetricState({}).load(0, msgspec.msgpack.encode({**document, "version": 99}))
+
+
+def test_a_new_registry_changes_what_comes_and_not_what_was() -> None:
+    state = folded(event(1))
+    state.configure({"devops-expert": replace(gpt(), latency_objective_seconds=0.1, event_types=("otra-cosa",))})
+    state.apply([event(2)], 2)
+    assert counters(state, catalog.SLO_EVENTS) == {(*BASE, "good"): 1, (*BASE, "bad"): 1}
+    assert label_values(state, catalog.OPERATION_DURATION, "event_type") == {"consulta", "otro"}

@@ -1,0 +1,229 @@
+"""Records → OTLP, as tables of input and output; every span is read back with the official classes."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from google.protobuf.unknown_fields import UnknownFieldSet
+from hypothesis import given
+from hypothesis import strategies as st
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
+
+from otel_bridge import __version__
+from otel_bridge.config import Gpt
+from otel_bridge.projections.spans import SpanProjection, resource_attributes
+from otel_bridge.records import Event, Record, event_span_id, session_span_id
+from tests.harness.otlp import plain
+from tests.unit.samples import SESSION_ID, START_US, USER, event, gpt, idle, session, uid
+
+UUID_TEXT = "0197bd2e-6c00-7d9a-8f3e-2a4b6c8d0e1f"
+SESSION_ATTRIBUTES = {
+    "gen_ai.operation.name": "invoke_agent",
+    "gen_ai.provider.name": "openai",
+    "gen_ai.agent.id": "devops-expert",
+    "gen_ai.agent.name": "DevOps Expert",
+    "gen_ai.conversation.id": UUID_TEXT,
+    "gen_ai.request.model": "gpt-4o",
+    "session.id": UUID_TEXT,
+    "user.hash": USER,
+}
+EVENT_ATTRIBUTES = SESSION_ATTRIBUTES | {
+    "gpt.event.type": "consulta",
+    "gen_ai.usage.input_tokens": 25,
+    "gen_ai.usage.output_tokens": 150,
+    "gen_ai.input.messages": (
+        '[{"role":"user","parts":[{"type":"text","content":"¿Cómo configuro un pipeline CI/CD con Docker?"}]}]'
+    ),
+}
+
+
+def request(*records: Record, **options: Any) -> ExportTraceServiceRequest:
+    gpts = options.pop("gpts", {"devops-expert": gpt()})
+    return ExportTraceServiceRequest.FromString(SpanProjection(gpts, **options).request(list(records)))
+
+
+def one_span(record: Record, **options: Any) -> Span:
+    (span,) = request(record, **options).resource_spans[0].scope_spans[0].spans
+    return span
+
+
+def test_a_session_is_a_root_span_that_starts_and_ends_at_its_start() -> None:
+    span = one_span(session())
+    assert span.name == "session devops-expert"
+    assert span.kind == Span.SPAN_KIND_INTERNAL
+    assert (span.trace_id, span.span_id, span.parent_span_id) == (SESSION_ID, session_span_id(SESSION_ID), b"")
+    assert span.start_time_unix_nano == span.end_time_unix_nano == START_US * 1000
+    assert span.status.code == Status.STATUS_CODE_UNSET
+    assert plain(span.attributes) == SESSION_ATTRIBUTES
+    assert len(span.links) == 0
+
+
+def test_an_event_is_a_child_span_that_ends_at_its_time_and_lasts_its_latency() -> None:
+    span = one_span(event())
+    assert span.name == "consulta"
+    assert span.kind == Span.SPAN_KIND_SERVER
+    assert (span.trace_id, span.span_id) == (SESSION_ID, event_span_id(uid(7)))
+    assert span.parent_span_id == session_span_id(SESSION_ID)
+    assert span.end_time_unix_nano == (START_US + 2_000_000) * 1000
+    assert span.end_time_unix_nano - span.start_time_unix_nano == 1_500_000_000
+    assert span.status.code == Status.STATUS_CODE_UNSET
+    assert plain(span.attributes) == EVENT_ATTRIBUTES
+
+
+EVENTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "its own model": ({"model": "o3"}, {"gen_ai.request.model": "o3"}),
+    "a type that is not configured keeps its raw name": ({"type": "raro"}, {"gpt.event.type": "raro"}),
+    "an error": ({"error": "timeout"}, {"error.type": "timeout"}),
+    "no tokens": (
+        {"tokens_in": 0, "tokens_out": 0},
+        {"gen_ai.usage.input_tokens": 0, "gen_ai.usage.output_tokens": 0},
+    ),
+    "many tokens": ({"tokens_in": 10**9}, {"gen_ai.usage.input_tokens": 10**9}),
+    "content that is dropped": ({"content": None}, {"gen_ai.input.messages": None}),
+    "empty content": (
+        {"content": ""},
+        {"gen_ai.input.messages": '[{"role":"user","parts":[{"type":"text","content":""}]}]'},
+    ),
+    "content with quotes and breaks": (
+        {"content": 'a"b\\c\nd'},
+        {"gen_ai.input.messages": '[{"role":"user","parts":[{"type":"text","content":"a\\"b\\\\c\\nd"}]}]'},
+    ),
+}
+
+
+@pytest.mark.parametrize("case", EVENTS)
+def test_an_events_attributes(case: str) -> None:
+    changes, wanted = EVENTS[case]
+    expected = {key: value for key, value in (EVENT_ATTRIBUTES | wanted).items() if value is not None}
+    assert plain(one_span(event(**changes)).attributes) == expected
+
+
+def test_an_error_marks_the_span_failed() -> None:
+    assert one_span(event(error="timeout")).status.code == Status.STATUS_CODE_ERROR
+
+
+@pytest.mark.parametrize("record", [session(link=bytes(range(24))), event(link=bytes(range(24)))])
+def test_a_traceparent_is_a_link(record: Record) -> None:
+    (link,) = one_span(record).links
+    assert (link.trace_id, link.span_id) == (bytes(range(16)), bytes(range(16, 24)))
+
+
+def test_the_sampled_flag_is_set_whatever_a_caller_said() -> None:
+    assert one_span(session()).flags & 1 == 1
+    assert one_span(event()).flags & 1 == 1
+
+
+def test_a_latency_longer_than_time_itself_starts_at_the_epoch() -> None:
+    span = one_span(event(end_us=1_000, latency_ms=5_000.0))
+    assert (span.start_time_unix_nano, span.end_time_unix_nano) == (0, 1_000_000)
+
+
+def test_a_latency_with_a_fraction_is_kept_to_the_nanosecond() -> None:
+    span = one_span(event(latency_ms=0.000001))
+    assert span.end_time_unix_nano - span.start_time_unix_nano == 1
+
+
+def test_a_gpt_without_a_model_has_no_model_attribute() -> None:
+    span = one_span(event(), gpts={"devops-expert": replace(gpt(), model="unknown")})
+    assert "gen_ai.request.model" not in plain(span.attributes)
+
+
+def test_a_gpt_that_left_the_configuration_is_still_delivered() -> None:
+    span = one_span(event(gpt="retirado"), gpts={})
+    found = plain(span.attributes)
+    assert (found["gen_ai.agent.id"], found["gen_ai.provider.name"]) == ("retirado", "unknown")
+
+
+def test_an_idle_session_is_no_span() -> None:
+    assert request(idle()).resource_spans == []
+    assert len(request(idle(), event()).resource_spans[0].scope_spans[0].spans) == 1
+
+
+def test_the_gpt_is_the_service_and_the_scope_is_the_bridge() -> None:
+    (resource_spans,) = request(event()).resource_spans
+    assert plain(resource_spans.resource.attributes) == {"service.name": "devops-expert", "service.namespace": "gpt"}
+    scope = resource_spans.scope_spans[0].scope
+    assert (scope.name, scope.version) == ("otel_bridge", __version__)
+
+
+def test_configured_resource_attributes_are_added_but_never_name_the_service() -> None:
+    configured = (("deployment.environment", "prod"), ("service.name", "mine"), ("service.namespace", "ia"))
+    (resource_spans,) = request(event(), resource=configured).resource_spans
+    assert plain(resource_spans.resource.attributes) == {
+        "deployment.environment": "prod",
+        "service.name": "devops-expert",
+        "service.namespace": "ia",
+    }
+    assert resource_attributes("a", configured)["service.name"] == "a"
+
+
+def test_records_of_several_gpts_share_a_request_each_under_its_own_resource() -> None:
+    gpts = {"devops-expert": gpt(), "ventas": Gpt("ventas", "Ventas")}
+    found = request(event(1), event(2, gpt="ventas"), event(3), gpts=gpts)
+    names = {
+        plain(one.resource.attributes)["service.name"]: [span.span_id for span in one.scope_spans[0].spans]
+        for one in found.resource_spans
+    }
+    assert names == {
+        "devops-expert": [event_span_id(uid(1)), event_span_id(uid(3))],
+        "ventas": [event_span_id(uid(2))],
+    }
+
+
+def test_an_event_whose_id_is_its_sessions_is_not_its_own_parent() -> None:
+    span = one_span(event(id=SESSION_ID))
+    assert span.span_id != span.parent_span_id
+
+
+def test_the_same_records_give_the_same_bytes() -> None:
+    records: list[Record] = [session(), event(1), event(2, model="o3", error="e", content="x")]
+    gpts = {"devops-expert": gpt()}
+    first = SpanProjection(gpts)
+    assert first.request(records) == first.request(records) == SpanProjection(gpts).request(records)
+
+
+def test_thousands_of_made_up_types_do_not_mix() -> None:
+    projection = SpanProjection({"devops-expert": gpt()})
+    for start in range(0, 10_000, 2_000):
+        records: list[Record] = [event(n + 1, type=f"t{n}") for n in range(start, start + 2_000)]
+        spans = ExportTraceServiceRequest.FromString(projection.request(records)).resource_spans[0].scope_spans[0].spans
+        assert [span.name for span in spans] == [f"t{n}" for n in range(start, start + 2_000)]
+
+
+texts = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=300)
+
+
+@given(
+    st.builds(
+        event,
+        type=texts.filter(bool),
+        content=st.none() | texts | st.integers(100, 40_000).map(lambda size: "ñ" * size),
+        latency_ms=st.floats(0, 7 * 86_400_000),
+        tokens_in=st.integers(0, 10**9),
+        tokens_out=st.integers(0, 10**9),
+        end_us=st.integers(0, 7_258_118_400_000_000),
+        model=st.none() | texts.filter(bool),
+        error=st.none() | texts.filter(bool),
+        link=st.none() | st.binary(min_size=24, max_size=24),
+    )
+)
+def test_any_event_is_read_back_as_it_went_in(record: Event) -> None:
+    """The bytes are joined by hand: whatever their lengths, the official classes must read them."""
+    span = one_span(record)
+    found = plain(span.attributes)
+    assert span.name == found["gpt.event.type"] == record.type
+    assert found["gen_ai.usage.input_tokens"] == record.tokens_in
+    assert found["gen_ai.usage.output_tokens"] == record.tokens_out
+    assert found.get("error.type") == record.error
+    assert found["gen_ai.request.model"] == (record.model or "gpt-4o")
+    assert span.end_time_unix_nano == record.end_us * 1000
+    assert span.start_time_unix_nano == max(0, record.end_us * 1000 - round(record.latency_ms * 1e6))
+    assert ("gen_ai.input.messages" in found) == (record.content is not None)
+    if record.content is not None:
+        assert json.loads(found["gen_ai.input.messages"])[0]["parts"][0]["content"] == record.content
+    assert [link.trace_id + link.span_id for link in span.links] == ([record.link] if record.link else [])
+    assert len(UnknownFieldSet(span)) == 0

@@ -1,0 +1,72 @@
+"""Records on disk, and the identities derived from them."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from otel_bridge.records import Event, Idle, Record, Session, decode, encode, event_span_id, session_span_id
+from tests.unit.samples import event, idle, session
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        session(),
+        session(link=bytes(24)),
+        event(),
+        event(content=None, model="gpt-4o", error="timeout", link=bytes(range(24))),
+        idle(),
+    ],
+    ids=["session", "linked session", "event", "event with everything", "idle"],
+)
+def test_a_record_survives_encoding(record: Record) -> None:
+    (found,) = decode(encode([record]))
+    assert found == record and type(found) is type(record)
+
+
+def test_records_keep_their_order() -> None:
+    records: list[Record] = [session(), event(1), idle(), event(2)]
+    assert decode(encode(records)) == records
+
+
+def test_a_record_is_an_array_whose_fields_are_never_reordered() -> None:
+    """What is on disk by position. A change of this test is a change of every journal there is."""
+    s, e, i = msgspec.msgpack.decode(encode([session(), event(), idle()]))
+    assert s[0] == "s" and e[0] == "e" and i[0] == "i"
+    assert Session.__struct_fields__[:6] == ("id", "gpt", "user", "started_us", "arrived_us", "link")
+    assert Event.__struct_fields__[:14] == (
+        "id", "session", "gpt", "user", "type", "content", "latency_ms", "tokens_in", "tokens_out", "end_us",
+        "arrived_us", "model", "error", "link",
+    )  # fmt: skip
+    assert Idle.__struct_fields__[:5] == ("session", "gpt", "duration_s", "events", "arrived_us")
+
+
+def test_fields_added_later_may_be_missing_from_what_is_read() -> None:
+    short = msgspec.msgpack.encode([["s", bytes(16), "g", "u", 1, 2]])
+    assert decode(short) == [Session(bytes(16), "g", "u", 1, 2, None)]
+
+
+@pytest.mark.parametrize("body", [b"", b"\xc1", b"\x91\x92\xa1x\x01", b"\x93"])
+def test_what_is_no_record_is_a_decode_error(body: bytes) -> None:
+    with pytest.raises(msgspec.DecodeError):
+        decode(body)
+
+
+def test_a_record_of_the_guide_is_small() -> None:
+    assert len(encode([event()])) < 200
+
+
+def test_span_ids_are_derived_and_never_change() -> None:
+    """A repeat of a record is recognised by its ids, across releases too."""
+    some = bytes(range(16))
+    assert event_span_id(some).hex() == "f49644867b0897ea"
+    assert session_span_id(some).hex() == "4c49383453eb3cf7"
+    assert len({event_span_id(some), session_span_id(some), event_span_id(bytes(16))}) == 3
+
+
+def test_a_span_id_is_never_all_zeros() -> None:
+    """OTLP has that invalid; the likeliest ids to give it are the ones clients make up."""
+    made_up = [bytes(16), b"\xff" * 16, *(n.to_bytes(16, "big") for n in range(1, 1000))]
+    assert all(any(derive(one)) for one in made_up for derive in (event_span_id, session_span_id))
+    assert len({event_span_id(one) for one in made_up}) == len(made_up)
