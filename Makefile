@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
 
-.PHONY: help setup run test lint format bench demo boards up
+.PHONY: help setup run test chaos lint format bench demo boards up
 
 help:  ## what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -20,7 +20,7 @@ setup: .venv/run.stamp  ## .venv with locked dependencies, nothing more
 run: .venv/run.stamp  ## set up and serve on 127.0.0.1:8000
 	@exec $(BIN)/otel-bridge serve
 
-# REAL=1: the rules' own waits (nine minutes). KEEP=1: stay up after the story.
+# REAL=1: the rules' own waits (eight minutes). KEEP=1: stay up after the story.
 demo: .venv/run.stamp  ## the stack without Docker: traffic, an incident, its alert firing and resolving
 	@scripts/ensure-tools prometheus prometheus-alertmanager
 	@exec $(BIN)/python -m deploy.native $(if $(REAL),--factor 1) $(if $(KEEP),--keep)
@@ -31,6 +31,10 @@ up:  ## the stack with Docker (DOMAIN=koomtai.com for a public one; writes .env 
 
 boards: .venv/dev.stamp  ## write grafana/dashboards from grafana/boards
 	@$(BIN)/python -m grafana.boards
+
+chaos: .venv/dev.stamp  ## break it on purpose, at length: 200 kills, minutes of outages
+	@scripts/ensure-tools
+	@CHAOS=long $(BIN)/python -m pytest tests/chaos
 
 test: lint  ## set up and run everything, real servers included
 	@scripts/ensure-tools

@@ -63,6 +63,9 @@ class _Paid:
     def check(self, gpt: Gpt, items: int) -> Awaitable[None] | None:
         return None if gpt.id in self._paid else self._gate.check(gpt, items)
 
+    def stray(self, items: int) -> None:
+        self._gate.stray(items)
+
 
 class _Filled(NamedTuple):
     """A session that events without one go to."""

@@ -72,7 +72,11 @@ class Bodies:
 
     async def read(self, headers: Mapping[bytes, bytes], receive: Receive) -> bytes:
         """The whole body, inflated. Raises Problem (400, 408, 413, 415, 503)."""
-        _check_type(headers.get(b"content-type"))
+        kind = headers.get(b"content-type")
+        if kind is None and b"origin" in headers:
+            # A page of any origin can make a browser post without a type and without asking first (CORS).
+            raise Problem(errors.UNSUPPORTED_MEDIA)
+        _check_type(kind)
         encoding = headers.get(b"content-encoding", b"").strip().lower()
         if encoding not in (b"", b"identity", b"gzip"):
             raise Problem(errors.UNSUPPORTED_MEDIA, "«Content-Encoding» solo puede ser gzip.")

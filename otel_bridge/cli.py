@@ -178,6 +178,7 @@ def _serve(arguments: argparse.Namespace) -> int:
 
     loaded = _load(arguments)
     logs.set_up(loaded.log_format, loaded.log_level)
+    os.umask(0o077)  # the journal and its key are for this user alone
 
     def announce(bridge: Bridge, port: int) -> None:
         for line in _banner(bridge.config, port, bridge.listener.port):

@@ -46,6 +46,17 @@ class LedgerView:
         self._taken = 0.0
         self._cost = 0.0
         self._last: tuple[int, Ledger] | None = None
+        self._waits_since: tuple[int, float] | None = None
+        """The cursor that has not moved, and since when it has been seen not to (monotonic)."""
+
+    def lag(self) -> float:
+        """Seconds that the oldest pending record waits, at the least: the wall clock's answer, or, where that was set
+        back, the time that the same record has been seen to be the oldest."""
+        if self._last is None or self._last[1].oldest_pending_us is None or self._waits_since is None:
+            return 0.0
+        counted = time.monotonic() - self._taken
+        wall = time.time() - counted - self._last[1].oldest_pending_us / 1e6
+        return max(0.0, wall, self._taken - self._waits_since[1])
 
     def read(self) -> tuple[int, Ledger]:
         """(accepted, ledger). Raises TimeoutError where the writer does not answer."""
@@ -57,6 +68,9 @@ class LedgerView:
             self._last = (accepted, self._reader.ledger(SINK))
             self._taken = time.monotonic()
             self._cost = self._taken - started
+            cursor = self._last[1].cursor
+            if self._waits_since is None or self._waits_since[0] != cursor or not self._last[1].pending:
+                self._waits_since = (cursor, self._taken)
             return self._last
 
     def _pin(self) -> int:
@@ -160,12 +174,10 @@ class BridgeCollector:
         if self._ledger is None:
             return
         accepted, ledger = self._ledger
-        oldest = ledger.oldest_pending_us
-        lag = 0.0 if oldest is None else max(0.0, time.time() - oldest / 1e6)
         yield _family(catalog.EXPORTED, [((), ledger.exported)])
         yield _family(catalog.PENDING, [((), ledger.pending)])
         yield _family(catalog.PARKED, [((), ledger.parked)])
-        yield _family(catalog.EXPORT_LAG, [((), lag)])
+        yield _family(catalog.EXPORT_LAG, [((), self._sources.ledger.lag())])
         yield _family(catalog.LEDGER_GAP, [((), accepted - ledger.exported - ledger.pending - ledger.parked)])
 
 

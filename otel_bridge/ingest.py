@@ -18,7 +18,7 @@ from uuid import UUID
 
 import msgspec
 
-from otel_bridge import contract, errors
+from otel_bridge import catalog, contract, errors
 from otel_bridge.config import Config, Gpt
 from otel_bridge.contract import EventIn, EventOut, ItemOut, SessionIn, SessionOut, SessionState
 from otel_bridge.errors import Problem
@@ -51,11 +51,17 @@ class Gate(Protocol):
 
     def check(self, gpt: Gpt, items: int) -> Awaitable[None] | None: ...
 
+    def stray(self, items: int) -> None:
+        """Counts what names no GPT or session that exists: looking for them is limited, too. Raises Problem (429)."""
+
 
 class OpenGate:
     """Lets everyone in."""
 
     def check(self, gpt: Gpt, items: int) -> None:
+        return None
+
+    def stray(self, items: int) -> None:
         return None
 
 
@@ -114,6 +120,7 @@ def _derived_uuid(key: bytes, generation: int) -> bytes:
     return stamp_uuid(int.from_bytes(key[1:17], "big") ^ (generation & 0xFFFF), 8)
 
 
+_NO_WORDS: frozenset[str] = frozenset()
 _UNMARKED = ((1 << 128) - 1) & ~(0xF << 76) & ~(0x3 << 62)
 _MARKS = {version: version << 76 | 0x2 << 62 for version in (7, 8)}
 
@@ -134,6 +141,7 @@ class Ingest:
         self._journal = journal
         self._reader = reader
         self._redactor = redactor
+        self._names = Redactor("on")  # whatever is done with content: a label is read by everyone
         self._hasher = hasher
         self._metrics = metrics
         self._key = blake2b(key, digest_size=32, person=b"content-digest").digest()
@@ -144,6 +152,7 @@ class Ingest:
     def configure(self, config: Config) -> None:
         """Takes on a configuration; requests under way finish with the one they began with."""
         self._gpts = config.gpts
+        self._words = {gpt.id: frozenset((*gpt.event_types, gpt.model, *gpt.prices)) for gpt in config.gpts.values()}
         self._content_chars: int = config.content_max_chars
         self._trace_url: str | None = config.trace_url
 
@@ -168,6 +177,7 @@ class Ingest:
     async def open_session(self, session: SessionIn, started_us: int, gate: Gate, hints: Hints) -> Answer:
         gpt = self._gpts.get(session.gpt_id)
         if gpt is None:
+            gate.stray(1)
             raise Problem(errors.GPT_NOT_FOUND)
         pending = gate.check(gpt, 1)
         if pending is not None:
@@ -249,6 +259,8 @@ class Ingest:
         info = self._sessions.get(session_id)
         if info is None:
             info = (await self._look_up([session_id])).get(session_id)
+            if info is None:
+                gate.stray(1)
         pending = gate.check(self._gpt_of(info), 1)
         if pending is not None:
             await pending
@@ -301,6 +313,7 @@ class Ingest:
                 if known is not None:
                     gpt_id = known[1].gpt
                     counts[gpt_id] = counts.get(gpt_id, 0) + 1
+        stray = _refusal_of(gate, len(items) - sum(counts.values()))
         for gpt_id, count in counts.items():
             allowed[gpt_id] = await self._allowed(gate, gpt_id, count)
         refusals = [problem for problem in allowed.values() if problem is not None]
@@ -329,7 +342,7 @@ class Ingest:
                 continue
             known = infos.get(event.sesion_id.int)
             if known is None:
-                problems[i] = Problem(errors.SESSION_NOT_FOUND)
+                problems[i] = stray or Problem(errors.SESSION_NOT_FOUND)
                 continue
             session_id, info = known
             problem = allowed[info.gpt]
@@ -410,6 +423,12 @@ class Ingest:
         else:
             key = None
             event_id = new_uuid(now_us)
+        # Types and models that nobody configured are a client's words, and leave as an attribute or a label.
+        words = self._words.get(info.gpt, _NO_WORDS)
+        type_ = event.tipo if event.tipo in words else self._name(event.tipo, catalog.OTHER_EVENT_TYPE, redactions)
+        model = event.modelo
+        if model is not None and model not in words:
+            model = self._name(model, catalog.OTHER_MODEL, redactions)
         content = event.contenido
         if len(content) > REDACT_AT_MOST:
             # What is cut off might be half of a secret: its neighbourhood goes with it.
@@ -425,19 +444,22 @@ class Ingest:
                 session_id,
                 info.gpt,
                 info.user,
-                event.tipo,
+                type_,
                 text,
                 event.latency_ms,
                 event.tokens_entrada,
                 event.tokens_salida,
                 now_us if event_us is None else event_us,
                 now_us,
-                event.modelo,
+                model,
                 event.error,
                 hints.link,
             ),
             key,
         )
+
+    def _name(self, text: str, fallback: str, redactions: dict[str, int]) -> str:
+        return self._names.redact(text, redactions) or fallback
 
     def _settle(self, record: Event, key: bytes | None, event: EventIn, outcome: Outcome) -> tuple[Event, int]:
         """The record to answer with, and the status: a repeat is answered as the first was."""
@@ -520,6 +542,15 @@ class Ingest:
 
     async def _read(self, function: Callable[[A], R], argument: A) -> R:
         return await asyncio.get_running_loop().run_in_executor(self._reads, function, argument)
+
+
+def _refusal_of(gate: Gate, strays: int) -> Problem | None:
+    try:
+        if strays:
+            gate.stray(strays)
+    except Problem as problem:
+        return problem
+    return None
 
 
 def _all_taken(records: Sequence[Record]) -> bytes:

@@ -354,5 +354,11 @@ class CallerGate:
             return None
         return keeper.limits.take(f"{gpt.id}/{keeper.address(self._scope)}", rate, items)
 
+    def stray(self, items: int) -> None:
+        keeper = self._keeper
+        if keeper.rate:
+            # By address, and only here, like guessing: it must cost nobody a way to Redis.
+            keeper.limits.take_here(f"?/{keeper.address(self._scope)}", keeper.rate, items)
+
 
 _OPEN = OpenGate()

@@ -32,7 +32,7 @@ with warnings.catch_warnings():
 
 from grafana.boards import resumen, salud, sesiones, slo
 from grafana.boards.layout import render
-from grafana.boards.queries import EXPECTED_EMPTY, Query, queries, trace_queries
+from grafana.boards.queries import EXPECTED_EMPTY, Query, may_be_empty, queries, trace_queries
 
 DASHBOARDS = Path(__file__).resolve().parent.parent / "dashboards"
 
@@ -49,4 +49,4 @@ def files() -> dict[Path, str]:
     return {DASHBOARDS / f"{uid}.json": render(board) for uid, board in build().items()}
 
 
-__all__ = ["DASHBOARDS", "EXPECTED_EMPTY", "Query", "build", "files", "queries", "trace_queries"]
+__all__ = ["DASHBOARDS", "EXPECTED_EMPTY", "Query", "build", "files", "may_be_empty", "queries", "trace_queries"]

@@ -157,6 +157,11 @@ def rename(texts: Mapping[str, tuple[str, str]]) -> list[Override]:
     ]
 
 
+def gap_line() -> Override:
+    """The line that `promql.no_traffic` draws."""
+    return by_name(QUIET, color={"mode": "fixed", "fixedColor": MUTED}, custom__lineWidth=2, custom__fillOpacity=0)
+
+
 def dashed(name: str, colour: str = OBJECTIVE) -> Override:
     """A limit: dashed, never filled, never stacked."""
     return by_name(
@@ -355,7 +360,9 @@ def lines(
         axis_soft_max=soft_max or SOFT_MAX.get(look.unit),
         axis_placement=common.AxisPlacement.AUTO,
         scale_distribution=common.ScaleDistributionConfig(
-            type_val=common.ScaleDistribution.SYMLOG if log else common.ScaleDistribution.LINEAR, log=10 if log else None, linear_threshold=1 if log else None
+            type_val=common.ScaleDistribution.SYMLOG if log else common.ScaleDistribution.LINEAR,
+            log=10 if log else None,
+            linear_threshold=1 if log else None,
         ),
         stacking=common.StackingConfig(
             mode=common.StackingMode.NORMAL if stacked else common.StackingMode.NONE, group="A"
@@ -434,11 +441,8 @@ def grid(
     return _panel("table", title, description, targets, look, options, custom)
 
 
-def heat(title: str, description: str, targets: Sequence[Target], look: Look, *) -> Panel:
+def heat(title: str, description: str, targets: Sequence[Target], look: Look) -> Panel:
     """Buckets of a histogram over time; `look.unit` is the y axis."""
-    # An empty answer still has a frame, for which a heatmap says «no data»; without the frame it says why.
-    full = transform("filterFieldsByName", include={"pattern": ".*"})
-    look = replace(look, transformations=[*look.transformations, full])
     options = heatmap.Options(
         calculate=False,
         cell_gap=1,

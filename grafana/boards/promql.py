@@ -81,6 +81,22 @@ def or_zero(expr: str, label: str = "", text: str = "ninguno") -> str:
     return f"({expr}) or on () {zero}"
 
 
+def buckets(metric: Metric, *matchers: str, empty: str) -> str:
+    """A histogram's buckets, for a heatmap. Heatmaps know no text for «no data»: where the histogram has no series yet,
+    one row named `empty` stands for it."""
+    name = suffixed(metric, "bucket")
+    counted = total(increase(name, *matchers, window="$__interval"), "le")
+    nothing = f'label_replace(vector(0), "le", "{empty}", "", "")'
+    known = f"increase({selector(name, *matchers)}[{RANGE}] @ end())"
+    return f"({counted}) or on () ({nothing} unless on () count({known}))"
+
+
+def no_traffic(*matchers: str, window: str = RATE) -> str:
+    """0 while a bridge is scraped and no event comes: the line that says why the others have a gap."""
+    events = total(rate(suffixed(catalog.OPERATION_DURATION, "count"), *matchers, window=window))
+    return f"0 * {objective()} unless on () ({events} > 0)"
+
+
 def objective(*matchers: str) -> str:
     """The strictest objective among the chosen GPTs, in seconds."""
     return f"min({selector(catalog.LATENCY_OBJECTIVE.name, *(matchers or (OF_GPT,)))})"

@@ -21,6 +21,20 @@ VARIABLES = {
 }
 """What the variables say when nothing is chosen; a test overrides what it needs."""
 
+
+@dataclass(frozen=True)
+class Query:
+    """One query of one panel. `instant` says how Grafana asks for it; `step` is the panel's least interval."""
+
+    board: str
+    panel: str
+    panel_id: int
+    ref: str
+    expr: str
+    instant: bool
+    step: str | None
+
+
 EXPECTED_EMPTY: dict[tuple[str, str], str] = {
     (
         "gpt-resumen",
@@ -54,18 +68,15 @@ EXPECTED_EMPTY: dict[tuple[str, str], str] = {
 }
 """(board, panel) → why one of its queries may return nothing while all is well."""
 
+ONLY_WITHOUT_TRAFFIC = "hueco"
+"""The ref of queries that return something only while no event comes."""
 
-@dataclass(frozen=True)
-class Query:
-    """One query of one panel. `instant` says how Grafana asks for it; `step` is the panel's least interval."""
 
-    board: str
-    panel: str
-    panel_id: int
-    ref: str
-    expr: str
-    instant: bool
-    step: str | None
+def may_be_empty(query: Query) -> str | None:
+    """Why a query may return nothing while all is well; None where it must return data."""
+    if query.ref == ONLY_WITHOUT_TRAFFIC:
+        return "a line that is only drawn while no event comes"
+    return EXPECTED_EMPTY.get((query.board, query.panel))
 
 
 def fill(expr: str, values: Mapping[str, str] | None = None) -> str:

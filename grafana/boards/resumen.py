@@ -13,6 +13,7 @@ from grafana.boards.panels import (
     by_name,
     column,
     dashed,
+    gap_line,
     grid,
     instant,
     lines,
@@ -31,6 +32,7 @@ from grafana.boards.promql import (
     closed_period,
     increase,
     mean,
+    no_traffic,
     objective,
     objective_thresholds,
     or_zero,
@@ -110,6 +112,7 @@ def _latency() -> list[tuple[int, Panel]]:
     ]
     targets.append(query(mean(DURATION, OF_GPT, OF_TYPE), "Media", ref="media"))
     targets.append(query(objective(), "Objetivo", ref="objetivo"))
+    targets.append(query(no_traffic(OF_GPT, OF_TYPE), QUIET, ref="hueco"))
     counted = total(increase(suffixed(DURATION, "count"), OF_GPT, OF_TYPE), TYPE)
     everything = total(increase(suffixed(DURATION, "count"), OF_GPT, OF_TYPE))
     types = instant(or_zero(f"{counted} > 0", TYPE, "sin tráfico"), ref="eventos", as_table=True)
@@ -132,6 +135,7 @@ def _latency() -> list[tuple[int, Panel]]:
                     overrides=[
                         *paint({"p50": colours.P50, "p95": colours.P95, "p99": colours.P99, "Media": colours.MEAN}),
                         dashed("Objetivo"),
+                        gap_line(),
                     ],
                 ),
                 fill=0,
@@ -206,12 +210,13 @@ def _use() -> list[tuple[int, Panel]]:
                 [
                     query(mean(DURATION, OF_GPT, OF_TYPE, by=(TYPE,)), f"{{{{{TYPE}}}}}"),
                     query(objective(), "Objetivo", ref="objetivo"),
+                    query(no_traffic(OF_GPT, OF_TYPE), QUIET, ref="hueco"),
                 ],
                 Look(
                     unit="s",
                     no_value=QUIET,
                     interval="1m",
-                    overrides=[*paint(colours.EVENT_TYPES), dashed("Objetivo")],
+                    overrides=[*paint(colours.EVENT_TYPES), dashed("Objetivo"), gap_line()],
                 ),
                 fill=0,
                 right=285,
@@ -384,11 +389,12 @@ def _live() -> list[tuple[int, Panel]]:
                     query(mean(DURATION, OF_GPT, OF_TYPE, window="1m"), "Media", ref="media"),
                     query(quantile(0.95, DURATION, OF_GPT, OF_TYPE, window="1m"), "p95", ref="p95", exemplar=True),
                     query(objective(), "Objetivo", ref="objetivo"),
+                    query(no_traffic(OF_GPT, OF_TYPE, window="1m"), QUIET, ref="hueco"),
                 ],
                 Look(
                     unit="s",
                     no_value=QUIET,
-                    overrides=[*paint({"Media": colours.MEAN, "p95": colours.P95}), dashed("Objetivo")],
+                    overrides=[*paint({"Media": colours.MEAN, "p95": colours.P95}), dashed("Objetivo"), gap_line()],
                     **live,  # type: ignore[arg-type]
                 ),
                 fill=0,

@@ -23,7 +23,7 @@ from grafana.boards.panels import (
     transform,
     value_mapping,
 )
-from grafana.boards.promql import JOB, increase, or_zero, quantile, rate, suffixed, total
+from grafana.boards.promql import JOB, buckets, increase, or_zero, quantile, rate, suffixed, total
 from otel_bridge import catalog
 
 UID = "otel-bridge-salud"
@@ -300,7 +300,6 @@ def _door() -> list[tuple[int, Panel]]:
 def _speed() -> list[tuple[int, Panel]]:
 
     kinds = ((0.5, "p50", colours.P50), (0.99, "p99", colours.P99))
-    buckets = total(increase(suffixed(REQUESTS, "bucket"), window="$__interval"), "le")
     return [
         (
             12,
@@ -321,7 +320,7 @@ def _speed() -> list[tuple[int, Panel]]:
             heat(
                 "Cómo se reparte el tiempo de respuesta",
                 "Cuántas peticiones tardaron cuánto.",
-                [buckets_over_time(buckets)],
+                [buckets_over_time(buckets(REQUESTS, empty="Sin tráfico"))],
                 Look(unit="s", no_value="Sin tráfico", interval="1m", max_points=60),
             ),
         ),

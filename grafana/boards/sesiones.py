@@ -22,7 +22,7 @@ from grafana.boards.panels import (
     traces,
     transform,
 )
-from grafana.boards.promql import OF_GPT, increase, mean, or_zero, suffixed, total
+from grafana.boards.promql import OF_GPT, buckets, increase, mean, or_zero, total
 from otel_bridge import catalog
 
 UID = "gpt-sesiones"
@@ -193,7 +193,7 @@ def _users() -> list[tuple[int, Panel]]:
 
 def _length() -> list[tuple[int, Panel]]:
     def of(metric: catalog.Metric) -> str:
-        return total(increase(suffixed(metric, "bucket"), OF_GPT, window="$__interval"), "le")
+        return buckets(metric, OF_GPT, empty="Ninguna aún")
 
     idle = "Ninguna sesión terminada en el intervalo: una sesión se mide cuando lleva 30 minutos callada"
     return [

@@ -12,6 +12,7 @@ from grafana.boards.panels import (
     buckets_over_time,
     column,
     dashed,
+    gap_line,
     grid,
     heat,
     instant,
@@ -30,7 +31,9 @@ from grafana.boards.promql import (
     OF_GPT,
     OF_TYPE,
     TYPE,
+    buckets,
     increase,
+    no_traffic,
     objective,
     objective_thresholds,
     or_zero,
@@ -219,7 +222,7 @@ def _burn() -> list[tuple[int, Panel]]:
                 "Cuántas veces más deprisa de lo sostenible se gasta el presupuesto de error, en ventanas "
                 "cortas y largas (el peor de los GPT elegidos). Cuando una corta y una larga pasan juntas "
                 "de un nivel, suena su alerta.",
-                [*worst, *levels],
+                [*worst, *levels, query(no_traffic(OF_GPT), QUIET, ref="hueco")],
                 Look(
                     unit="suffix:×",
                     decimals=1,
@@ -227,6 +230,7 @@ def _burn() -> list[tuple[int, Panel]]:
                     interval="1m",
                     overrides=[
                         *paint({f"Últimas {window}": colour for window, colour in BURN_WINDOWS.items()}),
+                        gap_line(),
                         *(dashed(name, colour) for name, (_, colour) in BURN_LEVELS.items()),
                     ],
                 ),
@@ -251,7 +255,6 @@ def _burn() -> list[tuple[int, Panel]]:
 def _latency() -> list[tuple[int, Panel]]:
     p95 = recorded_quantile(0.95, "$__interval", OF_GPT, OF_TYPE, by=(AGENT,))
     ratio = f"{p95} / on ({AGENT}) group_left () {OBJECTIVES}"
-    buckets = total(increase(suffixed(DURATION, "bucket"), OF_GPT, OF_TYPE, window="$__interval"), "le")
     return [
         (
             14,
@@ -260,7 +263,7 @@ def _latency() -> list[tuple[int, Panel]]:
                 "Cuántas respuestas tardaron cuánto. Una banda que sube es un GPT que se vuelve lento; una "
                 "segunda banda arriba son las que fallan el objetivo. Los puntos son respuestas de ejemplo: "
                 "al pulsarlos se abre su traza.",
-                [buckets_over_time(buckets, exemplar=True)],
+                [buckets_over_time(buckets(DURATION, OF_GPT, OF_TYPE, empty=QUIET), exemplar=True)],
                 Look(unit="s", no_value=QUIET, interval="1m", max_points=500, links=[SHOW_TRACES]),
             ),
         ),
@@ -270,8 +273,18 @@ def _latency() -> list[tuple[int, Panel]]:
                 "p95 frente al objetivo de cada GPT",
                 "p95 dividido por el objetivo del propio GPT: por encima de 100 % el GPT va más lento de lo "
                 "que prometió.",
-                [query(ratio, f"{{{{{AGENT}}}}}"), query("vector(1)", "Objetivo", ref="limite")],
-                Look(unit="percentunit", decimals=0, no_value=QUIET, interval="2m", overrides=[dashed("Objetivo")]),
+                [
+                    query(ratio, f"{{{{{AGENT}}}}}"),
+                    query("vector(1)", "Objetivo", ref="limite"),
+                    query(no_traffic(OF_GPT, OF_TYPE), QUIET, ref="hueco"),
+                ],
+                Look(
+                    unit="percentunit",
+                    decimals=0,
+                    no_value=QUIET,
+                    interval="2m",
+                    overrides=[dashed("Objetivo"), gap_line()],
+                ),
                 fill=0,
             ),
         ),
@@ -331,7 +344,7 @@ def _detail() -> list[tuple[int, Panel]]:
     failed = total(increase(suffixed(DURATION, "count"), OF_GPT, OF_TYPE, 'error_type!=""'), *by)
     p95 = recorded_quantile(0.95, "$__range", OF_GPT, OF_TYPE, by=by)
     trend = recorded_quantile(0.95, "$__interval", OF_GPT, OF_TYPE, by=by)
-    # A table of several queries needs each of them to have a row, the trend too, and no such row where there is traffic.
+    # Several queries make one table only where each has a row; with traffic there is no such row.
     nothing = f'label_replace(vector(0), "{TYPE}", "{NOBODY}", "", "")'
     ever = total(f"increase({selector(suffixed(DURATION, 'count'), OF_GPT, OF_TYPE)}[$__range] @ end())")
     ratio_steps = ((None, colours.GOOD), (0.8, colours.WARNING), (1.0, colours.BAD))

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from grafana.boards import queries, trace_queries
+from grafana.boards import EXPECTED_EMPTY, may_be_empty, queries, trace_queries
 from grafana.boards.names import names
 from otel_bridge import catalog
 
@@ -137,3 +137,10 @@ def test_traceql_names_only_attributes_of_the_catalog() -> None:
     for query in trace_queries():
         for scope, name in re.findall(r"\b(span|resource)\.([\w.]+)", query.expr):
             assert name in (resources if scope == "resource" else catalog.SPAN_ATTRIBUTES), f"{query.panel}: {name}"
+
+
+def test_what_may_be_empty_is_on_a_board() -> None:
+    panels = {(query.board, query.panel) for query in queries()}
+    assert [key for key in EXPECTED_EMPTY if key not in panels] == []
+    assert all(may_be_empty(query) for query in queries() if (query.board, query.panel) in EXPECTED_EMPTY)
+    assert any(may_be_empty(query) is None for query in queries())

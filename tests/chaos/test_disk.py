@@ -1,0 +1,173 @@
+"""No room, on the disk or within the journal's limit: 503 with Retry-After, nothing half-written, back by itself."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable
+
+import pytest
+
+from otel_bridge.journal.sqlite import SqliteReader, SqliteStore
+from otel_bridge.journal.store import Append
+from otel_bridge.records import Event, Session
+from tests.chaos.conftest import SmallDisk
+from tests.chaos.ledger import Ledger, Say, account, journaled, settle
+from tests.harness.bridge import GUIDE_EVENT, GUIDE_SESSION, Bridge
+from tests.harness.otlp import OK, OtlpReceiver, Reply
+from tests.harness.waiting import wait_for
+
+
+class Filler:
+    """Posts until there is no room; keeps the ledger."""
+
+    def __init__(self, bridge: Bridge) -> None:
+        self.bridge = bridge
+        self.ledger = Ledger()
+
+    def session(self) -> str:
+        one = uuid.uuid4()
+        answer = self.bridge.post("/sessions", {**GUIDE_SESSION, "id": str(one)})
+        assert answer.status_code == 201, answer.text
+        self.ledger.sessions.add(one.bytes)
+        return str(one)
+
+    def batch(self, session: str, count: int = 200) -> int:
+        """Posts a batch and returns the status."""
+        assert "Traceback" not in self.bridge.output()
+        ids = [uuid.uuid4() for _ in range(count)]
+        content = "palabra " * 150
+        answer = self.bridge.post(
+            "/events", [{**GUIDE_EVENT, "sesion_id": session, "id": str(one), "contenido": content} for one in ids]
+        )
+        if answer.status_code == 201:
+            self.ledger.events.update(one.bytes for one in ids)
+        else:
+            assert answer.status_code == 503, answer.text
+            assert int(answer.headers["Retry-After"]) > 0
+            assert answer.json()["type"] == "urn:otel-bridge:disco-lleno", answer.text
+        return answer.status_code
+
+    def until_full(self, session: str) -> None:
+        wait_for(lambda: self.batch(session) == 503, "refusal for want of room", pause=0.0)
+
+
+@pytest.mark.parametrize("guard", ["0", "1MiB"], ids=["to the last byte", "with disk_min_free"])
+def test_a_full_disk_is_told_and_recovers_by_itself(
+    make_bridge: Callable[..., Bridge],
+    receiver: OtlpReceiver,
+    small_disk: Callable[[str], SmallDisk],
+    say: Say,
+    guard: str,
+) -> None:
+    disk = small_disk("12m")
+    disk.ballast.write_bytes(b"\0" * (6 << 20))
+    receiver.behave = lambda spans: Reply(503)  # the backlog stays
+    bridge = make_bridge(
+        OTEL_BRIDGE_JOURNAL=f"sqlite:///{disk.folder}/otel-bridge.db",
+        OTEL_BRIDGE_DISK_MIN_FREE=guard,
+        **receiver.environ,
+    )
+    bridge.start()
+    filler = Filler(bridge)
+    session = filler.session()
+    filler.until_full(session)
+    if guard == "0":
+        disk.fill()  # even what SQLite has not reached yet
+        # What is left of the log is used up to its last page, one small event after another.
+        wait_for(lambda: filler.batch(session, 1) == 503, "refusal of a single event", 60, pause=0.0)
+    ready = wait_for(
+        lambda: [a for a in [bridge.http.get(f"{bridge.url}/readyz", timeout=5)] if a.status_code == 503], "unready"
+    )[0]
+    assert any("dis" in problem for problem in ready.json()["problemas"]), ready.text
+    used = bridge.metric("otel_bridge_journal_bytes") / bridge.metric("otel_bridge_journal_limit_bytes")
+    assert used > 0.8  # what BridgeJournalFilling looks at
+    assert bridge.metric("otel_bridge_ledger_gap") == 0
+    assert bridge.metric("otel_bridge_records_total", result="rejected", reason="urn:otel-bridge:disco-lleno") > 0
+    # Room returns: nobody restarts anything.
+    disk.free()
+    wait_for(lambda: bridge.http.get(f"{bridge.url}/readyz", timeout=5).status_code == 200, "ready again", 30)
+    assert filler.batch(session, 10) == 201
+    receiver.behave = lambda spans: OK
+    settle(bridge)
+    found = account(bridge, filler.ledger, receiver)
+    say(str(found))
+    found.check()
+    assert bridge.stop() == 0
+
+
+def test_a_stop_with_a_full_disk_is_orderly_and_a_start_says_what_is_wrong(
+    make_bridge: Callable[..., Bridge], small_disk: Callable[[str], SmallDisk]
+) -> None:
+    disk = small_disk("8m")
+    bridge = make_bridge(
+        OTEL_BRIDGE_JOURNAL=f"sqlite:///{disk.folder}/otel-bridge.db", OTEL_BRIDGE_DISK_MIN_FREE="0"
+    ).start()
+    filler = Filler(bridge)
+    session = filler.session()
+    assert filler.batch(session) == 201
+    disk.fill()
+    filler.until_full(session)
+    assert bridge.stop() == 0
+    assert "Traceback" not in bridge.output()
+    disk.free()
+    bridge.start()
+    sessions, events = journaled(bridge)
+    assert set(sessions) == filler.ledger.sessions and set(events) == filler.ledger.events
+    assert bridge.metric("gen_ai_client_operation_duration_seconds_count") == len(filler.ledger.events)
+
+
+def test_the_journals_own_limit_is_told_and_export_makes_room(
+    make_bridge: Callable[..., Bridge], receiver: OtlpReceiver
+) -> None:
+    """Nothing is trimmed before it is exported; as soon as it is, ingest goes on by itself."""
+    receiver.behave = lambda spans: Reply(503)
+    bridge = make_bridge(OTEL_BRIDGE_JOURNAL_MAX_SIZE="4MiB", **receiver.environ).start()
+    filler = Filler(bridge)
+    session = filler.session()
+    filler.until_full(session)
+    pending = bridge.metric("otel_bridge_pending_records")
+    assert pending == filler.ledger.acknowledged
+    assert bridge.http.get(f"{bridge.url}/readyz", timeout=5).status_code == 503
+    wait_for(lambda: bridge.metric("otel_bridge_export_lag_seconds") > 3, "some rounds of housekeeping")
+    assert bridge.metric("otel_bridge_pending_records") == pending  # the limit has trimmed none of it
+    receiver.behave = lambda spans: OK
+    wait_for(lambda: filler.batch(session, 5) == 201, "room by itself", 40, pause=0.5)
+    settle(bridge)
+    assert set(receiver.times) == filler.ledger.spans
+    assert bridge.metric("otel_bridge_ledger_gap") == 0
+    assert bridge.metric("gen_ai_client_operation_duration_seconds_count") == len(filler.ledger.events)
+
+
+def test_retention_trims_what_is_exported_and_nothing_else(
+    make_bridge: Callable[..., Bridge], receiver: OtlpReceiver
+) -> None:
+    """With a retention of a quarter of an hour, records journaled an hour ago go when they are exported."""
+    bridge = make_bridge(OTEL_BRIDGE_RETENTION_DAYS="0.0104")
+    store = SqliteStore(bridge.journal)
+    past = time.time_ns() // 1000 - 3600 * 1_000_000
+    session = Session(uuid.uuid4().bytes, "devops-expert", "u", past, past)
+    store.begin()
+    for start in range(0, 3000, 10):
+        store.write([Append([Event(uuid.uuid4().bytes, session.id, "devops-expert", "u", "consulta", None, 1.0, 1, 1,
+                                   past + start, past + start) for _ in range(10)], [None] * 10, 0)])  # fmt: skip
+    store.commit()
+    store.close()
+    bridge.start()  # nowhere to export to: everything stays, however old
+    wait_for(lambda: bridge.metric("otel_bridge_records_total", kind="event", result="accepted") == 3000, "the fold")
+    time.sleep(3)
+    assert bridge.metric("otel_bridge_pending_records") == 3000
+    assert bridge.stop() == 0
+    bridge.environ.update(receiver.environ)
+    bridge.start()
+    settle(bridge)
+    reader = SqliteReader(bridge.journal)
+    # Only that its session fell idle is newer than the retention.
+    wait_for(lambda: all(one.spans == 0 for one in reader.segments(0, 400)), "a trimmed journal", 40)
+    reader.close()
+    assert len(receiver.times) == 3000 and bridge.metric("otel_bridge_ledger_gap") == 0
+    assert bridge.metric("otel_bridge_exported_records_total") == 3000
+    bridge.kill()
+    bridge.start()  # what is trimmed is still counted, from the checkpoint
+    assert bridge.metric("gen_ai_client_operation_duration_seconds_count") == 3000
+    assert bridge.metric("otel_bridge_ledger_gap") == 0

@@ -1,0 +1,120 @@
+"""A journal that cannot be used is refused at the start, with what to do; it is never started afresh."""
+
+from __future__ import annotations
+
+import sqlite3
+import subprocess
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from tests.chaos.conftest import SmallDisk
+from tests.harness.bridge import GUIDE_EVENT, Bridge
+
+
+def _filled(bridge: Bridge) -> Path:
+    """A journal with a few records, of a bridge that has stopped."""
+    bridge.start()
+    session = bridge.session()
+    assert bridge.post("/events", [{**GUIDE_EVENT, "sesion_id": session}] * 50).status_code == 201
+    assert bridge.stop() == 0
+    return bridge.journal
+
+
+def _refused(bridge: Bridge) -> str:
+    """What `serve` says when it refuses to start."""
+    before = bridge.journal.read_bytes()
+    done: subprocess.CompletedProcess[str] = bridge.run(
+        "serve", "--port", str(bridge.port), "--metrics-port", str(bridge.metrics_port), timeout=30
+    )
+    assert done.returncode == 2, done
+    assert "Traceback" not in done.stderr
+    assert bridge.journal.read_bytes() == before, "a refused journal was changed"
+    return done.stderr
+
+
+def test_a_journal_that_another_bridge_serves_is_refused(make_bridge: Callable[..., Bridge]) -> None:
+    first = make_bridge().start()
+    second = make_bridge(OTEL_BRIDGE_JOURNAL=f"sqlite:///{first.journal}")
+    done = second.run("serve", "--port", "0", "--metrics-port", "0")
+    assert done.returncode == 2 and "another otel-bridge serves it" in done.stderr
+    assert first.event(first.session()).status_code == 201
+
+
+def _header(path: Path) -> None:
+    with path.open("r+b") as file:
+        file.write(b"\xff" * 100)
+
+
+def _not_sqlite(path: Path) -> None:
+    path.write_bytes(b"this is no database, but somebody's notes\n" * 100)
+
+
+def _cut(path: Path) -> None:
+    with path.open("r+b") as file:
+        file.truncate(path.stat().st_size // 2)
+
+
+def _newest_segment(path: Path) -> None:
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        db.execute("UPDATE segment SET body = zeroblob(length(body)) WHERE last = (SELECT max(last) FROM segment)")
+
+
+def _checkpoint(path: Path) -> None:
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        db.execute("UPDATE meta SET body = x'c1'")
+
+
+def _sql(text: str) -> Callable[[Path], None]:
+    def run(path: Path) -> None:
+        with closing(sqlite3.connect(path, isolation_level=None)) as db:
+            db.executescript(text)
+
+    return run
+
+
+DAMAGE = {
+    "header overwritten": (_header, "Restore it from a backup"),
+    "no database": (_not_sqlite, "Restore it from a backup"),
+    "cut in half": (_cut, "Restore it from a backup"),
+    "newest segment": (_newest_segment, "checksum"),
+    "checkpoint": (_checkpoint, "restore it from a backup"),
+    "newer schema": (_sql("PRAGMA user_version = 99"), "newer release: run that one"),
+    "another program's database": (
+        _sql("PRAGMA user_version = 0; DROP TABLE meta; CREATE TABLE recipes (name TEXT)"),
+        "no otel-bridge journal",
+    ),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_or_foreign_journal_is_refused_and_left_as_it_is(
+    make_bridge: Callable[..., Bridge], damage: str
+) -> None:
+    bridge = make_bridge()
+    path = _filled(bridge)
+    spoil, advice = DAMAGE[damage]
+    spoil(path)
+    said = _refused(bridge)
+    assert advice in said and str(path.name) in said, said
+
+
+def test_a_read_only_journal_is_refused(
+    make_bridge: Callable[..., Bridge], small_disk: Callable[[str], SmallDisk]
+) -> None:
+    disk = small_disk("16m")
+    bridge = make_bridge(
+        OTEL_BRIDGE_JOURNAL=f"sqlite:///{disk.folder}/data/otel-bridge.db", OTEL_BRIDGE_DISK_MIN_FREE="0"
+    )
+    bridge.start()
+    bridge.event(bridge.session())
+    assert bridge.stop() == 0
+    disk.remount("ro")
+    done = bridge.run("serve", "--port", "0", "--metrics-port", "0")
+    assert done.returncode == 2 and "Traceback" not in done.stderr, done
+    assert "writable" in done.stderr, done.stderr
+    disk.remount("rw")
+    bridge.start()
+    assert bridge.metric("gen_ai_client_operation_duration_seconds_count") == 1

@@ -1,0 +1,91 @@
+"""A worker that dies is noticed: /readyz, a metric and the log say so, and it is started again, or the process ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.chaos.ledger import Load, account, settle
+from tests.chaos.test_kill import export_process
+from tests.harness.bridge import ROOT, Bridge
+from tests.harness.otlp import OtlpReceiver
+from tests.harness.waiting import wait_for
+
+
+def _errors(bridge: Bridge) -> list[str]:
+    lines = [json.loads(line) for line in bridge.output().splitlines() if line.startswith("{")]
+    return [line["message"] for line in lines if line["level"] in ("error", "critical")]
+
+
+def test_a_killed_export_process_is_started_again_and_nothing_is_lost(
+    make_bridge: Callable[..., Bridge], receiver: OtlpReceiver
+) -> None:
+    bridge = make_bridge(**receiver.environ).start()
+    with Load(bridge, clients=2, pause=0.002) as load:
+        for count in (1, 2):
+            victim = wait_for(lambda: export_process(bridge), "an export process")
+            victim.send_signal(signal.SIGKILL)
+            wait_for(
+                lambda count=count: bridge.metric("otel_bridge_worker_restarts_total", worker="exporter") == count,
+                "the counted death",
+            )
+    wait_for(lambda: bridge.metric("otel_bridge_worker_up", worker="exporter") == 1, "the worker's return")
+    assert any("exporter" in line for line in _errors(bridge))
+    settle(bridge)
+    account(bridge, load.ledger, receiver).check()
+
+
+def test_a_worker_that_keeps_dying_shows_and_returns(make_bridge: Callable[..., Bridge]) -> None:
+    """By a real means: a table that it reads is gone for a while."""
+    bridge = make_bridge(OTEL_BRIDGE_WINDOWS_INTERVAL_SECONDS="0.1").start()
+    with sqlite3.connect(bridge.journal, timeout=10) as db:
+        db.execute("ALTER TABLE usage RENAME TO gone")
+    answer = wait_for(
+        lambda: (a := bridge.http.get(f"{bridge.url}/readyz", timeout=5)).status_code == 503 and [a], "a 503 of /readyz"
+    )[0]
+    assert any("windows" in problem for problem in answer.json()["problemas"])
+    wait_for(lambda: bridge.metric("otel_bridge_worker_up", worker="windows") == 0, "the metric")
+    assert any("windows" in line for line in _errors(bridge))
+    with sqlite3.connect(bridge.journal, timeout=10) as db:
+        db.execute("ALTER TABLE gone RENAME TO usage")
+    wait_for(lambda: bridge.http.get(f"{bridge.url}/readyz", timeout=5).status_code == 200, "a ready bridge")
+    assert bridge.metric("otel_bridge_worker_restarts_total", worker="windows") >= 1
+
+
+@pytest.mark.parametrize("victim", ["housekeeping", "windows", "metrics-listener"])
+def test_a_thread_that_dies_is_noticed_and_started_again(make_bridge: Callable[..., Bridge], victim: str) -> None:
+    bridge = _with_murderer(make_bridge, victim, OTEL_BRIDGE_WINDOWS_INTERVAL_SECONDS="0.1").start()
+    assert bridge.process is not None
+    bridge.process.send_signal(signal.SIGUSR1)
+    wait_for(lambda: bridge.metric("otel_bridge_worker_restarts_total", worker=victim) == 1, "the counted death")
+    wait_for(lambda: bridge.metric("otel_bridge_worker_up", worker=victim) == 1, "the worker's return")
+    assert any(victim in line for line in _errors(bridge))
+
+
+def test_a_dead_writer_ends_the_process_and_loses_nothing(
+    make_bridge: Callable[..., Bridge], receiver: OtlpReceiver
+) -> None:
+    """Without its writer the bridge can promise nothing: it says so and ends, for what runs it to start it again."""
+    bridge = _with_murderer(make_bridge, "journal-writer", **receiver.environ).start()
+    assert bridge.process is not None
+    with Load(bridge, clients=3) as load:
+        wait_for(lambda: len(load.ledger.events) > 100, "some load")
+        bridge.process.send_signal(signal.SIGUSR1)
+        wait_for(lambda: bridge.http.get(f"{bridge.url}/readyz", timeout=5).status_code == 503, "a 503 of /readyz")
+        assert bridge.process.wait(30) == 1
+        bridge.start()
+    settle(bridge)
+    account(bridge, load.ledger, receiver).check()
+    assert any("writer died" in line for line in _errors(bridge))
+
+
+def _with_murderer(make_bridge: Callable[..., Bridge], victim: str, **environ: str) -> Bridge:
+    bridge = make_bridge(CHAOS_VICTIM=victim, **environ)
+    bridge.environ["PYTHONPATH"] = os.pathsep.join((str(ROOT), str(Path(__file__).parent)))
+    return bridge

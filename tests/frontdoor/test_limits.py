@@ -1,0 +1,296 @@
+"""Rate limits: who is counted, what a refusal says, and what counting may cost."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from limits import RateLimitItemPerMinute
+from limits.strategies import SlidingWindowCounterRateLimiter
+
+from otel_bridge import config, keys, limits
+from otel_bridge.limits import BoundedMemory, Gatekeeper, wait_seconds
+from tests.frontdoor.conftest import Serve
+from tests.harness.bridge import GUIDE_EVENT, GUIDE_SESSION, Bridge
+from tests.harness.ports import free_port
+from tests.harness.waiting import wait_for
+
+KEYS = [f"otb_{letter * 43}" for letter in "ab"]
+CONFIG = f"""
+[gpts.uno]
+rate_limit = "5/hour"
+api_key_hashes = ["{keys.hash_of(KEYS[0].encode())}", "{keys.hash_of(KEYS[1].encode())}"]
+[gpts.dos]
+[gpts.libre]
+rate_limit = "off"
+"""
+
+
+@pytest.fixture(scope="module")
+def limited(serve: Serve) -> Bridge:
+    return serve(CONFIG, OTEL_BRIDGE_RATE_LIMIT="5/hour", OTEL_BRIDGE_TRUSTED_PROXIES="127.0.0.0/8, 10.0.0.0/8")
+
+
+def open_session(bridge: Bridge, gpt: str, **headers: str) -> requests.Response:
+    return bridge.post("/sessions", {**GUIDE_SESSION, "gpt_id": gpt}, headers=headers)
+
+
+def test_past_the_limit_a_caller_is_told_when_to_come_back(limited: Bridge) -> None:
+    caller = {"X-Forwarded-For": "198.51.100.1"}
+    assert [open_session(limited, "dos", **caller).status_code for _ in range(7)] == [201] * 5 + [429] * 2
+    refused = open_session(limited, "dos", **caller)
+    assert 0 < int(refused.headers["Retry-After"]) <= 3600
+    assert refused.headers["RateLimit-Limit"] == "5"
+    assert refused.headers["RateLimit-Remaining"] == "0"
+    assert refused.headers["RateLimit-Reset"] == refused.headers["Retry-After"]
+    assert refused.headers["RateLimit-Policy"] == "5;w=3600"
+    assert refused.json()["type"] == "urn:otel-bridge:limite-excedido"
+    assert "5 registros cada hora" in refused.json()["detail"]
+    assert open_session(limited, "dos", **{"X-Forwarded-For": "198.51.100.2"}).status_code == 201
+
+
+def test_the_items_of_a_batch_count_one_by_one_and_a_refused_batch_leaves_nothing(limited: Bridge) -> None:
+    caller = {"X-Forwarded-For": "198.51.100.3"}
+    session = open_session(limited, "dos", **caller).json()["id"]
+    event = {**GUIDE_EVENT, "sesion_id": session}
+    assert limited.post("/events", [event] * 3, headers=caller).status_code == 201
+    before = limited.metric("otel_bridge_records_total", result="accepted")
+    refused = limited.post("/events", [event] * 2, headers=caller)
+    assert refused.status_code == 429 and refused.headers["RateLimit-Remaining"] == "1"
+    assert limited.metric("otel_bridge_records_total", result="accepted") == before
+    assert limited.post("/events", event, headers=caller).status_code == 201
+
+
+def test_a_batch_that_no_waiting_would_let_in_is_told_to_divide(limited: Bridge) -> None:
+    caller = {"X-Forwarded-For": "198.51.100.4"}
+    session = open_session(limited, "dos", **caller).json()["id"]
+    refused = limited.post("/events", [{**GUIDE_EVENT, "sesion_id": session}] * 6, headers=caller)
+    assert refused.status_code == 429 and "lotes de 5 como mucho" in refused.json()["detail"]
+
+
+def test_each_key_has_its_own_count_wherever_it_comes_from(limited: Bridge) -> None:
+    def post(key: str, address: str) -> int:
+        headers = {"Authorization": f"Bearer {key}", "X-Forwarded-For": address}
+        return open_session(limited, "uno", **headers).status_code
+
+    assert [post(KEYS[0], f"203.0.113.{i}") for i in range(6)] == [201] * 5 + [429]
+    assert post(KEYS[1], "203.0.113.0") == 201
+
+
+def test_guessing_keys_is_limited_too_and_costs_the_keys_owner_nothing(limited: Bridge) -> None:
+    def post(key: str) -> int:
+        headers = {"Authorization": f"Bearer {key}", "X-Forwarded-For": "203.0.113.77"}
+        return open_session(limited, "uno", **headers).status_code
+
+    assert [post(f"otb_guess{i}") for i in range(6)] == [401] * 5 + [429]
+    assert post(KEYS[1]) == 201
+
+
+def test_a_gpt_may_have_no_limit_of_its_own(limited: Bridge) -> None:
+    assert {open_session(limited, "libre").status_code for _ in range(20)} == {201}
+
+
+def test_reading_a_session_counts_as_well(limited: Bridge) -> None:
+    caller = {"X-Forwarded-For": "198.51.100.9"}
+    session = open_session(limited, "dos", **caller).json()["id"]
+    got = [limited.http.get(f"{limited.api}/sessions/{session}", headers=caller).status_code for _ in range(5)]
+    assert got == [200] * 4 + [429]
+
+
+# --- the client's address -----------------------------------------------------------------------------------------------
+
+
+def keeper(tmp_path: Path, **environ: str) -> Gatekeeper:
+    path = tmp_path / "c.toml"
+    path.write_text("[gpts.a]\n")
+    return Gatekeeper(config.load(str(path), {f"OTEL_BRIDGE_{k}": v for k, v in environ.items()}))
+
+
+@pytest.mark.parametrize(
+    "client, forwarded, address",
+    [
+        ("203.0.113.1", [], "203.0.113.1"),
+        ("203.0.113.1", ["198.51.100.1"], "203.0.113.1"),  # nobody vouches for what a client says
+        ("10.0.0.1", ["198.51.100.1"], "198.51.100.1"),
+        ("10.0.0.1", ["1.2.3.4, 198.51.100.1"], "198.51.100.1"),  # the client's own addition stands on the left
+        ("10.0.0.1", ["1.2.3.4, 198.51.100.1, 10.9.9.9"], "198.51.100.1"),
+        ("10.0.0.1", ["1.2.3.4", "198.51.100.1"], "198.51.100.1"),  # two headers are one list
+        ("10.0.0.1", ["10.0.0.2"], "10.0.0.2"),
+        ("10.0.0.1", ["198.51.100.1:4711"], "198.51.100.1"),
+        ("10.0.0.1", ["nonsense"], "?"),
+        ("10.0.0.1", [""], "?"),
+        ("10.0.0.1", [], "10.0.0.1"),
+        ("::ffff:10.0.0.1", ["198.51.100.1"], "198.51.100.1"),
+        ("2001:db8::5", [], "2001:db8::/64"),  # whoever has one address of it has them all
+        ("10.0.0.1", ["[2001:db8::5]:443"], "2001:db8::/64"),
+        ("", [], "?"),
+    ],
+)
+def test_the_clients_address_is_the_last_one_that_no_trusted_proxy_added(
+    tmp_path: Path, client: str, forwarded: list[str], address: str
+) -> None:
+    headers = [(b"x-forwarded-for", value.encode()) for value in forwarded]
+    scope: dict[str, Any] = {"client": (client, 1) if client else None, "headers": headers}
+    assert keeper(tmp_path, TRUSTED_PROXIES="10.0.0.0/8").address(scope) == address
+
+
+# --- the storage ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    now = [6000.0]
+    monkeypatch.setattr(limits, "_monotonic", lambda: now[0])
+    return now
+
+
+def test_a_window_slides_so_that_no_minute_holds_twice_the_limit(clock: list[float]) -> None:
+    memory = BoundedMemory()
+    clock[0] = 6059.0
+    assert sum(memory.take("k", 60, 60, 1) for _ in range(100)) == 60
+    clock[0] = 6061.0
+    assert sum(memory.take("k", 60, 60, 1) for _ in range(100)) == 1
+    clock[0] = 6090.0
+    assert sum(memory.take("k", 60, 60, 1) for _ in range(100)) == 29
+    clock[0] = 6300.0
+    assert sum(memory.take("k", 60, 60, 1) for _ in range(100)) == 60
+
+
+@pytest.mark.parametrize("amount", [1, 7, 60])
+@pytest.mark.parametrize("at", [6000.0, 6030.5, 6059.9])
+@pytest.mark.parametrize("before", [0, 13, 60])
+def test_what_retry_after_says_is_enough_and_little_more(
+    clock: list[float], at: float, before: int, amount: int
+) -> None:
+    memory = BoundedMemory()
+    clock[0] = 5990.0
+    for _ in range(before):
+        memory.take("k", 60, 60, 1)
+    clock[0] = at
+    while memory.take("k", 60, 60, 1):
+        pass
+    if memory.take("k", 60, 60, amount):
+        return
+    wait = wait_seconds(60, 60, amount, memory.get_sliding_window("k", 60))
+    assert wait >= 1
+    clock[0] = at + max(0, wait - 2)
+    early = memory.take("k", 60, 60, amount) if wait > 2 else False
+    clock[0] = at + wait
+    assert not early and memory.take("k", 60, 60, amount)
+
+
+def test_memory_is_bounded_whatever_addresses_clients_come_from() -> None:
+    memory = BoundedMemory(size=1000)
+    for i in range(10_000):
+        assert memory.take(f"gpt/{i}", 5, 60, 1)
+        assert len(memory) <= 1000
+    assert not memory.take("gpt/9999", 5, 60, 5)
+
+
+def test_the_addresses_that_are_remembered_are_bounded(tmp_path: Path) -> None:
+    gates = keeper(tmp_path)
+    for i in range(limits.ADDRESSES_REMEMBERED + 10):
+        gates.address({"client": (f"10.{i >> 16 & 255}.{i >> 8 & 255}.{i & 255}", 1), "headers": []})
+    assert len(gates._addresses) <= limits.ADDRESSES_REMEMBERED
+
+
+def test_the_storage_is_one_of_the_librarys() -> None:
+    limiter = SlidingWindowCounterRateLimiter(BoundedMemory())
+    item = RateLimitItemPerMinute(3)
+    assert [limiter.hit(item, "a") for _ in range(4)] == [True, True, True, False]
+    assert limiter.hit(item, "b")
+    assert limiter.get_window_stats(item, "a").remaining == 0
+    limiter.clear(item, "a")
+    assert limiter.test(item, "a")
+
+
+# --- Redis ------------------------------------------------------------------------------------------------------------------
+
+
+class Redis:
+    def __init__(self, folder: Path) -> None:
+        self.port = free_port()
+        self.folder = folder
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    def start(self) -> None:
+        self.process = subprocess.Popen(
+            ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--dir", str(self.folder)],
+            stdout=subprocess.DEVNULL,
+        )
+
+        def answers() -> bool:
+            with socket.create_connection(("127.0.0.1", self.port), timeout=1) as connection:
+                connection.sendall(b"PING\r\n")
+                return connection.recv(16).startswith(b"+PONG")
+
+        wait_for(answers, "Redis")
+
+    def stop(self) -> None:
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+
+
+@pytest.fixture
+def redis(tmp_path: Path) -> Iterator[Redis]:
+    server = Redis(tmp_path)
+    server.start()
+    yield server
+    server.stop()
+
+
+def test_replicas_share_what_redis_counts_and_survive_its_death(redis: Redis, serve: Serve) -> None:
+    environ = {"OTEL_BRIDGE_RATE_LIMIT": "6/hour", "OTEL_BRIDGE_RATE_LIMIT_STORAGE": redis.url}
+    replicas = [serve("[gpts.dos]\n", **environ) for _ in range(2)]
+    caller = {"X-Forwarded-For": "198.51.100.1"}
+    statuses = [open_session(replicas[i % 2], "dos", **caller).status_code for i in range(8)]
+    assert statuses == [201] * 6 + [429] * 2
+    refused = open_session(replicas[0], "dos", **caller)
+    assert 0 < int(refused.headers["Retry-After"]) <= 3600
+    assert replicas[0].metric("otel_bridge_limits_fallback") == 0
+
+    redis.stop()
+    # Nothing is refused that the limit allows, nothing is lost, and each replica goes on counting by itself.
+    caller = {"X-Forwarded-For": "198.51.100.2"}
+    started = time.monotonic()
+    statuses = [open_session(replicas[0], "dos", **caller).status_code for _ in range(8)]
+    assert statuses == [201] * 6 + [429] * 2
+    assert time.monotonic() - started < 5
+    assert replicas[0].metric("otel_bridge_limits_fallback") == 1
+    assert replicas[0].http.get(f"{replicas[0].url}/readyz").json()["limites"].startswith("Redis no responde")
+    assert "Redis does not answer" in replicas[0].output()
+
+    redis.start()
+
+    def shared_again() -> bool:
+        open_session(replicas[0], "dos", **{"X-Forwarded-For": "198.51.100.3"})
+        return replicas[0].metric("otel_bridge_limits_fallback") == 0
+
+    wait_for(shared_again, "limits shared again", pause=0.5)
+    assert [one.stop() for one in replicas] == [0, 0]
+
+
+def test_a_redis_that_hangs_costs_one_request_a_quarter_of_a_second(serve: Serve) -> None:
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen(64)
+        url = f"redis://127.0.0.1:{silent.getsockname()[1]}/0"
+        bridge = serve("[gpts.dos]\n", OTEL_BRIDGE_RATE_LIMIT="100/hour", OTEL_BRIDGE_RATE_LIMIT_STORAGE=url)
+        started = time.monotonic()
+        assert open_session(bridge, "dos").status_code == 201
+        first = time.monotonic() - started
+        assert {open_session(bridge, "dos").status_code for _ in range(10)} == {201}
+        assert first < 2.5
+        assert bridge.stop() == 0

@@ -1,0 +1,216 @@
+"""The MCP door, asked by the official client: the same two operations, validation, keys and limits."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+import httpx2
+import pytest
+from mcp.client.client import Client
+from mcp.client.streamable_http import streamable_http_client
+
+from otel_bridge import keys
+from tests.frontdoor.conftest import Serve
+from tests.harness.bridge import GUIDE_EVENT, GUIDE_SESSION, Bridge
+
+KEY = "otb_" + "m" * 43
+SEVERAL = f"""
+[gpts.abierto]
+[gpts.cerrado]
+api_key_hashes = ["{keys.hash_of(KEY.encode())}"]
+"""
+T = TypeVar("T")
+SECRET = "zq9secret"
+
+
+@pytest.fixture(scope="module")
+def one(serve: Serve) -> Bridge:
+    return serve("[gpts.devops-expert]\n", OTEL_BRIDGE_LOG_LEVEL="debug")
+
+
+@pytest.fixture(scope="module")
+def several(serve: Serve) -> Bridge:
+    return serve(SEVERAL, OTEL_BRIDGE_RATE_LIMIT="12/hour")
+
+
+def talk(bridge: Bridge, ask: Callable[[Client], Awaitable[T]], mode: str = "auto", **headers: str) -> T:
+    async def run() -> T:
+        async with httpx2.AsyncClient(headers=headers, timeout=30) as http:
+            transport = streamable_http_client(f"{bridge.url}/mcp", http_client=http)
+            async with Client(transport, mode=mode) as client:  # type: ignore[arg-type]
+                return await ask(client)
+
+    return asyncio.run(run())
+
+
+def call(bridge: Bridge, tool: str, arguments: Any, meta: Any = None, **headers: str) -> Any:
+    """(failed, document) of one tool call."""
+
+    async def ask(client: Client) -> Any:
+        return await client.call_tool(tool, arguments, meta=meta)
+
+    result = talk(bridge, ask, **headers)
+    assert json.loads(result.content[0].text) == result.structured_content
+    return result.is_error, result.structured_content
+
+
+@pytest.mark.parametrize("mode", ["auto", "legacy"])
+def test_the_two_operations_are_tools(one: Bridge, mode: str) -> None:
+    async def ask(client: Client) -> Any:
+        return await client.list_tools()
+
+    tools = {tool.name: tool for tool in talk(one, ask, mode).tools}
+    assert set(tools) == {"crear_sesion", "registrar_evento"}
+    event = tools["registrar_evento"].input_schema
+    assert set(GUIDE_EVENT) | {"sesion_id"} <= set(event["properties"])
+    assert set(event["required"]) == set(GUIDE_EVENT)
+    assert event["properties"]["gpt_id"]["enum"] == ["devops-expert"]
+    assert all(field["description"] for tool in tools.values() for field in tool.input_schema["properties"].values())
+
+
+@pytest.mark.parametrize("mode", ["auto", "legacy"])
+def test_a_session_and_its_event_are_journaled_as_by_the_api(one: Bridge, mode: str) -> None:
+    async def ask(client: Client) -> Any:
+        made = await client.call_tool("crear_sesion", GUIDE_SESSION)
+        event = {**GUIDE_EVENT, "sesion_id": made.structured_content["id"]}
+        return made, await client.call_tool("registrar_evento", event)
+
+    made, event = talk(one, ask, mode)
+    assert not made.is_error and not event.is_error
+    assert made.structured_content["gpt_id"] == "devops-expert"
+    state = one.http.get(f"{one.api}/sessions/{made.structured_content['id']}").json()
+    assert state["eventos"] == 1 and event.structured_content["sesion_id"] == state["id"]
+
+
+def test_session_and_subject_come_from_meta_where_the_client_sends_them(one: Bridge) -> None:
+    meta = {"openai/session": "chat-1", "openai/subject": "subject-1"}
+    users = one.metric("gpt_sessions_total")
+    failed, event = call(one, "registrar_evento", GUIDE_EVENT, meta)
+    assert not failed
+    failed, made = call(one, "crear_sesion", {}, meta)
+    assert not failed and made["id"] == event["sesion_id"]
+    failed, again = call(one, "registrar_evento", {**GUIDE_EVENT, "sesion_id": None}, meta)
+    assert not failed and again["sesion_id"] == event["sesion_id"]
+    assert one.metric("gpt_sessions_total") == users + 1
+    other = call(one, "registrar_evento", GUIDE_EVENT, {**meta, "openai/session": "chat-2"})[1]["sesion_id"]
+    assert other != event["sesion_id"]
+
+    def user(session: str) -> str:
+        return str(one.http.get(f"{one.api}/sessions/{session}").json()["usuario_hash"])
+
+    assert user(other) == user(event["sesion_id"])  # one subject in two chats is one user
+    apart = call(one, "crear_sesion", {"usuario_id": "x"}, {"openai/subject": "subject-2"})[1]["id"]
+    assert user(apart) != user(other)
+
+
+def test_a_wrong_call_is_a_tool_error_that_a_model_can_repair(one: Bridge) -> None:
+    before = one.metric("otel_bridge_records_total", result="accepted")
+    failed, problem = call(one, "registrar_evento", {"tipo": SECRET * 20, "latency_ms": "1500"})
+    assert failed and problem["status"] == 422
+    assert {e["campo"] for e in problem["errors"]} == {
+        "sesion_id", "tipo", "contenido", "latency_ms", "tokens_entrada", "tokens_salida"
+    }  # fmt: skip
+    assert SECRET not in json.dumps(problem)
+    assert call(one, "crear_sesion", {**GUIDE_SESSION, "gpt_id": "no-such"})[1]["status"] == 404
+    assert call(one, "crear_sesion", {})[1]["errors"][0]["campo"] == "usuario_id"
+    unknown = {**GUIDE_EVENT, "sesion_id": "0197bd2e-6c00-7d9a-8f3e-2a4b6c8d0e1f"}
+    assert call(one, "registrar_evento", unknown)[1]["status"] == 404
+    assert call(one, "no_such_tool", {})[0]
+    assert call(one, "registrar_evento", GUIDE_EVENT, {"openai/session": 7, "openai/subject": ["x"]})[0]
+    assert call(one, "registrar_evento", {**GUIDE_EVENT, "latency_ms": "x"}, {"openai/session": "never-opened"})[0]
+    assert one.metric("otel_bridge_records_total", result="accepted") == before
+    assert one.metric("otel_bridge_records_total", kind="event", result="rejected") >= 4
+
+
+def test_keys_hold_at_this_door_too(several: Bridge) -> None:
+    session = {**GUIDE_SESSION, "gpt_id": "cerrado"}
+    assert call(several, "crear_sesion", session)[1]["status"] == 401
+    assert call(several, "crear_sesion", session, Authorization="Bearer otb_wrong")[1]["status"] == 401
+    assert call(several, "crear_sesion", session, {"openai/session": "chat"})[1]["status"] == 401
+    failed, made = call(several, "crear_sesion", session, Authorization=f"Bearer {KEY}")
+    assert not failed
+    event = {**GUIDE_EVENT, "sesion_id": made["id"]}
+    assert call(several, "registrar_evento", event)[1]["status"] == 401
+    assert not call(several, "registrar_evento", event, **{"X-API-Key": KEY})[0]
+    # A key says which GPT is meant, where the call does not.
+    failed, by_key = call(several, "crear_sesion", {"usuario_id": "u"}, Authorization=f"Bearer {KEY}")
+    assert not failed and by_key["gpt_id"] == "cerrado"
+
+
+def test_limits_hold_at_this_door_too(several: Bridge) -> None:
+    session = {**GUIDE_SESSION, "gpt_id": "abierto"}
+    headers = {"X-Forwarded-For": "198.51.100.77"}
+    statuses = [call(several, "crear_sesion", session, **headers)[1].get("status", 201) for _ in range(14)]
+    assert statuses == [201] * 12 + [429] * 2
+    assert several.post("/sessions", session, headers=headers).status_code == 429  # one count for both doors
+
+
+# --- the HTTP under it ----------------------------------------------------------------------------------------------------
+
+PING = {"jsonrpc": "2.0", "id": 1, "method": "ping"}
+ACCEPT = {"Accept": "application/json, text/event-stream"}
+
+
+@pytest.mark.parametrize(
+    "headers, status",
+    [
+        ({}, 200),
+        ({"Origin": "https://evil.example"}, 403),
+        ({"Origin": "null"}, 403),
+        ({"Host": "evil.example"}, 403),
+        ({"Host": "localhost:1234"}, 200),
+        ({"Host": "evil.example", "Origin": "http://evil.example"}, 403),  # DNS rebinding
+    ],
+    ids=str,
+)
+def test_a_web_page_elsewhere_cannot_reach_it(one: Bridge, headers: dict[str, str], status: int) -> None:
+    answer = one.http.post(f"{one.url}/mcp", json=PING, headers={**ACCEPT, **headers})
+    assert answer.status_code == status, answer.text
+    if status == 403:
+        assert answer.json()["type"] == "urn:otel-bridge:origen-no-permitido"
+
+
+def test_a_configured_origin_and_public_name_reach_it(serve: Serve) -> None:
+    bridge = serve(OTEL_BRIDGE_CORS_ORIGINS="https://app.example", OTEL_BRIDGE_PUBLIC_URL="https://koomtai.com/api")
+    headers = {"Host": "koomtai.com", "Origin": "https://app.example"}
+    assert bridge.http.post(f"{bridge.url}/mcp", json=PING, headers={**ACCEPT, **headers}).status_code == 200
+    assert bridge.stop() == 0
+
+
+@pytest.mark.parametrize("method", ["GET", "DELETE", "PUT"])
+def test_there_is_no_stream_to_hold_open_and_no_session_to_end(one: Bridge, method: str) -> None:
+    answer = one.http.request(method, f"{one.url}/mcp", headers=ACCEPT)
+    assert answer.status_code == 405 and answer.headers["Allow"] == "POST"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"{", b"[]", b"null", b"[" * 100_000, b'{"jsonrpc":"2.0","id":1,"method":"tools/call"}',
+     b'{"jsonrpc":"2.0","id":1,"method":"zq9secret"}', b'{"jsonrpc":"2.0","id":"zq9secret","method":"tools/call",'
+     b'"params":{"name":"registrar_evento","arguments":"zq9secret"}}', b'{"jsonrpc":"1.0"}',
+     b'{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"crear_sesion","arguments":{"gpt_id":"\\ud800"}}}',
+     b'{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"crear_sesion","arguments":{"gpt_id":NaN}}}',
+     b"\xff\xfe", b'{"a":"' + b"x" * (2 << 20) + b'"}'],
+    ids=lambda body: body[:40].decode("latin-1"),
+)  # fmt: skip
+@pytest.mark.parametrize("version", [None, "2025-06-18", "2026-07-28", "nonsense"])
+def test_no_body_makes_a_5xx_or_reaches_the_journal(one: Bridge, body: bytes, version: str | None) -> None:
+    before = one.metric("otel_bridge_records_total", result="accepted")
+    headers = {**ACCEPT, "Content-Type": "application/json"}
+    if version is not None:
+        headers["MCP-Protocol-Version"] = version
+    answer = one.http.post(f"{one.url}/mcp", data=body, headers=headers)
+    assert answer.status_code < 500, answer.text
+    assert "Traceback" not in answer.text
+    assert one.metric("otel_bridge_records_total", result="accepted") == before
+
+
+def test_nothing_of_a_call_is_logged_and_it_stops_in_order(one: Bridge) -> None:
+    call(one, "crear_sesion", {**GUIDE_SESSION, "usuario_id": SECRET}, {"openai/session": SECRET})
+    assert SECRET not in one.output()
+    assert '"level": "error"' not in one.output() and "Traceback" not in one.output()
+    assert one.metric("otel_bridge_ledger_gap") == 0
+    assert one.stop() == 0

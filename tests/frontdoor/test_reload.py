@@ -1,0 +1,171 @@
+"""A running bridge takes on a changed configuration, and keeps the old one where the new one is wrong."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+
+from otel_bridge import config, keys
+from otel_bridge.reload import RELOADED
+from tests.harness.bridge import GUIDE_EVENT, GUIDE_SESSION, Bridge
+from tests.harness.otlp import OtlpReceiver
+from tests.harness.waiting import wait_for
+
+OLD, NEW = "otb_" + "o" * 43, "otb_" + "n" * 43
+
+
+def table(*allowed: str, more: str = "", gpt: str = "uno") -> str:
+    hashes = ", ".join(f'"{keys.hash_of(key.encode())}"' for key in allowed)
+    return f"{more}\n[gpts.{gpt}]\napi_key_hashes = [{hashes}]\n"
+
+
+def post(bridge: Bridge, key: str, gpt: str = "uno") -> int:
+    headers = {"Authorization": f"Bearer {key}"}
+    return bridge.post("/sessions", {**GUIDE_SESSION, "gpt_id": gpt}, headers=headers).status_code
+
+
+def test_a_key_is_rotated_under_load_without_a_restart_or_a_lost_request(make_bridge: Callable[..., Bridge]) -> None:
+    bridge = make_bridge(table(OLD)).start()
+    assert bridge.process is not None
+    pid = bridge.process.pid
+    statuses: list[int] = []
+    done = threading.Event()
+
+    def client() -> None:
+        with bridge.http.__class__() as http:
+            while not done.is_set():
+                headers = {"X-API-Key": OLD}
+                statuses.append(
+                    http.post(
+                        f"{bridge.api}/sessions", json={**GUIDE_SESSION, "gpt_id": "uno"}, headers=headers
+                    ).status_code
+                )
+
+    thread = threading.Thread(target=client)
+    thread.start()
+    assert post(bridge, NEW) == 401
+    bridge.config.write_text(table(OLD, NEW))
+    wait_for(lambda: post(bridge, NEW) == 201, "the new key taken on")
+    done.set()
+    thread.join()
+    assert set(statuses) == {201}
+    bridge.config.write_text(table(NEW))
+    wait_for(lambda: post(bridge, OLD) == 401, "the old key refused")
+    assert post(bridge, NEW) == 201
+    assert bridge.process.poll() is None and bridge.process.pid == pid
+    assert bridge.stop() == 0
+
+
+def test_keys_new_write_is_taken_on_by_the_running_bridge(make_bridge: Callable[..., Bridge]) -> None:
+    bridge = make_bridge(table(OLD)).start()
+    made = bridge.run("keys", "new", "uno", "--write")
+    key = next(word for word in made.stdout.split() if word.startswith("otb_"))
+    wait_for(lambda: post(bridge, key) == 201, "the new key taken on")
+    assert post(bridge, OLD) == 201
+
+
+@pytest.mark.parametrize(
+    "bad", ["not = [toml", "unknown_key = 1\n" + table(NEW), table("x").replace("sha256:", "md5:"), ""]
+)
+def test_a_bad_file_keeps_the_old_configuration_and_says_so_loudly(
+    make_bridge: Callable[..., Bridge], bad: str
+) -> None:
+    bridge = make_bridge(table(OLD)).start()
+    assert bridge.metric("otel_bridge_config_reload_failed") == 0
+    bridge.config.write_text(bad)
+    wait_for(lambda: bridge.metric("otel_bridge_config_reload_failed") == 1, "the failure on /metrics")
+    assert post(bridge, OLD) == 201 and post(bridge, NEW) == 401
+    ready = bridge.http.get(f"{bridge.url}/readyz")
+    assert ready.status_code == 200  # records are as safe as before
+    assert "sigue vigente la anterior" in ready.json()["configuracion"]["estado"]
+    assert str(bridge.config) not in ready.text
+    assert "the configuration is wrong; the one before it stays in force" in bridge.output()
+    bridge.config.write_text(table(NEW))
+    wait_for(lambda: bridge.metric("otel_bridge_config_reload_failed") == 0, "the good file taken on")
+    assert post(bridge, NEW) == 201 and post(bridge, OLD) == 401
+
+
+def test_a_file_that_vanishes_and_comes_back_is_no_reason_to_stop(make_bridge: Callable[..., Bridge]) -> None:
+    bridge = make_bridge(table(OLD)).start()
+    bridge.config.unlink()
+    wait_for(lambda: bridge.metric("otel_bridge_config_reload_failed") == 1, "the failure on /metrics")
+    assert post(bridge, OLD) == 201
+    bridge.config.write_text(table(NEW))
+    wait_for(lambda: post(bridge, NEW) == 201, "the new file taken on")
+
+
+def test_sighup_reads_the_file_again_at_once(make_bridge: Callable[..., Bridge]) -> None:
+    bridge = make_bridge(table(OLD)).start()
+    assert bridge.process is not None
+    for _ in range(3):
+        bridge.process.send_signal(signal.SIGHUP)
+        time.sleep(0.05)
+    wait_for(lambda: "the configuration was read again; changed: nothing" in bridge.output(), "the reload in the log")
+    assert bridge.process.poll() is None
+    assert post(bridge, OLD) == 201
+
+
+def test_what_needs_a_restart_is_named_and_stays_as_it_was(make_bridge: Callable[..., Bridge]) -> None:
+    bridge = make_bridge(table(OLD)).start()
+    bridge.config.write_text(table(NEW, more='redaction = "full"\nqueue_max_records = 7\ncontent_max_chars = 9'))
+    wait_for(lambda: post(bridge, NEW) == 201, "the rest taken on")
+    assert "need a restart: redaction, queue_max_records" in bridge.output()
+    state = bridge.http.get(f"{bridge.url}/readyz").json()["configuracion"]
+    assert state["requieren_reinicio"] == ["redaction", "queue_max_records"]
+
+
+def test_a_gpt_that_is_added_counts_and_exports_and_one_that_leaves_is_unknown(
+    make_bridge: Callable[..., Bridge], receiver: OtlpReceiver
+) -> None:
+    bridge = make_bridge(table(OLD), **receiver.environ).start()
+    headers = {"X-API-Key": OLD}
+    session = bridge.post("/sessions", {**GUIDE_SESSION, "gpt_id": "uno"}, headers=headers).json()["id"]
+    wait_for(lambda: len(receiver.spans) == 1, "its span")
+    added = table(NEW, gpt="dos") + 'name = "El Segundo"\nlatency_objective_seconds = 0.5\nevent_types = ["pregunta"]\n'
+    bridge.config.write_text(added)
+    wait_for(lambda: post(bridge, NEW, "dos") == 201, "the new GPT")
+    second = bridge.post("/sessions", {**GUIDE_SESSION, "gpt_id": "dos"}, headers={"X-API-Key": NEW}).json()["id"]
+    event = {**GUIDE_EVENT, "sesion_id": second, "tipo": "pregunta"}
+    assert bridge.post("/events", event, headers={"X-API-Key": NEW}).status_code == 201
+    assert bridge.metric("gpt_slo_events_total", gen_ai_agent_id="dos", result="bad") == 1
+    assert bridge.metric("gen_ai_client_operation_duration_seconds_count", event_type="pregunta") == 1
+    found = wait_for(lambda: receiver.find(name="pregunta"), "its span", timeout=60)
+    assert found[0].attributes["gen_ai.agent.name"] == "El Segundo"
+    assert bridge.metric("otel_bridge_worker_restarts_total", worker="exporter") == 0
+    # What left takes its keys along: nothing of it is shown or taken.
+    assert post(bridge, OLD) == 404
+    assert bridge.http.get(f"{bridge.api}/sessions/{session}", headers=headers).status_code == 404
+    assert bridge.http.get(f"{bridge.api}/sessions/{session}").status_code == 404
+    assert bridge.post("/events", {**GUIDE_EVENT, "sesion_id": session}, headers=headers).status_code == 404
+    wait_for(lambda: bridge.metric("otel_bridge_pending_records") == 0, "all exported")
+    assert bridge.metric("otel_bridge_ledger_gap") == 0
+    assert bridge.stop() == 0
+
+
+def test_a_door_cannot_be_left_open_by_a_reload(make_bridge: Callable[..., Bridge]) -> None:
+    bridge = make_bridge(table(OLD), OTEL_BRIDGE_HOST="0.0.0.0").start()
+    bridge.config.write_text("[gpts.uno]\n")
+    wait_for(lambda: bridge.metric("otel_bridge_config_reload_failed") == 1, "the failure on /metrics")
+    assert post(bridge, NEW) == 401 and post(bridge, OLD) == 201
+
+
+def test_limits_and_cors_change_while_it_runs(make_bridge: Callable[..., Bridge]) -> None:
+    bridge = make_bridge(table(OLD)).start()
+    del bridge.environ["OTEL_BRIDGE_RATE_LIMIT"]
+    origin = {"Origin": "https://app.example"}
+    assert "Access-Control-Allow-Origin" not in bridge.http.get(f"{bridge.url}/healthz", headers=origin).headers
+    bridge.config.write_text(table(OLD, more='cors_origins = ["https://app.example"]') + 'rate_limit = "2/hour"\n')
+
+    def allowed() -> bool:
+        return "Access-Control-Allow-Origin" in bridge.http.get(f"{bridge.url}/healthz", headers=origin).headers
+
+    wait_for(allowed, "the origin allowed")
+    assert [post(bridge, OLD) for _ in range(3)] == [201, 201, 429]
+
+
+def test_every_reloaded_setting_is_a_setting() -> None:
+    assert {setting.key for setting in config.SETTINGS} >= RELOADED

@@ -1,0 +1,54 @@
+"""scripts/make-env: one command to a password of one's own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def make_env(file: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [str(ROOT / "scripts" / "make-env"), *arguments]
+    return subprocess.run(
+        command, env={**os.environ, "ENV_FILE": str(file)}, capture_output=True, text=True, timeout=20
+    )
+
+
+def values(file: Path) -> dict[str, str]:
+    return dict(line.split("=", 1) for line in file.read_text("utf-8").splitlines() if not line.startswith("#"))
+
+
+def test_each_one_has_a_password_of_its_own_that_only_its_owner_reads(tmp_path: Path) -> None:
+    files = [tmp_path / "one", tmp_path / "two"]
+    for file in files:
+        assert make_env(file).returncode == 0
+        assert file.stat().st_mode & 0o077 == 0
+    passwords = {values(file)["GRAFANA_PASSWORD"] for file in files}
+    assert len(passwords) == 2
+    assert min(map(len, passwords)) >= 32
+
+
+def test_without_a_domain_it_is_plain_http_on_this_machine(tmp_path: Path) -> None:
+    make_env(tmp_path / "env")
+    assert set(values(tmp_path / "env")) == {"GRAFANA_PASSWORD"}, "compose's own defaults are that"
+
+
+def test_one_that_is_there_is_never_touched(tmp_path: Path) -> None:
+    file = tmp_path / "env"
+    file.write_text("GRAFANA_PASSWORD=mía\n", "utf-8")
+    done = make_env(file, "koomtai.com")
+    assert done.returncode == 0
+    assert "nothing changed" in done.stderr
+    assert file.read_text("utf-8") == "GRAFANA_PASSWORD=mía\n"
+
+
+@pytest.mark.parametrize("domain", ["https://koomtai.com", "koomtai", "a b.com", "-x.com", "a..b", "$(id).com"])
+def test_what_is_no_domain_name_is_refused(tmp_path: Path, domain: str) -> None:
+    done = make_env(tmp_path / "env", domain)
+    assert done.returncode == 2
+    assert domain in done.stderr
+    assert not (tmp_path / "env").exists()
