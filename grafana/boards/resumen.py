@@ -409,7 +409,7 @@ def build() -> Dashboard:
         UID,
         variables=[variables.datasource(), variables.gpt(), variables.event_type()],
         since="24h",
-        refresh="10s",
+        refresh="30s",
         of_gpt=OF_GPT,
         rows=[
             Row(100, "Ahora", 5, _now()),

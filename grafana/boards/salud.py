@@ -528,7 +528,7 @@ def build() -> Dashboard:
         # gpt and tipo filter nothing here: they ride along, so that the links back keep what was chosen.
         variables=[variables.datasource(), variables.gpt(hidden), variables.event_type(hidden)],
         since="3h",
-        refresh="10s",
+        refresh="30s",
         of_gpt=None,
         rows=[
             Row(100, "¿Puedo fiarme?", 4, _answer()),
