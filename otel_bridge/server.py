@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 
 HEAD_SECONDS = 10.0
-"""Time a client has to send a request's line and headers."""
+"""Time a client has to send a request's line and headers, or body_timeout_seconds where that is less."""
 HEAD_BYTES = 64 << 10
 """What a request's line and headers may take, as far as they have not come in one piece."""
 LATE_BODY_SECONDS = 5.0
@@ -49,6 +49,7 @@ class Protocol(HttpToolsProtocol):
     """
 
     max_connections = MAX_CONNECTIONS
+    head_seconds = HEAD_SECONDS
     body_seconds = 20.0
     draining = False
     """Set on the class when the server stops: every answer from then on is its connection's last."""
@@ -64,7 +65,7 @@ class Protocol(HttpToolsProtocol):
         if len(self.connections) > self.max_connections:
             self._refuse(Problem(errors.QUEUE_FULL, "Demasiadas conexiones abiertas.", headers={"Retry-After": "5"}))
             return
-        self._deadline = self.loop.call_later(HEAD_SECONDS, self._late)
+        self._deadline = self.loop.call_later(self.head_seconds, self._late)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._set_deadline(None)
@@ -83,10 +84,10 @@ class Protocol(HttpToolsProtocol):
         elif not self._in_message:
             if self.cycle is None or self.cycle.response_complete:
                 # Line breaks before a request: they are allowed, and not for ever.
-                self._deadline = self._deadline or self.loop.call_later(HEAD_SECONDS, self._late)
+                self._deadline = self._deadline or self.loop.call_later(self.head_seconds, self._late)
             return
         if self._deadline is None and not self.transport.is_closing():
-            seconds = HEAD_SECONDS if self._in_head else self.body_seconds + LATE_BODY_SECONDS
+            seconds = self.head_seconds if self._in_head else self.body_seconds + LATE_BODY_SECONDS
             self._deadline = self.loop.call_later(seconds, self._late)
 
     def on_message_begin(self) -> None:
@@ -231,6 +232,7 @@ def serve(config: Config, announce: Callable[[Bridge, int], None], read_config: 
     """Serves until a signal; returns the exit code. SIGHUP reads the configuration again. Raises StartRefused."""
     Protocol.max_connections = _room_for_connections()
     Protocol.body_seconds = config.body_timeout_seconds
+    Protocol.head_seconds = min(HEAD_SECONDS, config.body_timeout_seconds)
     listener = bind(config.host, config.port)
     bridge = Bridge(config, read_config)
     server = _Server(

@@ -209,7 +209,7 @@ class Journal:
                 if len(group) + len(transactional) == 1:
                     self._fail(group, transactional, error)
                 else:
-                    log.warning("a group commit failed (%r); its parts are tried one by one", error)
+                    log.warning("a group commit failed (%s); its parts are tried one by one", type(error).__name__)
                     for waiting in group:
                         self._serve([waiting], [])
                     for task in transactional:

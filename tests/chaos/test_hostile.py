@@ -15,6 +15,7 @@ from contextlib import ExitStack, contextmanager
 import psutil
 import pytest
 
+from tests.chaos.conftest import LONG
 from tests.chaos.ledger import Say
 from tests.harness.bridge import GUIDE_EVENT, Bridge
 from tests.harness.waiting import wait_for
@@ -106,7 +107,7 @@ def test_a_thousand_idle_connections_hold_nobody_up_and_are_ended(bridge: Bridge
         clients = [stack.enter_context(_connect(bridge)) for _ in range(1000)]
         assert bridge.event(bridge.session()).status_code == 201
         for client in (clients[0], clients[-1]):
-            assert _answer(client)[0] == 0  # ended within HEAD_SECONDS (the socket's own time-out is 30 s)
+            assert _answer(client)[0] == 0  # ended by the bridge; the socket's own time-out is 30 s
 
 
 def test_headers_that_trickle_are_ended_with_408(bridge: Bridge, say: Say) -> None:
@@ -124,7 +125,7 @@ def test_headers_that_trickle_are_ended_with_408(bridge: Bridge, say: Say) -> No
             if ended is not None:
                 break
             time.sleep(0.25)
-        assert ended is not None and 8 < ended - started < 20
+        assert ended is not None and 1.5 < ended - started < 15
         status, data = _answer(late)
         assert status == 408 and b"application/problem+json" in data and b"urn:otel-bridge:tiempo" in data
 
@@ -196,7 +197,18 @@ BODIES: dict[str, tuple[bytes, dict[str, str], int]] = {
 }
 
 
-@pytest.mark.parametrize("name", BODIES)
+SHORT = (
+    "a gzip bomb of 1 GiB",
+    "10 MB of JSON",
+    "arrays nested 100,000 deep",
+    "nested 100,000 deep inside an item",
+    "an array of a million numbers",
+    "an array of four million numbers",
+    "10,000 items that are all wrong",
+)
+
+
+@pytest.mark.parametrize("name", BODIES if LONG else SHORT)
 def test_a_hostile_body_costs_no_more_than_an_honest_one(bridge: Bridge, say: Say, name: str) -> None:
     body, headers, expected = BODIES[name]
     with _bounded(bridge, say, name):

@@ -10,13 +10,14 @@ from collections.abc import Callable
 import psutil
 import pytest
 
+from tests.chaos.conftest import LONG
 from tests.chaos.ledger import Load, Say, account, journaled, settle
 from tests.harness.bridge import Bridge
 from tests.harness.otlp import OtlpReceiver, Reply
 from tests.harness.waiting import wait_for
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT] if LONG else [signal.SIGTERM])
 def test_a_stop_under_load_answers_what_it_has_taken_and_exits_with_0(
     make_bridge: Callable[..., Bridge], receiver: OtlpReceiver, say: Say, number: signal.Signals
 ) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.chaos.conftest import LONG
 from tests.chaos.ledger import Load, account, settle
 from tests.chaos.test_kill import export_process
 from tests.harness.bridge import ROOT, Bridge
@@ -58,7 +59,7 @@ def test_a_worker_that_keeps_dying_shows_and_returns(make_bridge: Callable[..., 
     assert bridge.metric("otel_bridge_worker_restarts_total", worker="windows") >= 1
 
 
-@pytest.mark.parametrize("victim", ["housekeeping", "windows", "metrics-listener"])
+@pytest.mark.parametrize("victim", ["housekeeping", "windows", "metrics-listener"] if LONG else ["housekeeping"])
 def test_a_thread_that_dies_is_noticed_and_started_again(make_bridge: Callable[..., Bridge], victim: str) -> None:
     bridge = _with_murderer(make_bridge, victim, OTEL_BRIDGE_WINDOWS_INTERVAL_SECONDS="0.1").start()
     assert bridge.process is not None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tests.harness.bridge import Bridge
+from tests.harness.bridge import GUIDE_EVENT, Bridge
 from tests.harness.waiting import wait_for
 
 Make = Callable[..., Bridge]
@@ -45,10 +45,11 @@ def observed(bridge: Bridge) -> tuple[float, float, float]:
 
 
 def test_an_idle_session_is_counted_once_across_restarts_and_again_when_it_wakes(make_bridge: Make) -> None:
-    bridge = make_bridge(OTEL_BRIDGE_IDLE_AFTER_SECONDS="1").start()
+    bridge = make_bridge(OTEL_BRIDGE_IDLE_AFTER_SECONDS="2").start()
     session = bridge.session()
-    for time in ("2025-06-29T20:00:30Z", "2025-06-29T20:01:35Z"):
-        bridge.event(session, timestamp=time)
+    event = {**GUIDE_EVENT, "sesion_id": session}
+    times = ("2025-06-29T20:00:30Z", "2025-06-29T20:01:35Z")
+    assert bridge.post("/events", [{**event, "timestamp": time} for time in times]).status_code == 201
     state = lambda: bridge.http.get(f"{bridge.api}/sessions/{session}", timeout=10).json()  # noqa: E731
     assert state()["activa"] is True
     wait_for(lambda: observed(bridge)[0] == 1, "an idle session")

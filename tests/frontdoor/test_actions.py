@@ -52,7 +52,7 @@ def state(bridge: Bridge, session: str, **headers: str) -> Any:
     return answer.json() if answer.status_code == 200 else answer.status_code
 
 
-# --- events without a session -------------------------------------------------------------------------------------------
+# --- events without a session ---------------------------------------------------------------------------------------
 
 
 def test_a_lost_first_call_costs_nothing(one: Bridge, module_receiver: OtlpReceiver) -> None:
@@ -171,7 +171,7 @@ def test_an_opened_session_counts_toward_the_limit_as_a_created_one_does(several
     assert several.post("/events", body, headers=headers).status_code == 429
 
 
-# --- the document -------------------------------------------------------------------------------------------------------
+# --- the document ---------------------------------------------------------------------------------------------------
 
 
 def walk(node: Any, path: str = "") -> Iterator[tuple[str, Any]]:

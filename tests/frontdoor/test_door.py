@@ -86,7 +86,7 @@ def test_a_callers_request_id_is_returned_where_it_is_fit_for_a_header_and_a_log
     assert (answer.headers["X-Request-Id"] == given) is kept
 
 
-# --- CORS ---------------------------------------------------------------------------------------------------------------
+# --- CORS -----------------------------------------------------------------------------------------------------------
 
 
 def test_a_configured_origin_may_read_every_answer_errors_too(door: Bridge) -> None:
@@ -140,7 +140,7 @@ def test_any_origin_may_be_configured(serve: Serve) -> None:
     assert preflight(bridge, "https://anyone.example").status_code == 204
 
 
-# --- logs ---------------------------------------------------------------------------------------------------------------
+# --- logs -----------------------------------------------------------------------------------------------------------
 
 
 def test_each_request_is_a_json_line_with_its_ids_and_nothing_of_what_was_sent(door: Bridge) -> None:

@@ -104,7 +104,7 @@ def test_no_key_ever_reaches_the_log(keyed: Bridge) -> None:
         assert key not in keyed.output()
 
 
-# --- the command ------------------------------------------------------------------------------------------------------
+# --- the command ----------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -176,7 +176,7 @@ def test_a_file_is_edited_where_that_is_certain_to_be_right_and_else_left_alone(
     assert after == before
 
 
-# --- doors that stand open --------------------------------------------------------------------------------------------
+# --- doors that stand open ------------------------------------------------------------------------------------------
 
 
 def test_beyond_loopback_a_gpt_without_keys_refuses_the_start(make_bridge: Callable[..., Bridge]) -> None:

@@ -103,7 +103,7 @@ def test_reading_a_session_counts_as_well(limited: Bridge) -> None:
     assert got == [200] * 4 + [429]
 
 
-# --- the client's address -----------------------------------------------------------------------------------------------
+# --- the client's address -------------------------------------------------------------------------------------------
 
 
 def keeper(tmp_path: Path, **environ: str) -> Gatekeeper:
@@ -140,7 +140,7 @@ def test_the_clients_address_is_the_last_one_that_no_trusted_proxy_added(
     assert keeper(tmp_path, TRUSTED_PROXIES="10.0.0.0/8").address(scope) == address
 
 
-# --- the storage ----------------------------------------------------------------------------------------------------------
+# --- the storage ----------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -210,7 +210,7 @@ def test_the_storage_is_one_of_the_librarys() -> None:
     assert limiter.test(item, "a")
 
 
-# --- Redis ------------------------------------------------------------------------------------------------------------------
+# --- Redis ----------------------------------------------------------------------------------------------------------
 
 
 class Redis:

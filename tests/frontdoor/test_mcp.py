@@ -148,7 +148,7 @@ def test_limits_hold_at_this_door_too(several: Bridge) -> None:
     assert several.post("/sessions", session, headers=headers).status_code == 429  # one count for both doors
 
 
-# --- the HTTP under it ----------------------------------------------------------------------------------------------------
+# --- the HTTP under it ----------------------------------------------------------------------------------------------
 
 PING = {"jsonrpc": "2.0", "id": 1, "method": "ping"}
 ACCEPT = {"Accept": "application/json, text/event-stream"}

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from deploy.native.stack import grafana_settings, find
+from deploy.native.stack import find, grafana_settings
 
 ROOT = Path(__file__).resolve().parents[2]
 FILE = ROOT / "docker-compose.yml"

@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 
 from otel_bridge import config, errors
-from otel_bridge.redaction import Redactor
 from otel_bridge.config import Gpt
 from otel_bridge.errors import Problem
 from otel_bridge.ingest import (
@@ -28,6 +27,7 @@ from otel_bridge.journal import Journal
 from otel_bridge.journal.sqlite import SqliteStore
 from otel_bridge.privacy import UserHasher
 from otel_bridge.records import Record, decode
+from otel_bridge.redaction import Redactor
 from otel_bridge.selfmetrics import SelfMetrics
 from tests.harness.bridge import GUIDE_EVENT, GUIDE_SESSION
 
