@@ -245,6 +245,11 @@ def request_id(headers: RawHeaders) -> bytes:
     return next(_request_ids)
 
 
+_UNKNOWN_OUTCOME = (
+    "El servicio se detuvo antes de poder responder. Reintenta el mismo envío: lo que ya se hubiera tomado se reconoce."
+)
+
+
 class Door:
     """Times, answers and counts every request; renders every error in one shape."""
 
@@ -299,6 +304,11 @@ class Door:
             status = await _refuse(send, problem, every)
         except Gone:
             return
+        except asyncio.CancelledError:
+            # The stop's time is over. Whether the journal still takes it nobody can say: so nothing is claimed.
+            late = Problem(errors.SHUTTING_DOWN, _UNKNOWN_OUTCOME, headers={"Retry-After": "5"})
+            self._metrics.rejected(kind, late.kind)
+            status = await _refuse(send, late, every)
         except Exception as error:
             unforeseen = unexpected(error)
             self._metrics.rejected(kind, unforeseen.kind)

@@ -349,7 +349,7 @@ class Delivery:
         """Delivers a batch part by part (the last first), halving those that are refused, until each record is taken
         or parked. What has been taken is not sent again when the endpoint goes away in between.
         False: it refuses everything, or the bridge stops; the batch is read again."""
-        exported, parked, words, halved = 0, [], "", False
+        exported, parked, words, halved, known = 0, [], "", False, False
         while parts:
             if time.monotonic() > self._deadline:
                 return False
@@ -368,6 +368,7 @@ class Delivery:
             if said.kind == "poison" or said.suspicious:
                 probe = self._probe(batch)
                 well = probe.kind == "ok"
+                known = known or well  # to take good records: from now on, what fails is tried again where it stands
             if well:
                 part.refusals += 1
                 if part.high - part.low > 1:
@@ -385,7 +386,7 @@ class Delivery:
                 else:
                     said = Answer("config", f"no acepta ningún registro: {said.words}")
             self._wait(said)
-            if self._stopping.is_set() or not (well or exported or parked):
+            if self._stopping.is_set() or not (known or exported or parked):
                 return False
             parts.append(part.unsent())
         if halved and not parked:

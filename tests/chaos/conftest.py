@@ -13,6 +13,7 @@ import pytest
 from tests.chaos.ledger import Say
 
 LONG = os.environ.get("CHAOS") == "long"
+long_form = pytest.mark.skipif(not LONG, reason="of the long form: make chaos")
 
 
 @pytest.fixture

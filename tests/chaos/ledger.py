@@ -114,6 +114,8 @@ class Client(threading.Thread):
             try:
                 status, answer = self._once(path, body)
             except (OSError, http.client.HTTPException):
+                if self._connection is not None:
+                    self._connection.close()
                 self._connection = None
                 with self._ledger.lock:
                     self._ledger.unanswered += 1

@@ -9,7 +9,7 @@ import psutil
 import pytest
 
 from benchmarks.bounded import fill
-from tests.chaos.conftest import LONG
+from tests.chaos.conftest import LONG, long_form
 from tests.chaos.ledger import Forgetful, Say, settle
 from tests.harness.bridge import Bridge
 from tests.harness.otlp import OK, OtlpReceiver, Reply
@@ -65,6 +65,7 @@ def test_memory_is_flat_with_a_long_backlog_and_it_drains(
     assert len(receiver.times) == pending
 
 
+@long_form
 @pytest.mark.timeout(1800)
 def test_memory_and_start_do_not_grow_with_the_journal(make_bridge: Callable[..., Bridge], say: Say) -> None:
     bridge = make_bridge()

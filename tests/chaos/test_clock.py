@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.chaos.conftest import long_form
 from tests.chaos.ledger import Load, Say, account, settle
 from tests.harness.bridge import Bridge
 from tests.harness.otlp import OK, OtlpReceiver, Reply
@@ -65,6 +66,7 @@ def test_clock_steps_break_nothing(clocked: Bridge, receiver: OtlpReceiver, tmp_
     assert bridge.metric("otel_bridge_ledger_gap") == 0
 
 
+@long_form
 def test_the_lag_is_true_after_the_clock_went_back(clocked: Bridge, receiver: OtlpReceiver, tmp_path: Path) -> None:
     """What waits was accepted, by this clock, in an hour's time: that does not make its wait zero."""
     clock = tmp_path / "clock"
@@ -81,6 +83,7 @@ def test_the_lag_is_true_after_the_clock_went_back(clocked: Bridge, receiver: Ot
     assert bridge.metric("otel_bridge_export_lag_seconds") == 0
 
 
+@long_form
 def test_a_session_falls_idle_once_although_the_clock_jumps(clocked: Bridge, tmp_path: Path) -> None:
     clock, bridge = tmp_path / "clock", clocked.start()
     bridge.event(bridge.session())

@@ -96,7 +96,7 @@ def test_a_full_disk_is_told_and_recovers_by_itself(
     assert bridge.stop() == 0
 
 
-def test_a_stop_with_a_full_disk_is_orderly_and_a_start_says_what_is_wrong(
+def test_a_stop_with_a_full_disk_is_orderly(
     make_bridge: Callable[..., Bridge], small_disk: Callable[[str], SmallDisk]
 ) -> None:
     disk = small_disk("8m")

@@ -15,7 +15,7 @@ from tests.harness.bridge import Bridge
 from tests.harness.otlp import OK, OtlpReceiver, Reply
 from tests.harness.waiting import wait_for
 
-FAULT_SECONDS = 60.0 if LONG else 1.1
+FAULT_SECONDS = 60.0 if LONG else 0.6
 TIMEOUT = 0.5
 """OTEL_EXPORTER_OTLP_TIMEOUT of these runs."""
 

@@ -52,6 +52,6 @@ def test_kills_at_random_moments_lose_nothing_and_count_nothing_twice(
     found.check()
     assert bridge.stop() == 0
     say(
-        f"{KILLS} kills ({unready} of them during the start) in {time.monotonic() - started:.0f} s, seed {seed}: "
+        f"{KILLS} kills ({unready} restarts not waited for) in {time.monotonic() - started:.0f} s, seed {seed}: "
         f"{found}; {load.ledger.unanswered} posts got no answer, {load.ledger.statuses[200]} were recognised as repeats"
     )

@@ -47,10 +47,12 @@ def test_a_worker_that_keeps_dying_shows_and_returns(make_bridge: Callable[..., 
     bridge = make_bridge(OTEL_BRIDGE_WINDOWS_INTERVAL_SECONDS="0.1").start()
     with sqlite3.connect(bridge.journal, timeout=10) as db:
         db.execute("ALTER TABLE usage RENAME TO gone")
-    answer = wait_for(
-        lambda: (a := bridge.http.get(f"{bridge.url}/readyz", timeout=5)).status_code == 503 and [a], "a 503 of /readyz"
-    )[0]
-    assert any("windows" in problem for problem in answer.json()["problemas"])
+
+    def named() -> bool:
+        answer = bridge.http.get(f"{bridge.url}/readyz", timeout=5)
+        return answer.status_code == 503 and any("windows" in problem for problem in answer.json()["problemas"])
+
+    wait_for(named, "a 503 of /readyz that names it")
     wait_for(lambda: bridge.metric("otel_bridge_worker_up", worker="windows") == 0, "the metric")
     assert any("windows" in line for line in _errors(bridge))
     with sqlite3.connect(bridge.journal, timeout=10) as db:
