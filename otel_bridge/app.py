@@ -63,6 +63,12 @@ class Bridge:
         keys.refuse_keyless(config)
         self.config = config
         self.started = time.time()
+        if not config.user_hash_key and config.journal_path.exists() and not config.key_path.exists():
+            log.warning(
+                "journal %s has no key beside it (%s): a new one is made, and every user will look new. "
+                "If you have a backup of the key, stop now and restore it.",
+                config.journal_path, config.key_path.name,
+            )  # fmt: skip
         key = load_or_create_key(_parent(config).joinpath(config.key_path.name), config.user_hash_key)
         # 1. The journal, and the state that its records fold to.
         self.store = SqliteStore(config.journal_path)

@@ -446,6 +446,7 @@ class Delivery:
         """Sends parked records again, each alone: one that is still refused is parked with its new words."""
         done: list[int] = []
         again: list[Parked] = []
+        state, words = "ok", ""
         for parked in self._reader.parked(200, replay_only=True):
             if self._stopping.is_set() and time.monotonic() > self._deadline:
                 break
@@ -467,9 +468,10 @@ class Delivery:
             ):
                 again.append(parked._replace(words=answer.words, parked_us=time.time_ns() // 1000))
             else:
+                state, words = answer.kind, answer.words
                 break
-        if done or again:
-            self._tell(replayed=done, reparked=again)
+        if done or again or self._attempts:
+            self._tell(replayed=done, reparked=again, state=state, words=words)
 
 
 def run_process() -> int:

@@ -56,9 +56,9 @@ def test_poison_is_found_by_halving_parked_and_replayed(
     lines = [json.loads(line) for line in bridge.run("journal", "parked", "--json").stdout.splitlines()]
     assert {one["reason"] for one in lines} == {"server-error" if status == 500 else "refused"}
     # Sent again before the fix, it is refused again and stays where it was seen.
-    assert bridge.run("journal", "replay", str(lines[0]["seq"])).returncode == 0
-    refused = bridge.metric("otel_bridge_export_attempts_total", result="retry" if status == 500 else "poison")
     name = "retry" if status == 500 else "poison"
+    refused = bridge.metric("otel_bridge_export_attempts_total", result=name)
+    assert bridge.run("journal", "replay", str(lines[0]["seq"])).returncode == 0
     wait_for(lambda: bridge.metric("otel_bridge_export_attempts_total", result=name) > refused, "another refusal")
     assert _parked(bridge) == 3
     # After the fix everything arrives, and the ledger still holds.
