@@ -178,7 +178,7 @@ class Bench:
 
     def growth(self) -> None:
         """Cost an event as the journal ages and sessions multiply."""
-        for what, figure, note in bounded.growth(self.folder, 400_000 if self.short else 4_000_000):
+        for what, figure, note in bounded.growth(self.folder, 400_000 if self.short else 2_000_000):
             self.row(what, figure, note)
 
     # 7 --------------------------------------------------------------------------------------------------------------
@@ -228,7 +228,8 @@ def _commit() -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--short", action="store_true", help="a few minutes, for a look; writes nothing")
+    parser.add_argument("--short", action="store_true", help="a few minutes, for a look; writes nothing unless --write")
+    parser.add_argument("--write", action="store_true", help="write RESULTS.md although it was short")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, metavar="PART", help=" ".join(PARTS))
     arguments = parser.parse_args()
     # Beside the project, not in a memory file system: an fsync must reach a disk.
@@ -245,13 +246,13 @@ def main() -> None:
         f"- machine: {_machine()}; load average at the end {load:.1f}",
         f"- date: {datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         f"- commit: {_commit()}",
-        f"- command: `python -m benchmarks --only {' '.join(arguments.only)}`", "",
+        f"- command: `python -m benchmarks{' --short' * arguments.short} --only {' '.join(arguments.only)}`", "",
         "Written by `make bench`; what each row means is in `benchmarks/__main__.py`.", "",
         "| what | figure | note |", "|---|---:|---|",
         *(f"| {what} | {figure} | {note} |" for what, figure, note in bench.rows),
         "",
     ]  # fmt: skip
-    if not arguments.short and tuple(arguments.only) == PARTS:
+    if arguments.write or (not arguments.short and tuple(arguments.only) == PARTS):
         (HERE / "RESULTS.md").write_text("\n".join(lines), encoding="utf-8")
         print("written: benchmarks/RESULTS.md")
     else:
