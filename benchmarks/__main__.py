@@ -152,7 +152,9 @@ class Bench:
         """Time to answer at half of the maximum, while scrapes and trims run."""
         bridge = self.bridge(OTEL_BRIDGE_RETENTION_DAYS="0.01").start()
         session = bridge.session()
-        maximum = getattr(self, "maximum", None) or wrk(bridge.port, session, 4).rate
+        # The MCP package is imported beside the first answers: seconds in which a start is a little slower.
+        warm = wrk(bridge.port, session, 10).rate
+        maximum = getattr(self, "maximum", None) or warm
         delay = max(1, round(CONNECTIONS / (maximum / 2) * 1000) - 1)
         scraper = subprocess.Popen(
             [
@@ -166,7 +168,7 @@ class Bench:
         scraper.kill()
         bridge.stop()
         self.row("time to answer at half the maximum, p50", f"{load.p50:.1f} ms", f"{load.rate:,.0f} requests/s")
-        self.row("  p99 (wanted < 15 ms)", f"{load.p99:.1f} ms", "with a scrape a second and trims")
+        self.row("  p99 (wanted < 15 ms)", f"{load.p99:.1f} ms", "with a scrape a second and trims, 10 s after the start")
         self.row("  p99.9", f"{load.p999:.1f} ms")
 
     # 6 --------------------------------------------------------------------------------------------------------------

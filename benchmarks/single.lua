@@ -1,5 +1,5 @@
 -- wrk: one event a request, as the guide's clients send it; every one is new (its own timestamp).
--- Arguments: session, first timestamp (microseconds of a day), pause between a connection's requests (ms).
+-- Arguments: session, first timestamp (microseconds of a day), mean pause between a connection's requests (ms).
 local thread_no = 0
 local pause = 0
 
@@ -16,7 +16,8 @@ function init(args)
     .. '"latency_ms":1500,"tokens_entrada":25,"tokens_salida":150,"timestamp":"2026-11-22T'
   headers = { ["Content-Type"] = "application/json" }
   if pause > 0 then
-    delay = function() return pause end
+    -- Spread: equal pauses would make the connections one burst that comes again and again.
+    delay = function() return math.random(0, 2 * pause) end
   end
 end
 
