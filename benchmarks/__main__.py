@@ -168,7 +168,9 @@ class Bench:
         scraper.kill()
         bridge.stop()
         self.row("time to answer at half the maximum, p50", f"{load.p50:.1f} ms", f"{load.rate:,.0f} requests/s")
-        self.row("  p99 (wanted < 15 ms)", f"{load.p99:.1f} ms", "with a scrape a second and trims, 10 s after the start")
+        self.row(
+            "  p99 (wanted < 15 ms)", f"{load.p99:.1f} ms", "with a scrape a second and trims, 10 s after the start"
+        )
         self.row("  p99.9", f"{load.p999:.1f} ms")
 
     # 6 --------------------------------------------------------------------------------------------------------------
