@@ -15,7 +15,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 
-from otel_bridge import __version__, catalog
+from otel_bridge import __version__, catalog, otlp
 from otel_bridge.catalog import Metric
 from otel_bridge.config import Gpt
 from otel_bridge.journal import Journal, Ledger
@@ -130,7 +130,7 @@ class BridgeCollector:
         yield from self._from_windows(gpts)
         yield from self._from_ledger()
         own = sources.own
-        yield _family(catalog.EXPORT_ATTEMPTS, [((kind,), own.attempts.get(kind, 0)) for kind in ATTEMPT_RESULTS])
+        yield _family(catalog.EXPORT_ATTEMPTS, [((kind,), own.attempts.get(kind, 0)) for kind in otlp.KINDS])
         yield _family(catalog.EXPORT_CONFIGURED, [((), int(sources.export_configured))])
         yield _family(catalog.REDACTIONS, [((kind,), count) for kind, count in list(own.redactions.items())])
         used, limit = sources.journal_bytes()
@@ -179,9 +179,6 @@ class BridgeCollector:
         yield _family(catalog.PARKED, [((), ledger.parked)])
         yield _family(catalog.EXPORT_LAG, [((), self._sources.ledger.lag())])
         yield _family(catalog.LEDGER_GAP, [((), accepted - ledger.exported - ledger.pending - ledger.parked)])
-
-
-ATTEMPT_RESULTS = ("ok", "partial", "retry", "poison", "config")
 
 
 def _family(metric: Metric, rows: list[tuple[tuple[str, ...], float]]) -> Family:

@@ -44,8 +44,8 @@ DRAIN_SECONDS = 0.25
 def write_whole(send: Any, status: int, headers: api.Pairs, body: bytes) -> bool:
     """Writes an answer, head and body, with one system call. False: it cannot here, `send` has to.
 
-    uvicorn writes each ASGI message by itself, and a write is the dearest thing in a small answer: 25 of the 115 µs
-    that a bare post takes (py-spy and strace on the machine of benchmarks/RESULTS.md). Does what `send` does to the
+    uvicorn writes each ASGI message by itself (two writes an answer, by strace), and its `send` is where a bare post
+    spends 43 % of its samples (py-spy, on the machine of benchmarks/RESULTS.md). Does what `send` does to the
     cycle's state; names and values of `headers` must be fit for a header, which ours are.
     """
     cycle = getattr(send, "__self__", None)
