@@ -18,9 +18,10 @@ from uuid import UUID
 import msgspec
 
 from otel_bridge import __version__, contract, errors
-from otel_bridge.api import CONVERSATION, RawHeaders
+from otel_bridge.api import CONVERSATION
 from otel_bridge.config import Gpt
 from otel_bridge.contract import EventIn, SessionIn, SessionOut
+from otel_bridge.cors import RawHeaders
 from otel_bridge.errors import FieldError, Problem
 from otel_bridge.ingest import Answer, Gate, Hints, Ingest, OpenGate, stamp_uuid, uuid_text
 from otel_bridge.selfmetrics import SelfMetrics
@@ -59,6 +60,10 @@ class _Paid:
     def __init__(self, gate: Gate, paid: Collection[str]) -> None:
         self._gate = gate
         self._paid = paid
+
+    @property
+    def waits(self) -> bool:
+        return self._gate.waits
 
     def check(self, gpt: Gpt, items: int) -> Awaitable[None] | None:
         return None if gpt.id in self._paid else self._gate.check(gpt, items)

@@ -1,8 +1,10 @@
-"""The front door: routes, limits of a body, one shape of error, and the time each answer took.
+"""The front door: routes, one shape of error, and the time each answer took.
 
 `Door` is the outermost ASGI callable. The two posts that clients make all day go from it straight to their
 endpoint; everything else passes through Starlette's router. (The router, its middlewares and the Request and
-Response objects cost a post about as much as the journal does: benchmarks/RESULTS.md.)
+Response objects cost a post about as much as the journal does: benchmarks/RESULTS.md.) One event that needs nothing
+to be waited for but its commit goes further still: our protocol hands it to `Door.at_once`, without a task.
+docs/decisions/0005 has what each of these gains.
 """
 
 from __future__ import annotations
@@ -14,9 +16,8 @@ import os
 import re
 import time
 import uuid
-import zlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from starlette.applications import Starlette
@@ -26,19 +27,16 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from otel_bridge import contract, errors, logs
+from otel_bridge import errors, logs
+from otel_bridge.bodies import Bodies, Gone, check_type
+from otel_bridge.cors import Cors, Pairs, RawHeaders
 from otel_bridge.errors import Problem
-from otel_bridge.ingest import Answer, Gate, Ingest, OpenGate, read_hints
+from otel_bridge.ingest import Answer, Begun, Gate, Ingest, OpenGate, read_hints
+from otel_bridge.journal.store import Append
 from otel_bridge.selfmetrics import SelfMetrics
 
 log = logging.getLogger(__name__)
 
-MAX_OBJECT_BYTES = 1 << 20
-MAX_BATCH_BYTES = 8 << 20
-MAX_BODIES_BYTES = 256 << 20
-"""All bodies that are being received, together: what slow senders can make the process hold."""
-
-SWEEP_SECONDS = 1.0
 WHOLE = "otel_bridge.whole"
 """ASGI extension of our server: writes head and body at once."""
 
@@ -51,8 +49,6 @@ SECURITY = (
     (b"referrer-policy", b"no-referrer"),
 )
 
-RawHeaders = Mapping[bytes, bytes]
-Pairs = list[tuple[bytes, bytes]]
 Post = Callable[[bytes, Gate, Any], Awaitable[Answer]]
 HintedPost = Callable[[bytes, Gate, Any, RawHeaders], Awaitable[Answer]]
 GateOf = Callable[[Scope, RawHeaders], Gate]
@@ -60,181 +56,6 @@ GateOf = Callable[[Scope, RawHeaders], Gate]
 CONVERSATION = b"openai-conversation-id"
 """Says which ChatGPT conversation an action is called from: a hint (`actions.Conversations`)."""
 
-
-class Bodies:
-    """Receives bodies within their limits: of one, of all together, and of time."""
-
-    def __init__(self, timeout_seconds: float) -> None:
-        self.timeout_seconds = timeout_seconds
-        self._held = 0
-        # Who waits for the first piece of a body, and since when. One sweep a second ends those that wait too long:
-        # a timer a request costs more than decoding the request does, and nearly no request needs its own.
-        self._waiting: dict[asyncio.Task[Any], float] = {}
-        self._sweeping = False
-
-    async def read(self, headers: Mapping[bytes, bytes], receive: Receive) -> bytes:
-        """The whole body, inflated. Raises Problem (400, 408, 413, 415, 503)."""
-        kind = headers.get(b"content-type")
-        if kind is None and b"origin" in headers:
-            # A page of any origin can make a browser post without a type and without asking first (CORS).
-            raise Problem(errors.UNSUPPORTED_MEDIA)
-        _check_type(kind)
-        encoding = headers.get(b"content-encoding", b"").strip().lower()
-        if encoding not in (b"", b"identity", b"gzip"):
-            raise Problem(errors.UNSUPPORTED_MEDIA, "«Content-Encoding» solo puede ser gzip.")
-        declared = headers.get(b"content-length")
-        if declared is not None and declared.isdigit() and int(declared) > MAX_BATCH_BYTES:
-            raise _too_large(MAX_BATCH_BYTES)
-        message = await self._first(receive)
-        if not message.get("more_body", False):
-            raw = message.get("body", b"")
-        else:
-            raw = await self._rest(message, receive)
-        body = _inflate(raw) if encoding == b"gzip" else raw
-        if len(body) > MAX_OBJECT_BYTES and not contract.is_batch(body):
-            raise _too_large(MAX_OBJECT_BYTES)
-        return body
-
-    async def _first(self, receive: Receive) -> Message:
-        """The first piece of the body, which is nearly always all of it."""
-        if not getattr(getattr(receive, "__self__", None), "more_body", True):
-            return _connected(await receive())  # uvicorn has all of it already: nothing to watch
-        task = asyncio.current_task()
-        assert task is not None
-        self._waiting[task] = time.monotonic()
-        if not self._sweeping:
-            self._sweeping = True
-            asyncio.get_running_loop().call_later(SWEEP_SECONDS, self._sweep)
-        try:
-            return _connected(await receive())
-        except asyncio.CancelledError:
-            if task in self._waiting:
-                raise  # not our sweep: the server stops
-            raise Problem(errors.BODY_TIMEOUT) from None
-        finally:
-            self._waiting.pop(task, None)
-
-    def _sweep(self) -> None:
-        overdue = time.monotonic() - self.timeout_seconds
-        for task in [task for task, since in self._waiting.items() if since < overdue]:
-            del self._waiting[task]
-            task.cancel()
-        self._sweeping = bool(self._waiting)
-        if self._sweeping:
-            asyncio.get_running_loop().call_later(SWEEP_SECONDS, self._sweep)
-
-    async def _rest(self, message: Message, receive: Receive) -> bytes:
-        chunks, size = [], 0
-        try:
-            async with asyncio.timeout(self.timeout_seconds):
-                while True:
-                    chunk = message.get("body", b"")
-                    size += len(chunk)
-                    self._held += len(chunk)
-                    if size > MAX_BATCH_BYTES:
-                        raise _too_large(MAX_BATCH_BYTES)
-                    if self._held > MAX_BODIES_BYTES:
-                        raise Problem(errors.QUEUE_FULL, headers={"Retry-After": "1"})
-                    chunks.append(chunk)
-                    if not message.get("more_body", False):
-                        return b"".join(chunks)
-                    message = _connected(await receive())
-        except TimeoutError:
-            raise Problem(errors.BODY_TIMEOUT) from None
-        finally:
-            self._held -= size
-
-
-class Gone(Exception):
-    """The client closed the connection before its body was complete: nobody is there to answer."""
-
-
-def _connected(message: Message) -> Message:
-    if message["type"] == "http.disconnect":
-        raise Gone
-    return message
-
-
-def _check_type(value: bytes | None) -> None:
-    if value is None or value == b"application/json":
-        return
-    kind, _, parameters = value.partition(b";")
-    kind = kind.strip().lower()
-    if kind != b"application/json" and not (kind.startswith(b"application/") and kind.endswith(b"+json")):
-        raise Problem(errors.UNSUPPORTED_MEDIA)
-    charset = parameters.strip().lower().replace(b'"', b"").replace(b" ", b"")
-    if charset.startswith(b"charset=") and charset not in (b"charset=utf-8", b"charset=utf8"):
-        raise Problem(errors.UNSUPPORTED_MEDIA, "El cuerpo debe estar en UTF-8.")
-
-
-def _inflate(raw: bytes) -> bytes:
-    """gzip → bytes, stopping at the limit: a bomb costs no more than an honest batch."""
-    inflater = zlib.decompressobj(wbits=31)
-    try:
-        body = inflater.decompress(raw, MAX_BATCH_BYTES + 1)
-    except zlib.error:
-        raise Problem(errors.ENCODING_MALFORMED) from None
-    if len(body) > MAX_BATCH_BYTES:
-        raise _too_large(MAX_BATCH_BYTES)
-    if not inflater.eof or inflater.unused_data:
-        raise Problem(errors.ENCODING_MALFORMED)
-    return body
-
-
-def _too_large(limit: int) -> Problem:
-    what = "un lote" if limit == MAX_BATCH_BYTES else "un objeto"
-    return Problem(
-        errors.BODY_TOO_LARGE,
-        f"El límite de {what} es de {limit >> 20} MiB, ya descomprimido. Divide el envío en lotes más pequeños.",
-    )
-
-
-class Cors:
-    """What browsers of other origins are told. Nothing where no origin is configured."""
-
-    def __init__(self, origins: Sequence[str]) -> None:
-        self._any = "*" in origins
-        self._origins = frozenset(origin.encode() for origin in origins)
-
-    def __bool__(self) -> bool:
-        return bool(self._origins)
-
-    def allows(self, origin: bytes) -> bool:
-        return self._any or origin.lower() in self._origins
-
-    def headers(self, headers: RawHeaders) -> Pairs:
-        """Of every answer, errors too: a browser hides from its page what lacks them."""
-        vary = (b"vary", b"Origin")
-        origin = headers.get(b"origin")
-        if origin is None or not self.allows(origin):
-            return [vary]
-        # No credentials are allowed, so `*` gives away nothing that an anonymous caller lacks.
-        return [
-            (b"access-control-allow-origin", b"*" if self._any else origin),
-            (b"access-control-expose-headers", _EXPOSED),
-            vary,
-        ]
-
-    def preflight(self, headers: RawHeaders) -> Pairs | None:
-        """Headers of a preflight's answer; None where this is none, or its origin may not."""
-        origin = headers.get(b"origin")
-        if origin is None or b"access-control-request-method" not in headers or not self.allows(origin):
-            return None
-        return [
-            (b"access-control-allow-methods", b"GET, POST"),
-            (b"access-control-allow-headers", _ALLOWED),
-            (b"access-control-max-age", b"600"),
-        ]
-
-
-_EXPOSED = (
-    b"Location, Retry-After, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, RateLimit-Policy, "
-    b"WWW-Authenticate, X-Request-Id"
-)
-_ALLOWED = (
-    b"Content-Type, Content-Encoding, Authorization, X-API-Key, Idempotency-Key, X-Request-Id, traceparent, "
-    b"MCP-Protocol-Version, Mcp-Session-Id, Mcp-Method, Mcp-Name"
-)
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9][A-Za-z0-9._:/+=-]{0,127}").fullmatch
 _request_ids = map(b"%b-%x".__mod__, zip(itertools.repeat(os.urandom(8).hex().encode()), itertools.count(1)))
@@ -254,6 +75,48 @@ _UNKNOWN_OUTCOME = (
 )
 
 
+class Reply(NamedTuple):
+    """All of an answer."""
+
+    status: int
+    headers: Pairs
+    body: bytes
+
+
+Write = Callable[[int, bytes, bytes], None]
+"""Takes a status, header lines and a body to the client, if it is still there."""
+
+
+class OneEvent:
+    """A single event on its way through the journal, with what its answer takes. Lands once."""
+
+    __slots__ = ("_door", "_landed", "begun", "request_id", "started", "write")
+
+    def __init__(self, door: Door, started: float, own_id: bytes, write: Write) -> None:
+        self._door = door
+        self._landed = False
+        self.started = started
+        self.request_id = own_id
+        self.write = write
+        self.begun: Begun | None = None
+
+    def done(self) -> bool:
+        return self._landed
+
+    def set_result(self, append: Append) -> None:
+        self._landed = True
+        self._door.land(self, None)
+
+    def set_exception(self, error: Exception) -> None:
+        self._landed = True
+        self._door.land(self, error)
+
+    def give_up(self) -> None:
+        """The stop does not wait for it any longer."""
+        if not self._landed:
+            self.set_exception(_too_late())
+
+
 class Door:
     """Times, answers and counts every request; renders every error in one shape."""
 
@@ -267,6 +130,7 @@ class Door:
         hinted: Mapping[str, HintedPost],
         cors_origins: Sequence[str],
     ) -> None:
+        self._ingest = ingest
         self._metrics = metrics
         self.bodies = self._bodies = bodies
         self._inner = inner
@@ -295,44 +159,84 @@ class Door:
             await self._other(scope, receive, send, started, headers, every)
             return
         kind, handle = post
-        body = b""
+        kept = 0
         try:
             body = await self._bodies.read(headers, receive)
+            kept = self._bodies.keep(body)
             hints = read_hints(_header(headers, b"traceparent"), _header(headers, b"idempotency-key"))
             if CONVERSATION in headers and path in self._hinted:
                 answer = await self._hinted[path](body, self._gate(scope, headers), hints, headers)
             else:
                 answer = await handle(body, self._gate(scope, headers), hints)
-        except Problem as problem:
-            self._metrics.rejected(kind, problem.kind)
-            status = await _refuse(send, problem, every)
+            reply = _said(answer, every)
         except Gone:
             return
         except asyncio.CancelledError:
-            # The stop's time is over. Whether the journal still takes it nobody can say: so nothing is claimed.
-            late = Problem(errors.SHUTTING_DOWN, _UNKNOWN_OUTCOME, headers={"Retry-After": "5"})
-            self._metrics.rejected(kind, late.kind)
-            status = await _refuse(send, late, every)
+            reply = self._refused(kind, _too_late(), every)
         except Exception as error:
-            unforeseen = unexpected(error)
-            self._metrics.rejected(kind, unforeseen.kind)
-            status = await _refuse(send, unforeseen, every)
-        else:
+            reply = self._refused(kind, error, every)
+        finally:
+            self._bodies.release(kept)
+        whole = scope.get("extensions", {}).get(WHOLE)
+        if whole is None or not whole(send, *reply):
+            await _send(send, reply)
+        self._observe(path, method, reply.status, started, reply.body)
+
+    def at_once(self, scope: Scope, body: bytes, write: Write) -> OneEvent | None:
+        """Serves `POST /api/events` without a task, where nothing but a commit has to be waited for: `write` gets the
+        reply, later and on the event loop. None: nothing has happened, and the ordinary way has to serve it."""
+        started = time.perf_counter()
+        headers = dict(scope["headers"])
+        if not _ORDINARY.isdisjoint(headers) or log.isEnabledFor(logging.DEBUG):
+            return None
+        one = OneEvent(self, started, request_id(headers), write)
+        try:
+            check_type(headers.get(b"content-type"))
+            hints = read_hints(_header(headers, b"traceparent"), _header(headers, b"idempotency-key"))
+            one.begun = self._ingest.begin_at_once(body, self._gate(scope, headers), hints)
+            if one.begun is None:
+                return None
+            self._ingest.journal(one.begun, one)
+        except Exception as error:
+            asyncio.get_running_loop().call_soon(one.set_exception, error)
+        return one
+
+    def land(self, one: OneEvent, error: Exception | None) -> None:
+        """Answers what `at_once` took on."""
+        refused = error
+        if refused is None:
+            try:
+                assert one.begun is not None
+                answer = self._ingest.finish(one.begun)
+            except Exception as conflict:
+                refused = conflict
+        if refused is None:
             status, body = answer.status, answer.body
-            out = [_JSON, (b"content-length", b"%d" % len(body)), *every]
-            if answer.location is not None:
-                out.append((b"location", answer.location.encode()))
-            whole = scope.get("extensions", {}).get(WHOLE)
-            if whole is None or not whole(send, status, out, body):
-                await send({"type": "http.response.start", "status": status, "headers": out})
-                await send({"type": "http.response.body", "body": body})
+            lines = b"%bcontent-length: %d\r\nx-request-id: %b\r\n" % (self._lines, len(body), one.request_id)
+        else:
+            every: Pairs = [*SECURITY, (b"x-request-id", one.request_id), *self._cors_anyway]
+            token = logs.request.set((one.request_id, None))
+            status, pairs, body = self._refused("event", refused, every)
+            logs.request.reset(token)
+            lines = as_lines(pairs)
+        one.write(status, lines, body)
+        self._observe("/api/events", "POST", status, one.started, b"")
+
+    def _refused(self, kind: str, error: Exception, every: Pairs) -> Reply:
+        problem = error if isinstance(error, Problem) else unexpected(error)
+        self._metrics.rejected(kind, problem.kind)
+        return _refusal(problem, every)
+
+    def _observe(self, route: str, method: str, status: int, started: float, body: bytes) -> None:
         seconds = time.perf_counter() - started
-        self._metrics.observe(path, method, status, seconds)
+        self._metrics.observe(route, method, status, seconds)
         if log.isEnabledFor(logging.DEBUG):
-            _log_request(path, method, status, seconds, body if status in (200, 201) else b"")
+            _log_request(route, method, status, seconds, body if status in (200, 201) else b"")
 
     def configure(self, cors_origins: Sequence[str]) -> None:
         self._cors = Cors(cors_origins)
+        self._cors_anyway = self._cors.headers({}) if self._cors else []
+        self._lines = as_lines([_JSON, *SECURITY, *self._cors_anyway])
 
     async def _other(
         self, scope: Scope, receive: Receive, send: Send, started: float, headers: RawHeaders, every: Pairs
@@ -360,15 +264,14 @@ class Door:
             except Exception as error:
                 # Starlette has answered 500 and hands the error on; what answered nothing is answered here.
                 if status == 0:
-                    status = await _refuse(send, unexpected(error), every)
+                    reply = _refusal(unexpected(error), every)
+                    status = reply.status
+                    await _send(send, reply)
         route = scope.get("route")
         # The template, never the path a client made up: a label must have few values.
         template = getattr(route, "path", "otra")
         method = scope["method"] if scope["method"] in _METHODS else "OTRO"
-        seconds = time.perf_counter() - started
-        self._metrics.observe(template, method, status, seconds)
-        if log.isEnabledFor(logging.DEBUG):
-            _log_request(template, method, status, seconds, b"")
+        self._observe(template, method, status, started, b"")
 
 
 def _log_request(route: str, method: str, status: int, seconds: float, body: bytes) -> None:
@@ -382,6 +285,8 @@ def _log_request(route: str, method: str, status: int, seconds: float, body: byt
 
 _TRACE_ID = re.compile(rb'"trace_id":"([0-9a-f]{32})"').search
 _OPEN = OpenGate()
+_ORDINARY = frozenset((b"origin", b"content-encoding", CONVERSATION))
+"""Headers whose meaning `Door.at_once` leaves to the ordinary way."""
 _METHODS = frozenset(("GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH"))
 
 
@@ -399,13 +304,33 @@ def unexpected(error: BaseException) -> Problem:
     return Problem(errors.SERVER_ERROR, reference=reference)
 
 
-async def _refuse(send: Send, problem: Problem, every: Pairs) -> int:
+def _said(answer: Answer, every: Pairs) -> Reply:
+    headers = [_JSON, (b"content-length", b"%d" % len(answer.body)), *every]
+    if answer.location is not None:
+        headers.append((b"location", answer.location.encode()))
+    return Reply(answer.status, headers, answer.body)
+
+
+def _refusal(problem: Problem, every: Pairs) -> Reply:
     body = msgspec.json.encode(problem.document())
     headers = [_PROBLEM, (b"content-length", b"%d" % len(body)), *every]
     headers += [(name.lower().encode(), value.encode()) for name, value in problem.headers.items()]
-    await send({"type": "http.response.start", "status": problem.kind.status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
-    return problem.kind.status
+    return Reply(problem.kind.status, headers, body)
+
+
+def _too_late() -> Problem:
+    """The stop's time is over. Whether the journal still takes it nobody can say: so nothing is claimed."""
+    return Problem(errors.SHUTTING_DOWN, _UNKNOWN_OUTCOME, headers={"Retry-After": "5"})
+
+
+async def _send(send: Send, reply: Reply) -> None:
+    await send({"type": "http.response.start", "status": reply.status, "headers": reply.headers})
+    await send({"type": "http.response.body", "body": reply.body})
+
+
+def as_lines(pairs: Pairs) -> bytes:
+    """Headers as they leave."""
+    return b"".join([b"%b: %b\r\n" % pair for pair in pairs])
 
 
 def problem_response(problem: Problem) -> Response:

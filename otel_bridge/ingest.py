@@ -23,13 +23,15 @@ from otel_bridge.config import Config, Gpt
 from otel_bridge.contract import EventIn, EventOut, ItemOut, SessionIn, SessionOut, SessionState
 from otel_bridge.errors import Problem
 from otel_bridge.journal.store import Append, Conflict, Outcome, Reader, SessionInfo, SessionRow, Taken
-from otel_bridge.journal.writer import Journal
+from otel_bridge.journal.writer import Journal, Landing
 from otel_bridge.privacy import UserHasher
 from otel_bridge.records import Event, Record, Session, event_span_id
 from otel_bridge.redaction import Redactor
 from otel_bridge.selfmetrics import SelfMetrics
 
 SESSIONS_REMEMBERED = 50_000
+BATCHES_AT_ONCE = 8
+"""Batches that are decoded and in hand together: decoded, a batch takes ten times the memory of its body."""
 CHUNK_ITEMS = 500
 """Items of a batch that are prepared before others get their turn on the event loop."""
 REDACT_AT_MOST = 16_384
@@ -49,6 +51,10 @@ class Gate(Protocol):
     """Decides whether a caller may do something for a GPT. Raises Problem (401, 403, 429), at once or from what it
     returns: that must be awaited where it is not None."""
 
+    @property
+    def waits(self) -> bool:
+        """Whether `check` may have to be awaited."""
+
     def check(self, gpt: Gpt, items: int) -> Awaitable[None] | None: ...
 
     def stray(self, items: int) -> None:
@@ -57,6 +63,8 @@ class Gate(Protocol):
 
 class OpenGate:
     """Lets everyone in."""
+
+    waits = False
 
     def check(self, gpt: Gpt, items: int) -> None:
         return None
@@ -88,6 +96,16 @@ def read_hints(traceparent: str | None, idempotency_key: str | None) -> Hints:
 
 
 NO_HINTS = Hints()
+
+
+class Begun(NamedTuple):
+    """One event on its way: prepared, and not committed yet."""
+
+    event: EventIn
+    record: Event
+    key: bytes | None
+    redactions: dict[str, int]
+    append: Append
 
 
 class Answer(NamedTuple):
@@ -147,6 +165,7 @@ class Ingest:
         self._key = blake2b(key, digest_size=32, person=b"content-digest").digest()
         self._sessions: dict[bytes, SessionInfo] = {}
         self._reads = ThreadPoolExecutor(1, thread_name_prefix="journal-read")
+        self._batches = asyncio.Semaphore(BATCHES_AT_ONCE)
         self.configure(config)
 
     def configure(self, config: Config) -> None:
@@ -249,12 +268,9 @@ class Ingest:
     async def add_events(self, body: bytes, gate: Gate, hints: Hints = NO_HINTS) -> Answer:
         """`POST /api/events`, one object or an array. Raises Problem."""
         if contract.is_batch(body):
-            return await self.add_batch(contract.decode_batch(body), gate, hints)
-        event = contract.decode_event(body)
-        try:
-            event_us = contract.event_time(event)
-        except (ValueError, OverflowError):
-            raise contract.diagnose(body, EventIn) from None
+            async with self._batches:
+                return await self.add_batch(contract.decode_batch(body), gate, hints)
+        event, event_us = _read_event(body)
         session_id = event.sesion_id.bytes
         info = self._sessions.get(session_id)
         if info is None:
@@ -269,16 +285,39 @@ class Ingest:
 
     async def add_event(self, event: EventIn, event_us: int | None, info: SessionInfo, hints: Hints) -> Answer:
         """Journals one checked event of a known session and answers it."""
+        begun = self._begin(event, event_us, info, hints)
+        await self._journal.append(begun.append)
+        return self.finish(begun)
+
+    def begin_at_once(self, body: bytes, gate: Gate, hints: Hints) -> Begun | None:
+        """What `add_events` does of one event until it is journaled, where nothing of that has to be waited for:
+        None otherwise, and nothing has happened. Raises Problem."""
+        if gate.waits or contract.is_batch(body):
+            return None
+        event, event_us = _read_event(body)
+        info = self._sessions.get(event.sesion_id.bytes)
+        if info is None:
+            return None
+        gate.check(self._gpt_of(info), 1)
+        return self._begin(event, event_us, info, hints)
+
+    def journal(self, begun: Begun, landing: Landing) -> None:
+        """Journals what has begun; where it landed, `finish` answers it. Raises Problem where too much waits."""
+        self._journal.take(begun.append, landing)
+
+    def _begin(self, event: EventIn, event_us: int | None, info: SessionInfo, hints: Hints) -> Begun:
         now_us = time.time_ns() // 1000
         generation = self._journal.generation(now_us)
         redactions: dict[str, int] = {}
         digests: dict[int, bytes] = {}
-        session_id = event.sesion_id.bytes
         record, key = self._prepare(
-            event, event_us, info, session_id, now_us, generation, hints, 0, redactions, digests, 0
+            event, event_us, info, event.sesion_id.bytes, now_us, generation, hints, 0, redactions, digests, 0
         )
-        append = Append([record], [key], generation, digests)
-        await self._journal.append(append)
+        return Begun(event, record, key, redactions, Append([record], [key], generation, digests))
+
+    def finish(self, begun: Begun) -> Answer:
+        """The answer to one event whose append has been committed. Raises Problem for an id that stands for another."""
+        event, record, key, redactions, append = begun
         status = 201
         if append.outcomes is not None:
             record, status = self._settle(record, key, event, append.outcomes[0])
@@ -542,6 +581,15 @@ class Ingest:
 
     async def _read(self, function: Callable[[A], R], argument: A) -> R:
         return await asyncio.get_running_loop().run_in_executor(self._reads, function, argument)
+
+
+def _read_event(body: bytes) -> tuple[EventIn, int | None]:
+    """One event, and its time in microseconds where it tells one. Raises Problem."""
+    event = contract.decode_event(body)
+    try:
+        return event, contract.event_time(event)
+    except (ValueError, OverflowError):
+        raise contract.diagnose(body, EventIn) from None
 
 
 def _refusal_of(gate: Gate, strays: int) -> Problem | None:

@@ -171,6 +171,8 @@ class RateLimits:
         self._pause = REDIS_PAUSE_SECONDS[0]
         if storage_url.startswith(("redis://", "rediss://")):
             self._redis = _redis(storage_url)
+        self.shared = self._redis is not None
+        """Whether to count may mean to ask Redis, and to wait."""
         self.fallback = False
         """Whether Redis does not answer, and each replica counts by itself."""
 
@@ -333,6 +335,10 @@ class CallerGate:
         self._keeper = keeper
         self._scope = scope
         self._headers = headers
+
+    @property
+    def waits(self) -> bool:
+        return self._keeper.limits.shared
 
     def check(self, gpt: Gpt, items: int) -> Awaitable[None] | None:
         keeper = self._keeper

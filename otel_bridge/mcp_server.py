@@ -28,9 +28,11 @@ from starlette.types import Message, Receive, Scope, Send
 
 from otel_bridge import __version__, api, contract, errors, keys
 from otel_bridge.actions import EVENT_FIELDS, SESSION_FIELDS, Caller, Conversations, hint, properties
-from otel_bridge.api import Bodies, GateOf, RawHeaders
+from otel_bridge.api import GateOf
+from otel_bridge.bodies import Bodies, Gone
 from otel_bridge.config import Config
 from otel_bridge.contract import EventIn, SessionIn
+from otel_bridge.cors import Cors, RawHeaders
 from otel_bridge.errors import Problem
 from otel_bridge.ingest import Answer, Gate, Hints, read_hints
 from otel_bridge.selfmetrics import SelfMetrics
@@ -77,7 +79,7 @@ class McpDoor:
     def configure(self, config: Config) -> None:
         self._gpts = config.gpts
         self._bodies.timeout_seconds = config.body_timeout_seconds
-        self._cors = api.Cors(config.cors_origins)
+        self._cors = Cors(config.cors_origins)
         public = urlsplit(config.public_url or "")
         self._public = public.netloc.lower().encode()
         self._loopback = keys.is_loopback(config.host)
@@ -98,7 +100,7 @@ class McpDoor:
             raise Problem(errors.METHOD_NOT_ALLOWED, headers={"Allow": "POST"})
         try:
             body = await self._bodies.read(headers, receive)
-        except api.Gone:
+        except Gone:
             return
         if len(body) > MAX_CALL_BYTES:
             raise Problem(errors.BODY_TOO_LARGE)

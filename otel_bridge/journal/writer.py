@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from otel_bridge import errors
 from otel_bridge.errors import Problem
@@ -57,12 +57,20 @@ class _Task:
         self.future: Future[Any] = Future()
 
 
-class _Waiting:
-    __slots__ = ("append", "future")
+class Landing(Protocol):
+    """Learns on the event loop what became of an append: a future, or what stands in for one."""
 
-    def __init__(self, append: Append, future: asyncio.Future[Append]) -> None:
+    def done(self) -> bool: ...
+    def set_result(self, append: Append, /) -> None: ...
+    def set_exception(self, error: Exception, /) -> None: ...
+
+
+class _Waiting:
+    __slots__ = ("append", "landing")
+
+    def __init__(self, append: Append, landing: Landing) -> None:
         self.append = append
-        self.future = future
+        self.landing = landing
 
 
 class Journal:
@@ -93,6 +101,12 @@ class Journal:
 
         The future raises Problem (503) where nothing was taken. Raises Problem at once where too much waits.
         """
+        future: asyncio.Future[Append] = asyncio.get_running_loop().create_future()
+        self.take(append, future)
+        return future
+
+    def take(self, append: Append, landing: Landing) -> None:
+        """What `append` does, for one that lands without a future. It must not raise from its setters."""
         count = len(append.records)
         if self._closing:
             raise _refuse(errors.SHUTTING_DOWN)
@@ -101,14 +115,11 @@ class Journal:
         if self._waiting_records and self._waiting_records + count > self._max_waiting:
             raise _refuse(errors.QUEUE_FULL)
         self._waiting_records += count
-        loop = self._loop
-        if loop is None:
-            loop = self._loop = asyncio.get_running_loop()
-        future: asyncio.Future[Append] = loop.create_future()
-        self._queue.put(_Waiting(append, future))
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()
+        self._queue.put(_Waiting(append, landing))
         if self._died():  # between the check above and the put: nobody else would answer
             self._drain(errors.JOURNAL_UNAVAILABLE)
-        return future
 
     def _died(self) -> bool:
         return self.death is not None
@@ -296,12 +307,12 @@ class Journal:
     def _resolve(self, group: list[_Waiting], error: Exception | None) -> None:
         for waiting in group:
             self._waiting_records -= len(waiting.append.records)
-            future = waiting.future
-            if not future.done():
+            landing = waiting.landing
+            if not landing.done():
                 if error is None:
-                    future.set_result(waiting.append)
+                    landing.set_result(waiting.append)
                 else:
-                    future.set_exception(error)
+                    landing.set_exception(error)
 
     def _drain(self, kind: errors.ErrorKind) -> None:
         """Tells everyone who waits that nobody will serve them."""

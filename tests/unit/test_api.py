@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from otel_bridge import api, errors
-from otel_bridge.api import Bodies
+from otel_bridge import api, bodies, errors
+from otel_bridge.bodies import Bodies
 from otel_bridge.errors import Problem
 
 
@@ -58,7 +58,7 @@ def test_a_gzipped_body_is_inflated() -> None:
 
 
 def test_a_declared_length_over_the_limit_is_refused_before_it_is_read() -> None:
-    headers = {b"content-length": str(api.MAX_BATCH_BYTES + 1).encode()}
+    headers = {b"content-length": str(bodies.MAX_BATCH_BYTES + 1).encode()}
     assert refusal(b"", headers=headers) is errors.BODY_TOO_LARGE
 
 
@@ -67,7 +67,7 @@ def test_a_body_that_grows_past_the_limit_is_refused_without_being_kept() -> Non
 
 
 def test_an_object_has_a_smaller_limit_than_a_batch() -> None:
-    size = api.MAX_OBJECT_BYTES + 1
+    size = bodies.MAX_OBJECT_BYTES + 1
     assert refusal(b"{" + b" " * size) is errors.BODY_TOO_LARGE
     assert len(read(b"[" + b" " * size)) == size + 1
 
@@ -85,7 +85,7 @@ def test_another_type_is_refused(kind: bytes) -> None:
 
 
 def test_a_body_that_does_not_come_is_refused_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(api, "SWEEP_SECONDS", 0.05)
+    monkeypatch.setattr(bodies, "SWEEP_SECONDS", 0.05)
     assert refusal(b"{}", timeout=0.1, delay=3) is errors.BODY_TIMEOUT
 
 
@@ -95,7 +95,7 @@ def test_a_body_that_stops_half_way_is_refused_in_time() -> None:
 
 
 def test_a_client_that_leaves_is_not_answered() -> None:
-    with pytest.raises(api.Gone):
+    with pytest.raises(bodies.Gone):
         read()
 
 

@@ -1,0 +1,248 @@
+"""One event that comes in one piece is served without a task. Nobody may notice: what it is answered, and what is
+counted of it, is the same as on the ordinary way (which a request takes that comes in pieces, or from a browser)."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import http.client
+import json
+import signal
+import socket
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from otel_bridge import api, config
+from otel_bridge.app import Bridge as App
+from tests.harness.bridge import GUIDE_EVENT, Bridge
+from tests.harness.waiting import wait_for
+
+CHANGING = {"date", "x-request-id"}
+
+
+@pytest.fixture(scope="module")
+def bridge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bridge]:
+    started = Bridge(tmp_path_factory.mktemp("at-once")).start()
+    yield started
+    started.stop()
+
+
+def event(session: str, **fields: Any) -> bytes:
+    return json.dumps({**GUIDE_EVENT, "sesion_id": session, **fields}).encode()
+
+
+def request(body: bytes, version: str = "1.1", **headers: str) -> bytes:
+    lines = {"Host": "x", "Content-Type": "application/json", "Content-Length": str(len(body))} | {
+        name.replace("_", "-"): value for name, value in headers.items()
+    }
+    head = "".join(f"{name}: {value}\r\n" for name, value in lines.items() if value)
+    return f"POST /api/events HTTP/{version}\r\n{head}\r\n".encode() + body
+
+
+class Connection:
+    def __init__(self, bridge: Bridge) -> None:
+        self.socket = socket.create_connection(("127.0.0.1", bridge.port), timeout=30)
+
+    def __enter__(self) -> Connection:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.socket.close()
+
+    def answer(self) -> tuple[int, dict[str, str], dict[str, Any]]:
+        answer = http.client.HTTPResponse(self.socket)
+        answer.begin()
+        return answer.status, {name.lower(): value for name, value in answer.getheaders()}, json.loads(answer.read())
+
+
+def ask(bridge: Bridge, raw: bytes) -> tuple[int, dict[str, str], dict[str, Any]]:
+    with Connection(bridge) as connection:
+        connection.socket.sendall(raw)
+        return connection.answer()
+
+
+SAYS: dict[str, tuple[Callable[[str], bytes], dict[str, str], int]] = {
+    "an event": (event, {}, 201),
+    "its own time": (lambda session: event(session, timestamp="2025-06-29T20:00:01.000Z"), {}, 201),
+    "an id that stands for another": (
+        lambda session: event(session, id="0197bd2e-6c00-7d9a-8f3e-2a4b6c8d0e1f", contenido=session[:18]), {}, 409),
+    "a key of its own": (event, {"Idempotency_Key": "k-1"}, 201),
+    "a key that is none": (event, {"Idempotency_Key": "a b"}, 400),
+    "a trace that calls it": (
+        event, {"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}, 201),
+    "no session": (lambda session: event("00000000-0000-4000-8000-000000000000"), {}, 404),
+    "a wrong field": (lambda session: event(session, latency_ms=-1), {}, 422),
+    "a time that is none": (lambda session: event(session, timestamp="2025-02-30T00:00:00Z"), {}, 422),
+    "no JSON": (lambda session: b'{"sesion_id": ', {}, 400),
+    "no body": (lambda session: b"", {}, 400),
+    "a batch": (lambda session: b"[" + event(session) + b"]", {}, 201),
+    "another type": (event, {"Content_Type": "text/plain"}, 415),
+    "another compression": (event, {"Content_Encoding": "br"}, 415),
+    "gzip": (lambda session: gzip.compress(event(session)), {"Content_Encoding": "gzip"}, 201),
+}  # fmt: skip
+
+
+def shape(answer: tuple[int, dict[str, str], dict[str, Any]]) -> tuple[Any, ...]:
+    """An answer without what changes from one to the next."""
+    status, headers, body = answer
+    kept = {name: value for name, value in headers.items() if name not in CHANGING}
+    if status == 201:
+        body = {name: type(value).__name__ if name in ("id", "timestamp", "span_id", "resultados") else value
+                for name, value in body.items() if name not in ("sesion_id", "trace_id")}  # fmt: skip
+    return status, kept, body
+
+
+@pytest.mark.parametrize("name", SAYS)
+def test_it_is_answered_and_counted_as_on_the_ordinary_way(bridge: Bridge, name: str) -> None:
+    make, headers, expected = SAYS[name]
+    bridge.event(bridge.session(), id="0197bd2e-6c00-7d9a-8f3e-2a4b6c8d0e1f")
+    shapes, counts = [], []
+    for way in ({}, {"Origin": "https://app.example"}):
+        session = bridge.session()
+        before = bridge.scrape()
+        answer = ask(bridge, request(make(session), **headers, **way))
+        after = bridge.scrape()
+        assert answer[0] == expected, answer
+        shapes.append(shape(answer))
+        counts.append({
+            key: after[key] - before.get(key, 0) for key in after
+            if key[0] in ("otel_bridge_records_total", "otel_bridge_request_duration_seconds_count")
+            and ("route", "/metrics") not in key[1] and after[key] != before.get(key, 0)
+        })  # fmt: skip
+    assert shapes[0] == shapes[1]
+    assert counts[0] == counts[1] != {}
+
+
+def test_a_type_is_asked_of_browsers_alone(bridge: Bridge) -> None:
+    session = bridge.session()
+    assert ask(bridge, request(event(session), Content_Type=""))[0] == 201
+    assert ask(bridge, request(event(session), Content_Type="", Origin="https://app.example"))[0] == 415
+
+
+def test_pieces_of_any_size_make_the_same_request(bridge: Bridge) -> None:
+    session = bridge.session()
+    raw = request(event(session))
+    for size in (1, 7, raw.index(b"\r\n\r\n") + 4, len(raw) - 1):
+        with Connection(bridge) as connection:
+            connection.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            for start in range(0, len(raw), size):
+                connection.socket.sendall(raw[start : start + size])
+            assert connection.answer()[0] == 201
+
+
+def test_chunks_make_a_body(bridge: Bridge) -> None:
+    body = event(bridge.session())
+    for pieces in ([body], [body[:50], body[50:]]):
+        chunks = b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces) + b"0\r\n\r\n"
+        raw = request(b"", Content_Length="", Transfer_Encoding="chunked") + chunks
+        assert ask(bridge, raw)[0] == 201
+
+
+def test_requests_behind_one_another_are_answered_in_order(bridge: Bridge) -> None:
+    session = bridge.session()
+    tokens = list(range(1, 21))
+    with Connection(bridge) as connection:
+        connection.socket.sendall(b"".join(request(event(session, tokens_entrada=n)) for n in tokens))
+        told = [connection.answer()[2]["tokens_entrada"] for _ in tokens]
+        connection.socket.sendall(request(event(session, tokens_entrada=99)))
+        told.append(connection.answer()[2]["tokens_entrada"])
+    assert told == [*tokens, 99]
+
+
+def test_a_connection_is_kept_or_closed_as_its_client_asks(bridge: Bridge) -> None:
+    session = bridge.session()
+    with Connection(bridge) as connection:
+        for _ in range(3):
+            connection.socket.sendall(request(event(session)))
+            status, headers, _ = connection.answer()
+            assert status == 201 and "connection" not in headers
+        connection.socket.sendall(request(event(session), Connection="close"))
+        status, headers, _ = connection.answer()
+        assert status == 201 and headers["connection"] == "close"
+        assert connection.socket.recv(1) == b""
+    status, headers, _ = ask(bridge, request(event(session), version="1.0"))
+    assert status == 201 and headers["connection"] == "close"
+
+
+def test_a_client_that_asks_first_is_told_to_go_on(bridge: Bridge) -> None:
+    body = event(bridge.session())
+    raw = request(body, Expect="100-continue")
+    with Connection(bridge) as connection:
+        connection.socket.sendall(raw[: -len(body)])
+        assert connection.socket.recv(25) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        connection.socket.sendall(body)
+        assert connection.answer()[0] == 201
+
+
+def test_a_client_that_leaves_before_its_answer_loses_nothing(bridge: Bridge) -> None:
+    session = bridge.session()
+    counted = bridge.metric("otel_bridge_records_total", result="accepted", kind="event")
+    for _ in range(20):
+        with Connection(bridge) as connection:
+            connection.socket.sendall(request(event(session)))
+    wait_for(lambda: bridge.metric("otel_bridge_records_total", result="accepted", kind="event") == counted + 20,
+             "twenty events")  # fmt: skip
+    assert ask(bridge, request(event(session)))[0] == 201
+    assert "unexpected" not in bridge.output() and "Traceback" not in bridge.output()
+
+
+def test_guesses_and_posts_are_counted_once_by_the_limits(tmp_path: Path) -> None:
+    bridge = Bridge(tmp_path, OTEL_BRIDGE_RATE_LIMIT="5/minute").start()
+    session = bridge.session()
+    statuses = [ask(bridge, request(event(session)))[0] for _ in range(6)]
+    assert statuses == [201] * 4 + [429] * 2  # the session was the first of five
+    bridge.stop()
+
+
+def test_a_stop_that_cannot_wait_says_that_it_knows_nothing(tmp_path: Path) -> None:
+    bridge = Bridge(tmp_path, OTEL_BRIDGE_SHUTDOWN_SECONDS="1").start()
+    session = bridge.session()
+    with closing(sqlite3.connect(bridge.journal, isolation_level=None)) as other, Connection(bridge) as connection:
+        other.execute("BEGIN IMMEDIATE")  # the bridge's commits wait for this
+        connection.socket.sendall(request(event(session)))
+        for _ in range(3):  # what came before these has been read when they are answered
+            assert bridge.http.get(f"{bridge.url}/healthz", timeout=10).status_code == 200
+        assert bridge.process is not None
+        bridge.process.send_signal(signal.SIGTERM)
+        status, headers, body = connection.answer()
+        assert (status, headers["retry-after"], headers["connection"]) == (503, "5", "close")
+        assert body["type"] == "urn:otel-bridge:servicio-deteniendose"
+        other.execute("ROLLBACK")
+    assert bridge.process.wait(20) == 0
+
+
+@pytest.mark.parametrize("headers, body, taken", [
+    ([], None, True),
+    ([(b"origin", b"https://app.example")], None, False),
+    ([(b"content-encoding", b"gzip")], None, False),
+    ([(api.CONVERSATION, b"c-1")], None, False),
+    ([], b"[]", False),
+    ([], b"{", True),  # refused here as it would be there
+])  # fmt: skip
+def test_what_has_to_be_waited_for_is_left_alone(
+    tmp_path: Path, headers: list[tuple[bytes, bytes]], body: bytes | None, taken: bool
+) -> None:
+    root = Path(__file__).parents[2]
+    settings = {"OTEL_BRIDGE_JOURNAL": f"sqlite:///{tmp_path}/j.db", "OTEL_BRIDGE_METRICS_PORT": "0"}
+    app = App(config.load(str(root / "otel-bridge.toml"), settings))
+
+    async def offered() -> tuple[bool, list[int]]:
+        app.journal.start()
+        gpt = b'{"gpt_id":"devops-expert","usuario_id":"u","timestamp_inicio":"2025-06-29T20:00:00Z"}'
+        session = json.loads((await app.ingest.create_session(gpt, api.OpenGate())).body)["id"]
+        told: asyncio.Queue[int] = asyncio.Queue()
+        scope = {"headers": [(b"content-type", b"application/json"), *headers], "client": ("127.0.0.1", 1)}
+        one = app.door.at_once(
+            scope, event(session) if body is None else body, lambda status, lines, said: told.put_nowait(status)
+        )
+        return one is not None, [await asyncio.wait_for(told.get(), 10)] if one is not None else []
+
+    was_taken, statuses = asyncio.run(offered())
+    app.stop()
+    assert was_taken is taken
+    assert statuses == ([201 if body is None else 400] if taken else [])
