@@ -22,6 +22,7 @@ from otel_bridge import actions, api, catalog, keys, logs, openapi
 from otel_bridge.actions import Conversations
 from otel_bridge.config import Config
 from otel_bridge.errors import StartRefused
+from otel_bridge.exporter import Exporter
 from otel_bridge.exposition import BridgeCollector, LedgerView, Sources
 from otel_bridge.ingest import Ingest
 from otel_bridge.journal import Journal, Store
@@ -30,7 +31,7 @@ from otel_bridge.journal.store import Reader, StoreUnavailable, TopUser, Window
 from otel_bridge.limits import Gatekeeper
 from otel_bridge.listener import MetricsListener
 from otel_bridge.mcp_mount import McpMount
-from otel_bridge.outbox import SINK, Exporter, Report
+from otel_bridge.pipe import SINK, Report
 from otel_bridge.privacy import UserHasher, load_or_create_key
 from otel_bridge.projections.metrics import MetricState
 from otel_bridge.records import decode

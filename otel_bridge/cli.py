@@ -288,7 +288,7 @@ def _existing(loaded: Config) -> None:
 
 def _journal_status(arguments: argparse.Namespace) -> int:
     from otel_bridge.journal.sqlite import SqliteReader
-    from otel_bridge.outbox import SINK
+    from otel_bridge.pipe import SINK
 
     loaded = _load(arguments)
     _existing(loaded)
@@ -465,6 +465,6 @@ def _doctor(arguments: argparse.Namespace) -> int:
 
 
 def _export_process(arguments: argparse.Namespace) -> int:
-    from otel_bridge.outbox import run_process
+    from otel_bridge.delivery import run_process
 
     return run_process()

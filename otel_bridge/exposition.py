@@ -21,7 +21,7 @@ from otel_bridge.config import Gpt
 from otel_bridge.journal import Journal, Ledger
 from otel_bridge.journal.store import Reader, TopUser, Window
 from otel_bridge.openmetrics import HistogramText, Row
-from otel_bridge.outbox import SINK
+from otel_bridge.pipe import SINK
 from otel_bridge.projections.metrics import MetricState
 from otel_bridge.selfmetrics import SelfMetrics
 

@@ -6,7 +6,7 @@
     poison   something in the batch is refused: 400, 413, 422
     config   this endpoint will not have us as we are: 401, 403, 404, other 3xx and 4xx
 
-The SDK's own exporter tells fewer apart (a 302 is its success, a 500 its final failure), which an outbox that
+The SDK's own exporter tells fewer apart (a 302 is its success, a 500 its final failure), which a delivery that
 loses nothing cannot use. Sources: OTLP specification 1.x, «OTLP/HTTP Response», «OTLP/gRPC Response».
 """
 

@@ -16,19 +16,15 @@ is encoded. A request that fails takes back the one behind it.
 The process only reads the journal. What it has done it reports to the bridge, whose one writer moves the cursor
 with its next commit; a report that is lost with the process means a second delivery, never a lost record. It has a
 process of its own so that encoding 60,000 spans a second does not take the interpreter from the answers.
-`Exporter` is the bridge's side of it: starts it, restarts it, knows its state.
+The bridge's side of it is `exporter.py`; what the two say to each other, `pipe.py`.
 """
 
 from __future__ import annotations
 
-import contextlib
-import logging
 import os
 import random
 import signal
 import sqlite3
-import struct
-import subprocess
 import sys
 import threading
 import time
@@ -36,20 +32,18 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import msgspec
 
-from otel_bridge.config import Gpt, Otlp
+from otel_bridge.config import Otlp
 from otel_bridge.journal.sqlite import SqliteReader
-from otel_bridge.journal.store import Parked, Reader, Segment, StoreUnavailable
+from otel_bridge.journal.store import Parked, Reader, Segment
 from otel_bridge.otlp import Answer, Transport, connect
+from otel_bridge.pipe import SINK, Report, Setup, Stop, read_frame, write_frame
 from otel_bridge.projections.spans import SpanProjection
 from otel_bridge.records import Idle, Record, decode, encode
 
-log = logging.getLogger(__name__)
-
-SINK = "otlp"
 BATCH_SPANS = 2_000
 BATCH_BYTES = 2 << 20
 """Of journal; the request is about twice that, and stays under the 4 MiB that gRPC receivers take by default."""
@@ -68,52 +62,6 @@ CONFIRMATIONS = 3
 """Times that a record alone meets a server's error, and a good one is taken after it, before it is parked."""
 SMALL_SPANS = 32
 """Spans a request while the endpoint refuses parts of them without saying which."""
-
-
-class Setup(msgspec.Struct):
-    """What the process is told when it starts."""
-
-    journal: str
-    otlp: dict[str, Any]
-    gpts: dict[str, Gpt]
-    resource: list[tuple[str, str]]
-
-
-class Report(msgspec.Struct, omit_defaults=True):
-    """What the process has done since its last report."""
-
-    cursor: int = 0
-    exported: int = 0
-    parked: list[Parked] = []
-    replayed: list[int] = []
-    reparked: list[Parked] = []
-    attempts: dict[str, int] = {}
-    state: str = "ok"
-    words: str = ""
-
-
-class Stop(msgspec.Struct):
-    """Deliver what can be delivered within `seconds`, then end."""
-
-    seconds: float
-
-
-def _write_frame(stream: IO[bytes], value: Any) -> None:
-    body = msgspec.msgpack.encode(value)
-    stream.write(struct.pack("<I", len(body)) + body)
-    stream.flush()
-
-
-def _read_frame(stream: IO[bytes]) -> bytes | None:
-    head = stream.read(4)
-    if len(head) < 4:
-        return None
-    size = struct.unpack("<I", head)[0]
-    body = stream.read(size)
-    return body if len(body) == size else None
-
-
-# --- the process --------------------------------------------------------------------------------------------------
 
 
 class _Part:
@@ -481,7 +429,7 @@ def run_process() -> int:
     # A service manager signals every process of its group. When to stop is the bridge's to say: it wants a last flush.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    first = _read_frame(stdin)
+    first = read_frame(stdin)
     if first is None:
         return 0
     setup = msgspec.msgpack.decode(first, type=Setup)
@@ -490,11 +438,11 @@ def run_process() -> int:
         SqliteReader(Path(setup.journal)),
         SpanProjection(setup.gpts, setup.resource),
         connect(otlp),
-        lambda report: _write_frame(stdout, report),
+        lambda report: write_frame(stdout, report),
     )
 
     def listen() -> None:
-        while (frame := _read_frame(stdin)) is not None:
+        while (frame := read_frame(stdin)) is not None:
             delivery.stop(msgspec.msgpack.decode(frame, type=Stop).seconds)
         os._exit(0)  # the bridge is gone; its next process goes on from the journal's cursor
 
@@ -510,103 +458,3 @@ def run_process() -> int:
     # Reports are flushed one by one. The interpreter's own end would trip over the thread that still listens.
     sys.stderr.flush()
     os._exit(code)
-
-
-# --- the bridge's side ----------------------------------------------------------------------------------------------
-
-
-class Exporter:
-    """Keeps the delivery process running and hands its reports on. `run` is a supervised worker's body."""
-
-    def __init__(
-        self,
-        journal: Path,
-        otlp: Otlp,
-        gpts: dict[str, Gpt],
-        resource: tuple[tuple[str, str], ...],
-        on_report: Callable[[Report], None],
-    ) -> None:
-        self._setup = Setup(str(journal), msgspec.to_builtins(otlp), gpts, list(resource))
-        self._on_report = on_report
-        self._process: subprocess.Popen[bytes] | None = None
-        self._stopping = threading.Event()
-        self._anew = False
-        """Whether the process was ended because it is started anew with other GPTs."""
-        self.state = "starting"
-        self.words = ""
-
-    def configure(self, gpts: dict[str, Gpt]) -> None:
-        """Takes on a new registry of GPTs: the process is started anew with it."""
-        self._setup.gpts = gpts
-        process = self._process
-        if process is not None:
-            self._anew = True
-            process.kill()
-
-    def run(self) -> None:
-        """Until the process ends. Raises RuntimeError where that was not asked for."""
-        self._run_process()
-        while self._anew:
-            self._run_process()
-
-    def _run_process(self) -> None:
-        self._anew = False
-        if self._stopping.is_set():
-            return
-        process = subprocess.Popen(
-            [sys.executable, "-m", "otel_bridge", "export-process"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            # Ctrl-C in a terminal goes to the whole group; the bridge alone decides when this process stops.
-            start_new_session=True,
-        )
-        self._process = process
-        assert process.stdin is not None and process.stdout is not None
-        try:
-            _write_frame(process.stdin, self._setup)
-            while (frame := _read_frame(process.stdout)) is not None:
-                self._take(msgspec.msgpack.decode(frame, type=Report))
-        finally:
-            self._process = None
-            with contextlib.suppress(OSError):
-                process.stdin.close()  # which ends the process, if it has not ended
-            try:
-                code = process.wait(5)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                code = process.wait()
-            process.stdout.close()
-        if not self._stopping.is_set() and not self._anew:
-            self.state = "restarting"
-            raise RuntimeError(f"the export process ended with code {code}")
-
-    def _take(self, report: Report) -> None:
-        """Hands a report on. While the journal cannot be written, the process waits for the pipe to be read again."""
-        self.state, self.words = report.state, report.words
-        told = False
-        while True:
-            try:
-                self._on_report(report)
-                return
-            except StoreUnavailable as error:
-                if self._stopping.is_set():
-                    raise
-                if not told:
-                    log.error("what was delivered cannot be noted, delivery waits: %s", error)
-                    told = True
-                self._stopping.wait(1.0)
-
-    def stop(self, seconds: float) -> None:
-        """Asks for a last flush; `run` returns when it is over, or the process is ended after `seconds` more."""
-        self._stopping.set()
-        process = self._process
-        if process is None or process.stdin is None:
-            return
-        try:
-            _write_frame(process.stdin, Stop(seconds))
-        except (OSError, ValueError):
-            return
-        try:
-            process.wait(seconds + 2)
-        except subprocess.TimeoutExpired:
-            process.kill()

@@ -1,0 +1,61 @@
+"""What the bridge and its delivery process say to each other, in frames over the process's standard streams.
+
+The bridge writes a `Setup` when the process starts and a `Stop` when it shall end; the process writes `Report`s.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import IO, Any
+
+import msgspec
+
+from otel_bridge.config import Gpt
+from otel_bridge.journal.store import Parked
+
+SINK = "otlp"
+"""The name that delivery's cursor has in the journal."""
+
+
+class Setup(msgspec.Struct):
+    """What the process is told when it starts."""
+
+    journal: str
+    otlp: dict[str, Any]
+    gpts: dict[str, Gpt]
+    resource: list[tuple[str, str]]
+
+
+class Report(msgspec.Struct, omit_defaults=True):
+    """What the process has done since its last report."""
+
+    cursor: int = 0
+    exported: int = 0
+    parked: list[Parked] = []
+    replayed: list[int] = []
+    reparked: list[Parked] = []
+    attempts: dict[str, int] = {}
+    state: str = "ok"
+    words: str = ""
+
+
+class Stop(msgspec.Struct):
+    """Deliver what can be delivered within `seconds`, then end."""
+
+    seconds: float
+
+
+def write_frame(stream: IO[bytes], value: Any) -> None:
+    body = msgspec.msgpack.encode(value)
+    stream.write(struct.pack("<I", len(body)) + body)
+    stream.flush()
+
+
+def read_frame(stream: IO[bytes]) -> bytes | None:
+    """The next frame's body. None: the other side has ended."""
+    head = stream.read(4)
+    if len(head) < 4:
+        return None
+    size = struct.unpack("<I", head)[0]
+    body = stream.read(size)
+    return body if len(body) == size else None

@@ -1,0 +1,147 @@
+"""The one that redacts: sees whether a text can hold anything, asks every finder, replaces what they find."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Literal
+
+from otel_bridge.redaction.addresses import EMAIL, EMAIL_ENCODED, find_ips
+from otel_bridge.redaction.findings import PLACEHOLDERS, Finding
+from otel_bridge.redaction.numbers import RUN, find_runs
+from otel_bridge.redaction.secrets import (
+    CURL_USER,
+    JWT,
+    find_api_keys,
+    find_assignments,
+    find_private_keys,
+    find_url_passwords,
+)
+from otel_bridge.redaction.view import lower, normalised
+
+# A finding needs a digit, `@`, `:`, `=` or `_` (or a `--flag`): without one a text is clean. Measured on the
+# guide's sentence (45 characters) and the same with 20 more: deleting these bytes from the Latin-1 form and
+# comparing lengths takes 250 and 265 ns; one regex with the same class 270 and 345; the regex that also stops
+# at characters above Latin-1, 400 and 540; 14 `in` checks 280 both; a set's `isdisjoint` 450 and 630.
+# (Minimum of many runs, 2 busy cores.) Without a prefilter the finders' own gates need 1.7 µs for the first.
+_SUSPECT_BYTES = b"0123456789@:=_"
+# The slow twin, for texts with a character above Latin-1 (typographic quotes, emoji, full-width digits).
+_SUSPECT = re.compile(r"[\d@:=_\uff1a\uff1d\uff20\uff3f\ufe55\ufe66\ufe6b]").search
+
+_DIGIT = re.compile(r"[0-9]").search
+_LONG_WORD = 16
+"""A text without a word as long is not searched for API keys."""
+
+_PASSES = 8
+"""A replacement can uncover another finding; a text that still has some after so many was made to."""
+
+
+class Redactor:
+    """Content as it may leave: redacted ('on'), as it came ('off'), or not at all ('full')."""
+
+    __slots__ = ("_mode",)
+
+    def __init__(self, mode: Literal["on", "off", "full"]) -> None:
+        if mode not in ("on", "off", "full"):
+            raise ValueError(f"unknown redaction mode: {mode!r}")
+        self._mode = mode
+
+    def redact(self, text: str, counts: dict[str, int]) -> str | None:
+        """The text with placeholders for what it must not tell; adds to `counts`. None: send nothing."""
+        if self._mode == "on":
+            try:
+                raw = text.encode("latin-1")
+            except UnicodeEncodeError:
+                if _SUSPECT(text) is None and "--" not in text:
+                    return text
+            else:
+                if len(raw.translate(None, _SUSPECT_BYTES)) == len(raw) and "--" not in text:
+                    return text
+                return _redact(text, counts, latin=True)
+            return _redact(text, counts, latin=False)
+        return text if self._mode == "off" else None
+
+
+def _redact(text: str, counts: dict[str, int], *, latin: bool) -> str | None:
+    for _ in range(_PASSES):
+        redacted = _redact_once(text, counts, latin)
+        if redacted is None:
+            return text
+        text = redacted
+    return None
+
+
+def _redact_once(text: str, counts: dict[str, int], latin: bool) -> str | None:
+    """The text with this round's findings replaced; None where there were none."""
+    plain, places = normalised(text, latin)
+    claimed: bytearray | None = None
+    found: list[Finding] = []
+    for finding in _find(plain):
+        start, end, kind = finding
+        if claimed is None:
+            claimed = bytearray(len(plain))
+        elif claimed.find(1, start, end) >= 0:
+            continue
+        claimed[start:end] = b"\1" * (end - start)
+        found.append(finding)
+        counts[kind] = counts.get(kind, 0) + 1
+    if not found:
+        return None
+    found.sort()
+    pieces: list[str] = []
+    last = 0
+    for start, end, kind in found:
+        if places is not None:
+            start, end = places[start], places[end - 1] + 1
+        pieces.append(text[last:start])
+        pieces.append(PLACEHOLDERS[kind])
+        last = end
+    pieces.append(text[last:])
+    return "".join(pieces)
+
+
+def _find(text: str) -> Iterator[Finding]:
+    """Every finding, from the most to the least specific: what comes first claims its characters."""
+    low = lower(text)
+    at = "@" in text
+    if "BEGIN" in text:
+        yield from find_private_keys(text)
+    if at and "://" in text:
+        yield from find_url_passwords(text)
+    if "eyJ" in text:
+        for match in JWT.finditer(text):
+            yield *match.span(), "jwt"
+    if (
+        "pass" in low
+        or "pwd" in low
+        or "contrase" in low
+        or "clave" in low
+        or "secret" in low
+        or "token" in low
+        or "key" in low
+        or "auth" in low
+        or "bearer" in low
+        or "basic" in low
+        or "credential" in low
+        or "sig=" in low
+    ):
+        yield from find_assignments(text, low)
+    if at:
+        for match in EMAIL.finditer(text):
+            yield *match.span(), "email"
+    if _DIGIT(text) is None:  # nothing below is without one, not even a key of random letters
+        return
+    if "curl" in text:
+        for match in CURL_USER.finditer(text):
+            yield *match.span("bare"), "api_key"
+    if len(max(text.split(), key=len, default="")) >= _LONG_WORD:
+        yield from find_api_keys(text)
+    if "%40" in text:
+        for match in EMAIL_ENCODED.finditer(text):
+            yield *match.span(), "email"
+    if text.count(".") >= 3 or text.count(":") >= 2:
+        yield from find_ips(text)
+    run = RUN.search(text)
+    if run is None:
+        return
+    yield from find_runs(text, low, run)
