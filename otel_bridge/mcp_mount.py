@@ -1,7 +1,8 @@
-"""`/mcp` in the app, before its package is there: importing it takes longer than everything else of a start together.
+"""`/mcp` in the app, before its package is there: importing it takes longer than everything else of a start together,
+and 30 MiB; most bridges never serve a call.
 
-serving starts ──▶ import, in a thread ──▶ ready: calls that came early go on
-                          └── fails ──▶ every call is a 500, the log says why; the API is not touched
+first call ──▶ import, in a thread ──▶ ready: the calls that came meanwhile go on
+                       └── fails ──▶ every call is a 500, the log says why; the API is not touched
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ class McpMount:
         self._make = make
         self._door: McpDoor | None = None
         self._ready: asyncio.Future[McpDoor] | None = None
+        self._stop = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
 
     @property
     def routes(self) -> list[BaseRoute]:
@@ -44,23 +47,23 @@ class McpMount:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         door = self._door
         if door is None:
-            assert self._ready is not None
+            if self._ready is None:
+                self._ready = asyncio.get_running_loop().create_future()
+                self._task = asyncio.create_task(self._run(self._ready))
             door = await asyncio.shield(self._ready)
         await door(scope, receive, send)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        self._ready = asyncio.get_running_loop().create_future()
-        stop = asyncio.Event()
-        task = asyncio.create_task(self._run(self._ready, stop))
         try:
             yield
         finally:
-            stop.set()
-            await task
-            self._ready.cancel()
+            self._stop.set()
+            if self._task is not None and self._ready is not None:
+                await self._task
+                self._ready.cancel()
 
-    async def _run(self, ready: asyncio.Future[McpDoor], stop: asyncio.Event) -> None:
+    async def _run(self, ready: asyncio.Future[McpDoor]) -> None:
         try:
             door = await asyncio.to_thread(self._make)
             # Its own task enters and leaves this: it holds a task group.
@@ -68,7 +71,7 @@ class McpMount:
                 self._door = door
                 if not ready.done():
                     ready.set_result(door)
-                await stop.wait()
+                await self._stop.wait()
         except Exception as error:
             log.error("/mcp is not served", exc_info=error)
             if not ready.done():
