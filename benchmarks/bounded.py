@@ -15,6 +15,7 @@ import requests
 from otel_bridge import config
 from otel_bridge.journal.sqlite import SqliteStore
 from otel_bridge.journal.store import Append
+from otel_bridge.pipe import SINK
 from otel_bridge.records import Event, Record, Session
 from tests.harness.bridge import OPENMETRICS, ROOT, Bridge
 
@@ -43,10 +44,14 @@ def fill(
     sessions: int = 1000,
     keyed: bool = False,
     tick: Callable[[tuple[int, float]], None] | None = None,
+    age_days: float = 0.0,
 ) -> None:
-    """Journals `count` events through the store itself, without HTTP; calls `tick((written, seconds))` a commit."""
+    """Journals `count` events through the store itself, without HTTP; calls `tick((written, seconds))` a commit.
+
+    Events with an age have been delivered and wait for the end of their retention.
+    """
     store = SqliteStore(path)
-    now_us = time.time_ns() // 1000
+    now_us = time.time_ns() // 1000 - int(age_days * 86_400e6)
     opened = [_session(now_us, i) for i in range(sessions)]
     store.begin()
     store.write([Append(list(opened), [None] * sessions, 0)])
@@ -61,6 +66,8 @@ def fill(
         started = time.perf_counter()
         store.begin()
         store.write([Append(part, keys, store.generation)])
+        if age_days:
+            store.advance(SINK, store.last, len(part), [])
         store.commit()
         written += len(part)
         if tick is not None:

@@ -50,6 +50,8 @@ HOUSEKEEPING_SECONDS = 1.0
 CHECKPOINT_SECONDS = 2.0
 CHECKPOINT_RECORDS = 100_000
 TRIM_ROWS = 500
+TRIM_PAUSES = 4
+"""Times that a step of trimming took, in which answers have the writer to themselves before the next."""
 IDLE_BATCH = 500
 LOG_LIMIT_BYTES = 64 << 20
 """A write-ahead log longer than this is moved into the file although answers wait for it."""
@@ -290,15 +292,19 @@ class Bridge:
 
     def _trim(self) -> None:
         before_us = time.time_ns() // 1000 - int(self.config.retention_days * 86_400e6)
+        pauses = TRIM_PAUSES
         if self._bytes_used > SIZE_TRIM_SHARE * self.config.journal_max_size:
             before_us = time.time_ns() // 1000  # out of room: whatever is exported may go
+            pauses = 0
         deadline = time.monotonic() + HOUSEKEEPING_SECONDS / 2
         while time.monotonic() < deadline and not self._stopping.is_set():
+            started = time.monotonic()
             gone = self.journal.transact(
                 lambda store: store.trim(before_us, TRIM_ROWS, SINK) + store.forget(TRIM_ROWS)
             ).result()
-            if gone < TRIM_ROWS:
+            if not gone:
                 return
+            self._stopping.wait(pauses * (time.monotonic() - started))
 
     def _measure(self) -> None:
         self._bytes_used = self._house_reader.bytes_used()

@@ -46,6 +46,8 @@ HOUR_US = 3_600 * 1_000_000
 BUSY_MS = 5_000
 READ_BYTES = 4 << 20
 """Of segments that are read at once."""
+TRIM_BYTES = 4 << 20
+"""Of segments that are deleted at once: every page of a deleted row is read, and answers wait meanwhile."""
 
 SCHEMA = """
 CREATE TABLE segment (
@@ -501,10 +503,13 @@ class SqliteStore:
             saved = self._db.execute("SELECT coalesce(max(seq), 0) FROM meta").fetchone()[0]
             safe = min(cursor, saved)
             # Only the oldest rows are looked at: a clock that stepped must not make this a scan.
-            oldest = self._db.execute("SELECT last, arrived_us FROM segment ORDER BY last LIMIT ?", (limit,)).fetchall()
-            upto = 0
-            for last, arrived_us in oldest:
-                if last > safe or arrived_us >= before_us:
+            oldest = self._db.execute(
+                "SELECT last, arrived_us, length(body) FROM segment ORDER BY last LIMIT ?", (limit,)
+            ).fetchall()
+            upto = size = 0
+            for last, arrived_us, length in oldest:
+                size += length
+                if last > safe or arrived_us >= before_us or (upto and size > TRIM_BYTES):
                     break
                 upto = last
             gone = self._db.execute("DELETE FROM segment WHERE last <= ?", (upto,)).rowcount if upto else 0
