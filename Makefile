@@ -50,5 +50,5 @@ format: .venv/dev.stamp
 	@$(BIN)/ruff format .
 
 bench: .venv/dev.stamp  ## measure, and write benchmarks/RESULTS.md
-	@scripts/ensure-tools
+	@scripts/ensure-tools curl wrk prometheus-pushgateway
 	@$(BIN)/python -m benchmarks

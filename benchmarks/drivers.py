@@ -91,8 +91,15 @@ def wrk(port: int, session: str, seconds: float, delay_ms: int = 0, connections:
     )
 
 
-def post_all(port: int, bodies: list[bytes], connections: int = 3) -> float:
-    """Posts each body once over a few connections; seconds it took. Raises RuntimeError for any answer but 201."""
+def post_all(
+    port: int,
+    bodies: list[bytes],
+    connections: int = 3,
+    path: str = "/api/events",
+    kind: str = "application/json",
+    expected: int = 201,
+) -> float:
+    """Posts each body once over a few connections; seconds it took. Raises RuntimeError for an unexpected answer."""
     waiting = iter(bodies)
     lock = threading.Lock()
     wrong: list[int] = []
@@ -104,10 +111,10 @@ def post_all(port: int, bodies: list[bytes], connections: int = 3) -> float:
                 body = next(waiting, None)
             if body is None:
                 break
-            client.request("POST", "/api/events", body, {"Content-Type": "application/json"})
+            client.request("POST", path, body, {"Content-Type": kind})
             answer = client.getresponse()
             answer.read()
-            if answer.status != 201:
+            if answer.status != expected:
                 wrong.append(answer.status)
         client.close()
 
@@ -118,5 +125,5 @@ def post_all(port: int, bodies: list[bytes], connections: int = 3) -> float:
     for thread in threads:
         thread.join()
     if wrong:
-        raise RuntimeError(f"a batch was answered with {wrong[0]}")
+        raise RuntimeError(f"a request was answered with {wrong[0]}")
     return time.perf_counter() - started
