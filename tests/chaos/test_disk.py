@@ -11,7 +11,8 @@ import pytest
 from otel_bridge.journal.sqlite import SqliteReader, SqliteStore
 from otel_bridge.journal.store import Append
 from otel_bridge.records import Event, Session
-from tests.chaos.conftest import SmallDisk
+from tests.chaos.disks import SmallDisk
+from tests.chaos.lanes import side_by_side
 from tests.chaos.ledger import Ledger, Say, account, journaled, settle
 from tests.harness.bridge import GUIDE_EVENT, GUIDE_SESSION, Bridge
 from tests.harness.otlp import OK, OtlpReceiver, Reply
@@ -52,7 +53,12 @@ class Filler:
         wait_for(lambda: self.batch(session) == 503, "refusal for want of room", pause=0.0)
 
 
+def _used(bridge: Bridge) -> float:
+    return bridge.metric("otel_bridge_journal_bytes") / bridge.metric("otel_bridge_journal_limit_bytes")
+
+
 @pytest.mark.parametrize("guard", ["0", "1MiB"], ids=["to the last byte", "with disk_min_free"])
+@side_by_side
 def test_a_full_disk_is_told_and_recovers_by_itself(
     make_bridge: Callable[..., Bridge],
     receiver: OtlpReceiver,
@@ -80,8 +86,7 @@ def test_a_full_disk_is_told_and_recovers_by_itself(
         lambda: [a for a in [bridge.http.get(f"{bridge.url}/readyz", timeout=5)] if a.status_code == 503], "unready"
     )[0]
     assert any("dis" in problem for problem in ready.json()["problemas"]), ready.text
-    used = bridge.metric("otel_bridge_journal_bytes") / bridge.metric("otel_bridge_journal_limit_bytes")
-    assert used > 0.8  # what BridgeJournalFilling looks at
+    wait_for(lambda: _used(bridge) > 0.8, "what BridgeJournalFilling looks at, and what is measured every second", 5)
     assert bridge.metric("otel_bridge_ledger_gap") == 0
     assert bridge.metric("otel_bridge_records_total", result="rejected", reason="urn:otel-bridge:disco-lleno") > 0
     # Room returns: nobody restarts anything.
@@ -96,6 +101,7 @@ def test_a_full_disk_is_told_and_recovers_by_itself(
     assert bridge.stop() == 0
 
 
+@side_by_side
 def test_a_stop_with_a_full_disk_is_orderly(
     make_bridge: Callable[..., Bridge], small_disk: Callable[[str], SmallDisk]
 ) -> None:
@@ -117,6 +123,7 @@ def test_a_stop_with_a_full_disk_is_orderly(
     assert bridge.metric("gen_ai_client_operation_duration_seconds_count") == len(filler.ledger.events)
 
 
+@side_by_side
 def test_the_journals_own_limit_is_told_and_export_makes_room(
     make_bridge: Callable[..., Bridge], receiver: OtlpReceiver
 ) -> None:
@@ -139,6 +146,7 @@ def test_the_journals_own_limit_is_told_and_export_makes_room(
     assert bridge.metric("gen_ai_client_operation_duration_seconds_count") == len(filler.ledger.events)
 
 
+@side_by_side
 def test_retention_trims_what_is_exported_and_nothing_else(
     make_bridge: Callable[..., Bridge], receiver: OtlpReceiver
 ) -> None:

@@ -18,7 +18,8 @@ import pytest
 
 from otel_bridge.api import MAX_BATCH_BYTES, MAX_BODIES_BYTES
 from otel_bridge.server import HEAD_SECONDS, SPARE_FILES
-from tests.chaos.conftest import LONG, long_form
+from tests.chaos.conftest import long_form
+from tests.chaos.lanes import LONG
 from tests.chaos.ledger import Say
 from tests.harness.bridge import GUIDE_EVENT, Bridge
 from tests.harness.waiting import wait_for

@@ -72,6 +72,8 @@ class Reply:
     """Close the connection instead of answering."""
     truncate: bool = False
     """Close it in the middle of the answer."""
+    cut: bool = False
+    """Close it in the middle of the answer's headers."""
     trickle: float = 0.0
     """Send the answer a byte at a time, with such a pause after each."""
     grpc: grpc.StatusCode | None = None
@@ -112,6 +114,10 @@ class OtlpReceiver:
                     self.close_connection = True
                     return
                 self.send_response(reply.status)
+                if reply.cut:
+                    self.flush_headers()
+                    self.close_connection = True
+                    return
                 for name, value in reply.headers.items():
                     self.send_header(name, value)
                 self.send_header("Content-Length", str(len(reply.body) + (100 if reply.truncate else 0)))
