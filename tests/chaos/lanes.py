@@ -26,7 +26,7 @@ from tests.harness.bridge import Bridge
 from tests.harness.otlp import OtlpReceiver
 
 LONG = os.environ.get("CHAOS") == "long"
-LANES = int(os.environ.get("CHAOS_LANES", "1" if LONG else "3"))
+LANES = int(os.environ.get("CHAOS_LANES", "1" if LONG else "4"))
 
 
 class Lane:

@@ -12,11 +12,14 @@ from otel_bridge.journal.sqlite import SqliteReader, SqliteStore
 from otel_bridge.journal.store import Append
 from otel_bridge.records import Event, Session
 from tests.chaos.disks import SmallDisk
-from tests.chaos.lanes import side_by_side
+from tests.chaos.lanes import LONG, side_by_side
 from tests.chaos.ledger import Ledger, Say, account, journaled, settle
 from tests.harness.bridge import GUIDE_EVENT, GUIDE_SESSION, Bridge
 from tests.harness.otlp import OK, OtlpReceiver, Reply
 from tests.harness.waiting import wait_for
+
+ROUNDS = 3 if LONG else 2
+"""Of housekeeping, one a second, in which something must not happen."""
 
 
 class Filler:
@@ -136,7 +139,7 @@ def test_the_journals_own_limit_is_told_and_export_makes_room(
     pending = bridge.metric("otel_bridge_pending_records")
     assert pending == filler.ledger.acknowledged
     assert bridge.http.get(f"{bridge.url}/readyz", timeout=5).status_code == 503
-    wait_for(lambda: bridge.metric("otel_bridge_export_lag_seconds") > 3, "some rounds of housekeeping")
+    wait_for(lambda: bridge.metric("otel_bridge_export_lag_seconds") > ROUNDS, "some rounds of housekeeping")
     assert bridge.metric("otel_bridge_pending_records") == pending  # the limit has trimmed none of it
     receiver.behave = lambda spans: OK
     wait_for(lambda: filler.batch(session, 5) == 201, "room by itself", 40, pause=0.5)
@@ -163,7 +166,7 @@ def test_retention_trims_what_is_exported_and_nothing_else(
     store.close()
     bridge.start()  # nowhere to export to: everything stays, however old
     wait_for(lambda: bridge.metric("otel_bridge_records_total", kind="event", result="accepted") == 3000, "the fold")
-    time.sleep(3)
+    time.sleep(ROUNDS)
     assert bridge.metric("otel_bridge_pending_records") == 3000
     assert bridge.stop() == 0
     bridge.environ.update(receiver.environ)

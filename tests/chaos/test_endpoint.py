@@ -113,7 +113,7 @@ def test_an_endpoint_that_is_down_and_comes_back_gets_everything_in_order(
     port = receiver.port
     bridge = make_bridge(**receiver.environ).start()
     receiver.close()
-    with Load(bridge, clients=3) as load:
+    with Load(bridge, clients=3, pause=0.0 if LONG else PAUSE) as load:
         time.sleep(FAULT_SECONDS)
     assert bridge.metric("otel_bridge_pending_records") == load.ledger.acknowledged
     assert bridge.metric("otel_bridge_ledger_gap") == 0
@@ -145,7 +145,7 @@ def test_over_grpc_an_outage_delays_and_loses_nothing(
     make_bridge: Callable[..., Bridge], receiver: OtlpReceiver
 ) -> None:
     bridge = make_bridge(**receiver.grpc_environ).start()
-    with Load(bridge, clients=2, pause=0.002) as load:
+    with Load(bridge, clients=2, pause=PAUSE) as load:
         codes = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.INTERNAL)
         for code in codes if LONG else codes[:1]:
             receiver.behave = lambda spans, code=code: Reply(grpc=code, details="not now")  # type: ignore[misc]

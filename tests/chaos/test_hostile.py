@@ -8,8 +8,10 @@ import json
 import select
 import socket
 import statistics
+import struct
 import threading
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
@@ -275,7 +277,22 @@ def _post(bridge: Bridge, body: bytes, **headers: str) -> tuple[int, dict[str, o
     return response.status, answer
 
 
-BOMB = gzip.compress(b"[" + b" " * (1 << 30) + b"]", 1)
+def _bomb(blocks: int, block_bytes: int = 16 << 20) -> bytes:
+    """gzip of an empty array with that much space in it. A block that refers to none before it is compressed once."""
+    squeeze = zlib.compressobj(1, zlib.DEFLATED, -zlib.MAX_WBITS)
+    blank = b" " * block_bytes
+    start = squeeze.compress(b"[") + squeeze.flush(zlib.Z_FULL_FLUSH)
+    block = squeeze.compress(blank) + squeeze.flush(zlib.Z_FULL_FLUSH)
+    end = squeeze.compress(b"]") + squeeze.flush()
+    check = zlib.crc32(b"[")
+    for _ in range(blocks):
+        check = zlib.crc32(blank, check)
+    check = zlib.crc32(b"]", check)
+    sums = struct.pack("<II", check, (blocks * block_bytes + 2) & 0xFFFFFFFF)
+    return gzip.compress(b"")[:10] + start + block * blocks + end + sums
+
+
+BOMB = _bomb(64)
 LARGE = b'[{"contenido": "' + b"a" * 10_000_000 + b'"}]'
 BODIES: dict[str, tuple[bytes, dict[str, str], int]] = {
     "a gzip bomb of 1 GiB": (BOMB, {"Content-Encoding": "gzip"}, 413),
