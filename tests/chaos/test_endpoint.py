@@ -53,6 +53,7 @@ def _lag_is_true(bridge: Bridge, oldest_at: float) -> None:
     assert lag >= time.time() - oldest_at - 1.0, (lag, time.time() - oldest_at)
 
 
+@pytest.mark.timeout(300 + 2 * FAULT_SECONDS * len(FAULTS))
 @pytest.mark.parametrize("faults", TOGETHER, ids=range(1, len(TOGETHER) + 1))
 @side_by_side
 def test_every_fault_of_the_endpoint_delays_and_loses_nothing(
