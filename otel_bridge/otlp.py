@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import email.utils
 import gzip
+import http.client
 import socket
 import threading
 import time
@@ -66,10 +67,12 @@ class _Time(threading.local):
     bytes: an endpoint that sends one now and then would hold the delivery for ever."""
 
     sock: socket.socket | None = None
+    late = False
+    """Whether the time was up: where an answer tells no length, its end then looks like any other."""
 
     @contextlib.contextmanager
     def limited(self, seconds: float) -> Iterator[None]:
-        self.sock = None
+        self.sock, self.late = None, False
         watch = threading.Timer(seconds, self._cut, (self.__dict__,))
         watch.daemon = True
         watch.start()
@@ -80,6 +83,7 @@ class _Time(threading.local):
 
     @staticmethod
     def _cut(of_sender: dict[str, Any]) -> None:
+        of_sender["late"] = True
         sock = of_sender.get("sock")
         if sock is not None:
             with contextlib.suppress(OSError):
@@ -89,13 +93,46 @@ class _Time(threading.local):
 _time = _Time()
 
 
+class _Lines:
+    """A stream's lines, and whether the last of them was the empty one that ends headers."""
+
+    def __init__(self, stream: Any) -> None:
+        self.stream = stream
+        self.ended = False
+
+    def readline(self, limit: int = -1) -> bytes:
+        line: bytes = self.stream.readline(limit)
+        self.ended = line in (b"\r\n", b"\n")
+        return line
+
+
+class _Response(http.client.HTTPResponse):
+    """http.client takes headers for whole that the connection's end has cut short: a status line alone would be an
+    answer, and what is not answered would count as delivered."""
+
+    def begin(self) -> None:
+        stream = self.fp
+        lines = _Lines(stream)
+        self.fp = lines  # type: ignore[assignment]
+        try:
+            super().begin()
+        finally:
+            self.fp = stream
+        if not lines.ended:
+            raise http.client.RemoteDisconnected("the answer ends within its headers")
+
+
 class _Connection(urllib3.connection.HTTPConnection):
+    response_class = _Response
+
     def request(self, *arguments: Any, **options: Any) -> None:
         super().request(*arguments, **options)
         _time.sock = self.sock
 
 
 class _TlsConnection(urllib3.connection.HTTPSConnection):
+    response_class = _Response
+
     def request(self, *arguments: Any, **options: Any) -> None:
         super().request(*arguments, **options)
         _time.sock = self.sock
@@ -151,6 +188,9 @@ class HttpTransport:
             try:
                 # An answer is never read without bound.
                 text = response.read(_ANSWER_LIMIT)
+                if _time.late:
+                    words = f"no whole answer within {self._otlp.timeout_seconds:g} s"
+                    return Answer("retry", words, suspicious=True)
                 return _classify(response.status, text, response.headers)
             finally:
                 response.drain_conn() if response.status < 300 else response.close()

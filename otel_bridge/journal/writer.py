@@ -80,6 +80,8 @@ class Journal:
         self.store = store
         self._fold = fold
         self._max_waiting = max_waiting_records
+        self._waiting: set[_Waiting] = set()
+        """Appends that have not landed: the event loop's own list, which no death of the thread can lose."""
         self._waiting_records = 0
         self._queue: queue.SimpleQueue[_Waiting | _Task | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
@@ -106,7 +108,7 @@ class Journal:
         return future
 
     def take(self, append: Append, landing: Landing) -> None:
-        """What `append` does, for one that lands without a future. It must not raise from its setters."""
+        """What `append` does, for one that lands without a future."""
         count = len(append.records)
         if self._closing:
             raise _refuse(errors.SHUTTING_DOWN)
@@ -117,7 +119,9 @@ class Journal:
         self._waiting_records += count
         if self._loop is None:
             self._loop = asyncio.get_running_loop()
-        self._queue.put(_Waiting(append, landing))
+        waiting = _Waiting(append, landing)
+        self._waiting.add(waiting)
+        self._queue.put(waiting)
         if self._died():  # between the check above and the put: nobody else would answer
             self._drain(errors.JOURNAL_UNAVAILABLE)
 
@@ -182,7 +186,8 @@ class Journal:
         tasks: list[_Task] = []
         try:
             while True:
-                group, tasks, go_on = self._take()
+                group, tasks = [], []
+                go_on = self._take(group, tasks)
                 if group:
                     self._company = len(group) > 1
                 self._serve(group, tasks)
@@ -192,35 +197,32 @@ class Journal:
             self.death = death
             log.critical("the journal's writer died; nothing is accepted any more", exc_info=death)
             # Those in hand, too: whether they were committed nobody can tell now, so they are not acknowledged.
-            if group:
-                self._answer(group, _refuse(errors.JOURNAL_UNAVAILABLE))
+            self._tell(self._abandon)
             for task in tasks:
                 if not task.future.done():
                     task.future.set_exception(StoreUnavailable("the journal is closed"))
             self._drain(errors.JOURNAL_UNAVAILABLE)
 
-    def _take(self) -> tuple[list[_Waiting], list[_Task], bool]:
-        """Everything that waits, up to a group's size; blocks until there is something."""
-        group: list[_Waiting] = []
-        tasks: list[_Task] = []
+    def _take(self, group: list[_Waiting], tasks: list[_Task]) -> bool:
+        """Everything that waits, up to a group's size; blocks until there is something. False: it is the last."""
         count = 0
         item = self._queue.get()
         if self._company:
             time.sleep(LINGER_SECONDS)
         while True:
             if item is None:
-                return group, tasks, False
+                return False
             if isinstance(item, _Waiting):
                 group.append(item)
                 count += len(item.append.records)
             else:
                 tasks.append(item)
             if count >= GROUP_RECORDS:
-                return group, tasks, True
+                return True
             try:
                 item = self._queue.get_nowait()
             except queue.Empty:
-                return group, tasks, True
+                return True
 
     def _serve(self, group: list[_Waiting], tasks: list[_Task]) -> None:
         transactional = [task for task in tasks if task.transactional]
@@ -298,21 +300,35 @@ class Journal:
             self._answer(group, error)
 
     def _answer(self, group: list[_Waiting], error: Exception | None) -> None:
-        assert self._loop is not None
+        self._tell(self._resolve, group, error)
+
+    def _tell(self, callback: Callable[..., None], *arguments: Any) -> None:
+        if self._loop is None:
+            return  # nothing was ever taken
         try:
-            self._loop.call_soon_threadsafe(self._resolve, group, error)
+            self._loop.call_soon_threadsafe(callback, *arguments)
         except RuntimeError:  # the loop is closed: nobody waits for the answer any more
-            log.warning("the event loop ended before %d answers could leave", len(group))
+            log.warning("the event loop ended before %d answers could leave", len(self._waiting))
 
     def _resolve(self, group: list[_Waiting], error: Exception | None) -> None:
         for waiting in group:
+            if waiting not in self._waiting:
+                continue
+            self._waiting.remove(waiting)
             self._waiting_records -= len(waiting.append.records)
             landing = waiting.landing
-            if not landing.done():
-                if error is None:
-                    landing.set_result(waiting.append)
-                else:
-                    landing.set_exception(error)
+            try:
+                if not landing.done():
+                    if error is None:
+                        landing.set_result(waiting.append)
+                    else:
+                        landing.set_exception(error)
+            except Exception as unforeseen:  # the others of the group must not wait for ever
+                log.error("an answer could not leave: %s", type(unforeseen).__name__)
+
+    def _abandon(self) -> None:
+        """The writer is dead: whatever it was doing, and whatever waits, is answered."""
+        self._resolve(list(self._waiting), _refuse(errors.JOURNAL_UNAVAILABLE))
 
     def _drain(self, kind: errors.ErrorKind) -> None:
         """Tells everyone who waits that nobody will serve them."""

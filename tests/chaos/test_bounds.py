@@ -9,7 +9,8 @@ import psutil
 import pytest
 
 from benchmarks.bounded import fill
-from tests.chaos.conftest import LONG, long_form
+from tests.chaos.conftest import long_form
+from tests.chaos.lanes import LONG
 from tests.chaos.ledger import Forgetful, Say, settle
 from tests.harness.bridge import Bridge
 from tests.harness.otlp import OK, OtlpReceiver, Reply

@@ -5,17 +5,23 @@ from __future__ import annotations
 import gzip
 import http.client
 import json
+import select
 import socket
 import statistics
+import struct
 import threading
 import time
-from collections.abc import Iterator
+import zlib
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
 import psutil
 import pytest
 
-from tests.chaos.conftest import LONG
+from otel_bridge.api import MAX_BATCH_BYTES, MAX_BODIES_BYTES
+from otel_bridge.server import HEAD_SECONDS, SPARE_FILES
+from tests.chaos.conftest import long_form
+from tests.chaos.lanes import LONG
 from tests.chaos.ledger import Say
 from tests.harness.bridge import GUIDE_EVENT, Bridge
 from tests.harness.waiting import wait_for
@@ -38,7 +44,7 @@ def _memory(bridge: Bridge) -> int:
 
 
 @contextmanager
-def _bounded(bridge: Bridge, say: Say, what: str, wait_seconds: float = 2.0) -> Iterator[None]:
+def _bounded(bridge: Bridge, say: Say, what: str, wait_seconds: float = 2.0, memory: int = MEMORY) -> Iterator[None]:
     """Others are served, and memory stays within bounds, while the block runs."""
     session = bridge.session()
     before, peak, took, failures = _memory(bridge), [0], [], []
@@ -77,7 +83,7 @@ def _bounded(bridge: Bridge, say: Say, what: str, wait_seconds: float = 2.0) -> 
         f"{what}: memory +{added >> 20} MiB; {len(took)} posts of others meanwhile, median "
         f"{1000 * statistics.median(took):.1f} ms, slowest {1000 * max(took):.0f} ms"
     )
-    assert added < MEMORY, f"{added >> 20} MiB"
+    assert added < memory, f"{added >> 20} MiB"
     assert max(took) < wait_seconds
     assert "Traceback" not in bridge.output()
 
@@ -108,6 +114,62 @@ def test_a_thousand_idle_connections_hold_nobody_up_and_are_ended(bridge: Bridge
         assert bridge.event(bridge.session()).status_code == 201
         for client in (clients[0], clients[-1]):
             assert _answer(client)[0] == 0  # ended by the bridge; the socket's own time-out is 30 s
+
+
+def test_past_the_cap_a_connection_gets_503_and_the_others_are_served(
+    make_bridge: Callable[..., Bridge], say: Say
+) -> None:
+    """The cap follows the open files that the process may have: with few of them, it is soon reached."""
+    bridge, cap = make_bridge(), 144
+    bridge.under = ["prlimit", f"--nofile={cap + SPARE_FILES}:{cap + SPARE_FILES}"]
+    bridge.start()
+    session = bridge.session()
+    assert _connections(bridge) == 1  # which is kept open
+    with ExitStack() as stack:
+        idle = [stack.enter_context(_connect(bridge)) for _ in range(cap - 1)]
+        wait_for(lambda: _connections(bridge) == cap, "as many connections as there may be")
+        for beyond in [stack.enter_context(_connect(bridge)) for _ in range(2 * SPARE_FILES)]:
+            status, data = _answer(beyond)
+            head, _, body = data.partition(b"\r\n\r\n")
+            assert status == 503 and b"\r\nretry-after: 5\r\n" in head + b"\r\n", data
+            assert b"application/problem+json" in head and b"connection: close" in head
+            assert json.loads(body)["type"] == "urn:otel-bridge:cola-llena"
+        assert bridge.event(session).status_code == 201  # on the connection that is one of them
+        assert not select.select(idle, [], [], 0)[0]  # nor has any other been answered or ended
+        assert _connections(bridge) == cap
+        say(f"{cap} connections, and {2 * SPARE_FILES} more were refused")
+        idle.pop().close()
+        wait_for(lambda: _connections(bridge) < cap, "a connection's end")
+        with _connect(bridge) as client:
+            client.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            assert _answer(client)[0] == 200
+    assert bridge.metric("otel_bridge_worker_restarts_total") == 0 and "Traceback" not in bridge.output()
+
+
+def _connections(bridge: Bridge) -> int:
+    """Connections of the API that the bridge has a file open for."""
+    assert bridge.process is not None
+    held = psutil.Process(bridge.process.pid).net_connections("tcp")
+    return sum(one.status != psutil.CONN_LISTEN and one.laddr.port == bridge.port for one in held)
+
+
+@long_form
+def test_a_client_has_ten_seconds_for_its_headers(make_bridge: Callable[..., Bridge], say: Say) -> None:
+    """As nobody has configured anything; the tests beside this one have less time."""
+    bridge = make_bridge().start()
+    with _bounded(bridge, say, "headers for ten seconds"), _connect(bridge) as silent, _connect(bridge) as slow:
+        started, sent = time.monotonic(), 0
+        slow.sendall(b"POST /api/events HTTP/1.1\r\nHost: x\r\n")
+        while not select.select([slow], [], [], 0.25)[0]:
+            assert time.monotonic() - started < HEAD_SECONDS + 5
+            slow.sendall(b"X-Slow: 1\r\n")
+            sent += 1
+        status, data = _answer(slow)
+        took = time.monotonic() - started
+        assert status == 408 and b"urn:otel-bridge:tiempo-de-envio-agotado" in data, data
+        assert HEAD_SECONDS - 0.5 < took < HEAD_SECONDS + 2 and sent > HEAD_SECONDS
+        assert _answer(silent)[0] == 0
+        assert HEAD_SECONDS - 0.5 < time.monotonic() - started < HEAD_SECONDS + 2
 
 
 def test_headers_that_trickle_are_ended_with_408(bridge: Bridge, say: Say) -> None:
@@ -163,6 +225,42 @@ def test_bodies_that_stop_half_way_are_answered_with_408(bridge: Bridge, say: Sa
         assert time.monotonic() - trickled < 20
 
 
+def test_all_bodies_together_are_bounded_and_the_one_too_many_gets_503(
+    make_bridge: Callable[..., Bridge], say: Say
+) -> None:
+    """Each sender is honest by itself, and holds the end of its body back: all of it stays in the bridge's memory."""
+    bridge = make_bridge().start()
+    session = bridge.session()
+    size = MAX_BATCH_BYTES - (96 << 10)
+    fits = MAX_BODIES_BYTES // size
+    end = json.dumps({**GUIDE_EVENT, "sesion_id": session}).encode() + b"]"
+    start = b"[" + b" " * (size - len(end) - 1)
+    head = _head(Content_Length=size)
+    with (
+        ExitStack() as stack,
+        _bounded(bridge, say, f"{fits + 1} bodies of {size / (1 << 20):.1f} MiB", memory=MAX_BODIES_BYTES + (64 << 20)),
+    ):
+        clients = [stack.enter_context(_connect(bridge)) for _ in range(fits + 1)]
+        for client in clients:
+            client.sendall(head + start)
+        refused = wait_for(lambda: select.select(clients, [], [], 0)[0], "a refusal")
+        assert len(refused) == 1
+        answer = _first_answer(refused[0])
+        assert answer[0] == 503 and b"\r\nretry-after: 1\r\n" in answer[1].lower(), answer
+        assert b"urn:otel-bridge:cola-llena" in answer[1]
+        # The others lose nothing by it: each is taken as soon as it is whole.
+        for client in clients:
+            if client is not refused[0]:
+                client.sendall(end)
+                assert _first_answer(client)[0] == 201
+        # And there is room for what was refused.
+        with _connect(bridge) as again:
+            again.sendall(head + start)
+            again.sendall(end)
+            assert _first_answer(again)[0] == 201
+    assert bridge.metric("otel_bridge_records_total", result="rejected", reason="urn:otel-bridge:cola-llena") == 1
+
+
 def _first_answer(client: socket.socket) -> tuple[int, bytes]:
     data = client.recv(65536)
     while not data.endswith(b"}"):
@@ -179,7 +277,22 @@ def _post(bridge: Bridge, body: bytes, **headers: str) -> tuple[int, dict[str, o
     return response.status, answer
 
 
-BOMB = gzip.compress(b"[" + b" " * (1 << 30) + b"]", 1)
+def _bomb(blocks: int, block_bytes: int = 16 << 20) -> bytes:
+    """gzip of an empty array with that much space in it. A block that refers to none before it is compressed once."""
+    squeeze = zlib.compressobj(1, zlib.DEFLATED, -zlib.MAX_WBITS)
+    blank = b" " * block_bytes
+    start = squeeze.compress(b"[") + squeeze.flush(zlib.Z_FULL_FLUSH)
+    block = squeeze.compress(blank) + squeeze.flush(zlib.Z_FULL_FLUSH)
+    end = squeeze.compress(b"]") + squeeze.flush()
+    check = zlib.crc32(b"[")
+    for _ in range(blocks):
+        check = zlib.crc32(blank, check)
+    check = zlib.crc32(b"]", check)
+    sums = struct.pack("<II", check, (blocks * block_bytes + 2) & 0xFFFFFFFF)
+    return gzip.compress(b"")[:10] + start + block * blocks + end + sums
+
+
+BOMB = _bomb(64)
 LARGE = b'[{"contenido": "' + b"a" * 10_000_000 + b'"}]'
 BODIES: dict[str, tuple[bytes, dict[str, str], int]] = {
     "a gzip bomb of 1 GiB": (BOMB, {"Content-Encoding": "gzip"}, 413),
@@ -239,11 +352,9 @@ def test_what_is_no_http_is_refused_in_the_same_shape(bridge: Bridge) -> None:
 
 
 def test_clients_that_hang_up_leave_nothing_behind(bridge: Bridge) -> None:
-    assert bridge.process is not None
     for _ in range(200):
         with _connect(bridge) as client:
             client.sendall(_head(Content_Length=1000) + b'{"half":')
     assert bridge.event(bridge.session()).status_code == 201
-    sockets = lambda: len(psutil.Process(bridge.process.pid).net_connections("tcp"))  # type: ignore[union-attr]  # noqa: E731
-    wait_for(lambda: sockets() < 20, "closed connections")
+    wait_for(lambda: _connections(bridge) < 18, "closed connections")
     assert "Traceback" not in bridge.output()

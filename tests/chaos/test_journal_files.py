@@ -2,24 +2,35 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 import subprocess
+import threading
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from tests.chaos.conftest import SmallDisk
+from tests.chaos.disks import SmallDisk
+from tests.chaos.lanes import side_by_side
 from tests.harness.bridge import GUIDE_EVENT, Bridge
+
+_made: list[Path] = []
+_filling = threading.Lock()
 
 
 def _filled(bridge: Bridge) -> Path:
-    """A journal with a few records, of a bridge that has stopped."""
-    bridge.start()
-    session = bridge.session()
-    assert bridge.post("/events", [{**GUIDE_EVENT, "sesion_id": session}] * 50).status_code == 201
-    assert bridge.stop() == 0
+    """A journal with a few records, of a bridge that has stopped: made once, and copied."""
+    with _filling:
+        if not _made:
+            bridge.start()
+            session = bridge.session()
+            assert bridge.post("/events", [{**GUIDE_EVENT, "sesion_id": session}] * 50).status_code == 201
+            assert bridge.stop() == 0
+            _made.append(shutil.copytree(bridge.journal.parent, bridge.folder / "made"))
+        else:
+            shutil.copytree(_made[0], bridge.journal.parent)
     return bridge.journal
 
 
@@ -35,6 +46,7 @@ def _refused(bridge: Bridge) -> str:
     return done.stderr
 
 
+@side_by_side
 def test_a_journal_that_another_bridge_serves_is_refused(make_bridge: Callable[..., Bridge]) -> None:
     first = make_bridge().start()
     second = make_bridge(OTEL_BRIDGE_JOURNAL=f"sqlite:///{first.journal}")
@@ -90,6 +102,7 @@ DAMAGE = {
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
+@side_by_side
 def test_a_damaged_or_foreign_journal_is_refused_and_left_as_it_is(
     make_bridge: Callable[..., Bridge], damage: str
 ) -> None:
@@ -101,6 +114,7 @@ def test_a_damaged_or_foreign_journal_is_refused_and_left_as_it_is(
     assert advice in said and str(path.name) in said, said
 
 
+@side_by_side
 def test_a_read_only_journal_is_refused(
     make_bridge: Callable[..., Bridge], small_disk: Callable[[str], SmallDisk]
 ) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import psutil
 import pytest
 
-from tests.chaos.conftest import LONG
+from tests.chaos.lanes import LONG
 from tests.chaos.ledger import Forgetful, Load, Say, account, settle
 from tests.harness.bridge import Bridge
 from tests.harness.otlp import OtlpReceiver

@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Callable
 from contextlib import closing
 
+from tests.chaos.lanes import side_by_side
 from tests.chaos.ledger import settle
 from tests.harness.bridge import GUIDE_EVENT, Bridge
 from tests.harness.otlp import OtlpReceiver
@@ -17,6 +18,7 @@ def _tamper(bridge: Bridge, sql: str) -> None:
         assert db.execute(sql).rowcount == 1
 
 
+@side_by_side
 def test_a_record_that_vanishes_from_the_backlog_shows(make_bridge: Callable[..., Bridge]) -> None:
     bridge = make_bridge().start()
     session = bridge.session()
@@ -26,6 +28,7 @@ def test_a_record_that_vanishes_from_the_backlog_shows(make_bridge: Callable[...
     wait_for(lambda: bridge.metric("otel_bridge_ledger_gap") == 7, "a gap of 7")
 
 
+@side_by_side
 def test_a_cursor_that_skips_a_record_shows(make_bridge: Callable[..., Bridge], receiver: OtlpReceiver) -> None:
     bridge = make_bridge(**receiver.environ).start()
     bridge.event(bridge.session())
@@ -35,6 +38,7 @@ def test_a_cursor_that_skips_a_record_shows(make_bridge: Callable[..., Bridge], 
     wait_for(lambda: bridge.metric("otel_bridge_ledger_gap") == 1, "a gap of 1")
 
 
+@side_by_side
 def test_a_parked_record_that_vanishes_shows(make_bridge: Callable[..., Bridge], receiver: OtlpReceiver) -> None:
     from tests.chaos.test_poison import POISON, _bad
     from tests.harness.otlp import OK, Reply

@@ -9,7 +9,7 @@ import pytest
 from google.rpc.status_pb2 import Status
 
 from otel_bridge.journal.sqlite import SqliteStore
-from tests.chaos.conftest import LONG
+from tests.chaos.lanes import LONG, side_by_side
 from tests.chaos.ledger import settle
 from tests.harness.bridge import GUIDE_EVENT, Bridge
 from tests.harness.otlp import OK, OtlpReceiver, Received, Reply, partial
@@ -39,6 +39,7 @@ def _parked(bridge: Bridge) -> float:
 
 
 @pytest.mark.parametrize("status", [400, 422, 500] if LONG else [400, 500])
+@side_by_side
 def test_poison_is_found_by_halving_parked_and_replayed(
     make_bridge: Callable[..., Bridge], receiver: OtlpReceiver, status: int
 ) -> None:
@@ -70,6 +71,7 @@ def test_poison_is_found_by_halving_parked_and_replayed(
     assert bridge.metric("otel_bridge_ledger_gap") == 0
 
 
+@side_by_side
 def test_an_endpoint_that_refuses_everything_parks_nothing(
     make_bridge: Callable[..., Bridge], receiver: OtlpReceiver
 ) -> None:
@@ -85,6 +87,7 @@ def test_an_endpoint_that_refuses_everything_parks_nothing(
     assert len(receiver.times) == 51 and _parked(bridge) == 0
 
 
+@side_by_side
 def test_a_single_bad_record_among_nothing_is_parked_as_well(
     make_bridge: Callable[..., Bridge], receiver: OtlpReceiver
 ) -> None:
@@ -101,6 +104,7 @@ def test_a_single_bad_record_among_nothing_is_parked_as_well(
     assert bridge.metric("otel_bridge_pending_records") == 0
 
 
+@side_by_side
 def test_the_endpoint_dies_while_a_batch_is_halved(make_bridge: Callable[..., Bridge], receiver: OtlpReceiver) -> None:
     """Every fourth request is answered with 503: what was found so far is kept, and the search goes on."""
 
@@ -117,6 +121,7 @@ def test_the_endpoint_dies_while_a_batch_is_halved(make_bridge: Callable[..., Br
     assert len(receiver.times) == 118 and bridge.metric("otel_bridge_ledger_gap") == 0
 
 
+@side_by_side
 def test_too_much_at_once_is_sent_in_smaller_requests(
     make_bridge: Callable[..., Bridge], receiver: OtlpReceiver
 ) -> None:
@@ -129,6 +134,7 @@ def test_too_much_at_once_is_sent_in_smaller_requests(
     assert bridge.metric("otel_bridge_ledger_gap") == 0
 
 
+@side_by_side
 def test_partial_success_is_set_aside_and_never_asked_again_by_itself(
     make_bridge: Callable[..., Bridge], receiver: OtlpReceiver
 ) -> None:
@@ -153,6 +159,7 @@ def test_partial_success_is_set_aside_and_never_asked_again_by_itself(
     assert len(receiver.times) == 442 and len(receiver.requests) > attempts
 
 
+@side_by_side
 def test_a_damaged_segment_is_parked_and_the_rest_delivered(
     make_bridge: Callable[..., Bridge], receiver: OtlpReceiver
 ) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import psutil
 import pytest
 
-from tests.chaos.conftest import LONG
+from tests.chaos.lanes import LONG, side_by_side
 from tests.chaos.ledger import Load, Say, account, journaled, settle
 from tests.harness.bridge import Bridge
 from tests.harness.otlp import OtlpReceiver, Reply
@@ -18,6 +18,7 @@ from tests.harness.waiting import wait_for
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT] if LONG else [signal.SIGTERM])
+@side_by_side
 def test_a_stop_under_load_answers_what_it_has_taken_and_exits_with_0(
     make_bridge: Callable[..., Bridge], receiver: OtlpReceiver, say: Say, number: signal.Signals
 ) -> None:
@@ -43,6 +44,7 @@ def test_a_stop_under_load_answers_what_it_has_taken_and_exits_with_0(
     assert repeats == load.ledger.statuses[200] == 0  # no post was committed and not answered
 
 
+@side_by_side
 def test_a_stop_delivers_what_waits_within_its_time(make_bridge: Callable[..., Bridge], receiver: OtlpReceiver) -> None:
     bridge = make_bridge(**receiver.environ).start()
     with Load(bridge, clients=2) as load:
@@ -51,6 +53,7 @@ def test_a_stop_delivers_what_waits_within_its_time(make_bridge: Callable[..., B
     assert set(receiver.times) == load.ledger.spans
 
 
+@side_by_side
 def test_a_stop_does_not_wait_for_an_endpoint_in_trouble(
     make_bridge: Callable[..., Bridge], receiver: OtlpReceiver
 ) -> None:
@@ -65,6 +68,7 @@ def test_a_stop_does_not_wait_for_an_endpoint_in_trouble(
     wait_for(lambda: not psutil.pid_exists(bridge.process.pid), "the process's end")  # type: ignore[union-attr]
 
 
+@side_by_side
 def test_a_second_signal_ends_at_once(make_bridge: Callable[..., Bridge], receiver: OtlpReceiver) -> None:
     receiver.behave = lambda spans: Reply(delay=60)
     bridge = make_bridge(OTEL_BRIDGE_SHUTDOWN_SECONDS="60", OTEL_EXPORTER_OTLP_TIMEOUT="60", **receiver.environ).start()
@@ -95,6 +99,7 @@ def _refuses(port: int) -> bool:
     return False
 
 
+@side_by_side
 def test_a_request_that_is_half_sent_at_the_stop_is_answered(make_bridge: Callable[..., Bridge]) -> None:
     bridge = make_bridge().start()
     body = b'{"gpt_id": "devops-expert", "usuario_id": "u", "timestamp_inicio": "2025-06-29T20:00:00Z"}'
@@ -111,6 +116,7 @@ def test_a_request_that_is_half_sent_at_the_stop_is_answered(make_bridge: Callab
     assert bridge.process.wait(20) == 0
 
 
+@side_by_side
 def test_signals_to_the_whole_group_still_flush(make_bridge: Callable[..., Bridge], receiver: OtlpReceiver) -> None:
     """A service manager signals every process at once: the delivery process stays until the bridge ends it."""
     bridge = make_bridge(**receiver.environ).start()

@@ -43,6 +43,8 @@ class Bridge:
         self.config.write_text(config, encoding="utf-8")
         self.port, self.metrics_port = free_port(), free_port()
         self.environ = {"OTEL_BRIDGE_RATE_LIMIT": "off", "OTEL_BRIDGE_LOG_FORMAT": "json", **environ}
+        self.under: list[str] = []
+        """What starts it, where it is not us: a program that runs the command after it (`prlimit --nofile=…`)."""
         self.process: subprocess.Popen[bytes] | None = None
         self.log = folder / "bridge.log"
         self.http = requests.Session()
@@ -75,7 +77,7 @@ class Bridge:
     def start(self, wait: bool = True) -> Bridge:
         log = self.log.open("ab")
         self.process = subprocess.Popen(
-            self.command("serve", "--port", str(self.port), "--metrics-port", str(self.metrics_port)),
+            [*self.under, *self.command("serve", "--port", str(self.port), "--metrics-port", str(self.metrics_port))],
             cwd=self.folder,
             env=self.env(),
             stdout=log,
@@ -145,7 +147,7 @@ class Bridge:
         text = self.http.get(self.metrics_url, headers=OPENMETRICS, timeout=10).text
         return {
             (sample.name, tuple(sorted(sample.labels.items()))): sample.value
-            for family in text_string_to_metric_families(text)
+            for family in text_string_to_metric_families(text)  # type: ignore[no-untyped-call]
             for sample in family.samples
         }
 

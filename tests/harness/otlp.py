@@ -54,7 +54,7 @@ def plain(attributes: Any) -> dict[str, Any]:
     """KeyValues → a dict."""
 
     def value(pair: KeyValue) -> Any:
-        return getattr(pair.value, pair.value.WhichOneof("value"))
+        return getattr(pair.value, str(pair.value.WhichOneof("value")))
 
     return {pair.key: value(pair) for pair in attributes}
 
@@ -72,6 +72,8 @@ class Reply:
     """Close the connection instead of answering."""
     truncate: bool = False
     """Close it in the middle of the answer."""
+    cut: bool = False
+    """Close it in the middle of the answer's headers."""
     trickle: float = 0.0
     """Send the answer a byte at a time, with such a pause after each."""
     grpc: grpc.StatusCode | None = None
@@ -112,6 +114,10 @@ class OtlpReceiver:
                     self.close_connection = True
                     return
                 self.send_response(reply.status)
+                if reply.cut:
+                    self.flush_headers()
+                    self.close_connection = True
+                    return
                 for name, value in reply.headers.items():
                     self.send_header(name, value)
                 self.send_header("Content-Length", str(len(reply.body) + (100 if reply.truncate else 0)))
@@ -139,7 +145,7 @@ class OtlpReceiver:
         self._http = Server(("127.0.0.1", port), Handler)
         self.port = self._http.server_port
 
-        class Servicer(TraceServiceServicer):  # type: ignore[misc]
+        class Servicer(TraceServiceServicer):
             def Export(self, request: ExportTraceServiceRequest, context: Any) -> ExportTraceServiceResponse:
                 receiver.headers.append(dict(context.invocation_metadata()))
                 reply = receiver.take(request.SerializeToString())
@@ -148,11 +154,12 @@ class OtlpReceiver:
                 return ExportTraceServiceResponse.FromString(reply.body)
 
         self._grpc = grpc.server(ThreadPoolExecutor(4))
-        add_TraceServiceServicer_to_server(Servicer(), self._grpc)
+        add_TraceServiceServicer_to_server(Servicer(), self._grpc)  # type: ignore[no-untyped-call]
         self.grpc_port = self._grpc.add_insecure_port(f"127.0.0.1:{grpc_port}")
 
     def start(self) -> OtlpReceiver:
-        threading.Thread(target=self._http.serve_forever, daemon=True).start()
+        # The argument is how long `close` may have to wait.
+        threading.Thread(target=self._http.serve_forever, args=(0.02,), daemon=True).start()
         self._grpc.start()
         return self
 

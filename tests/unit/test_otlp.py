@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import ssl
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
 from email.utils import formatdate
+from ipaddress import IPv4Address
+from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 from google.rpc.status_pb2 import Status
 
 from otel_bridge.config import Otlp
@@ -190,32 +200,147 @@ def test_an_answer_that_does_not_come_in_time_is_a_retry(endpoint: OtlpReceiver,
     assert time.monotonic() - started < 1.4
 
 
-def test_an_answer_that_trickles_in_is_ended_too() -> None:
-    """One byte now and then: each read is in time, the answer never is."""
-    stop = threading.Event()
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A self-signed certificate of 127.0.0.1, and its key."""
+    folder = tmp_path_factory.mktemp("tls")
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(hours=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(IPv4Address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .add_extension(x509.KeyUsage(True, False, False, False, False, True, False, False, False), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    paths = folder / "certificate.pem", folder / "key.pem"
+    paths[0].write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    paths[1].write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    return paths
+
+
+Talk = Callable[[socket.socket, threading.Event], None]
+"""What an endpoint does with a connection, until it is told that this is enough."""
+
+
+@contextmanager
+def talking(talk: Talk, certificate: tuple[Path, Path] | None = None) -> Iterator[Otlp]:
+    """An endpoint that does this with the first connection it gets, over TLS where it has a certificate."""
+    enough = threading.Event()
     with socket.create_server(("127.0.0.1", 0)) as server:
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16 << 10)
 
-        def trickle() -> None:
+        def serve() -> None:
             client, _ = server.accept()
-            with client:
-                client.recv(65536)
-                client.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
-                while not stop.wait(0.05):
-                    try:
-                        client.sendall(b"x")
-                    except OSError:
-                        return
+            with suppress(OSError), client:
+                if certificate is not None:
+                    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+                    context.load_cert_chain(*certificate)
+                    client = context.wrap_socket(client, server_side=True)
+                with client:
+                    talk(client, enough)
 
-        thread = threading.Thread(target=trickle)
+        thread = threading.Thread(target=serve)
         thread.start()
-        transport = connect(Otlp(f"http://127.0.0.1:{server.getsockname()[1]}/", "http/protobuf", timeout_seconds=0.5))
+        scheme, trusted = ("http", None) if certificate is None else ("https", str(certificate[0]))
+        yield Otlp(
+            f"{scheme}://127.0.0.1:{server.getsockname()[1]}/v1/traces",
+            "http/protobuf",
+            timeout_seconds=0.5,
+            certificate=trusted,
+        )
+        enough.set()
+        thread.join(10)
+        assert not thread.is_alive()
+
+
+def _request(client: socket.socket) -> None:
+    """Reads one whole request."""
+    data = b""
+    while b"\r\n\r\n" not in data:
+        data += client.recv(65536)
+    head, _, body = data.partition(b"\r\n\r\n")
+    length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
+    while len(body) < length:
+        body += client.recv(65536)
+
+
+def _after(beginning: bytes) -> Talk:
+    """Answers with this, and from there on with one byte now and then."""
+
+    def talk(client: socket.socket, enough: threading.Event) -> None:
+        _request(client)
+        client.sendall(beginning)
+        while not enough.wait(0.05):
+            client.sendall(b"x")
+
+    return talk
+
+
+def _reads_slowly(client: socket.socket, enough: threading.Event) -> None:
+    while not enough.wait(0.05):
+        client.recv(8192)
+
+
+SLOW: dict[str, Talk] = {
+    "the body drips": _after(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n"),
+    "a body of no known length drips": _after(b"HTTP/1.1 200 OK\r\n\r\n"),
+    "the headers drip": _after(b"HTTP/1.1 200 OK\r\nX-Slow: "),
+    "the status line drips": _after(b"HTTP/1.1 200 "),
+    "the request is read slowly": _reads_slowly,
+}
+
+
+@pytest.mark.parametrize("over_tls", [False, True], ids=["plain", "TLS"])
+@pytest.mark.parametrize("how", SLOW)
+def test_an_answer_that_trickles_in_is_ended_too(certificate: tuple[Path, Path], how: str, over_tls: bool) -> None:
+    """One byte now and then: each is in time, the answer never is. What was not answered is not delivered."""
+    body = BODY if SLOW[how] is not _reads_slowly else os.urandom(16 << 20)
+    with talking(SLOW[how], certificate if over_tls else None) as otlp:
+        transport = connect(otlp)
         started = time.monotonic()
-        answer = transport.send(BODY)
+        answer = transport.send(body)
         took = time.monotonic() - started
-        stop.set()
-        thread.join()
         transport.close()
-    assert answer.kind == "retry" and took < 5
+    assert answer.kind == "retry" and answer.words, answer
+    assert took < otlp.timeout_seconds + 2
+
+
+@pytest.mark.parametrize("over_tls", [False, True], ids=["plain", "TLS"])
+@pytest.mark.parametrize("answer", ["HTTP/1.1 200 OK", "HTTP/1.1 200 OK\r\n", "HTTP/1.1 200 OK\r\nServer: x\r\n"])
+def test_an_answer_that_ends_within_its_headers_is_a_retry(
+    certificate: tuple[Path, Path], answer: str, over_tls: bool
+) -> None:
+    def talk(client: socket.socket, enough: threading.Event) -> None:
+        _request(client)
+        client.sendall(answer.encode())
+
+    with talking(talk, certificate if over_tls else None) as otlp:
+        transport = connect(otlp)
+        said = transport.send(BODY)
+        transport.close()
+    assert said.kind == "retry" and said.words, said
+
+
+@pytest.mark.parametrize("over_tls", [False, True], ids=["plain", "TLS"])
+@pytest.mark.parametrize("length", ["Content-Length: 0\r\n", ""], ids=["of a known length", "to the connection's end"])
+def test_a_whole_answer_is_taken(certificate: tuple[Path, Path], length: str, over_tls: bool) -> None:
+    """What the tests above refuse is that the answer is not whole, neither TLS nor that no length is given."""
+
+    def talk(client: socket.socket, enough: threading.Event) -> None:
+        _request(client)
+        client.sendall(f"HTTP/1.1 200 OK\r\n{length}\r\n".encode())
+
+    with talking(talk, certificate if over_tls else None) as otlp:
+        transport = connect(otlp)
+        assert transport.send(BODY) == Answer("ok")
+        transport.close()
 
 
 def test_a_certificate_that_does_not_exist_is_the_operators_to_mend() -> None:

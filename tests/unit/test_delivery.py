@@ -1,0 +1,118 @@
+"""How long the delivery waits for an endpoint in trouble. (What it delivers: tests/chaos, with real processes.)"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from email.utils import formatdate
+from pathlib import Path
+
+import pytest
+
+from otel_bridge.config import Otlp
+from otel_bridge.delivery import BACKOFF_SECONDS, CONFIG_BACKOFF_SECONDS, Delivery
+from otel_bridge.journal.sqlite import SqliteStore
+from otel_bridge.journal.store import Append
+from otel_bridge.otlp import connect
+from otel_bridge.pipe import Report
+from otel_bridge.projections.spans import SpanProjection
+from tests.harness.otlp import OtlpReceiver, Reply
+from tests.unit.samples import gpt, session
+
+
+class Impatient(threading.Event):
+    """What the delivery waits on: notes for how long it would, and does not."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[float] = []
+
+    def wait(self, timeout: float | None = None) -> bool:
+        assert timeout is not None
+        self.asked.append(timeout)
+        return self.is_set()
+
+
+class Delivering:
+    """A real delivery, from a journal with one record to a real receiver."""
+
+    def __init__(self, folder: Path, receiver: OtlpReceiver) -> None:
+        self.store = SqliteStore(folder / "journal.db")
+        self.store.begin()
+        self.store.write([Append([session()], [None], 0)])
+        self.store.commit()
+        self.reader = self.store.reader()
+        self.transport = connect(
+            Otlp(f"http://127.0.0.1:{receiver.port}/v1/traces", "http/protobuf", timeout_seconds=5.0)
+        )
+        self.reports: list[Report] = []
+        projection = SpanProjection({"devops-expert": gpt()})
+        self.delivery = Delivery(self.reader, projection, self.transport, self.reports.append)
+        self.waits = Impatient()
+        self.delivery._stopping = self.waits
+
+    def attempt(self) -> float:
+        """One attempt; for how long the delivery waits after it."""
+        before = len(self.waits.asked)
+        assert not self.delivery._stream()
+        assert len(self.waits.asked) == before + 1
+        return self.waits.asked[-1]
+
+    def close(self) -> None:
+        self.delivery._sender.shutdown()
+        self.transport.close()
+        self.reader.close()
+        self.store.close()
+
+
+@pytest.fixture
+def delivering(tmp_path: Path, receiver: OtlpReceiver) -> Iterator[Delivering]:
+    made = Delivering(tmp_path, receiver)
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize("status", [429, 503])
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        ("86400", 300.0),
+        ("1e999", 300.0),
+        (formatdate(time.time() + 86_400, usegmt=True), 300.0),
+        ("301", 300.0),
+        ("300", 300.0),
+        ("299", 299.0),
+        ("20", 20.0),
+    ],
+    ids=["a day", "for ever", "a date of tomorrow", "a second too long", "five minutes", "a second less", "20 s"],
+)
+def test_retry_after_is_waited_for_and_for_five_minutes_at_the_most(
+    delivering: Delivering, receiver: OtlpReceiver, status: int, value: str, seconds: float
+) -> None:
+    """The endpoint, its answer and the delivery are real; only the wait is noted and not sat through: to see five
+    minutes pass, a test of the whole bridge takes as long. That a wait is kept is seen, with two seconds, by
+    tests/chaos/test_endpoint.py::test_retry_after_is_obeyed."""
+    receiver.behave = lambda spans: Reply(status, headers={"Retry-After": value})
+    assert [delivering.attempt() for _ in range(2)] == [seconds, seconds]
+    assert [report.state for report in delivering.reports] == ["retry", "retry"]
+    assert delivering.delivery._cursor == 0 and len(receiver.requests) == 2
+
+
+@pytest.mark.parametrize(
+    ("reply", "bounds"),
+    [
+        (Reply(503), BACKOFF_SECONDS),
+        (Reply(503, headers={"Retry-After": "0"}), BACKOFF_SECONDS),
+        (Reply(401), CONFIG_BACKOFF_SECONDS),
+    ],
+    ids=["503", "503 with Retry-After: 0", "401"],
+)
+def test_without_retry_after_the_waits_double_up_to_their_bound(
+    delivering: Delivering, receiver: OtlpReceiver, reply: Reply, bounds: tuple[float, float]
+) -> None:
+    low, high = bounds
+    receiver.behave = lambda spans: reply
+    for failures in range(12):
+        expected = min(high, low * 2**failures)
+        assert 0.75 * expected <= delivering.attempt() <= expected
