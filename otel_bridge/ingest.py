@@ -30,7 +30,7 @@ from otel_bridge.redaction import Redactor
 from otel_bridge.selfmetrics import SelfMetrics
 
 SESSIONS_REMEMBERED = 50_000
-BATCHES_AT_ONCE = 8
+BATCHES_AT_ONCE = 4
 """Batches that are decoded and in hand together: decoded, a batch takes ten times the memory of its body."""
 CHUNK_ITEMS = 500
 """Items of a batch that are prepared before others get their turn on the event loop."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import http
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 from starlette.types import Scope
@@ -24,6 +24,9 @@ LATE_BODY_SECONDS = 5.0
 REFUSED_BODY_BYTES = 64 << 20
 """What is read and dropped of a body that has been refused, so that its sender gets to read the answer."""
 MAX_CONNECTIONS = 10_000
+PARTING_SECONDS = 1.0
+PARTING_AT_ONCE = 64
+"""Connections beyond the cap that are open at once; each takes one of the spare file descriptors."""
 EVENTS = b"/api/events"
 
 
@@ -106,6 +109,8 @@ class Protocol(HttpToolsProtocol):
     body_seconds = 20.0
     draining = False
     """Set on the class when the server stops: every answer from then on is its connection's last."""
+    parting: ClassVar[set[Protocol]] = set()
+    """Connections past the cap that have been refused and get a moment to read so."""
     at_once: AtOnce | None = None
     one: api.OneEvent | None = None
     """What is being served at once."""
@@ -120,17 +125,20 @@ class Protocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        if len(self.connections) > self.max_connections:
-            self._refuse(Problem(errors.QUEUE_FULL, "Demasiadas conexiones abiertas.", headers={"Retry-After": "5"}))
+        if len(self.connections) - len(self.parting) > self.max_connections:
+            self._refuse(
+                Problem(errors.QUEUE_FULL, "Demasiadas conexiones abiertas.", headers={"Retry-After": "5"}), True
+            )
             return
         self._deadline = self.loop.call_later(self.head_seconds, self._late)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._set_deadline(None)
+        self.parting.discard(self)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        if self.transport.is_closing():
+        if self.transport.is_closing() or self in self.parting:
             return
         super().data_received(data)
         if self._held is not None and not self.transport.is_closing():
@@ -252,7 +260,7 @@ class Protocol(HttpToolsProtocol):
         elif not self.transport.is_closing():
             self.transport.close()
 
-    def _refuse(self, problem: Problem) -> None:
+    def _refuse(self, problem: Problem, unread: bool = False) -> None:
         """Answers outside of any request that could be read, and ends the connection."""
         if self.transport.is_closing():
             return
@@ -267,4 +275,11 @@ class Protocol(HttpToolsProtocol):
                 *(f"{name.lower()}: {value}" for name, value in problem.headers.items()),
             ]
             self.transport.write("\r\n".join(head).encode() + b"\r\n\r\n" + body)
-        self.transport.close()
+        if unread and len(self.parting) < PARTING_AT_ONCE:
+            # A request on its way would be answered with a reset, and the sender might never read the refusal
+            # (RFC 9112, section 9.6).
+            self.parting.add(self)
+            self.transport.write_eof()
+            self._deadline = self.loop.call_later(PARTING_SECONDS, self.transport.close)
+        else:
+            self.transport.close()

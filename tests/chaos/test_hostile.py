@@ -18,7 +18,8 @@ from contextlib import ExitStack, contextmanager
 import psutil
 import pytest
 
-from otel_bridge.api import MAX_BATCH_BYTES, MAX_BODIES_BYTES
+from otel_bridge.bodies import MAX_BATCH_BYTES, MAX_BODIES_BYTES
+from otel_bridge.contract import MAX_BATCH_ITEMS
 from otel_bridge.server import HEAD_SECONDS, SPARE_FILES
 from tests.chaos.conftest import long_form
 from tests.chaos.lanes import LONG
@@ -136,7 +137,12 @@ def test_past_the_cap_a_connection_gets_503_and_the_others_are_served(
             assert json.loads(body)["type"] == "urn:otel-bridge:cola-llena"
         assert bridge.event(session).status_code == 201  # on the connection that is one of them
         assert not select.select(idle, [], [], 0)[0]  # nor has any other been answered or ended
-        assert _connections(bridge) == cap
+        for _ in range(50):  # and so it is for those that have posted before they read
+            post = http.client.HTTPConnection("127.0.0.1", bridge.port, timeout=10)
+            post.request("POST", "/api/events", b"{}" * 20_000, {"Content-Type": "application/json"})
+            assert post.getresponse().status == 503
+            post.close()
+        wait_for(lambda: _connections(bridge) == cap, "the refused connections' end")
         say(f"{cap} connections, and {2 * SPARE_FILES} more were refused")
         idle.pop().close()
         wait_for(lambda: _connections(bridge) < cap, "a connection's end")
@@ -259,6 +265,31 @@ def test_all_bodies_together_are_bounded_and_the_one_too_many_gets_503(
             again.sendall(end)
             assert _first_answer(again)[0] == 201
     assert bridge.metric("otel_bridge_records_total", result="rejected", reason="urn:otel-bridge:cola-llena") == 1
+
+
+def test_many_large_batches_at_once_are_taken_in_bounded_memory(make_bridge: Callable[..., Bridge], say: Say) -> None:
+    """Decoded, a batch takes many times its body: few are in hand together, the others wait as bytes."""
+    bridge = make_bridge().start()
+    session = bridge.session()
+    body = json.dumps([{**GUIDE_EVENT, "sesion_id": session}] * MAX_BATCH_ITEMS).encode()
+    statuses: list[int] = []
+
+    def post() -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", bridge.port, timeout=60)
+        connection.request("POST", "/api/events", body, {"Content-Type": "application/json"})
+        statuses.append(connection.getresponse().status)
+        connection.close()
+
+    count = 40
+    what = f"{count} batches of {MAX_BATCH_ITEMS:,} events at once"
+    with _bounded(bridge, say, what, memory=(256 << 20) + count * len(body), wait_seconds=10):
+        senders = [threading.Thread(target=post) for _ in range(count)]
+        for sender in senders:
+            sender.start()
+        for sender in senders:
+            sender.join()
+    assert statuses == [201] * count
+    assert bridge.metric("otel_bridge_records_total", result="accepted", kind="event") >= count * MAX_BATCH_ITEMS
 
 
 def _first_answer(client: socket.socket) -> tuple[int, bytes]:
