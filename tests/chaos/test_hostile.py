@@ -140,7 +140,8 @@ def test_past_the_cap_a_connection_gets_503_and_the_others_are_served(
         for _ in range(50):  # and so it is for those that have posted before they read
             post = http.client.HTTPConnection("127.0.0.1", bridge.port, timeout=10)
             post.request("POST", "/api/events", b"{}" * 20_000, {"Content-Type": "application/json"})
-            assert post.getresponse().status == 503
+            with post.getresponse() as refusal:
+                assert refusal.status == 503
             post.close()
         wait_for(lambda: _connections(bridge) == cap, "the refused connections' end")
         say(f"{cap} connections, and {2 * SPARE_FILES} more were refused")
@@ -277,7 +278,9 @@ def test_many_large_batches_at_once_are_taken_in_bounded_memory(make_bridge: Cal
     def post() -> None:
         connection = http.client.HTTPConnection("127.0.0.1", bridge.port, timeout=60)
         connection.request("POST", "/api/events", body, {"Content-Type": "application/json"})
-        statuses.append(connection.getresponse().status)
+        with connection.getresponse() as answer:
+            answer.read()
+            statuses.append(answer.status)
         connection.close()
 
     count = 40
