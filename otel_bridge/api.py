@@ -28,7 +28,7 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from otel_bridge import errors, logs
-from otel_bridge.bodies import Bodies, Gone, check_type
+from otel_bridge.bodies import SMALL_BODY_BYTES, Bodies, Gone, check_type
 from otel_bridge.cors import Cors, Pairs, RawHeaders
 from otel_bridge.errors import Problem
 from otel_bridge.ingest import Answer, Begun, Gate, Ingest, OpenGate, read_hints
@@ -105,11 +105,12 @@ class OneEvent:
 
     def set_result(self, append: Append) -> None:
         self._landed = True
-        self._door.land(self, None)
+        assert self.begun is not None
+        self._door.land(self, self.begun)
 
     def set_exception(self, error: Exception) -> None:
         self._landed = True
-        self._door.land(self, error)
+        self._door.land_refused(self, error)
 
     def give_up(self) -> None:
         """The stop does not wait for it any longer."""
@@ -187,7 +188,7 @@ class Door:
         reply, later and on the event loop. None: nothing has happened, and the ordinary way has to serve it."""
         started = time.perf_counter()
         headers = dict(scope["headers"])
-        if not _ORDINARY.isdisjoint(headers) or log.isEnabledFor(logging.DEBUG):
+        if len(body) > SMALL_BODY_BYTES or not _ORDINARY.isdisjoint(headers) or log.isEnabledFor(logging.DEBUG):
             return None
         one = OneEvent(self, started, request_id(headers), write)
         try:
@@ -201,26 +202,25 @@ class Door:
             asyncio.get_running_loop().call_soon(one.set_exception, error)
         return one
 
-    def land(self, one: OneEvent, error: Exception | None) -> None:
-        """Answers what `at_once` took on."""
-        refused = error
-        if refused is None:
-            try:
-                assert one.begun is not None
-                answer = self._ingest.finish(one.begun)
-            except Exception as conflict:
-                refused = conflict
-        if refused is None:
-            status, body = answer.status, answer.body
-            lines = b"%bcontent-length: %d\r\nx-request-id: %b\r\n" % (self._lines, len(body), one.request_id)
-        else:
-            every: Pairs = [*SECURITY, (b"x-request-id", one.request_id), *self._cors_anyway]
-            token = logs.request.set((one.request_id, None))
-            status, pairs, body = self._refused("event", refused, every)
-            logs.request.reset(token)
-            lines = as_lines(pairs)
-        one.write(status, lines, body)
-        self._observe("/api/events", "POST", status, one.started, b"")
+    def land(self, one: OneEvent, begun: Begun) -> None:
+        """Answers what `at_once` took on, once it is committed."""
+        try:
+            answer = self._ingest.finish(begun)
+        except Exception as conflict:
+            self.land_refused(one, conflict)
+            return
+        length = len(answer.body)
+        lines = b"%bcontent-length: %d\r\nx-request-id: %b\r\n" % (self._lines, length, one.request_id)
+        one.write(answer.status, lines, answer.body)
+        self._observe("/api/events", "POST", answer.status, one.started, b"")
+
+    def land_refused(self, one: OneEvent, error: Exception) -> None:
+        every: Pairs = [*SECURITY, (b"x-request-id", one.request_id), *self._cors_anyway]
+        token = logs.request.set((one.request_id, None))
+        reply = self._refused("event", error, every)
+        logs.request.reset(token)
+        one.write(reply.status, as_lines(reply.headers), reply.body)
+        self._observe("/api/events", "POST", reply.status, one.started, b"")
 
     def _refused(self, kind: str, error: Exception, every: Pairs) -> Reply:
         problem = error if isinstance(error, Problem) else unexpected(error)

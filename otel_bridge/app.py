@@ -304,7 +304,8 @@ class Bridge:
             ).result()
             if not gone:
                 return
-            self._stopping.wait(pauses * (time.monotonic() - started))
+            now = time.monotonic()
+            self._stopping.wait(min(pauses * (now - started), max(0.0, deadline - now)))
 
     def _measure(self) -> None:
         self._bytes_used = self._house_reader.bytes_used()

@@ -17,7 +17,7 @@ MAX_OBJECT_BYTES = 1 << 20
 MAX_BATCH_BYTES = 8 << 20
 MAX_BODIES_BYTES = 256 << 20
 """All bodies that are being received or are in hand, together: what senders can make the process hold."""
-SMALL_BODY_BYTES = 64 << 10
+SMALL_BODY_BYTES = 16 << 10
 """Up to here a body is not counted once it has been received: what it costs until it is answered, a connection does."""
 SWEEP_SECONDS = 1.0
 

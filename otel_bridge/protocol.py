@@ -7,6 +7,7 @@ import http
 from collections.abc import Callable
 from typing import Any, ClassVar
 
+import httptools
 import msgspec
 from starlette.types import Scope
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
@@ -73,19 +74,22 @@ class _NoOneWaits:
 class OneCycle:
     """What uvicorn knows a request by while it is answered, for one that is served at once."""
 
-    __slots__ = ("_protocol", "disconnected", "keep_alive", "response_complete")
+    __slots__ = ("_protocol", "disconnected", "event", "keep_alive", "response_complete")
     message_event = _NoOneWaits()
 
     def __init__(self, protocol: Protocol) -> None:
-        self._protocol = protocol
+        self._protocol: Protocol | None = protocol
+        self.event: api.OneEvent | None = None
         self.disconnected = self.response_complete = False
         self.keep_alive = True
 
     def write(self, status: int, lines: bytes, body: bytes) -> None:
-        protocol = self._protocol
-        transport = protocol.transport
+        protocol, self._protocol = self._protocol, None  # the protocol knows its last cycle: not both ways
+        if protocol is None:
+            return
         self.response_complete = True
-        protocol.one = None
+        protocol.one = self.event = None
+        transport = protocol.transport
         if transport.is_closing():
             return
         parts = [STATUS_LINE[status], lines, *map(b"%b: %b\r\n".__mod__, protocol.server_state.default_headers)]
@@ -112,7 +116,7 @@ class Protocol(HttpToolsProtocol):
     parting: ClassVar[set[Protocol]] = set()
     """Connections past the cap that have been refused and get a moment to read so."""
     at_once: AtOnce | None = None
-    one: api.OneEvent | None = None
+    one: OneCycle | None = None
     """What is being served at once."""
     _held: bytes | None = None
     """The body of a request that may be served at once, while it is read."""
@@ -120,6 +124,8 @@ class Protocol(HttpToolsProtocol):
     _deadline: asyncio.TimerHandle | None = None
     _in_head = False
     _in_message = False
+    _offers_upgrade = False
+    """The request offers another protocol: this parse of it counts for nothing."""
     _head_bytes = 0
     _dropped = 0
 
@@ -140,11 +146,13 @@ class Protocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self.transport.is_closing() or self in self.parting:
             return
-        super().data_received(data)
+        head_goes_on = self._in_head
+        self._unset_keepalive_if_required()
+        self._feed(data)
         if self._held is not None and not self.transport.is_closing():
             self._go_the_ordinary_way()  # the rest of the body is still to come
         if self._in_head:
-            self._head_bytes += len(data)
+            self._head_bytes += len(data) if head_goes_on else 0  # what else came with its start was others'
             if self._head_bytes > HEAD_BYTES:
                 self._refuse(
                     Problem(errors.HEADER_INVALID, f"Las cabeceras superan {HEAD_BYTES >> 10} KiB: envía menos.")
@@ -158,6 +166,32 @@ class Protocol(HttpToolsProtocol):
             seconds = self.head_seconds if self._in_head else self.body_seconds + LATE_BODY_SECONDS
             self._deadline = self.loop.call_later(seconds, self._late)
 
+    def _feed(self, data: bytes) -> None:
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            if self._offers_upgrade:
+                self._feed_without_upgrade(data[upgrade.args[0] :])
+        except httptools.HttpParserError:
+            self.send_400_response("")
+
+    def _feed_without_upgrade(self, rest: bytes) -> None:
+        """An offer to speak another protocol may be ignored (RFC 9110, section 7.8), and Java's HttpClient makes one
+        with every request. The parser takes what follows for that protocol: so it reads the request anew."""
+        kept = [(name, value) for name, value in self.headers if name not in (b"upgrade", b"http2-settings")]
+        for i, (name, value) in enumerate(kept):
+            if name == b"connection":
+                options = [one.strip() for one in value.split(b",")]
+                kept[i] = (
+                    name,
+                    b", ".join(one for one in options if one.lower() not in (b"upgrade", b"http2-settings")),
+                )
+        start = b"%b %b HTTP/%b\r\n" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())
+        self._offers_upgrade = False
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        self._feed(start + api.as_lines(kept) + b"\r\n" + rest)
+
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self.scope["extensions"] = _EXTENSIONS  # type: ignore[typeddict-item]
@@ -165,6 +199,9 @@ class Protocol(HttpToolsProtocol):
         self._head_bytes = self._dropped = 0
 
     def on_headers_complete(self) -> None:
+        if self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT":
+            self._offers_upgrade = True
+            return
         self._in_head = False
         self._set_deadline(None)
         if self.url == EVENTS and self._is_plain():
@@ -179,7 +216,6 @@ class Protocol(HttpToolsProtocol):
             and parser.get_method() == b"POST"
             and (self.cycle is None or self.cycle.response_complete)
             and parser.should_keep_alive()
-            and not parser.should_upgrade()
             and parser.get_http_version() == "1.1"
             and not self.expect_100_continue
             and not self.flow.write_paused
@@ -196,13 +232,22 @@ class Protocol(HttpToolsProtocol):
         if held is None or self.at_once is None:
             return False
         cycle = OneCycle(self)
-        self.one = self.at_once(self.scope, held, cycle.write)  # type: ignore[arg-type]
-        if self.one is None:
+        cycle.event = self.at_once(self.scope, held, cycle.write)  # type: ignore[arg-type]
+        if cycle.event is None:
             self._go_the_ordinary_way()
             return False
         self._held = None
+        self.one = cycle
         self.cycle = cycle  # type: ignore[assignment]
         return True
+
+    def give_up(self) -> None:
+        """The stop's time is over: what uvicorn has no task for is answered, what is queued behind it is not begun."""
+        self.pipeline.clear()
+        cycle = self.one
+        if cycle is not None and cycle.event is not None:
+            cycle.keep_alive = False
+            cycle.event.give_up()
 
     def _go_the_ordinary_way(self) -> None:
         held, self._held = self._held, None
@@ -223,6 +268,8 @@ class Protocol(HttpToolsProtocol):
                 self.transport.close()
 
     def on_message_complete(self) -> None:
+        if self._offers_upgrade:
+            return  # read anew in a moment
         if not self._is_served_at_once():
             super().on_message_complete()
         self._in_message = False
@@ -230,7 +277,7 @@ class Protocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
-        if self.expect_100_continue and self._in_message:
+        if self.expect_100_continue and self._in_message and self.cycle.response_complete:
             # Refused before it was asked for its body: whether the client sends that now nobody knows.
             self.transport.close()
 

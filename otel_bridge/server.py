@@ -74,10 +74,9 @@ class _Server(uvicorn.Server):
                 cycle.keep_alive = False
         await asyncio.sleep(DRAIN_SECONDS)
         await super().shutdown(sockets)
-        for connection in self.server_state.connections:
-            # uvicorn has ended the tasks that took too long. What is served without a task ends here.
-            if isinstance(connection, Protocol) and connection.one is not None:
-                connection.one.give_up()
+        for connection in list(self.server_state.connections):
+            if isinstance(connection, Protocol):
+                connection.give_up()
 
 
 def bind(host: str, port: int) -> socket.socket:

@@ -314,7 +314,10 @@ class SqliteStore:
     def _before(self, newest: int) -> bytes | None:
         """The greatest key of the generation before: keys start with their event's time, so live traffic is past it."""
         if self._searched[0] != newest:
-            row = self._db.execute("SELECT max(key) FROM seen WHERE generation = ?", (newest - 1,)).fetchone()
+            # Of those that start with a time: "c…". Keys that clients choose would hide them.
+            row = self._db.execute(
+                "SELECT max(key) FROM seen WHERE generation = ? AND key < x'64'", (newest - 1,)
+            ).fetchone()
             self._searched = (newest, row[0])
         return self._searched[1]
 

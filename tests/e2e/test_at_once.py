@@ -4,6 +4,7 @@ counted of it, is the same as on the ordinary way (which a request takes that co
 from __future__ import annotations
 
 import asyncio
+import gc
 import gzip
 import http.client
 import json
@@ -46,18 +47,21 @@ def request(body: bytes, version: str = "1.1", **headers: str) -> bytes:
 
 class Connection:
     def __init__(self, bridge: Bridge) -> None:
-        self.socket = socket.create_connection(("127.0.0.1", bridge.port), timeout=30)
+        self.socket = socket.create_connection(("127.0.0.1", bridge.port), timeout=20)
+        self.file = self.socket.makefile("rb")
 
     def __enter__(self) -> Connection:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.file.close()
         self.socket.close()
 
     def answer(self) -> tuple[int, dict[str, str], dict[str, Any]]:
-        answer = http.client.HTTPResponse(self.socket)
-        answer.begin()
-        return answer.status, {name.lower(): value for name, value in answer.getheaders()}, json.loads(answer.read())
+        line = self.file.readline().split()
+        assert line, "closed without an answer"
+        headers = {name.lower(): value for name, value in http.client.parse_headers(self.file).items()}
+        return int(line[1]), headers, json.loads(self.file.read(int(headers["content-length"])))
 
 
 def ask(bridge: Bridge, raw: bytes) -> tuple[int, dict[str, str], dict[str, Any]]:
@@ -164,7 +168,7 @@ def test_a_connection_is_kept_or_closed_as_its_client_asks(bridge: Bridge) -> No
         connection.socket.sendall(request(event(session), Connection="close"))
         status, headers, _ = connection.answer()
         assert status == 201 and headers["connection"] == "close"
-        assert connection.socket.recv(1) == b""
+        assert connection.file.read(1) == b""
     status, headers, _ = ask(bridge, request(event(session), version="1.0"))
     assert status == 201 and headers["connection"] == "close"
 
@@ -174,9 +178,80 @@ def test_a_client_that_asks_first_is_told_to_go_on(bridge: Bridge) -> None:
     raw = request(body, Expect="100-continue")
     with Connection(bridge) as connection:
         connection.socket.sendall(raw[: -len(body)])
-        assert connection.socket.recv(25) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        assert connection.file.read(25) == b"HTTP/1.1 100 Continue\r\n\r\n"
         connection.socket.sendall(body)
         assert connection.answer()[0] == 201
+
+
+def test_a_question_behind_another_request_is_answered(bridge: Bridge) -> None:
+    body = event(bridge.session())
+    asked = request(body, Expect="100-continue")[: -len(body)]
+    with Connection(bridge) as connection:
+        connection.socket.sendall(request(body) + asked)
+        assert connection.answer()[0] == 201
+        assert connection.file.read(25) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        connection.socket.sendall(body)
+        assert connection.answer()[0] == 201
+
+
+@pytest.mark.parametrize("size", [1, 50, 100_000])
+def test_an_offer_of_another_protocol_is_ignored(bridge: Bridge, size: int) -> None:
+    """Java's HttpClient offers HTTP/2 with its requests over plain HTTP."""
+    offers = {
+        "Connection": "Upgrade, HTTP2-Settings",
+        "Upgrade": "h2c",
+        "HTTP2_Settings": "AAEAAEAAAAIAAAABAAMAAABkAAQBAAAA",
+    }
+    raw = request(event(bridge.session(), tokens_entrada=7), **offers)
+    with Connection(bridge) as connection:
+        connection.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for _ in range(2):
+            for start in range(0, len(raw), size):
+                connection.socket.sendall(raw[start : start + size])
+            status, headers, body = connection.answer()
+            assert (status, body["tokens_entrada"]) == (201, 7) and "connection" not in headers
+        connection.socket.sendall(raw.replace(b"Upgrade, HTTP2", b"close, Upgrade, HTTP2") + b"PRI * HTTP/2.0\r\n\r\n")
+        status, headers, _ = connection.answer()
+        assert status == 201 and headers["connection"] == "close"
+
+
+def test_many_requests_and_the_start_of_one_in_a_single_read_are_no_large_head(bridge: Bridge) -> None:
+    raw = request(event(bridge.session(), contenido="x" * 9_000))
+    assert bridge.process is not None
+    with Connection(bridge) as connection:
+        bridge.process.send_signal(signal.SIGSTOP)
+        connection.socket.sendall(raw * 8 + raw[:60])
+        bridge.process.send_signal(signal.SIGCONT)
+        assert [connection.answer()[0] for _ in range(8)] == [201] * 8
+        connection.socket.sendall(raw[60:])
+        assert connection.answer()[0] == 201
+
+
+def test_what_was_served_leaves_nothing_for_the_collector(tmp_path: Path) -> None:
+    app, session = _app(tmp_path), ""
+
+    async def serve() -> tuple[int, list[int]]:
+        nonlocal session
+        session = await _session(app)
+        statuses = []
+        for fields in ({}, {"tipo": 5}, {"id": "0197bd2e-6c00-7d9a-8f3e-2a4b6c8d0e1f"}, {
+            "id": "0197bd2e-6c00-7d9a-8f3e-2a4b6c8d0e1f", "contenido": "otro"
+        }):  # fmt: skip
+            statuses.append(await _offer(app, event(session, **fields)) or 0)
+        gc.collect()
+        gc.disable()
+        try:
+            for n in range(50):
+                await _offer(app, event(session, id="0197bd2e-6c00-7d9a-8f3e-2a4b6c8d0e1f", contenido=str(n)))
+                await _offer(app, event(session))
+            return sum(isinstance(one, api.OneEvent) for one in gc.get_objects()), statuses
+        finally:
+            gc.enable()
+
+    left, statuses = asyncio.run(serve())
+    app.stop()
+    assert statuses == [201, 422, 201, 409]
+    assert left <= 1  # the last one's, in the loop's hands
 
 
 def test_a_client_that_leaves_before_its_answer_loses_nothing(bridge: Bridge) -> None:
@@ -204,7 +279,7 @@ def test_a_stop_that_cannot_wait_says_that_it_knows_nothing(tmp_path: Path) -> N
     session = bridge.session()
     with closing(sqlite3.connect(bridge.journal, isolation_level=None)) as other, Connection(bridge) as connection:
         other.execute("BEGIN IMMEDIATE")  # the bridge's commits wait for this
-        connection.socket.sendall(request(event(session)))
+        connection.socket.sendall(request(event(session)) * 2)
         for _ in range(3):  # what came before these has been read when they are answered
             assert bridge.http.get(f"{bridge.url}/healthz", timeout=10).status_code == 200
         assert bridge.process is not None
@@ -212,6 +287,7 @@ def test_a_stop_that_cannot_wait_says_that_it_knows_nothing(tmp_path: Path) -> N
         status, headers, body = connection.answer()
         assert (status, headers["retry-after"], headers["connection"]) == (503, "5", "close")
         assert body["type"] == "urn:otel-bridge:servicio-deteniendose"
+        assert connection.file.read(1) == b""  # the one behind it was not begun
         other.execute("ROLLBACK")
     assert bridge.process.wait(20) == 0
 
@@ -222,27 +298,39 @@ def test_a_stop_that_cannot_wait_says_that_it_knows_nothing(tmp_path: Path) -> N
     ([(b"content-encoding", b"gzip")], None, False),
     ([(api.CONVERSATION, b"c-1")], None, False),
     ([], b"[]", False),
+    ([], b" " * 20_000, False),
     ([], b"{", True),  # refused here as it would be there
 ])  # fmt: skip
 def test_what_has_to_be_waited_for_is_left_alone(
     tmp_path: Path, headers: list[tuple[bytes, bytes]], body: bytes | None, taken: bool
 ) -> None:
-    root = Path(__file__).parents[2]
-    settings = {"OTEL_BRIDGE_JOURNAL": f"sqlite:///{tmp_path}/j.db", "OTEL_BRIDGE_METRICS_PORT": "0"}
-    app = App(config.load(str(root / "otel-bridge.toml"), settings))
+    app = _app(tmp_path)
 
-    async def offered() -> tuple[bool, list[int]]:
-        app.journal.start()
-        gpt = b'{"gpt_id":"devops-expert","usuario_id":"u","timestamp_inicio":"2025-06-29T20:00:00Z"}'
-        session = json.loads((await app.ingest.create_session(gpt, api.OpenGate())).body)["id"]
-        told: asyncio.Queue[int] = asyncio.Queue()
-        scope = {"headers": [(b"content-type", b"application/json"), *headers], "client": ("127.0.0.1", 1)}
-        one = app.door.at_once(
-            scope, event(session) if body is None else body, lambda status, lines, said: told.put_nowait(status)
-        )
-        return one is not None, [await asyncio.wait_for(told.get(), 10)] if one is not None else []
+    async def offered() -> int | None:
+        session = await _session(app)
+        return await _offer(app, event(session) if body is None else body, *headers)
 
-    was_taken, statuses = asyncio.run(offered())
+    status = asyncio.run(offered())
     app.stop()
-    assert was_taken is taken
-    assert statuses == ([201 if body is None else 400] if taken else [])
+    assert status == ((201 if body is None else 400) if taken else None)
+
+
+def _app(folder: Path) -> App:
+    root = Path(__file__).parents[2]
+    settings = {"OTEL_BRIDGE_JOURNAL": f"sqlite:///{folder}/j.db", "OTEL_BRIDGE_METRICS_PORT": "0"}
+    app = App(config.load(str(root / "otel-bridge.toml"), settings))
+    app.journal.start()
+    return app
+
+
+async def _session(app: App) -> str:
+    gpt = b'{"gpt_id":"devops-expert","usuario_id":"u","timestamp_inicio":"2025-06-29T20:00:00Z"}'
+    return str(json.loads((await app.ingest.create_session(gpt, api.OpenGate())).body)["id"])
+
+
+async def _offer(app: App, body: bytes, *headers: tuple[bytes, bytes]) -> int | None:
+    """The status that an event is answered with at once; None where it has to go the ordinary way."""
+    told: asyncio.Queue[int] = asyncio.Queue()
+    scope = {"headers": [(b"content-type", b"application/json"), *headers], "client": ("127.0.0.1", 1)}
+    one = app.door.at_once(scope, body, lambda status, lines, said: told.put_nowait(status))
+    return None if one is None else await asyncio.wait_for(told.get(), 10)

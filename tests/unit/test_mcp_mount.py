@@ -1,0 +1,90 @@
+"""`/mcp` before its package is there: made by the first call, with the configuration of now, and tried again."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, cast
+
+import pytest
+
+from otel_bridge.config import Config
+from otel_bridge.mcp_mount import McpMount
+
+
+class Door:
+    def __init__(self) -> None:
+        self.config: object = "old"
+        self.calls = 0
+
+    def configure(self, config: object) -> None:
+        self.config = config
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        yield
+
+    async def __call__(self, *_: object) -> None:
+        self.calls += 1
+
+
+async def call(mount: McpMount) -> None:
+    nothing = cast(Any, None)
+    await mount(nothing, nothing, nothing)
+
+
+def test_nothing_is_made_before_the_first_call_and_one_door_serves_all() -> None:
+    made: list[Door] = []
+
+    async def serve() -> None:
+        mount = McpMount(cast(Any, lambda: made.append(Door()) or made[-1]))
+        async with mount.running():
+            await asyncio.sleep(0)
+            assert made == []
+            await asyncio.gather(*(call(mount) for _ in range(5)))
+
+    asyncio.run(serve())
+    assert [door.calls for door in made] == [5]
+
+
+def test_a_configuration_that_comes_while_it_is_made_is_not_lost() -> None:
+    door, begun, go_on = Door(), threading.Event(), threading.Event()
+
+    def make() -> Door:
+        begun.set()
+        assert go_on.wait(10)
+        return door
+
+    async def serve() -> None:
+        mount = McpMount(cast(Any, make))
+        async with mount.running():
+            first = asyncio.create_task(call(mount))
+            await asyncio.to_thread(begun.wait, 10)
+            mount.configure(cast(Config, "new"))
+            go_on.set()
+            await first
+
+    asyncio.run(serve())
+    assert door.config == "new"
+
+
+def test_a_failure_is_the_calls_own_and_the_next_call_tries_again() -> None:
+    tries: list[int] = []
+
+    def make() -> Door:
+        tries.append(1)
+        if len(tries) == 1:
+            raise OSError("no file descriptor is left")
+        return Door()
+
+    async def serve() -> None:
+        mount = McpMount(cast(Any, make))
+        async with mount.running():
+            with pytest.raises(OSError):
+                await call(mount)
+            await call(mount)
+
+    asyncio.run(serve())
+    assert len(tries) == 2
