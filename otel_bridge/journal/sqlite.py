@@ -46,6 +46,8 @@ HOUR_US = 3_600 * 1_000_000
 BUSY_MS = 5_000
 READ_BYTES = 4 << 20
 """Of segments that are read at once."""
+PAST_TIMED = b"d"
+"""Sorts after every key that starts with its event's time ("c…"): a generation of them is passed once and for all."""
 TRIM_BYTES = 4 << 20
 """Of segments that are deleted at once: every page of a deleted row is read, and answers wait meanwhile."""
 
@@ -296,8 +298,8 @@ class SqliteStore:
             return new
         if other:  # the first of a generation, or one that waited while it changed: its key may stand in either
             return None
-        before = self._before(newest)
-        if before is not None and any(key <= before for key in rows[1::3]):
+        before, keys = self._before(newest), rows[1::3]
+        if max(keys) >= PAST_TIMED or (before is not None and min(keys) <= before):
             return None
         db = self._db
         changes = db.total_changes
@@ -314,9 +316,9 @@ class SqliteStore:
     def _before(self, newest: int) -> bytes | None:
         """The greatest key of the generation before: keys start with their event's time, so live traffic is past it."""
         if self._searched[0] != newest:
-            # Of those that start with a time: "c…". Keys that clients choose would hide them.
+            # Keys that clients choose sort after the timed ones, and would hide them.
             row = self._db.execute(
-                "SELECT max(key) FROM seen WHERE generation = ? AND key < x'64'", (newest - 1,)
+                "SELECT max(key) FROM seen WHERE generation = ? AND key < ?", (newest - 1, PAST_TIMED)
             ).fetchone()
             self._searched = (newest, row[0])
         return self._searched[1]

@@ -306,11 +306,25 @@ def test_a_key_that_joins_the_old_generation_late_is_still_found(store: Store) -
     hours = (DEDUP_HORIZON_US - START_US % DEDUP_HORIZON_US) / HOUR_US
     before, old = at(hours - 0.0001, 1)
     after, new = at(hours + 0.0001, 2)
-    commit(store, append(after, keys=[b"a"], generation=new))
-    commit(store, append(before, keys=[b"z"], generation=old))
-    again = append(after, keys=[b"z"], generation=new)
-    assert commit(store, again) == []
-    assert again.outcomes == [Taken(before.arrived_us, old)]
+    for first, second in ((b"ca", b"cz"), (b"a", b"z")):
+        commit(store, append(after, keys=[first], generation=new))
+        commit(store, append(before, keys=[second], generation=old))
+        again = append(after, keys=[second], generation=new)
+        assert commit(store, again) == []
+        assert again.outcomes == [Taken(before.arrived_us, old)]
+
+
+def test_a_key_that_a_client_chose_yesterday_makes_no_key_of_today_a_suspect(store: Store) -> None:
+    hours = (DEDUP_HORIZON_US - START_US % DEDUP_HORIZON_US) / HOUR_US
+    before, old = at(hours - 0.0001, 1)
+    after, new = at(hours + 0.0001, 2)
+    commit(store, append(before, keys=[b"i1"], digests={0: b"content"}, generation=old))
+    commit(store, append(after, keys=[b"c1"], generation=new))
+    assert isinstance(store, SqliteStore)
+    today = append(after, keys=[b"c2"], generation=new)
+    store.begin()
+    assert store._all_new([today]) == today.records
+    store.rollback()
 
 
 def test_keys_past_the_horizon_are_forgotten_whole_and_no_others(backend: SqliteBackend) -> None:
