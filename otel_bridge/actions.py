@@ -23,11 +23,10 @@ from otel_bridge.config import Gpt
 from otel_bridge.contract import EventIn, SessionIn, SessionOut
 from otel_bridge.cors import RawHeaders
 from otel_bridge.errors import FieldError, Problem
-from otel_bridge.ingest import Answer, Gate, Hints, Ingest, OpenGate, stamp_uuid, uuid_text
+from otel_bridge.ingest import OPEN_GATE, Answer, Gate, Hints, Ingest, stamp_uuid, uuid_text
 from otel_bridge.selfmetrics import SelfMetrics
 
 _HINT = re.compile(r"[\x21-\x7e]{1,200}").fullmatch
-_OPEN = OpenGate()
 
 GPT_MISSING = FieldError(
     "gpt_id",
@@ -127,7 +126,7 @@ class Conversations:
         if row is None:
             session.id = UUID(bytes=session_id)
             try:
-                return await self._ingest.open_session(session, started_us, _OPEN, hints)
+                return await self._ingest.open_session(session, started_us, OPEN_GATE, hints)
             except Problem as problem:
                 if problem.kind is not errors.ID_CONFLICT:
                     raise
@@ -159,7 +158,7 @@ class Conversations:
         user = caller.user or f"openai-conversation:{caller.conversation}"
         session = SessionIn(gpt_id, user, contract.format_time(filled.started_us), UUID(bytes=filled.session))
         try:
-            await self._ingest.open_session(session, filled.started_us, _OPEN, Hints(hints.link))
+            await self._ingest.open_session(session, filled.started_us, OPEN_GATE, Hints(hints.link))
         except Problem as problem:
             if problem.kind is not errors.ID_CONFLICT:  # another call of the conversation was first
                 raise

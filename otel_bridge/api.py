@@ -31,7 +31,7 @@ from otel_bridge import errors, logs
 from otel_bridge.bodies import SMALL_BODY_BYTES, Bodies, Gone, check_type
 from otel_bridge.cors import Cors, Pairs, RawHeaders
 from otel_bridge.errors import Problem
-from otel_bridge.ingest import Answer, Begun, Gate, Ingest, OpenGate, read_hints
+from otel_bridge.ingest import OPEN_GATE, Answer, Begun, Gate, Ingest, read_hints
 from otel_bridge.journal.store import Append
 from otel_bridge.selfmetrics import SelfMetrics
 
@@ -284,7 +284,6 @@ def _log_request(route: str, method: str, status: int, seconds: float, body: byt
 
 
 _TRACE_ID = re.compile(rb'"trace_id":"([0-9a-f]{32})"').search
-_OPEN = OpenGate()
 _ORDINARY = frozenset((b"origin", b"content-encoding", CONVERSATION))
 """Headers whose meaning `Door.at_once` leaves to the ordinary way."""
 _METHODS = frozenset(("GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH"))
@@ -351,7 +350,7 @@ def build(
     readiness: Readiness,
     openapi: Callable[[], bytes],
     body_timeout_seconds: float,
-    gate: GateOf = lambda scope, headers: _OPEN,
+    gate: GateOf = lambda scope, headers: OPEN_GATE,
     routes: Sequence[BaseRoute] = (),
     hinted: Mapping[str, HintedPost] | None = None,
     cors_origins: Sequence[str] = (),

@@ -73,6 +73,9 @@ class OpenGate:
         return None
 
 
+OPEN_GATE = OpenGate()
+
+
 class Hints(NamedTuple):
     """What a request's headers add to its body. None of it is proof of anything."""
 

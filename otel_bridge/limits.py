@@ -26,7 +26,7 @@ from starlette.types import Scope
 from otel_bridge import errors, keys
 from otel_bridge.config import Config, Gpt, Rate
 from otel_bridge.errors import Problem, StartRefused
-from otel_bridge.ingest import Gate, OpenGate
+from otel_bridge.ingest import OPEN_GATE, Gate
 
 log = logging.getLogger(__name__)
 
@@ -269,7 +269,7 @@ class Gatekeeper:
 
     def gate(self, scope: Scope, headers: Mapping[bytes, bytes]) -> Gate:
         if self._open:
-            return _OPEN
+            return OPEN_GATE
         return CallerGate(self, scope, headers)
 
     def gpt_of_key(self, headers: Mapping[bytes, bytes]) -> str | None:
@@ -365,6 +365,3 @@ class CallerGate:
         if keeper.rate:
             # By address, and only here, like guessing: it must cost nobody a way to Redis.
             keeper.limits.take_here(f"?/{keeper.address(self._scope)}", keeper.rate, items)
-
-
-_OPEN = OpenGate()

@@ -325,7 +325,7 @@ def _app(folder: Path) -> App:
 
 async def _session(app: App) -> str:
     gpt = b'{"gpt_id":"devops-expert","usuario_id":"u","timestamp_inicio":"2025-06-29T20:00:00Z"}'
-    return str(json.loads((await app.ingest.create_session(gpt, api.OpenGate())).body)["id"])
+    return str(json.loads((await app.ingest.create_session(gpt, api.OPEN_GATE)).body)["id"])
 
 
 async def _offer(app: App, body: bytes, *headers: tuple[bytes, bytes]) -> int | None:

@@ -14,15 +14,7 @@ import pytest
 from otel_bridge import config, errors
 from otel_bridge.config import Gpt
 from otel_bridge.errors import Problem
-from otel_bridge.ingest import (
-    Answer,
-    Hints,
-    Ingest,
-    OpenGate,
-    new_uuid,
-    read_hints,
-    uuid_text,
-)
+from otel_bridge.ingest import OPEN_GATE, Answer, Hints, Ingest, new_uuid, read_hints, uuid_text
 from otel_bridge.journal import Journal
 from otel_bridge.journal.sqlite import SqliteStore
 from otel_bridge.privacy import UserHasher
@@ -33,7 +25,6 @@ from tests.harness.bridge import GUIDE_EVENT, GUIDE_SESSION
 
 CONFIG = '[gpts.devops-expert]\nname = "DevOps Expert"\n[gpts.ventas]\n'
 KEY = b"k" * 32
-OPEN = OpenGate()
 
 
 class Desk:
@@ -51,17 +42,17 @@ class Desk:
             loaded, self.journal, self.reader, Redactor(loaded.redaction), UserHasher(KEY), self.metrics, KEY
         )
 
-    async def session(self, hints: Hints = Hints(), gate: Any = OPEN, **fields: Any) -> Answer:  # noqa: B008
+    async def session(self, hints: Hints = Hints(), gate: Any = OPEN_GATE, **fields: Any) -> Answer:  # noqa: B008
         return await self.ingest.create_session(json.dumps({**GUIDE_SESSION, **fields}).encode(), gate, hints)
 
     async def new(self, **fields: Any) -> str:
         return str(json.loads((await self.session(**fields)).body)["id"])
 
-    async def event(self, session: str, hints: Hints = Hints(), gate: Any = OPEN, **fields: Any) -> Answer:  # noqa: B008
+    async def event(self, session: str, hints: Hints = Hints(), gate: Any = OPEN_GATE, **fields: Any) -> Answer:  # noqa: B008
         body = {**GUIDE_EVENT, "sesion_id": session, **fields}
         return await self.ingest.add_events(json.dumps(body).encode(), gate, hints)
 
-    async def batch(self, items: list[Any], gate: Any = OPEN) -> Answer:
+    async def batch(self, items: list[Any], gate: Any = OPEN_GATE) -> Answer:
         return await self.ingest.add_events(json.dumps(items).encode(), gate, Hints())
 
     def records(self) -> list[Record]:

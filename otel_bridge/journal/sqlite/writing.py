@@ -1,83 +1,25 @@
-"""The journal in SQLite: all of its SQL. WAL and `synchronous=FULL`, so a commit is an fsync.
-
-segment   what was accepted: one row a run of records committed together, body as `records.encode`
-seen      keys of the last one or two horizons, by generation: what a retry is recognised by
-session   a row a session: what events need to know of it, its totals, whether it is live
-usage     events and tokens by hour, GPT and user: what windows and top users are counted from
-sink      a cursor a sink, and how many spans it has delivered
-parked    records that a sink refused
-meta      checkpoint of the metric state
-"""
+"""The bridge's writing side: what is accepted, where sinks stand, what is forgotten."""
 
 from __future__ import annotations
 
 import fcntl
 import sqlite3
-import time
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from otel_bridge.errors import StartRefused
-from otel_bridge.journal.store import (
-    CONFLICT,
-    DEDUP_HORIZON_US,
-    SEGMENT_RECORDS,
-    Append,
-    Ledger,
-    Outcome,
-    Parked,
-    Segment,
-    SessionInfo,
-    SessionRow,
-    StoreFull,
-    StoreUnavailable,
-    Taken,
-    TopUser,
-    Window,
-)
+from otel_bridge.journal.sqlite.database import BUSY_MS, HOUR_US, SCHEMA, SCHEMA_VERSION, connect, translated
+from otel_bridge.journal.sqlite.reading import SqliteReader
+from otel_bridge.journal.store import CONFLICT, DEDUP_HORIZON_US, SEGMENT_RECORDS, Append, Outcome, Parked, Taken
 from otel_bridge.records import Event, Idle, Record, Session, encode
 
-SCHEMA_VERSION = 1
-HOUR_US = 3_600 * 1_000_000
-BUSY_MS = 5_000
-READ_BYTES = 4 << 20
-"""Of segments that are read at once."""
 PAST_TIMED = b"d"
 """Sorts after every key that starts with its event's time ("c…"): a generation of them is passed once and for all."""
 TRIM_BYTES = 4 << 20
 """Of segments that are deleted at once: every page of a deleted row is read, and answers wait meanwhile."""
-
-SCHEMA = """
-CREATE TABLE segment (
-    last INTEGER PRIMARY KEY, count INTEGER NOT NULL, spans INTEGER NOT NULL, arrived_us INTEGER NOT NULL,
-    crc INTEGER NOT NULL, body BLOB NOT NULL
-);
-CREATE TABLE seen (
-    generation INTEGER NOT NULL, key BLOB NOT NULL, arrived_us INTEGER NOT NULL, digest BLOB,
-    PRIMARY KEY (generation, key)
-) WITHOUT ROWID;
-CREATE TABLE session (
-    id BLOB PRIMARY KEY, gpt TEXT NOT NULL, user TEXT NOT NULL, started_us INTEGER NOT NULL,
-    last_us INTEGER NOT NULL, first_event_us INTEGER, last_event_us INTEGER, events INTEGER NOT NULL,
-    failed INTEGER NOT NULL, tokens_in INTEGER NOT NULL, tokens_out INTEGER NOT NULL, stretch_us INTEGER,
-    stretch_events INTEGER NOT NULL, live INTEGER NOT NULL, digest BLOB
-) WITHOUT ROWID;
-CREATE INDEX session_live ON session (last_us) WHERE live = 1;
-CREATE TABLE usage (
-    hour INTEGER NOT NULL, gpt TEXT NOT NULL, user TEXT NOT NULL, events INTEGER NOT NULL, tokens INTEGER NOT NULL,
-    PRIMARY KEY (hour, gpt, user)
-) WITHOUT ROWID;
-CREATE TABLE sink (name TEXT PRIMARY KEY, cursor INTEGER NOT NULL, exported INTEGER NOT NULL) WITHOUT ROWID;
-CREATE TABLE parked (
-    seq INTEGER PRIMARY KEY, body BLOB NOT NULL, spans INTEGER NOT NULL, reason TEXT NOT NULL, words TEXT NOT NULL,
-    parked_us INTEGER NOT NULL, replay INTEGER NOT NULL DEFAULT 0
-);
-CREATE TABLE meta (name TEXT PRIMARY KEY, seq INTEGER NOT NULL, body BLOB NOT NULL) WITHOUT ROWID;
-"""
 
 _SESSION_INSERT = (
     "INSERT INTO session (id, gpt, user, started_us, last_us, first_event_us, last_event_us, events, failed, "
@@ -100,44 +42,6 @@ _USAGE_MERGE = (
 # Rows of one statement; what is left of them goes in one more. One statement is one step of SQLite, and the
 # interpreter's lock changes hands only once: row by row, the writer waits for the event loop after each.
 _CHUNKS = (512, 64)
-
-
-def connect(path: Path, read_only: bool = False) -> sqlite3.Connection:
-    mode = "ro" if read_only else "rwc"
-    connection = sqlite3.connect(
-        f"file:{path.absolute().as_posix().replace('?', '%3f').replace('#', '%23')}?mode={mode}",
-        uri=True,
-        isolation_level=None,
-        check_same_thread=False,
-        timeout=BUSY_MS / 1000,
-        cached_statements=512,
-    )
-    connection.execute(f"PRAGMA busy_timeout = {BUSY_MS}")
-    return connection
-
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    """SQLite's errors → the store's."""
-    try:
-        yield
-    except sqlite3.Error as error:
-        code = (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
-        if code == sqlite3.SQLITE_FULL:
-            raise StoreFull("the disk that holds the journal is full") from error
-        if code in (
-            sqlite3.SQLITE_IOERR,
-            sqlite3.SQLITE_CANTOPEN,
-            sqlite3.SQLITE_READONLY,
-            sqlite3.SQLITE_BUSY,
-            sqlite3.SQLITE_LOCKED,
-            sqlite3.SQLITE_CORRUPT,
-            sqlite3.SQLITE_NOTADB,
-            sqlite3.SQLITE_PERM,
-            sqlite3.SQLITE_NOMEM,
-        ):
-            raise StoreUnavailable(f"the journal cannot be written: {error}") from error
-        raise
 
 
 class SqliteStore:
@@ -230,11 +134,11 @@ class SqliteStore:
     # --- transactions -----------------------------------------------------------------------------------------
 
     def begin(self) -> None:
-        with _translated():
+        with translated():
             self._db.execute("BEGIN IMMEDIATE")
 
     def commit(self) -> None:
-        with _translated():
+        with translated():
             self._db.execute("COMMIT")
 
     def rollback(self) -> None:
@@ -268,7 +172,7 @@ class SqliteStore:
     # --- accepting ----------------------------------------------------------------------------------------------
 
     def write(self, appends: list[Append]) -> list[Record]:
-        with _translated():
+        with translated():
             new = self._all_new(appends)
             digests: dict[bytes, bytes] = {}
             if new is None:
@@ -446,7 +350,7 @@ class SqliteStore:
 
     def fall_idle(self, idles: list[Idle], before_us: int) -> list[Record]:
         fallen: list[Record] = []
-        with _translated():
+        with translated():
             for idle in idles:
                 changed = self._db.execute(
                     "UPDATE session SET live = 0, stretch_us = NULL, stretch_events = 0 "
@@ -462,7 +366,7 @@ class SqliteStore:
     # --- sinks ----------------------------------------------------------------------------------------------------
 
     def advance(self, sink: str, cursor: int, exported: int, parked: Sequence[Parked]) -> None:
-        with _translated():
+        with translated():
             self._db.execute(
                 "INSERT INTO sink (name, cursor, exported) VALUES (?, ?, ?) ON CONFLICT (name) DO UPDATE SET "
                 "cursor = max(cursor, excluded.cursor), "
@@ -473,7 +377,7 @@ class SqliteStore:
         self.repark(parked)
 
     def repark(self, parked: Sequence[Parked]) -> None:
-        with _translated():
+        with translated():
             for one in parked:
                 self._db.execute(
                     "INSERT INTO parked (seq, body, spans, reason, words, parked_us) VALUES (?, ?, ?, ?, ?, ?) "
@@ -483,7 +387,7 @@ class SqliteStore:
                 )
 
     def unpark(self, seqs: Sequence[int], sink: str) -> None:
-        with _translated():
+        with translated():
             for seq in seqs:
                 row = self._db.execute("DELETE FROM parked WHERE seq = ? RETURNING spans", (seq,)).fetchone()
                 if row:
@@ -498,12 +402,12 @@ class SqliteStore:
         return row
 
     def save_checkpoint(self, seq: int, state: bytes) -> None:
-        with _translated():
+        with translated():
             self._db.execute("INSERT OR REPLACE INTO meta (name, seq, body) VALUES ('checkpoint', ?, ?)", (seq, state))
 
     def trim(self, before_us: int, limit: int, sink: str) -> int:
         """Deletes up to `limit` rows of each table that are past retention and done with. Returns how many."""
-        with _translated():
+        with translated():
             cursor = self._db.execute("SELECT coalesce(max(cursor), 0) FROM sink WHERE name = ?", (sink,)).fetchone()[0]
             saved = self._db.execute("SELECT coalesce(max(seq), 0) FROM meta").fetchone()[0]
             safe = min(cursor, saved)
@@ -538,7 +442,7 @@ class SqliteStore:
         return len(old)
 
     def forget(self, limit: int) -> int:
-        with _translated():
+        with translated():
             return self._db.execute(
                 "DELETE FROM seen WHERE (generation, key) IN "
                 "(SELECT generation, key FROM seen WHERE generation < ? LIMIT ?)",
@@ -547,7 +451,7 @@ class SqliteStore:
 
     def restart_log(self) -> None:
         """Moves the whole write-ahead log into the file and starts it anew; for when it has grown long."""
-        with _translated():
+        with translated():
             # Answers wait for it, and it for readers: not for long. The next second tries again.
             self._db.execute("PRAGMA busy_timeout = 250")
             try:
@@ -561,169 +465,3 @@ class SqliteStore:
     def close(self) -> None:
         self._db.close()
         self._lock.close()
-
-
-class SqliteReader:
-    """A connection of its own: reads what is committed and never waits for the writer."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._db = connect(path, read_only=True)
-        self._db.execute("PRAGMA query_only = ON")
-        self._writable: sqlite3.Connection | None = None
-
-    def sessions(self, ids: Sequence[bytes]) -> dict[bytes, SessionInfo]:
-        found = {}
-        for start in range(0, len(ids), 512):
-            part = ids[start : start + 512]
-            sql = f"SELECT id, gpt, user FROM session WHERE id IN ({', '.join('?' * len(part))})"
-            for session_id, gpt, user in self._db.execute(sql, part):
-                found[session_id] = SessionInfo(gpt, user)
-        return found
-
-    def session(self, session_id: bytes) -> SessionRow | None:
-        row = self._db.execute(
-            "SELECT gpt, user, started_us, last_us, first_event_us, last_event_us, events, failed, tokens_in, "
-            "tokens_out, live FROM session WHERE id = ?",
-            (session_id,),
-        ).fetchone()
-        return SessionRow._make((*row[:-1], bool(row[-1]))) if row else None
-
-    def segments(self, after: int, limit: int) -> list[Segment]:
-        """Segments after a cursor, in order: `limit` of them, or fewer where they are large (one at least)."""
-        rows = self._db.execute(
-            "SELECT last, count, spans, arrived_us, crc, body FROM segment WHERE last > ? ORDER BY last LIMIT ?",
-            (after, limit),
-        )
-        found, size = [], 0
-        try:
-            for last, count, spans, arrived_us, crc, body in rows:
-                found.append(Segment(last, count, spans, arrived_us, body, zlib.crc32(body) != crc))
-                size += len(body)
-                if size > READ_BYTES:
-                    break
-        finally:
-            rows.close()  # ends the read: a snapshot that stays open would hold the write-ahead log
-        return found
-
-    def parked(self, limit: int, replay_only: bool = False) -> list[Parked]:
-        where = "WHERE replay = 1" if replay_only else ""
-        return [
-            Parked(*row)
-            for row in self._db.execute(
-                f"SELECT seq, body, reason, words, parked_us, spans FROM parked {where} ORDER BY seq LIMIT ?",
-                (limit,),
-            )
-        ]
-
-    def cursor(self, sink: str) -> int:
-        row = self._db.execute("SELECT cursor FROM sink WHERE name = ?", (sink,)).fetchone()
-        return row[0] if row else 0
-
-    def exported(self, sink: str) -> int:
-        row = self._db.execute("SELECT exported FROM sink WHERE name = ?", (sink,)).fetchone()
-        return row[0] if row else 0
-
-    def pin(self) -> None:
-        if self._db.in_transaction:  # an earlier snapshot that nobody came to count
-            self._db.execute("ROLLBACK")
-        self._db.execute("BEGIN")
-        self._db.execute("SELECT 1 FROM sink LIMIT 1").fetchone()
-
-    def ledger(self, sink: str) -> Ledger:
-        try:
-            cursor = self.cursor(sink)
-            last = self._db.execute("SELECT coalesce(max(last), 0) FROM segment").fetchone()[0]
-            pending = self._db.execute(
-                "SELECT coalesce(sum(spans), 0) FROM segment WHERE last > ?", (cursor,)
-            ).fetchone()[0]
-            oldest = self._db.execute(
-                "SELECT arrived_us FROM segment WHERE last > ? AND spans > 0 ORDER BY last LIMIT 1", (cursor,)
-            ).fetchone()
-            parked = self._db.execute("SELECT coalesce(sum(spans), 0) FROM parked").fetchone()[0]
-            return Ledger(last, cursor, self.exported(sink), pending, parked, oldest[0] if oldest else None)
-        finally:
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
-
-    def windows(self, now_us: int, windows: dict[str, int]) -> list[Window]:
-        starts = [now_us - seconds * 1_000_000 for seconds in windows.values()]
-        sums = ", ".join("sum(last_us >= ?)" for _ in starts)
-        counts: dict[str, list[Any]] = {}
-        for gpt, *sessions in self._db.execute(f"SELECT gpt, {sums} FROM session GROUP BY gpt", starts):
-            counts[gpt] = [sessions, [0] * len(starts)]
-        for gpt, *users in self._db.execute(
-            f"SELECT gpt, {sums} FROM (SELECT gpt, user, max(last_us) AS last_us FROM session GROUP BY gpt, user) "
-            "GROUP BY gpt",
-            starts,
-        ):
-            counts[gpt][1] = users
-        return [
-            Window(gpt, name, sessions[i], users[i])
-            for gpt, (sessions, users) in counts.items()
-            for i, name in enumerate(windows)
-        ]
-
-    def top_users(self, now_us: int, seconds: int, limit: int) -> list[TopUser]:
-        since = (now_us - seconds * 1_000_000) // HOUR_US
-        return [
-            TopUser(*row)
-            for row in self._db.execute(
-                "SELECT gpt, user, events, tokens FROM (SELECT gpt, user, events, tokens, row_number() OVER "
-                "(PARTITION BY gpt ORDER BY events DESC, tokens DESC, user) AS place FROM (SELECT gpt, user, "
-                "sum(events) AS events, sum(tokens) AS tokens FROM usage WHERE hour >= ? GROUP BY gpt, user)) "
-                "WHERE place <= ?",
-                (since, limit),
-            )
-        ]
-
-    def idle_candidates(self, before_us: int, limit: int) -> list[tuple[bytes, Idle]]:
-        found = []
-        for session, gpt, stretch, last, events in self._db.execute(
-            "SELECT id, gpt, stretch_us, last_event_us, stretch_events FROM session "
-            "WHERE live = 1 AND last_us < ? ORDER BY last_us LIMIT ?",
-            (before_us, limit),
-        ):
-            start = stretch if stretch is not None else (last or 0)
-            duration = max(0.0, ((last if last is not None and events else start) - start) / 1e6)
-            found.append((session, Idle(session, gpt, duration, events, time.time_ns() // 1000)))
-        return found
-
-    def bytes_used(self) -> int:
-        """Bytes that hold something: pages in use and the write-ahead log. Freed pages are used again."""
-        pages, free, size = (
-            self._db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "freelist_count", "page_size")
-        )
-        return int((pages - free) * size) + self.log_bytes()
-
-    def log_bytes(self) -> int:
-        try:
-            return Path(f"{self.path}-wal").stat().st_size
-        except FileNotFoundError:
-            return 0
-
-    def move_log(self) -> None:
-        """Moves what it can of the write-ahead log into the file, without waiting for anyone."""
-        with _translated():
-            if self._writable is None:
-                self._writable = connect(self.path)
-            self._writable.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-
-    def close(self) -> None:
-        self._db.close()
-        if self._writable is not None:
-            self._writable.close()
-
-
-def mark_replay(path: Path, seqs: Sequence[int] | None) -> int:
-    """Asks for these parked records (None: all) to be sent again; returns how many there are.
-
-    The one write that comes from another process than the bridge: a command of the operator's.
-    """
-    db = connect(path)
-    try:
-        if seqs is None:
-            return db.execute("UPDATE parked SET replay = 1").rowcount
-        return sum(db.execute("UPDATE parked SET replay = 1 WHERE seq = ?", (seq,)).rowcount for seq in seqs)
-    finally:
-        db.close()

@@ -1,0 +1,22 @@
+"""The operator's wish that parked records be sent again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from otel_bridge.journal.sqlite.database import connect
+
+
+def mark_replay(path: Path, seqs: Sequence[int] | None) -> int:
+    """Asks for these parked records (None: all) to be sent again; returns how many there are.
+
+    The one write that comes from another process than the bridge: a command of the operator's.
+    """
+    db = connect(path)
+    try:
+        if seqs is None:
+            return db.execute("UPDATE parked SET replay = 1").rowcount
+        return sum(db.execute("UPDATE parked SET replay = 1 WHERE seq = ?", (seq,)).rowcount for seq in seqs)
+    finally:
+        db.close()
