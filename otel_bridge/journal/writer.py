@@ -87,6 +87,8 @@ class Journal:
         self._thread: threading.Thread | None = None
         self._company = False
         """Whether the last group held more than one append."""
+        self._hurry = threading.Event()
+        """Set at the stop: nothing lingers any more."""
         self._closing = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self.refusal: str | None = None
@@ -173,6 +175,7 @@ class Journal:
     def stop(self) -> None:
         """Commits what was taken on, then ends the thread and closes the store."""
         self._closing = True
+        self._hurry.set()
         if self._thread is not None:
             self._queue.put(None)
             self._thread.join()
@@ -208,7 +211,7 @@ class Journal:
         count = 0
         item = self._queue.get()
         if self._company:
-            time.sleep(LINGER_SECONDS)
+            self._hurry.wait(LINGER_SECONDS)
         while True:
             if item is None:
                 return False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 
 import pytest
@@ -43,9 +44,16 @@ def _step(clock: Path, offset: str) -> None:
 
 def test_clock_steps_break_nothing(clocked: Bridge, receiver: OtlpReceiver, tmp_path: Path, say: Say) -> None:
     clock, bridge = tmp_path / "clock", clocked.start()
+
+    def ahead() -> float:
+        """Seconds that the bridge's wall clock is ahead of ours."""
+        told = bridge.http.get(f"{bridge.url}/healthz", timeout=5).headers["Date"]
+        return parsedate_to_datetime(told).timestamp() - time.time()
+
     with Load(bridge, clients=2, pause=0.01) as load:
         for offset in ("+3600", "-3600", "+0"):
             _step(clock, offset)
+            wait_for(lambda offset=offset: abs(ahead() - int(offset)) < 600, f"a clock at {offset}")  # type: ignore[misc]
             before = len(load.ledger.events)
             wait_for(lambda before=before: len(load.ledger.events) > before + 50, f"load at {offset}")  # type: ignore[misc]
             ready = bridge.http.get(f"{bridge.url}/readyz", timeout=5)
