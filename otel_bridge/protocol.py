@@ -124,6 +124,8 @@ class Protocol(HttpToolsProtocol):
     _deadline: asyncio.TimerHandle | None = None
     _in_head = False
     _in_message = False
+    _completed = False
+    """Whether a request ended within the read at hand."""
     _offers_upgrade = False
     """The request offers another protocol: this parse of it counts for nothing."""
     _head_bytes = 0
@@ -146,13 +148,13 @@ class Protocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self.transport.is_closing() or self in self.parting:
             return
-        head_goes_on = self._in_head
+        self._completed = False
         self._unset_keepalive_if_required()
         self._feed(data)
         if self._held is not None and not self.transport.is_closing():
             self._go_the_ordinary_way()  # the rest of the body is still to come
         if self._in_head:
-            self._head_bytes += len(data) if head_goes_on else 0  # what else came with its start was others'
+            self._head_bytes += 0 if self._completed else len(data)  # a read that ends another request is not counted
             if self._head_bytes > HEAD_BYTES:
                 self._refuse(
                     Problem(errors.HEADER_INVALID, f"Las cabeceras superan {HEAD_BYTES >> 10} KiB: envía menos.")
@@ -273,6 +275,7 @@ class Protocol(HttpToolsProtocol):
         if not self._is_served_at_once():
             super().on_message_complete()
         self._in_message = False
+        self._completed = True
         self._set_deadline(None)
 
     def on_response_complete(self) -> None:

@@ -129,12 +129,14 @@ def test_past_the_cap_a_connection_gets_503_and_the_others_are_served(
     with ExitStack() as stack:
         idle = [stack.enter_context(_connect(bridge)) for _ in range(cap - 1)]
         wait_for(lambda: _connections(bridge) == cap, "as many connections as there may be")
-        for beyond in [stack.enter_context(_connect(bridge)) for _ in range(2 * SPARE_FILES)]:
-            status, data = _answer(beyond)
-            head, _, body = data.partition(b"\r\n\r\n")
-            assert status == 503 and b"\r\nretry-after: 5\r\n" in head + b"\r\n", data
-            assert b"application/problem+json" in head and b"connection: close" in head
-            assert json.loads(body)["type"] == "urn:otel-bridge:cola-llena"
+        with ExitStack() as refused:
+            for beyond in [refused.enter_context(_connect(bridge)) for _ in range(2 * SPARE_FILES)]:
+                status, data = _answer(beyond)
+                head, _, body = data.partition(b"\r\n\r\n")
+                assert status == 503 and b"\r\nretry-after: 5\r\n" in head + b"\r\n", data
+                assert b"application/problem+json" in head and b"connection: close" in head
+                assert json.loads(body)["type"] == "urn:otel-bridge:cola-llena"
+        wait_for(lambda: _connections(bridge) == cap, "the refused connections' end")
         assert bridge.event(session).status_code == 201  # on the connection that is one of them
         assert not select.select(idle, [], [], 0)[0]  # nor has any other been answered or ended
         for _ in range(50):  # and so it is for those that have posted before they read
@@ -143,7 +145,6 @@ def test_past_the_cap_a_connection_gets_503_and_the_others_are_served(
             with post.getresponse() as refusal:
                 assert refusal.status == 503
             post.close()
-        wait_for(lambda: _connections(bridge) == cap, "the refused connections' end")
         say(f"{cap} connections, and {2 * SPARE_FILES} more were refused")
         idle.pop().close()
         wait_for(lambda: _connections(bridge) < cap, "a connection's end")
