@@ -28,7 +28,7 @@ import sqlite3
 import sys
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -47,6 +47,8 @@ from otel_bridge.records import Idle, Record, decode, encode
 BATCH_SPANS = 2_000
 BATCH_BYTES = 2 << 20
 """Of journal; the request is about twice that, and stays under the 4 MiB that gRPC receivers take by default."""
+READ_SEGMENTS = 512
+"""Segments read at once, where their bytes do not bound that first; single events make small ones."""
 IN_FLIGHT = 2
 """Requests under way at once while all goes well: one is encoded while the other is answered."""
 POLL_SECONDS = 0.1
@@ -62,6 +64,27 @@ CONFIRMATIONS = 3
 """Times that a record alone meets a server's error, and a good one is taken after it, before it is parked."""
 SMALL_SPANS = 32
 """Spans a request while the endpoint refuses parts of them without saying which."""
+
+
+class _Ahead:
+    """Segments that have been read: what one batch has no room for is where the next one begins."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+        self._cursor = 0
+        self._segments: deque[Segment] = deque()
+
+    def after(self, cursor: int) -> Segment | None:
+        """The first segment behind a cursor; None where the journal ends there."""
+        segments = self._segments
+        if segments and segments[0].last == cursor:
+            segments.popleft()
+        elif self._cursor != cursor:  # a request failed, and it goes on from where that began
+            segments.clear()
+        if not segments:
+            segments.extend(self._reader.segments(cursor, READ_SEGMENTS))
+        self._cursor = cursor
+        return segments[0] if segments else None
 
 
 class _Part:
@@ -132,6 +155,7 @@ class Delivery:
         report: Callable[[Report], None],
     ) -> None:
         self._reader = reader
+        self._ahead = _Ahead(reader)
         self._projection = projection
         self._transport = transport
         self._report = report
@@ -171,15 +195,12 @@ class Delivery:
 
     def _read(self, after: int) -> _Batch | None:
         batch, size, spans = _Batch(), 0, 0
-        segments = self._reader.segments(after, 64)
-        while segments:
-            for segment in segments:
-                if batch.cursor and (spans + segment.spans > self._limit or size + len(segment.body) > BATCH_BYTES):
-                    return batch
-                batch.add(segment)
-                spans += segment.spans
-                size += len(segment.body)
-            segments = self._reader.segments(batch.cursor, 512)
+        while (segment := self._ahead.after(batch.cursor or after)) is not None:
+            if batch.cursor and (spans + segment.spans > self._limit or size + len(segment.body) > BATCH_BYTES):
+                return batch
+            batch.add(segment)
+            spans += segment.spans
+            size += len(segment.body)
         return batch if batch.cursor else None
 
     # --- sending, while all goes well -------------------------------------------------------------------------------

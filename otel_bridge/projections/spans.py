@@ -9,6 +9,7 @@ every span back with the official classes.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from struct import Struct
 
 import msgspec
@@ -180,13 +181,8 @@ class SpanProjection:
             _tokens_out(event.tokens_out),
         ]
         if event.content is not None:
-            message = _MESSAGE_HEAD + _json(event.content) + _MESSAGE_TAIL
-            size = len(message)
-            parts.append(
-                b"\x4a" + _varint(_INPUT_KEY_SIZE + size + _value_overhead(size)) + _INPUT_KEY
-                + b"\x12" + _varint(size + 1 + len(_varint(size))) + b"\x0a" + _varint(size)
-            )  # fmt: skip
-            parts.append(message)
+            content = _json(event.content)
+            parts += (_messages_head(len(content)), content, _MESSAGES_TAIL)
         if event.error is not None:
             parts.append(_text_attribute(catalog.ERROR_TYPE, event.error) + _STATUS_ERROR)
         if event.link is not None:
@@ -209,10 +205,11 @@ class SpanProjection:
         return constant
 
 
-def _value_overhead(size: int) -> int:
-    """Bytes around a string value of `size` bytes inside its KeyValue: two tags and two lengths."""
-    inner = len(_varint(size)) + 1
-    return inner + 1 + len(_varint(size + inner))
+@lru_cache(4096)
+def _messages_head(size: int) -> bytes:
+    """The attribute gen_ai.input.messages up to its content, which has `size` bytes of JSON."""
+    whole = b"\x00" * (len(_MESSAGES_HEAD) + size + len(_MESSAGES_TAIL))
+    return _text_attribute(catalog.GEN_AI_INPUT_MESSAGES, whole)[: -len(whole)] + _MESSAGES_HEAD
 
 
 def _link(link: bytes | None) -> bytes:
@@ -229,8 +226,6 @@ def _uuid_attribute_head(key: str) -> bytes:
 
 _CONVERSATION = _uuid_attribute_head(catalog.GEN_AI_CONVERSATION_ID)
 _SESSION = _uuid_attribute_head(catalog.SESSION_ID)
-_INPUT_KEY = _field(b"\x0a", catalog.GEN_AI_INPUT_MESSAGES.encode())
-_INPUT_KEY_SIZE = len(_INPUT_KEY)
-_MESSAGE_HEAD = b'[{"role":"user","parts":[{"type":"text","content":'
-_MESSAGE_TAIL = b"}]}]"
+_MESSAGES_HEAD = b'[{"role":"user","parts":[{"type":"text","content":'
+_MESSAGES_TAIL = b"}]}]"
 _SCOPE = _field(b"\x0a", InstrumentationScope(name=catalog.SCOPE_NAME, version=__version__).SerializeToString())

@@ -13,7 +13,7 @@ import pytest
 from otel_bridge.config import Otlp
 from otel_bridge.delivery import BACKOFF_SECONDS, CONFIG_BACKOFF_SECONDS, Delivery
 from otel_bridge.journal.sqlite import SqliteStore
-from otel_bridge.journal.store import Append
+from otel_bridge.journal.store import Append, Segment
 from otel_bridge.otlp import connect
 from otel_bridge.pipe import Report
 from otel_bridge.projections.spans import SpanProjection
@@ -116,3 +116,32 @@ def test_without_retry_after_the_waits_double_up_to_their_bound(
     for failures in range(12):
         expected = min(high, low * 2**failures)
         assert 0.75 * expected <= delivering.attempt() <= expected
+
+
+def test_a_segment_is_read_once_whatever_the_batches_and_again_after_a_failure(
+    delivering: Delivering, receiver: OtlpReceiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, delivery = delivering.store, delivering.delivery
+    for i in range(50):
+        store.begin()
+        store.write([Append([session(100 * i + n) for n in range(100)], [None] * 100, 0)])
+        store.commit()
+    read: list[int] = []
+    segments = delivering.reader.segments
+
+    def watched(after: int, limit: int) -> list[Segment]:
+        found = segments(after, limit)
+        read.extend(segment.last for segment in found)
+        return found
+
+    monkeypatch.setattr(delivering.reader, "segments", watched)
+    replies = iter([Reply(), Reply(503, keep=False)])
+    receiver.behave = lambda spans: next(replies, Reply())
+    assert delivery._stream()  # one request was taken, the one behind it was not
+    assert delivery._cursor == 1901 and delivering.waits.asked
+    assert read == [1, *range(101, 5002, 100)]
+    read.clear()
+    assert delivery._stream()
+    assert delivery._cursor == 5001
+    assert read == [*range(2001, 5002, 100)]
+    assert len(receiver.times) == 5001 and set(receiver.times.values()) == {1}
