@@ -53,6 +53,9 @@ TRIM_ROWS = 500
 TRIM_PAUSES = 4
 """Times that a step of trimming took, in which answers have the writer to themselves before the next."""
 IDLE_BATCH = 500
+LOG_PAGES = 500
+"""A write-ahead log of so many pages is begun anew, which takes a few milliseconds between two commits. Left alone
+under load, it grows to its limit every few seconds, and that step holds answers up for 50 ms."""
 LOG_LIMIT_BYTES = 64 << 20
 """A write-ahead log longer than this is moved into the file although answers wait for it."""
 SIZE_TRIM_SHARE = 0.9
@@ -263,7 +266,8 @@ class Bridge:
             self._checkpoint()
         self._fall_idle()
         self._trim()
-        self._house_reader.move_log()
+        if self._house_reader.move_log() > LOG_PAGES:
+            self.journal.between(self.store.finish_log).result()
         # Its file counts against the size limit: a small limit must not be used up by the log alone.
         if self._house_reader.log_bytes() > min(LOG_LIMIT_BYTES, int(self.config.journal_max_size) // 8):
             self.journal.between(self.store.restart_log).result()

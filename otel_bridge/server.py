@@ -10,6 +10,7 @@ import os
 import resource
 import signal
 import socket
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -25,6 +26,10 @@ log = logging.getLogger(__name__)
 
 SPARE_FILES = 256
 """File descriptors that connections leave to the journal, the exporter and the scrapes."""
+SWITCH_SECONDS = 0.001
+"""Time for which a thread that computes (a scrape, a window) keeps the interpreter from one that waits for it. With
+Python's own 5 ms every answer waits so long for a scrape: 20,000 lines a second at half of the maximum, p99 33 → 16 ms.
+It would cost speed if a commit handed the interpreter over more than once (`journal/sqlite/grouping.py`)."""
 DRAIN_SECONDS = 0.25
 """Time after the signal in which connections are still served, each told that this answer is its last."""
 
@@ -124,6 +129,7 @@ def serve(config: Config, announce: Callable[[Bridge, int], None], read_config: 
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
+    sys.setswitchinterval(SWITCH_SECONDS)
 
     async def run() -> int:
         bridge.start()

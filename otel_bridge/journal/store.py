@@ -166,6 +166,9 @@ class Store(Protocol):
         """Takes the appends, sets their outcomes and returns the new records in sequence order. The first of its
         transaction."""
 
+    def write_alone(self, appends: list[Append]) -> list[Record]:
+        """`begin`, `write` and `commit`, for a transaction that holds nothing else."""
+
     def fall_idle(self, idles: list[Idle], before_us: int) -> list[Record]:
         """Journals that these sessions are idle, those among them that still are."""
 

@@ -75,20 +75,26 @@ class SqliteBackend:
 
     def break_writes(self) -> None:
         """An error that is nobody's outage: every write of a session or event fails."""
-        self.sql("ALTER TABLE session RENAME TO session_gone")
+        self.sql("CREATE TRIGGER broken BEFORE INSERT ON session BEGIN SELECT RAISE (ABORT, 'broken'); END")
 
     def mend_writes(self) -> None:
-        self.sql("ALTER TABLE session_gone RENAME TO session")
+        self.sql("DROP TRIGGER broken")
 
     def replay(self, seqs: Sequence[int] | None) -> int:
         return mark_replay(self.path, seqs)
 
 
-@pytest.fixture(params=["sqlite"])
-def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SqliteBackend]:
-    made = {"sqlite": SqliteBackend}[request.param](tmp_path)
+@pytest.fixture(params=[False, True], ids=["sqlite", "sqlite-alone"])
+def backend(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SqliteBackend]:
+    """A journal that is written in both ways a store has: with a transaction around it, and alone."""
+    monkeypatch.setattr(f"{__name__}.alone", request.param)
+    made = SqliteBackend(tmp_path)
     yield made
     made.close()
+
+
+alone = False
+"""Whether `commit` writes alone."""
 
 
 @pytest.fixture
@@ -102,6 +108,8 @@ def append(*records: Record, keys: Sequence[bytes | None] | None = None, **optio
 
 
 def commit(store: Store, *appends: Append) -> list[Record]:
+    if alone:
+        return store.write_alone(list(appends))
     store.begin()
     new = store.write(list(appends))
     store.commit()
@@ -191,6 +199,53 @@ def test_a_rolled_back_commit_leaves_no_gap(backend: SqliteBackend) -> None:
     served(backend, scenario)
     store = backend.open()
     assert held(store) == [session(), event(2)] and store.last == 2
+
+
+def test_a_commit_of_more_sessions_than_a_statement_takes_is_whole_or_not_at_all(backend: SqliteBackend) -> None:
+    """Several statements, and so a transaction, whichever way it is written; a repeat among them is told alone."""
+    store = backend.open()
+    records: list[Record] = [session(n) for n in range(700)] + [event(1000 + n, session=uid(n)) for n in range(700)]
+    keys = [None] * 700 + [b"c%03d" % n for n in range(700)]
+    first = append(*records, keys=keys)
+    commit(store, append(event(1), keys=[b"c700"]))  # the generation's first
+    assert commit(store, first) == records and first.outcomes is None
+    assert held(store) == [event(1), *records] and store.last == 1401
+    assert backend.sql("SELECT count(*), sum(events), sum(tokens_in) FROM session")[0] == (701, 701, 701 * 25)
+    assert backend.sql("SELECT sum(events), sum(tokens) FROM usage")[0] == (701, 701 * 175)
+    more: list[Record] = [event(2000 + n, session=uid(n)) for n in range(700)]
+    again = append(*more, keys=[b"d%03d" % n if n != 350 else b"c350" for n in range(700)])
+    assert len(commit(store, again)) == 699
+    mixed = append(*[event(3000 + n, session=uid(n)) for n in range(700)],
+                   keys=[b"cc%03d" % n if n != 350 else b"c350" for n in range(700)])  # fmt: skip
+    assert len(commit(store, mixed)) == 699
+    repeated = append(*[event(4000 + n, session=uid(n)) for n in range(700)],
+                      keys=[b"cd%02d" % n if n < 70 else b"c%03d" % n for n in range(700)])  # fmt: skip
+    assert len(commit(store, repeated)) == 70
+    for append_, at_ in ((again, 350), (mixed, 350), (repeated, 699)):
+        assert append_.outcomes is not None and append_.outcomes[at_] == Taken(event(1).arrived_us, GENERATION)
+    assert store.last == 1401 + 699 + 699 + 70
+    assert [row[0] for row in backend.sql("SELECT sum(events) FROM usage")] == [701 + 699 + 699 + 70]
+
+
+def test_the_log_is_begun_anew_although_commits_never_pause(store: Store) -> None:
+    assert isinstance(store, SqliteStore)
+    reader, mover = store.reader(), store.reader()
+    sizes, number = [], 0
+    for _ in range(8):
+        for _ in range(50):
+            number += 1
+            commit(store, append(event(number)))
+        reader.pin()
+        number += 1
+        commit(store, append(event(number)))
+        assert mover.move_log() >= 50  # and cannot move the last one, as if it had come meanwhile
+        reader.ledger("")
+        store.finish_log()
+        sizes.append(reader.log_bytes())
+    assert sizes[-1] <= 1.5 * sizes[0]
+    assert len(held(store)) == number
+    reader.close()
+    mover.close()
 
 
 # --- remembered ---------------------------------------------------------------------------------------------------
@@ -322,9 +377,7 @@ def test_a_key_that_a_client_chose_yesterday_makes_no_key_of_today_a_suspect(sto
     commit(store, append(after, keys=[b"c1"], generation=new))
     assert isinstance(store, SqliteStore)
     today = append(after, keys=[b"c2"], generation=new)
-    store.begin()
-    assert store._all_new([today]) == today.records
-    store.rollback()
+    assert store._all_new([today]) is not None
 
 
 def test_keys_past_the_horizon_are_forgotten_whole_and_no_others(backend: SqliteBackend) -> None:
@@ -812,12 +865,12 @@ def test_no_room_is_503_and_nothing_is_taken(backend: SqliteBackend) -> None:
 def test_a_store_that_cannot_write_is_503_for_all_who_wait(
     backend: SqliteBackend, monkeypatch: pytest.MonkeyPatch, error: Exception, kind: errors.ErrorKind
 ) -> None:
-    def fail(self: Any) -> None:
+    def fail(self: Any, appends: list[Append]) -> None:
         raise error
 
     async def scenario(journal: Journal) -> None:
         with monkeypatch.context() as patch:
-            patch.setattr(SqliteStore, "commit", fail)
+            patch.setattr(SqliteStore, "write_alone", fail)
             answers = await asyncio.gather(*(journal.append(append(event(n))) for n in (1, 2)), return_exceptions=True)
         assert [answer.kind for answer in answers if isinstance(answer, Problem)] == [kind, kind]
         await journal.append(append(event(3)))

@@ -1,7 +1,8 @@
 """The journal in SQLite: all of its SQL. WAL and `synchronous=FULL`, so a commit is an fsync.
 
 `database.py` has the tables, how they are opened and what SQLite's errors mean; `writing.py` is the one
-writer, `reading.py` a reader for any thread or process, `replay.py` the operator's write from another process.
+writer and `grouping.py` the statement that holds what it commits, `reading.py` a reader for any thread or process,
+`replay.py` the operator's write from another process.
 """
 
 from otel_bridge.journal.sqlite.reading import SqliteReader

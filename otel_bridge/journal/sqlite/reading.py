@@ -156,12 +156,13 @@ class SqliteReader:
         except FileNotFoundError:
             return 0
 
-    def move_log(self) -> None:
-        """Moves what it can of the write-ahead log into the file, without waiting for anyone."""
+    def move_log(self) -> int:
+        """Moves what it can of the write-ahead log into the file, without waiting for anyone; returns how many pages
+        the log held."""
         with translated():
             if self._writable is None:
                 self._writable = connect(self.path)
-            self._writable.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+            return int(self._writable.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()[1])
 
     def close(self) -> None:
         self._db.close()

@@ -5,13 +5,14 @@ from __future__ import annotations
 import fcntl
 import sqlite3
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from otel_bridge.errors import StartRefused
+from otel_bridge.journal.sqlite import grouping
 from otel_bridge.journal.sqlite.database import BUSY_MS, HOUR_US, SCHEMA, SCHEMA_VERSION, connect, translated
+from otel_bridge.journal.sqlite.grouping import Keys
 from otel_bridge.journal.sqlite.reading import SqliteReader
 from otel_bridge.journal.store import CONFLICT, DEDUP_HORIZON_US, SEGMENT_RECORDS, Append, Outcome, Parked, Taken
 from otel_bridge.records import Event, Idle, Record, Session, encode
@@ -20,24 +21,6 @@ PAST_TIMED = b"d"
 """Sorts after every key that starts with its event's time ("c…"): a generation of them is passed once and for all."""
 TRIM_BYTES = 4 << 20
 """Of segments that are deleted at once: every page of a deleted row is read, and answers wait meanwhile."""
-
-_SESSION_INSERT = (
-    "INSERT INTO session (id, gpt, user, started_us, last_us, first_event_us, last_event_us, events, failed, "
-    "tokens_in, tokens_out, stretch_us, stretch_events, live, digest) VALUES "
-)
-_SESSION_MERGE = (
-    " ON CONFLICT (id) DO UPDATE SET last_us = excluded.last_us, "
-    "first_event_us = min(coalesce(first_event_us, excluded.first_event_us), excluded.first_event_us), "
-    "last_event_us = max(coalesce(last_event_us, excluded.last_event_us), excluded.last_event_us), "
-    "events = events + excluded.events, failed = failed + excluded.failed, "
-    "tokens_in = tokens_in + excluded.tokens_in, tokens_out = tokens_out + excluded.tokens_out, "
-    "stretch_us = coalesce(stretch_us, excluded.stretch_us), "
-    "stretch_events = stretch_events + excluded.stretch_events, live = 1"
-)
-_USAGE_INSERT = "INSERT INTO usage (hour, gpt, user, events, tokens) VALUES "
-_USAGE_MERGE = (
-    " ON CONFLICT (hour, gpt, user) DO UPDATE SET events = events + excluded.events, tokens = tokens + excluded.tokens"
-)
 
 # Rows of one statement; what is left of them goes in one more. One statement is one step of SQLite, and the
 # interpreter's lock changes hands only once: row by row, the writer waits for the event loop after each.
@@ -130,6 +113,7 @@ class SqliteStore:
         self.generation: int = db.execute("SELECT coalesce(max(generation), 0) FROM seen").fetchone()[0]
         self._searched: tuple[int, bytes | None] = (-1, None)
         self._trim_from = b""
+        grouping.prepare(db)
 
     # --- transactions -----------------------------------------------------------------------------------------
 
@@ -148,17 +132,13 @@ class SqliteStore:
             except sqlite3.Error:  # SQLite has rolled back by itself (full disk, I/O error)
                 pass
 
-    def _insert(self, head: str, width: int, rows: Iterable[Iterable[Any]], tail: str = "") -> None:
-        self._insert_flat(head, width, list(chain.from_iterable(rows)), tail)
-
-    def _insert_flat(self, head: str, width: int, values: list[Any], tail: str = "") -> None:
+    def _insert(self, head: str, width: int, values: list[Any]) -> None:
         """Inserts rows of `width` values that stand one after another."""
         one = "(" + "?, " * (width - 1) + "?)"
         start, count = 0, len(values) // width
         while start < count:
             size = next((size for size in _CHUNKS if size <= count - start), count - start)
-            sql = head + ", ".join([one] * size) + tail
-            self._db.execute(sql, values[start * width : (start + size) * width])
+            self._db.execute(head + ", ".join([one] * size), values[start * width : (start + size) * width])
             start += size
 
     def _select_in(self, head: str, fixed: tuple[Any, ...], keys: list[bytes]) -> Iterator[tuple[Any, ...]]:
@@ -173,49 +153,76 @@ class SqliteStore:
 
     def write(self, appends: list[Append]) -> list[Record]:
         with translated():
-            new = self._all_new(appends)
-            digests: dict[bytes, bytes] = {}
-            if new is None:
-                new, digests = self._sort_out(appends)
-            if new:
-                self._journal(new)
-                self._account(new, digests)
+            return self._take(appends)
+
+    def write_alone(self, appends: list[Append]) -> list[Record]:
+        with translated():
+            new = self._take(appends)
+            if self._db.in_transaction:
+                self._db.execute("COMMIT")
             return new
 
-    def _all_new(self, appends: list[Append]) -> list[Record] | None:
-        """The usual case at the usual price: nothing is a repeat, and one INSERT that ignores none of its rows
-        proves it without a look-up. None: something may be known, look closer."""
-        rows: list[Any] = []
+    def _take(self, appends: list[Append]) -> list[Record]:
+        """In the transaction that is open. Where none is, it is left open if it took more than one statement."""
+        found = self._all_new(appends)
+        if found is not None:
+            new, keys = found
+            before = self.last
+            try:
+                self._put(keys, new, {})
+            except sqlite3.IntegrityError:  # a key is known after all: the statement has undone itself
+                self.last = before
+            else:
+                for append in appends:
+                    append.outcomes = None
+                return new
+        if not self._db.in_transaction:
+            self._db.execute("BEGIN IMMEDIATE")
+        new, digests = self._sort_out(appends)
+        self._put(None, new, digests)
+        return new
+
+    def _put(self, keys: Keys | None, records: list[Record], digests: dict[bytes, bytes]) -> None:
+        if not records:
+            return
+        statements = list(grouping.statements(keys, self._segments(records), _accounts(records, digests)))
+        if len(statements) > 1 and not self._db.in_transaction:
+            self._db.execute("BEGIN IMMEDIATE")
+        for sql, values in statements:
+            try:
+                self._db.execute(sql, values)
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode != sqlite3.SQLITE_ERROR:
+                    raise
+                # "No such table", perhaps of a schema that another connection has changed since: SQLite looks again
+                # for a statement's own tables, and not for those that its triggers name.
+                self._db.execute("SELECT 1 FROM meta LIMIT 1").fetchone()
+                self._db.execute(sql, values)
+
+    def _all_new(self, appends: list[Append]) -> tuple[list[Record], Keys | None] | None:
+        """The usual case at the usual price: the records, and keys of which none should be known. To insert them proves
+        it without a look-up. None: something may be known, look closer."""
+        keys: list[bytes] = []
+        arrived: list[int] = []
         new: list[Record] = []
-        newest, other = self.generation, False
+        newest = self.generation
         for append in appends:
-            if append.digests:
+            # The first of a generation, or one that waited while it changed: its key may stand in either.
+            if append.digests or (append.generation != newest and any(append.keys)):
                 return None
-            generation = append.generation
-            other = other or generation != newest
             new += append.records
-            arrived_us = append.records[0].arrived_us if append.records else 0
-            for key in append.keys:
+            for key, record in zip(append.keys, append.records, strict=True):
                 if key is not None:
-                    rows += (generation, key, arrived_us)
-        if not rows:
-            return new
-        if other:  # the first of a generation, or one that waited while it changed: its key may stand in either
-            return None
-        before, keys = self._before(newest), rows[1::3]
+                    keys.append(key)
+                    arrived.append(record.arrived_us)
+        if not keys:
+            return new, None
+        before, width = self._before(newest), len(keys[0])
         if max(keys) >= PAST_TIMED or (before is not None and min(keys) <= before):
             return None
-        db = self._db
-        changes = db.total_changes
-        self._insert_flat("INSERT OR IGNORE INTO seen (generation, key, arrived_us) VALUES ", 3, rows)
-        if db.total_changes - changes != len(rows) // 3:
-            # A write is the first in its transaction. (A savepoint would cost every group two more statements.)
-            db.execute("ROLLBACK")
-            db.execute("BEGIN IMMEDIATE")
+        if any(len(key) != width for key in keys):
             return None
-        for append in appends:
-            append.outcomes = None
-        return new
+        return new, Keys(newest, width, b"".join(keys), f"[{','.join(map(str, arrived))}]")
 
     def _before(self, newest: int) -> bytes | None:
         """The greatest key of the generation before: keys start with their event's time, so live traffic is past it."""
@@ -264,7 +271,7 @@ class SqliteStore:
             if min(seen[::4]) < self.generation:
                 self._searched = (-1, None)  # the generation before has grown
             # OR REPLACE: a key older than the horizon may still stand in its generation.
-            self._insert_flat("INSERT OR REPLACE INTO seen (generation, key, arrived_us, digest) VALUES ", 4, seen)
+            self._insert("INSERT OR REPLACE INTO seen (generation, key, arrived_us, digest) VALUES ", 4, seen)
         return new, session_digests
 
     def _known(self, appends: list[Append]) -> dict[bytes, tuple[int, int, bytes | None]]:
@@ -298,7 +305,7 @@ class SqliteStore:
                 known[b"S" + session_id] = (0, started_us, digest)
         return known
 
-    def _journal(self, records: list[Record]) -> None:
+    def _segments(self, records: list[Record]) -> list[tuple[Any, ...]]:
         rows = []
         for start in range(0, len(records), SEGMENT_RECORDS):
             part = records[start : start + SEGMENT_RECORDS]
@@ -306,47 +313,7 @@ class SqliteStore:
             self.last += len(part)
             spans = sum(1 for record in part if record.__class__ is not Idle)
             rows.append((self.last, len(part), spans, part[0].arrived_us, zlib.crc32(body), body))
-        self._insert("INSERT INTO segment (last, count, spans, arrived_us, crc, body) VALUES ", 6, rows)
-
-    def _account(self, records: list[Record], digests: dict[bytes, bytes]) -> None:
-        """Adds the records to their sessions' rows and to the hour's usage: one row each, however many records."""
-        sessions: dict[bytes, list[Any]] = {}
-        for record in records:
-            if record.__class__ is Event:
-                row = sessions.get(record.session)
-                end_us = record.end_us
-                if row is None:
-                    sessions[record.session] = [
-                        record.session, record.gpt, record.user, end_us, record.arrived_us, end_us, end_us, 1,
-                        record.error is not None, record.tokens_in, record.tokens_out, end_us, 1, 1, None,
-                    ]  # fmt: skip
-                    continue
-                first = row[5]
-                if first is None or end_us < first:
-                    row[5] = end_us
-                if first is None or end_us > row[6]:
-                    row[6] = end_us
-                row[7] += 1
-                row[9] += record.tokens_in
-                row[10] += record.tokens_out
-                if record.error is not None:
-                    row[8] += 1
-            elif record.__class__ is Session:
-                sessions[record.id] = [
-                    record.id, record.gpt, record.user, record.started_us, record.arrived_us, None, None, 0, 0,
-                    0, 0, record.started_us, 0, 1, digests.get(record.id),
-                ]  # fmt: skip
-        usage: dict[tuple[int, str, str], list[int]] = {}
-        for row in sessions.values():
-            row[12] = row[7]
-            if row[7]:
-                hour = usage.setdefault((row[4] // HOUR_US, row[1], row[2]), [0, 0])
-                hour[0] += row[7]
-                hour[1] += row[9] + row[10]
-        if sessions:
-            self._insert(_SESSION_INSERT, 15, sessions.values(), _SESSION_MERGE)
-        if usage:
-            self._insert(_USAGE_INSERT, 5, ((*key, *sums) for key, sums in usage.items()), _USAGE_MERGE)
+        return rows
 
     def fall_idle(self, idles: list[Idle], before_us: int) -> list[Record]:
         fallen: list[Record] = []
@@ -360,7 +327,7 @@ class SqliteStore:
                 if changed.rowcount:
                     fallen.append(idle)
             if fallen:
-                self._journal(fallen)
+                self._put(None, fallen, {})
         return fallen
 
     # --- sinks ----------------------------------------------------------------------------------------------------
@@ -449,6 +416,12 @@ class SqliteStore:
                 (self.generation - 1, limit),
             ).rowcount
 
+    def finish_log(self) -> None:
+        """Moves what has come while a reader's `move_log` was moving the rest: the next commit then begins the log
+        anew, unless somebody still reads it. Waits for nobody."""
+        with translated():
+            self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+
     def restart_log(self) -> None:
         """Moves the whole write-ahead log into the file and starts it anew; for when it has grown long."""
         with translated():
@@ -465,3 +438,36 @@ class SqliteStore:
     def close(self) -> None:
         self._db.close()
         self._lock.close()
+
+
+def _accounts(records: list[Record], digests: dict[bytes, bytes]) -> list[list[Any]]:
+    """What the records add to their sessions: a row each, however many records."""
+    sessions: dict[bytes, list[Any]] = {}
+    for record in records:
+        if record.__class__ is Event:
+            row = sessions.get(record.session)
+            end_us = record.end_us
+            if row is None:
+                sessions[record.session] = [
+                    record.session, record.gpt, record.user, end_us, record.arrived_us, end_us, end_us, 1,
+                    record.error is not None, record.tokens_in, record.tokens_out, end_us, 1, 1, None,
+                ]  # fmt: skip
+                continue
+            first = row[5]
+            if first is None or end_us < first:
+                row[5] = end_us
+            if first is None or end_us > row[6]:
+                row[6] = end_us
+            row[7] += 1
+            row[9] += record.tokens_in
+            row[10] += record.tokens_out
+            if record.error is not None:
+                row[8] += 1
+        elif record.__class__ is Session:
+            sessions[record.id] = [
+                record.id, record.gpt, record.user, record.started_us, record.arrived_us, None, None, 0, 0,
+                0, 0, record.started_us, 0, 1, digests.get(record.id),
+            ]  # fmt: skip
+    for row in sessions.values():
+        row[12] = row[7]
+    return list(sessions.values())

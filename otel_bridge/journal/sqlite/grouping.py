@@ -1,0 +1,99 @@
+"""A commit's rows, of all tables, as one statement.
+
+A statement hands the interpreter's lock to the event loop, and a busy loop gives it back after the switch interval
+(5 ms). So the rows go into one view, whose triggers put each where it belongs: the lock changes hands once a commit and
+not once a table, and a statement without a transaction around it is one by itself (SQLite keeps or undoes it whole).
+View and triggers are TEMP: they are the connection's, and nothing of them is in the file.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from otel_bridge.journal.sqlite.database import HOUR_US
+
+_COLUMNS = "abcdefghijklmno"
+
+
+def _new(count: int) -> str:
+    return ", ".join(f"NEW.{column}" for column in _COLUMNS[:count])
+
+
+_VIEW = f"""
+CREATE TEMP VIEW taken AS SELECT NULL AS kind, {", ".join(f"NULL AS {column}" for column in _COLUMNS)};
+
+CREATE TEMP TRIGGER taken_keys INSTEAD OF INSERT ON taken WHEN NEW.kind = 1 BEGIN
+    INSERT INTO seen (generation, key, arrived_us)
+    SELECT NEW.a, substr(NEW.c, 1 + one.key * NEW.b, NEW.b), one.value FROM json_each(NEW.d) AS one;
+END;
+
+CREATE TEMP TRIGGER taken_segment INSTEAD OF INSERT ON taken WHEN NEW.kind = 2 BEGIN
+    INSERT INTO segment (last, count, spans, arrived_us, crc, body) VALUES ({_new(6)});
+END;
+
+CREATE TEMP TRIGGER taken_session INSTEAD OF INSERT ON taken WHEN NEW.kind = 3 BEGIN
+    INSERT INTO session (id, gpt, user, started_us, last_us, first_event_us, last_event_us, events, failed, tokens_in,
+        tokens_out, stretch_us, stretch_events, live, digest) VALUES ({_new(15)})
+    ON CONFLICT (id) DO UPDATE SET last_us = excluded.last_us,
+        first_event_us = min(coalesce(first_event_us, excluded.first_event_us), excluded.first_event_us),
+        last_event_us = max(coalesce(last_event_us, excluded.last_event_us), excluded.last_event_us),
+        events = events + excluded.events, failed = failed + excluded.failed,
+        tokens_in = tokens_in + excluded.tokens_in, tokens_out = tokens_out + excluded.tokens_out,
+        stretch_us = coalesce(stretch_us, excluded.stretch_us),
+        stretch_events = stretch_events + excluded.stretch_events, live = 1;
+    -- Its hour's usage: e arrived, h events, j and k tokens.
+    INSERT INTO usage (hour, gpt, user, events, tokens)
+    SELECT NEW.e / {HOUR_US}, NEW.b, NEW.c, NEW.h, NEW.j + NEW.k WHERE NEW.h > 0
+    ON CONFLICT (hour, gpt, user) DO UPDATE
+    SET events = events + excluded.events, tokens = tokens + excluded.tokens;
+END;
+"""
+
+_FIRST_SESSIONS = 64
+_MORE_SESSIONS = 512
+"""Session rows of the first statement, and of those that follow it. Each number of rows is a text of its own that
+SQLite keeps prepared: many rows, much memory."""
+
+
+class Keys(NamedTuple):
+    """Keys of one generation, of which none may be known."""
+
+    generation: int
+    width: int
+    """Bytes of each."""
+    packed: bytes
+    """One after another: a parameter for all of them instead of three for each."""
+    arrived_us: str
+    """JSON array of when each arrived."""
+
+
+def prepare(db: sqlite3.Connection) -> None:
+    db.executescript(_VIEW)
+
+
+def statements(
+    keys: Keys | None, segments: Sequence[Sequence[Any]], sessions: Sequence[Sequence[Any]]
+) -> Iterator[tuple[str, list[Any]]]:
+    """What writes these rows: usually one statement, more where there are many sessions. Where a key is known the first
+    raises sqlite3.IntegrityError, and has changed nothing."""
+    first = sessions[:_FIRST_SESSIONS]
+    values: list[Any] = [] if keys is None else [*keys]
+    for row in (*segments, *first):
+        values += row
+    yield _insert(keys is not None, len(segments), len(first)), values
+    for start in range(_FIRST_SESSIONS, len(sessions), _MORE_SESSIONS):
+        rows = sessions[start : start + _MORE_SESSIONS]
+        yield _insert(False, 0, len(rows)), [value for row in rows for value in row]
+
+
+@lru_cache(1024)
+def _insert(keys: bool, segments: int, sessions: int) -> str:
+    rows = [_row(1, 4)] * keys + [_row(2, 6)] * segments + [_row(3, 15)] * sessions
+    return f"INSERT INTO taken VALUES {', '.join(rows)}"
+
+
+def _row(kind: int, width: int) -> str:
+    return f"({', '.join([str(kind), *'?' * width, *['NULL'] * (len(_COLUMNS) - width)])})"
