@@ -1,21 +1,24 @@
 """The one writer thread: takes what waits, commits it together, folds it, answers.
 
-append ──▶ queue ──▶ begin · write … · commit(fsync) ──▶ fold ──▶ futures resolve
-                       │ the store fails
-                       ▼
-                    rollback ──▶ no room / unavailable: all are told, nothing was taken
-                             └─▶ anything else: each alone, so that one bad append fails alone
+append ──▶ gathered ──▶ write · commit(fsync) ──▶ fold ──▶ futures resolve
+           a turn of the     │ the store fails
+           event loop long   ▼
+                          rollback ──▶ no room / unavailable: all are told, nothing was taken
+                                   └─▶ anything else: each alone, so that one bad append fails alone
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from enum import Enum, auto
 from typing import Any, Protocol, TypeVar
 
 from otel_bridge import errors
@@ -30,13 +33,6 @@ Fold = Callable[[Sequence[Record], int], None]
 """Called with committed records in order and the sequence number of the last of them."""
 
 RETRY_AFTER_SECONDS = 5
-LINGER_SECONDS = 0.001
-"""Time that a group gathers for, where the one before held more than one append: then others are on their way.
-
-Every commit passes the interpreter's lock to the event loop and back, so half as many are cheaper for both than earlier
-ones. Measured with 64 connections, in alternation, when a commit was six statements: 215 → 169 µs of processor time a
-request (a group grows from 35 to 60); as one statement: 178 → 149 µs.
-"""
 GROUP_RECORDS = 20_000
 """Records one commit carries at the most, so that no answer waits for an endless group."""
 
@@ -55,6 +51,13 @@ class _Task:
         self.run = run
         self.transactional = transactional
         self.future: Future[Any] = Future()
+
+
+class _Turn(Enum):
+    OVER = auto()
+    """The event loop has gathered appends, and turns to something else."""
+    LAST = auto()
+    """Nothing comes any more."""
 
 
 class Landing(Protocol):
@@ -83,12 +86,17 @@ class Journal:
         self._waiting: set[_Waiting] = set()
         """Appends that have not landed: the event loop's own list, which no death of the thread can lose."""
         self._waiting_records = 0
-        self._queue: queue.SimpleQueue[_Waiting | _Task | None] = queue.SimpleQueue()
+        self._gathered: deque[_Waiting] = deque()
+        """Those of them that the writer has not taken yet."""
+        self._queue: queue.SimpleQueue[_Task | _Turn] = queue.SimpleQueue()
+        """What wakes the writer."""
+        self._turn_ends = False
+        """Whether the event loop will say that its turn is over."""
+        self._left = False
+        """Whether the last group left something behind."""
+        self._ends = False
+        """Whether nothing comes any more."""
         self._thread: threading.Thread | None = None
-        self._company = False
-        """Whether the last group held more than one append."""
-        self._hurry = threading.Event()
-        """Set at the stop: nothing lingers any more."""
         self._closing = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self.refusal: str | None = None
@@ -123,9 +131,22 @@ class Journal:
             self._loop = asyncio.get_running_loop()
         waiting = _Waiting(append, landing)
         self._waiting.add(waiting)
-        self._queue.put(waiting)
-        if self._died():  # between the check above and the put: nobody else would answer
+        self._gathered.append(waiting)
+        if not self._turn_ends:
+            self._turn_ends = True
+            self._loop.call_soon(self._end_turn)
+        if self._died():  # since the check above: nobody else would answer
             self._drain(errors.JOURNAL_UNAVAILABLE)
+
+    def _end_turn(self) -> None:
+        """Wakes the writer for all that was read in one turn of the event loop. Woken for the first of them, it would
+        ask the loop for the interpreter again and again while the loop is still busy with the others.
+
+        Measured with 64 connections, in alternation with a pause of 1 ms for a group to gather: 194 → 146 µs of
+        processor time a request; at half of the maximum p50 3.0 → 1.8 ms.
+        """
+        self._turn_ends = False
+        self._queue.put(_Turn.OVER)
 
     def _died(self) -> bool:
         return self.death is not None
@@ -175,9 +196,8 @@ class Journal:
     def stop(self) -> None:
         """Commits what was taken on, then ends the thread and closes the store."""
         self._closing = True
-        self._hurry.set()
         if self._thread is not None:
-            self._queue.put(None)
+            self._queue.put(_Turn.LAST)
             self._thread.join()
         self._drain(errors.SHUTTING_DOWN)
         self.store.close()
@@ -191,8 +211,6 @@ class Journal:
             while True:
                 group, tasks = [], []
                 go_on = self._take(group, tasks)
-                if group:
-                    self._company = len(group) > 1
                 self._serve(group, tasks)
                 if not go_on:
                     return
@@ -208,24 +226,21 @@ class Journal:
 
     def _take(self, group: list[_Waiting], tasks: list[_Task]) -> bool:
         """Everything that waits, up to a group's size; blocks until there is something. False: it is the last."""
-        count = 0
-        item = self._queue.get()
-        if self._company:
-            self._hurry.wait(LINGER_SECONDS)
-        while True:
-            if item is None:
-                return False
-            if isinstance(item, _Waiting):
-                group.append(item)
-                count += len(item.append.records)
-            else:
-                tasks.append(item)
-            if count >= GROUP_RECORDS:
-                return True
-            try:
+        with contextlib.suppress(queue.Empty):
+            item = self._queue.get(block=not self._left)
+            while True:
+                if item is _Turn.LAST:
+                    self._ends = True
+                elif isinstance(item, _Task):
+                    tasks.append(item)
                 item = self._queue.get_nowait()
-            except queue.Empty:
-                return True
+        count = 0
+        while self._gathered and count < GROUP_RECORDS:
+            waiting = self._gathered.popleft()
+            group.append(waiting)
+            count += len(waiting.append.records)
+        self._left = bool(self._gathered)
+        return self._left or not self._ends
 
     def _serve(self, group: list[_Waiting], tasks: list[_Task]) -> None:
         transactional = [task for task in tasks if task.transactional]
@@ -339,15 +354,14 @@ class Journal:
 
     def _drain(self, kind: errors.ErrorKind) -> None:
         """Tells everyone who waits that nobody will serve them."""
-        while True:
-            try:
+        with contextlib.suppress(IndexError):
+            while True:
+                self._answer([self._gathered.popleft()], _refuse(kind))
+        with contextlib.suppress(queue.Empty):
+            while True:
                 item = self._queue.get_nowait()
-            except queue.Empty:
-                return
-            if isinstance(item, _Waiting):
-                self._answer([item], _refuse(kind))
-            elif item is not None:
-                item.future.set_exception(StoreUnavailable("the journal is closed"))
+                if isinstance(item, _Task):
+                    item.future.set_exception(StoreUnavailable("the journal is closed"))
 
 
 def _refuse(kind: errors.ErrorKind) -> Problem:

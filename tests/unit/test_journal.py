@@ -783,6 +783,32 @@ def test_a_repeat_is_not_folded_again(backend: SqliteBackend) -> None:
     assert fold.records == [event(1)]
 
 
+def test_what_one_turn_of_the_loop_appends_is_one_commit(backend: SqliteBackend) -> None:
+    async def scenario(journal: Journal) -> None:
+        for turn in range(5):
+            await asyncio.gather(*(journal.append(append(event(100 * turn + n))) for n in range(20)))
+
+    served(backend, scenario)
+    assert [row[0] for row in backend.sql("SELECT count FROM segment")] == [20] * 5
+
+
+@pytest.mark.parametrize("stop_at_once", [False, True], ids=["serving", "stopping"])
+def test_what_a_group_leaves_behind_is_the_next_one(
+    backend: SqliteBackend, monkeypatch: pytest.MonkeyPatch, stop_at_once: bool
+) -> None:
+    monkeypatch.setattr("otel_bridge.journal.writer.GROUP_RECORDS", 3)
+
+    async def scenario(journal: Journal) -> None:
+        futures = [journal.append(append(event(n))) for n in range(10)]
+        if stop_at_once:
+            await asyncio.get_running_loop().run_in_executor(None, journal.stop)
+        await asyncio.wait_for(asyncio.gather(*futures), 20)
+
+    served(backend, scenario)
+    assert [row[0] for row in backend.sql("SELECT count FROM segment")] == [3, 3, 3, 1]
+    assert held(backend.open()) == [event(n) for n in range(10)]
+
+
 def test_appends_that_wait_together_share_a_commit(backend: SqliteBackend) -> None:
     async def scenario(journal: Journal) -> None:
         release = threading.Event()
