@@ -31,7 +31,7 @@ from otel_bridge import errors, logs
 from otel_bridge.bodies import SMALL_BODY_BYTES, Bodies, Gone, check_type
 from otel_bridge.cors import Cors, Pairs, RawHeaders
 from otel_bridge.errors import Problem
-from otel_bridge.ingest import OPEN_GATE, Answer, Begun, Gate, Ingest, read_hints
+from otel_bridge.ingest import NO_HINTS, OPEN_GATE, Answer, Begun, Gate, Hints, Ingest, read_hints
 from otel_bridge.journal.store import Append
 from otel_bridge.selfmetrics import SelfMetrics
 
@@ -164,7 +164,7 @@ class Door:
         try:
             body = await self._bodies.read(headers, receive)
             kept = self._bodies.keep(body)
-            hints = read_hints(_header(headers, b"traceparent"), _header(headers, b"idempotency-key"))
+            hints = _hints(headers)
             if CONVERSATION in headers and path in self._hinted:
                 answer = await self._hinted[path](body, self._gate(scope, headers), hints, headers)
             else:
@@ -193,7 +193,7 @@ class Door:
         one = OneEvent(self, started, request_id(headers), write)
         try:
             check_type(headers.get(b"content-type"))
-            hints = read_hints(_header(headers, b"traceparent"), _header(headers, b"idempotency-key"))
+            hints = _hints(headers)
             one.begun = self._ingest.begin_at_once(body, self._gate(scope, headers), hints)
             if one.begun is None:
                 return None
@@ -289,9 +289,11 @@ _ORDINARY = frozenset((b"origin", b"content-encoding", CONVERSATION))
 _METHODS = frozenset(("GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH"))
 
 
-def _header(headers: Mapping[bytes, bytes], name: bytes) -> str | None:
-    value = headers.get(name)
-    return None if value is None else value.decode("latin-1")
+def _hints(headers: Mapping[bytes, bytes]) -> Hints:
+    parent, key = headers.get(b"traceparent"), headers.get(b"idempotency-key")
+    if parent is None and key is None:
+        return NO_HINTS
+    return read_hints(*(None if value is None else value.decode("latin-1") for value in (parent, key)))
 
 
 def unexpected(error: BaseException) -> Problem:

@@ -46,19 +46,20 @@ def write_whole(send: Any, status: int, headers: Pairs, body: bytes) -> bool:
         or cycle.flow.write_paused
     ):
         return False
-    parts = [STATUS_LINE[status]]
-    for name, value in (*cycle.default_headers, *headers):
-        parts += (name, b": ", value, b"\r\n")
-    parts.append(b"\r\n" if cycle.keep_alive else b"connection: close\r\n\r\n")
-    parts.append(body)
     cycle.response_started = cycle.response_complete = True
     cycle.waiting_for_100_continue = False
-    cycle.transport.write(b"".join(parts))
+    cycle.transport.write(_whole(status, cycle.default_headers, api.as_lines(headers), cycle.keep_alive, body))
     cycle.message_event.set()
     if not cycle.keep_alive:
         cycle.transport.close()
     cycle.on_response()
     return True
+
+
+def _whole(status: int, defaults: Pairs, lines: bytes, keep_alive: bool, body: bytes) -> bytes:
+    """An answer as it goes over the wire. `lines`: headers that are lines already."""
+    end = b"\r\n" if keep_alive else b"connection: close\r\n\r\n"
+    return b"".join((STATUS_LINE[status], api.as_lines(defaults), lines, end, body))
 
 
 _EXTENSIONS = {api.WHOLE: write_whole}
@@ -92,9 +93,7 @@ class OneCycle:
         transport = protocol.transport
         if transport.is_closing():
             return
-        parts = [STATUS_LINE[status], lines, *map(b"%b: %b\r\n".__mod__, protocol.server_state.default_headers)]
-        parts += (b"\r\n" if self.keep_alive else b"connection: close\r\n\r\n", body)
-        transport.write(b"".join(parts))
+        transport.write(_whole(status, protocol.server_state.default_headers, lines, self.keep_alive, body))
         if not self.keep_alive:
             transport.close()
         protocol.on_response_complete()
