@@ -29,7 +29,7 @@ from otel_bridge.journal import (
     Taken,
     generation_of,
 )
-from otel_bridge.journal.sqlite import SqliteStore, mark_replay
+from otel_bridge.journal.sqlite import SqliteStore, grouping, mark_replay
 from otel_bridge.journal.store import CONFLICT
 from otel_bridge.records import Idle, Record, decode
 from tests.unit.samples import START_US, event, idle, session, uid
@@ -225,6 +225,37 @@ def test_a_commit_of_more_sessions_than_a_statement_takes_is_whole_or_not_at_all
         assert append_.outcomes is not None and append_.outcomes[at_] == Taken(event(1).arrived_us, GENERATION)
     assert store.last == 1401 + 699 + 699 + 70
     assert [row[0] for row in backend.sql("SELECT sum(events) FROM usage")] == [701 + 699 + 699 + 70]
+
+
+def test_an_error_in_a_later_statement_of_a_commit_undoes_all_of_it(backend: SqliteBackend) -> None:
+    """A session past those of the first statement cannot be written: nothing of its commit may stay, nor be called a
+    repeat; what comes next gets the next number."""
+    backend.open().close()
+    backend.sql(
+        f"CREATE TRIGGER broken BEFORE INSERT ON session WHEN NEW.id = x'{uid(90).hex()}' "
+        "BEGIN SELECT RAISE (ABORT, 'broken'); END"
+    )
+
+    async def scenario(journal: Journal) -> None:
+        await journal.append(append(event(1, session=uid(500)), keys=[b"c500"]))
+        many = append(*[event(n, session=uid(n)) for n in range(100)], keys=[b"c%03d" % n for n in range(100)])
+        with pytest.raises(sqlite3.IntegrityError):
+            await journal.append(many)
+        assert journal.store.last == 1
+        await journal.append(append(event(2, session=uid(501)), keys=[b"c501"]))
+
+    fold = Fold()
+    served(backend, scenario, fold)
+    kept = [event(1, session=uid(500)), event(2, session=uid(501))]
+    assert held(backend.open()) == kept == fold.records
+    assert backend.sql("SELECT count(*) FROM seen")[0][0] == 2
+    assert [row[0] for row in backend.sql("SELECT last FROM segment")] == [1, 2]
+
+
+def test_few_texts_are_prepared_however_many_sessions_a_commit_has() -> None:
+    row = [None] * 15
+    texts = {sql for count in range(1, 1500) for sql, _ in grouping.statements(None, [[None] * 6], [row] * count)}
+    assert len(texts) <= 200
 
 
 def test_the_log_is_begun_anew_although_commits_never_pause(store: Store) -> None:

@@ -53,9 +53,18 @@ END;
 """
 
 _FIRST_SESSIONS = 64
-_MORE_SESSIONS = 512
-"""Session rows of the first statement, and of those that follow it. Each number of rows is a text of its own that
-SQLite keeps prepared: many rows, much memory."""
+_SIZES = (512, 64)
+"""Rows of one statement; what is left of them goes in one more. Each number of rows is a text of its own, and SQLite
+keeps it prepared: any number up to 512 would come to 200 MiB."""
+
+
+def portions(count: int) -> Iterator[slice]:
+    """Cuts rows into runs of a few sizes."""
+    start = 0
+    while start < count:
+        size = next((size for size in _SIZES if size <= count - start), count - start)
+        yield slice(start, start + size)
+        start += size
 
 
 class Keys(NamedTuple):
@@ -78,18 +87,18 @@ def statements(
     keys: Keys | None, segments: Sequence[Sequence[Any]], sessions: Sequence[Sequence[Any]]
 ) -> Iterator[tuple[str, list[Any]]]:
     """What writes these rows: usually one statement, more where there are many sessions. Where a key is known the first
-    raises sqlite3.IntegrityError, and has changed nothing."""
-    first = sessions[:_FIRST_SESSIONS]
+    raises sqlite3.IntegrityError (SQLITE_CONSTRAINT_PRIMARYKEY), and has changed nothing."""
+    first, rest = sessions[:_FIRST_SESSIONS], sessions[_FIRST_SESSIONS:]
     values: list[Any] = [] if keys is None else [*keys]
     for row in (*segments, *first):
         values += row
     yield _insert(keys is not None, len(segments), len(first)), values
-    for start in range(_FIRST_SESSIONS, len(sessions), _MORE_SESSIONS):
-        rows = sessions[start : start + _MORE_SESSIONS]
+    for portion in portions(len(rest)):
+        rows = rest[portion]
         yield _insert(False, 0, len(rows)), [value for row in rows for value in row]
 
 
-@lru_cache(1024)
+@lru_cache(256)
 def _insert(keys: bool, segments: int, sessions: int) -> str:
     rows = [_row(1, 4)] * keys + [_row(2, 6)] * segments + [_row(3, 15)] * sessions
     return f"INSERT INTO taken VALUES {', '.join(rows)}"

@@ -22,10 +22,6 @@ PAST_TIMED = b"d"
 TRIM_BYTES = 4 << 20
 """Of segments that are deleted at once: every page of a deleted row is read, and answers wait meanwhile."""
 
-# Rows of one statement; what is left of them goes in one more. One statement is one step of SQLite, and the
-# interpreter's lock changes hands only once: row by row, the writer waits for the event loop after each.
-_CHUNKS = (512, 64)
-
 
 class SqliteStore:
     """The writing side. One process holds it at a time (a lock beside the file)."""
@@ -135,19 +131,14 @@ class SqliteStore:
     def _insert(self, head: str, width: int, values: list[Any]) -> None:
         """Inserts rows of `width` values that stand one after another."""
         one = "(" + "?, " * (width - 1) + "?)"
-        start, count = 0, len(values) // width
-        while start < count:
-            size = next((size for size in _CHUNKS if size <= count - start), count - start)
-            self._db.execute(head + ", ".join([one] * size), values[start * width : (start + size) * width])
-            start += size
+        for rows in grouping.portions(len(values) // width):
+            sql = head + ", ".join([one] * (rows.stop - rows.start))
+            self._db.execute(sql, values[rows.start * width : rows.stop * width])
 
     def _select_in(self, head: str, fixed: tuple[Any, ...], keys: list[bytes]) -> Iterator[tuple[Any, ...]]:
-        start = 0
-        while start < len(keys):
-            size = next((size for size in _CHUNKS if size <= len(keys) - start), len(keys) - start)
-            sql = f"{head} IN ({', '.join('?' * size)})"
-            yield from self._db.execute(sql, [*fixed, *keys[start : start + size]])
-            start += size
+        for rows in grouping.portions(len(keys)):
+            part = keys[rows]
+            yield from self._db.execute(f"{head} IN ({', '.join('?' * len(part))})", [*fixed, *part])
 
     # --- accepting ----------------------------------------------------------------------------------------------
 
@@ -170,8 +161,11 @@ class SqliteStore:
             before = self.last
             try:
                 self._put(keys, new, {})
-            except sqlite3.IntegrityError:  # a key is known after all: the statement has undone itself
+            except sqlite3.IntegrityError as error:
                 self.last = before
+                if error.sqlite_errorcode != sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY:
+                    raise  # what came before it in the transaction stands: the caller undoes the whole
+                # A key is known after all. Only the first statement can find that, and has undone itself.
             else:
                 for append in appends:
                     append.outcomes = None
