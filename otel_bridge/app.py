@@ -49,7 +49,8 @@ log = logging.getLogger(__name__)
 HOUSEKEEPING_SECONDS = 1.0
 CHECKPOINT_SECONDS = 2.0
 CHECKPOINT_RECORDS = 100_000
-TRIM_ROWS = 500
+TRIM_ROWS = 100
+"""Of each table that one step deletes. Answers wait for a step: 500 took 4 to 17 ms, 100 take 1 to 11."""
 TRIM_PAUSES = 4
 """Times that a step of trimming took, in which answers have the writer to themselves before the next."""
 IDLE_BATCH = 500
