@@ -408,7 +408,8 @@ def test_a_key_that_a_client_chose_yesterday_makes_no_key_of_today_a_suspect(sto
     commit(store, append(after, keys=[b"c1"], generation=new))
     assert isinstance(store, SqliteStore)
     today = append(after, keys=[b"c2"], generation=new)
-    assert store._all_new([today]) is not None
+    found = store._all_new([today])
+    assert found is not None and found[0] == today.records
 
 
 def test_keys_past_the_horizon_are_forgotten_whole_and_no_others(backend: SqliteBackend) -> None:

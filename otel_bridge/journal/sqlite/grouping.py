@@ -1,8 +1,9 @@
 """A commit's rows, of all tables, as one statement.
 
 A statement hands the interpreter's lock to the event loop, and a busy loop gives it back after the switch interval
-(5 ms). So the rows go into one view, whose triggers put each where it belongs: the lock changes hands once a commit and
-not once a table, and a statement without a transaction around it is one by itself (SQLite keeps or undoes it whole).
+(`server.py`). So the rows go into one view, whose triggers put each where it belongs: the lock changes hands once a
+commit and not once a table, and a statement without a transaction around it is one by itself (SQLite keeps or undoes it
+whole).
 View and triggers are TEMP: they are the connection's, and nothing of them is in the file.
 """
 
