@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
 
-.PHONY: help setup run test chaos lint format bench demo boards up
+.PHONY: help setup run test chaos lint format bench demo boards up lock fresh
 
 help:  ## what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -22,7 +22,7 @@ run: .venv/run.stamp  ## set up and serve on 127.0.0.1:8000
 
 # REAL=1: the rules' own waits (eight minutes). KEEP=1: stay up after the story.
 demo: .venv/run.stamp  ## the stack without Docker: traffic, an incident, its alert firing and resolving
-	@scripts/ensure-tools prometheus prometheus-alertmanager
+	@MAKING="make demo" scripts/ensure-tools prometheus prometheus-alertmanager
 	@exec $(BIN)/python -m deploy.native $(if $(REAL),--factor 1) $(if $(KEEP),--keep)
 
 up:  ## the stack with Docker (DOMAIN=koomtai.com for a public one; writes .env the first time)
@@ -50,5 +50,11 @@ format: .venv/dev.stamp
 	@$(BIN)/ruff format .
 
 bench: .venv/dev.stamp  ## measure, and write benchmarks/RESULTS.md
-	@scripts/ensure-tools curl wrk prometheus-pushgateway
+	@MAKING="make bench" scripts/ensure-tools curl wrk prometheus-pushgateway
 	@$(BIN)/python -m benchmarks
+
+lock:  ## remake requirements/*.txt from pyproject.toml (UPGRADE=1: the newest of everything)
+	@scripts/lock $(if $(UPGRADE),--upgrade)
+
+fresh:  ## try `make run` and `make test` in bare Debian 12, 13 and the newest (root, apt; 15 minutes each)
+	@scripts/fresh $(SUITES)

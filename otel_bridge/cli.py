@@ -1,4 +1,4 @@
-"""The command line: `otel-bridge serve | check | demo | doctor | openapi | journal`."""
+"""The command line: `otel-bridge init | serve | check | keys | demo | doctor | openapi | journal`."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from otel_bridge.errors import StartRefused
 
 EXAMPLES = """\
 examples:
+  otel-bridge init                                   write ./otel-bridge.toml, with comments, to edit
   otel-bridge serve                                  serve ./otel-bridge.toml on 127.0.0.1:8000
   otel-bridge serve --port 8080 --journal sqlite:////var/lib/otel-bridge/journal.db
   OTEL_EXPORTER_OTLP_ENDPOINT=http://localhost:4318 otel-bridge serve
@@ -39,6 +40,17 @@ def _parser() -> argparse.ArgumentParser:
 
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--config", metavar="FILE", help=f"configuration (default: {config.DEFAULT_FILE})")
+
+    init = commands.add_parser(
+        "init",
+        help="write the configuration that ships with otel-bridge, to edit",
+        description="Writes a commented configuration with one GPT registered. A file that is there is never touched.",
+        epilog="examples:\n  otel-bridge init                          writes ./otel-bridge.toml\n"
+        "  otel-bridge init /etc/otel-bridge.toml",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    init.add_argument("file", nargs="?", default=config.DEFAULT_FILE, help=f"where (default: {config.DEFAULT_FILE})")
+    init.set_defaults(run=_init)
 
     serve = commands.add_parser("serve", parents=[common], help="run the bridge")
     serve.add_argument("--host", help="address the API listens on (default: 127.0.0.1)")
@@ -172,6 +184,19 @@ def _load(arguments: argparse.Namespace) -> Config:
     return config.load(arguments.config, os.environ, overrides)
 
 
+def _init(arguments: argparse.Namespace) -> int:
+    file = Path(arguments.file)
+    try:
+        with file.open("x", encoding="utf-8") as written:
+            written.write(config.SHIPPED.read_text(encoding="utf-8"))
+    except FileExistsError:
+        raise StartRefused(f"{file}: there already, nothing changed. Edit it, or name another file.") from None
+    except OSError as error:
+        raise StartRefused(f"{file}: cannot be written: {error.strerror}") from None
+    print(f"{file} written. Register your GPT in it, then: otel-bridge check --config {file}")
+    return 0
+
+
 def _serve(arguments: argparse.Namespace) -> int:
     from otel_bridge import logs, server
     from otel_bridge.app import Bridge
@@ -184,7 +209,18 @@ def _serve(arguments: argparse.Namespace) -> int:
         for line in _banner(bridge.config, port, bridge.listener.port):
             print(line, flush=True)
 
-    return server.serve(loaded, announce, lambda: _load(arguments))
+    source = loaded.source
+
+    def again() -> Config:
+        nonlocal source
+        # A file that was read once is missed when it goes away: the shipped configuration never takes its place.
+        if source != config.SHIPPED and not source.exists():
+            raise StartRefused(f"{source}: no such configuration file any more")
+        read = _load(arguments)
+        source = read.source
+        return read
+
+    return server.serve(loaded, announce, again)
 
 
 def _url(host: str, port: int) -> str:
@@ -201,6 +237,10 @@ def _banner(loaded: Config, port: int, metrics_port: int) -> list[str]:
         f"  journal    {loaded.values['journal']}",
         f"  GPTs       {', '.join(loaded.gpts)}",
     ]
+    if loaded.source == config.SHIPPED:
+        lines.append(
+            f"  no {config.DEFAULT_FILE} here: this is the shipped configuration (otel-bridge init writes it to edit)"
+        )
     if loaded.otlp is not None:
         lines.append(f"  spans to   {loaded.otlp.endpoint} ({loaded.otlp.protocol})")
     return lines + [f"  not configured: {what}" for what in _missing(loaded)]
@@ -233,10 +273,7 @@ def _check(arguments: argparse.Namespace) -> int:
 def _openapi(arguments: argparse.Namespace) -> int:
     if arguments.gpt is not None:
         return _openapi_gpt(arguments)
-    server_url = None
-    if arguments.config or Path(config.DEFAULT_FILE).exists():
-        server_url = _load(arguments).public_url
-    print(json.dumps(openapi.document(server_url), ensure_ascii=False, indent=2))
+    print(json.dumps(openapi.document(_load(arguments).public_url), ensure_ascii=False, indent=2))
     return 0
 
 
@@ -267,6 +304,8 @@ def _keys_new(arguments: argparse.Namespace) -> int:
     key = keys.new_key()
     digest = keys.hash_of(key.encode())
     written = ""
+    if arguments.write and loaded.source == config.SHIPPED:
+        raise StartRefused(f"no {config.DEFAULT_FILE} here to write to: run `otel-bridge init` first")
     if arguments.write:
         keys.add_hash(loaded.source, gpt.id, digest)
         written = f"Its hash is in {loaded.source}; a running bridge takes it on within seconds.\n"
@@ -374,12 +413,9 @@ def _journal_replay(arguments: argparse.Namespace) -> int:
 
 def _client(arguments: argparse.Namespace) -> tuple[str, str, str, str | None]:
     """A client's view of the bridge: (URL, URL of /metrics, GPT, key)."""
-    if arguments.config or "OTEL_BRIDGE_CONFIG" in os.environ or Path(config.DEFAULT_FILE).exists():
-        loaded = _load(arguments)
-        url, metrics = _url(loaded.host, loaded.port), _url(loaded.metrics_host, loaded.metrics_port)
-        gpt = next(iter(loaded.gpts))
-    else:  # a client needs no configuration file: the bridge may be elsewhere
-        url, metrics, gpt = "http://127.0.0.1:8000", "http://127.0.0.1:9464", "devops-expert"
+    loaded = _load(arguments)
+    url, metrics = _url(loaded.host, loaded.port), _url(loaded.metrics_host, loaded.metrics_port)
+    gpt = next(iter(loaded.gpts))
     url = (arguments.url or url).rstrip("/").removesuffix("/api")
     return url, f"{metrics}/metrics", arguments.gpt or gpt, arguments.key or os.environ.get("GPT_API_KEY")
 

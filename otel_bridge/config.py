@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import ipaddress
+import os
 import re
 import tomllib
 from collections.abc import Callable, Mapping
@@ -22,6 +23,9 @@ from otel_bridge.errors import StartRefused
 
 V = TypeVar("V")
 DEFAULT_FILE = "otel-bridge.toml"
+SHIPPED = Path(__file__).with_name("default.toml")
+"""The configuration inside the package, a copy of the repository's `otel-bridge.toml`: read where nobody named a file
+and the working directory has none."""
 UNKNOWN = "unknown"
 
 
@@ -356,15 +360,17 @@ class Config:
 
 
 def load(path: str | None, environ: Mapping[str, str], overrides: Mapping[str, object] | None = None) -> Config:
-    """The configuration of `path` (default `otel-bridge.toml` in the working directory), with the
+    """The configuration of `path` (default `otel-bridge.toml` in the working directory, else `SHIPPED`), with the
     environment and then the command line over it. Raises StartRefused."""
-    source = Path(path or environ.get("OTEL_BRIDGE_CONFIG") or DEFAULT_FILE)
+    named = path or environ.get("OTEL_BRIDGE_CONFIG")
+    source = Path(named or DEFAULT_FILE)
+    if not named and not os.path.lexists(source):  # a link to nowhere is a mistake, not an absence
+        source = SHIPPED
     try:
         document = tomllib.loads(source.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise StartRefused(
-            f"{source}: no such configuration file. Name one with --config, or start from the one that ships "
-            f"with otel-bridge ({DEFAULT_FILE})."
+            f"{source}: no such configuration file. Name one with --config, or have one written by `otel-bridge init`."
         ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise StartRefused(f"{source}: cannot be read: {error}") from None

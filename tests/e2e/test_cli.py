@@ -37,6 +37,29 @@ def test_check_says_what_is_good_and_what_is_not_configured(make_bridge: Make) -
     assert "not configured: export (set OTEL_EXPORTER_OTLP_ENDPOINT" in done.stdout
 
 
+def test_init_writes_a_configuration_that_check_calls_good_and_touches_none_that_is_there(make_bridge: Make) -> None:
+    bridge = make_bridge()
+    mine = bridge.config.read_text(encoding="utf-8")
+    refused = bridge.run("init")
+    assert refused.returncode == 2 and "there already" in refused.stderr
+    assert bridge.config.read_text(encoding="utf-8") == mine
+    bridge.config.unlink()
+    assert "written" in bridge.run("init").stdout
+    assert "otel-bridge.toml: good" in bridge.run("check").stdout
+    unwritable = bridge.run("init", "/nowhere/otel-bridge.toml")
+    assert unwritable.returncode == 2 and "cannot be written" in unwritable.stderr
+
+
+def test_in_an_empty_folder_serve_takes_the_configuration_that_ships_and_says_so(make_bridge: Make) -> None:
+    bridge = make_bridge()
+    bridge.config.unlink()
+    bridge.start()
+    assert "no otel-bridge.toml here: this is the shipped configuration" in bridge.output()
+    bridge.event(bridge.session())
+    refused = bridge.run("keys", "new", "devops-expert", "--write")
+    assert refused.returncode == 2 and "otel-bridge init" in refused.stderr
+
+
 REFUSED = [
     ("port = 99999\n" + GOOD, {}, "port: found 99999, expected a whole number from 0 to 65535"),
     ("prot = 1\n" + GOOD, {}, "unknown key 'prot'; did you mean 'port'?"),

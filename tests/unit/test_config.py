@@ -45,6 +45,27 @@ def test_the_shipped_file_is_good_and_registers_the_guides_gpt() -> None:
     assert loaded.otlp is None
 
 
+def test_the_file_inside_the_package_is_the_one_that_ships() -> None:
+    assert config.SHIPPED.read_text(encoding="utf-8") == (ROOT / "otel-bridge.toml").read_text(encoding="utf-8")
+
+
+def test_where_nobody_named_a_file_and_none_is_here_the_shipped_one_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert config.load(None, {}).source == config.SHIPPED
+    (tmp_path / "otel-bridge.toml").symlink_to("nowhere")
+    with pytest.raises(StartRefused, match="no such configuration file"):
+        config.load(None, {})
+
+
+@pytest.mark.parametrize("named", ["environment", "line"])
+def test_a_named_file_that_is_missing_is_refused_although_one_ships(tmp_path: Path, named: str) -> None:
+    missing = str(tmp_path / "none.toml")
+    with pytest.raises(StartRefused, match=r"no such configuration file.*otel-bridge init"):
+        config.load(missing if named == "line" else None, {} if named == "line" else {"OTEL_BRIDGE_CONFIG": missing})
+
+
 def test_every_setting_has_a_default_that_it_would_itself_accept(load: Load) -> None:
     loaded = load()
     for setting in SETTINGS:
