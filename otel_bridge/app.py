@@ -93,7 +93,8 @@ class Bridge:
         self._reader = self.store.reader()
         self._window_reader = self.store.reader()
         self._house_reader = self.store.reader()
-        self.ledger = LedgerView(self.journal, self.store.reader(), self.state)
+        self._ledger_reader = self.store.reader()
+        self.ledger = LedgerView(self.journal, self._ledger_reader, self.state)
         self._windows: tuple[list[Window], list[TopUser]] | None = None
         self._bytes_used = 0
         self._size_full = False
@@ -199,7 +200,7 @@ class Bridge:
             log.warning("no checkpoint at the stop: %s", error)
         self.journal.stop()
         self.listener.close()
-        for reader in (self._reader, self._window_reader, self._house_reader):
+        for reader in (self._reader, self._window_reader, self._house_reader, self._ledger_reader):
             reader.close()
 
     def _restore(self) -> None:

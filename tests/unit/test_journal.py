@@ -29,7 +29,7 @@ from otel_bridge.journal import (
     Taken,
     generation_of,
 )
-from otel_bridge.journal.sqlite import SqliteStore, grouping, mark_replay
+from otel_bridge.journal.sqlite import SqliteReader, SqliteStore, grouping, mark_replay
 from otel_bridge.journal.store import CONFLICT
 from otel_bridge.records import Idle, Record, decode
 from tests.unit.samples import START_US, event, idle, session, uid
@@ -44,15 +44,24 @@ class SqliteBackend:
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / "journal.db"
-        self._opened: list[SqliteStore] = []
+        self._opened: list[SqliteStore | SqliteReader] = []
 
     def open(self) -> SqliteStore:
-        self._opened.append(SqliteStore(self.path))
-        return self._opened[-1]
+        store = SqliteStore(self.path)
+        self._opened.append(store)
+        open_reader = store.reader
+
+        def reader() -> SqliteReader:
+            opened = open_reader()
+            self._opened.append(opened)
+            return opened
+
+        store.reader = reader  # type: ignore[method-assign]  # who reads closes: here for all of them, at the end
+        return store
 
     def close(self) -> None:
-        for store in self._opened:
-            store.close()
+        for one in reversed(self._opened):
+            one.close()
 
     def sql(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
         """As somebody else with access to the data would."""
