@@ -19,6 +19,7 @@ from pathlib import Path
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from otel_bridge import config, contract, records
+from otel_bridge.contents import Contents
 from otel_bridge.ingest import NO_HINTS, Ingest, _all_taken
 from otel_bridge.journal.sqlite import SqliteStore
 from otel_bridge.journal.store import Append, SessionInfo
@@ -82,7 +83,9 @@ def run(events: int, rounds: int, session_count: int) -> Table:
         state = MetricState(loaded.gpts)
         journal = Journal(store, state.apply)
         key = b"k" * 32
-        ingest = Ingest(loaded, journal, store.reader(), Redactor("on"), UserHasher(key), SelfMetrics(), key)
+        ingest = Ingest(
+            loaded, journal, store.reader(), Contents(Redactor("on"), 1500), UserHasher(key), SelfMetrics(), key
+        )
         sessions = [uuid.uuid4() for _ in range(session_count)]
         now_us = time.time_ns() // 1000
         opened: list[records.Record] = [
@@ -118,6 +121,7 @@ def run(events: int, rounds: int, session_count: int) -> Table:
                     0,
                     NO_HINTS,
                     0,
+                    ingest._contents.kept(event.contenido, counts),
                     {},
                     {},
                     0,

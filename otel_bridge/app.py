@@ -21,6 +21,7 @@ from starlette.routing import Route
 from otel_bridge import actions, api, catalog, keys, logs, openapi
 from otel_bridge.actions import Conversations
 from otel_bridge.config import Config
+from otel_bridge.contents import Contents
 from otel_bridge.errors import StartRefused
 from otel_bridge.exporter import Exporter
 from otel_bridge.exposition import BridgeCollector, LedgerView, Sources
@@ -112,9 +113,8 @@ class Bridge:
         self._windows_cost = 0.0
         self.workers.append(periodic("windows", self._windows_pause, self._count_windows))
         # 4. What answers.
-        self.ingest = Ingest(
-            config, self.journal, self._reader, Redactor(config.redaction), UserHasher(key), self.own, key
-        )
+        contents = Contents(Redactor(config.redaction, config.regions), config.content_max_chars)
+        self.ingest = Ingest(config, self.journal, self._reader, contents, UserHasher(key), self.own, key)
         self.gatekeeper = keeper = Gatekeeper(config)
         conversations = Conversations(self.ingest, self.own, key, keeper.gpt_of_key)
 

@@ -18,8 +18,11 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 from urllib.parse import unquote, urlsplit
 
+import phonenumbers
+
 from otel_bridge import catalog
 from otel_bridge.errors import StartRefused
+from otel_bridge.redaction.phones import REGIONS
 
 V = TypeVar("V")
 DEFAULT_FILE = "otel-bridge.toml"
@@ -116,6 +119,14 @@ def _list(found: object) -> tuple[str, ...]:
     if isinstance(found, list) and all(isinstance(part, str) for part in found):
         return tuple(found)
     raise ValueError("a list of texts (in the environment: separated by commas)")
+
+
+def _regions(found: object) -> tuple[str, ...]:
+    regions = tuple(region.upper() for region in _list(found))
+    unknown = [region for region in regions if region not in phonenumbers.SUPPORTED_REGIONS]
+    if unknown:
+        raise ValueError(f"country codes of two letters, such as ES or MX (unknown: {', '.join(unknown)})")
+    return regions
 
 
 _PERIODS = {"second": 1, "minute": 60, "hour": 3600, "day": 86_400}
@@ -229,6 +240,12 @@ SETTINGS: tuple[Setting[Any], ...] = (
         None,
         "Key of the user hash; empty makes one and keeps it beside the journal.",
         _optional_text,
+    ),
+    Setting(
+        "regions",
+        REGIONS,
+        "Countries (ISO 3166-1) whose telephones redaction knows without their prefix: Spain and Latin America.",
+        _regions,
     ),
     Setting(
         "content_max_chars",

@@ -20,6 +20,7 @@ import msgspec
 
 from otel_bridge import catalog, contract, errors
 from otel_bridge.config import Config, Gpt
+from otel_bridge.contents import LONG_CHARS, Contents
 from otel_bridge.contract import EventIn, EventOut, ItemOut, SessionIn, SessionOut, SessionState
 from otel_bridge.errors import Problem
 from otel_bridge.journal.store import Append, Conflict, Outcome, Reader, SessionInfo, SessionRow, Taken
@@ -32,11 +33,10 @@ from otel_bridge.selfmetrics import SelfMetrics
 SESSIONS_REMEMBERED = 50_000
 BATCHES_AT_ONCE = 4
 """Batches that are decoded and in hand together: decoded, a batch takes ten times the memory of its body."""
-CHUNK_ITEMS = 500
-"""Items of a batch that are prepared before others get their turn on the event loop."""
-REDACT_AT_MOST = 16_384
-"""Characters of content that are looked at; what is kept of it is far shorter."""
-CUT_MARK = "…[recortado]"
+CHUNK_ITEMS = 8
+CHUNK_SECONDS = 0.003
+"""A batch is prepared by so many items at a time, and others get their turn on the event loop as soon as these took
+so long together."""
 
 A = TypeVar("A")
 R = TypeVar("R")
@@ -154,14 +154,14 @@ class Ingest:
         config: Config,
         journal: Journal,
         reader: Reader,
-        redactor: Redactor,
+        contents: Contents,
         hasher: UserHasher,
         metrics: SelfMetrics,
         key: bytes,
     ) -> None:
         self._journal = journal
         self._reader = reader
-        self._redactor = redactor
+        self._contents = contents
         self._names = Redactor("on")  # whatever is done with content: a label is read by everyone
         self._hasher = hasher
         self._metrics = metrics
@@ -175,11 +175,12 @@ class Ingest:
         """Takes on a configuration; requests under way finish with the one they began with."""
         self._gpts = config.gpts
         self._words = {gpt.id: frozenset((*gpt.event_types, gpt.model, *gpt.prices)) for gpt in config.gpts.values()}
-        self._content_chars: int = config.content_max_chars
+        self._contents.configure(config.content_max_chars)
         self._trace_url: str | None = config.trace_url
 
     def close(self) -> None:
         self._reads.shutdown(wait=True)
+        self._contents.close()
 
     @property
     def gpts(self) -> Mapping[str, Gpt]:
@@ -288,7 +289,12 @@ class Ingest:
 
     async def add_event(self, event: EventIn, event_us: int | None, info: SessionInfo, hints: Hints) -> Answer:
         """Journals one checked event of a known session and answers it."""
-        begun = self._begin(event, event_us, info, hints)
+        redactions: dict[str, int] = {}
+        if self._contents.must_wait(event.contenido):
+            text = await self._contents.kept_elsewhere(event.contenido, redactions)
+        else:
+            text = self._contents.kept(event.contenido, redactions)
+        begun = self._begin(event, event_us, info, hints, text, redactions)
         await self._journal.append(begun.append)
         return self.finish(begun)
 
@@ -299,22 +305,31 @@ class Ingest:
             return None
         event, event_us = _read_event(body)
         info = self._sessions.get(event.sesion_id.bytes)
-        if info is None:
+        if info is None or self._contents.must_wait(event.contenido):
             return None
         gate.check(self._gpt_of(info), 1)
-        return self._begin(event, event_us, info, hints)
+        redactions: dict[str, int] = {}
+        text = self._contents.kept(event.contenido, redactions)
+        return self._begin(event, event_us, info, hints, text, redactions)
 
     def journal(self, begun: Begun, landing: Landing) -> None:
         """Journals what has begun; where it landed, `finish` answers it. Raises Problem where too much waits."""
         self._journal.take(begun.append, landing)
 
-    def _begin(self, event: EventIn, event_us: int | None, info: SessionInfo, hints: Hints) -> Begun:
+    def _begin(
+        self,
+        event: EventIn,
+        event_us: int | None,
+        info: SessionInfo,
+        hints: Hints,
+        text: str | None,
+        redactions: dict[str, int],
+    ) -> Begun:
         now_us = time.time_ns() // 1000
         generation = self._journal.generation(now_us)
-        redactions: dict[str, int] = {}
         digests: dict[int, bytes] = {}
         record, key = self._prepare(
-            event, event_us, info, event.sesion_id.bytes, now_us, generation, hints, 0, redactions, digests, 0
+            event, event_us, info, event.sesion_id.bytes, now_us, generation, hints, 0, text, redactions, digests, 0
         )
         return Begun(event, record, key, redactions, Append([record], [key], generation, digests))
 
@@ -370,9 +385,11 @@ class Ingest:
         records: list[Record] = []
         keys: list[bytes | None] = []
         places: list[int] = []
+        began = time.perf_counter()
         for i, item in enumerate(items):
-            if i % CHUNK_ITEMS == CHUNK_ITEMS - 1:
+            if i % CHUNK_ITEMS == CHUNK_ITEMS - 1 and time.perf_counter() - began > CHUNK_SECONDS:
                 await asyncio.sleep(0)
+                began = time.perf_counter()
             if item.__class__ is not EventIn:
                 problems[i] = item  # type: ignore[assignment]
                 continue
@@ -391,8 +408,13 @@ class Ingest:
             if problem is not None:
                 problems[i] = problem
                 continue
+            if len(event.contenido) > LONG_CHARS:
+                text = await self._contents.kept_elsewhere(event.contenido, redactions)
+                began = time.perf_counter()
+            else:
+                text = self._contents.kept(event.contenido, redactions)
             record, key = self._prepare(
-                event, event_us, info, session_id, now_us, generation, hints, i, redactions, digests, len(records)
+                event, event_us, info, session_id, now_us, generation, hints, i, text, redactions, digests, len(records)
             )
             places.append(i)
             records.append(record)
@@ -443,6 +465,7 @@ class Ingest:
         generation: int,
         hints: Hints,
         index: int,
+        text: str | None,
         redactions: dict[str, int],
         digests: dict[int, bytes],
         position: int,
@@ -471,15 +494,6 @@ class Ingest:
         model = event.modelo
         if model is not None and model not in words:
             model = self._name(model, catalog.OTHER_MODEL, redactions)
-        content = event.contenido
-        if len(content) > REDACT_AT_MOST:
-            # What is cut off might be half of a secret: its neighbourhood goes with it.
-            cut = self._redactor.redact(content[:REDACT_AT_MOST], redactions)
-            text = None if cut is None else cut[:-256]
-        else:
-            text = self._redactor.redact(content, redactions)
-        if text is not None and len(text) > self._content_chars:
-            text = text[: self._content_chars] + CUT_MARK
         return (
             Event(
                 event_id,

@@ -11,7 +11,10 @@ _ODD = re.compile(
     "\u3000\u3164\ufe00-\ufe0f\ufe52\ufe55\ufe63\ufe66\ufe6b\ufeff\uff01-\uff5e\uffa0\U0001d7ce-\U0001d7ff"
     "\U000e0000-\U000e0fff]"
     r"|(?![0-9])\d"
+    # Accents written as a character of their own, as macOS writes them.
+    "|[\u0300-\u034e\u0350-\u036f]+"
 )
+_MARKS = ("\u0300", "\u036f")
 
 
 def _plain(char: str) -> str:
@@ -42,6 +45,16 @@ def normalised(text: str, latin: bool) -> tuple[str, list[int] | None]:
     last = 0
     for match in _ODD.finditer(text):
         start = match.start()
+        if _MARKS[0] <= match[0][0] <= _MARKS[1] and match[0][0] != "\u034f":
+            # Composed with the letter before it, at whose place it then stands; if they make none, left.
+            if last < start:
+                composed = unicodedata.normalize("NFC", text[start - 1 : match.end()])
+                pieces.append(text[last : start - 1])
+                pieces.append(composed)
+                places.extend(range(last, start))
+                places.extend(range(match.end() - len(composed) + 1, match.end()))
+                last = match.end()
+            continue
         pieces.append(text[last:start])
         places.extend(range(last, start))
         last = match.end()

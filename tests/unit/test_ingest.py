@@ -13,6 +13,7 @@ import pytest
 
 from otel_bridge import config, errors
 from otel_bridge.config import Gpt
+from otel_bridge.contents import Contents
 from otel_bridge.errors import Problem
 from otel_bridge.ingest import OPEN_GATE, Answer, Hints, Ingest, new_uuid, read_hints, uuid_text
 from otel_bridge.journal import Journal
@@ -39,7 +40,13 @@ class Desk:
         self.metrics = SelfMetrics()
         self.reader = self.store.reader()
         self.ingest = Ingest(
-            loaded, self.journal, self.reader, Redactor(loaded.redaction), UserHasher(KEY), self.metrics, KEY
+            loaded,
+            self.journal,
+            self.reader,
+            Contents(Redactor(loaded.redaction), loaded.content_max_chars),
+            UserHasher(KEY),
+            self.metrics,
+            KEY,
         )
 
     async def session(self, hints: Hints = Hints(), gate: Any = OPEN_GATE, **fields: Any) -> Answer:  # noqa: B008

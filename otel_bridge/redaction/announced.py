@@ -1,0 +1,97 @@
+"""Every secret that something in the text announces: a label, a command, a kind of document.
+
+Each finder stands behind a look for a word without which it finds nothing: on most texts only these looks are made.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from otel_bridge.redaction.assignments import find_assignments
+from otel_bridge.redaction.commands import (
+    find_commands,
+    find_directives,
+    find_flags,
+    find_netrc,
+    find_piped,
+    find_secure_strings,
+    find_sent,
+)
+from otel_bridge.redaction.defaults import find_defaults
+from otel_bridge.redaction.findings import Finding
+from otel_bridge.redaction.headers import find_authorizations, find_cookies
+from otel_bridge.redaction.manifests import find_declared, find_docker_auths, find_named_values, find_secret_objects
+from otel_bridge.redaction.markup import find_markup
+from otel_bridge.redaction.sentences import find_behind, find_pairs, find_pins, find_told
+from otel_bridge.redaction.statements import find_sql
+from otel_bridge.redaction.tables import find_cells
+
+_BARE_COMMAND = re.compile(
+    r"(?:net use|rabbitmqctl|rclone|ngrok|redis-cli|openssl passwd|nmcli|wpa_passphrase|mysqladmin)"
+).search
+_PIN = re.compile(r"(?:pin|nip|otp)[\"']?(?:\s?[:=]| es )").search
+
+
+def find_secrets(text: str, low: str) -> Iterator[Finding]:
+    """From the most to the least specific; `low` is `view.lower(text)`."""
+    strong = "pass" in low or "pwd" in low or "contrase" in low or "clave" in low or "pw" in low or "senha" in low
+    labelled = (
+        strong
+        or "secret" in low
+        or "token" in low
+        or "key" in low
+        or "credential" in low
+        or "sig=" in low
+        or "dockerc" in low
+    )
+    auth = "auth" in low
+    if auth or "bearer" in low or "basic" in low:
+        yield from find_authorizations(text, low)
+    if "cookie" in low or " -b " in low:
+        yield from find_cookies(text, low)
+    if (
+        "identified" in low
+        or "crypt(" in low
+        or (strong and ("create" in low or "alter" in low or "grant" in low or "set" in low or "('" in low))
+    ):
+        yield from find_sql(text, low)
+    if " -" in text or " /" in text or _BARE_COMMAND(text):
+        yield from find_commands(text)
+        if labelled or auth:
+            yield from find_flags(text, low)
+    if ("|" in text and ("echo " in text or "printf " in text)) or "chpasswd" in text:
+        yield from find_piped(text)
+    if "securestring" in low or ("(" in text and (auth or "credential" in low)):
+        yield from find_secure_strings(text, low)
+    if "send" in text and "\\" in text:
+        yield from find_sent(text)
+    if "Secret" in text and "kind" in text and "ata" in text:
+        yield from find_secret_objects(text)
+    if auth:
+        yield from find_docker_auths(text)
+    if "<" in text and labelled:
+        yield from find_markup(text, low)
+    if labelled:
+        if strong:
+            if "password" in low and ("login" in low or "machine" in low or "default" in low):
+                yield from find_netrc(text)
+            if "requirepass" in low or "masterauth" in low or "bindpw" in low or "rootpw" in low or "enable " in low:
+                yield from find_directives(text)
+        if "$" in text or "(" in text or "||" in text or "??" in text or " or " in low or "default" in low:
+            yield from find_defaults(text, low)
+        yield from find_named_values(text, low)
+        if "env " in low or "arg " in low or "set" in low:
+            yield from find_declared(text, low)
+        if "|" in text:
+            yield from find_cells(text, low)
+        yield from find_assignments(text, low)
+        yield from find_told(text, low)
+        if strong:
+            yield from find_behind(text, low)
+    if "cred" in low or "login" in low or "acceso" in low or "usuario" in low or "user" in low:
+        yield from find_pairs(text, low)
+    if ("pin" in low or "nip" in low or "otp" in low) and _PIN(low):
+        yield from find_pins(low)
+        if not labelled:
+            yield from find_told(text, low)

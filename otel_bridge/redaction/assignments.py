@@ -1,0 +1,160 @@
+"""A label, a mark and a value: `DB_PASSWORD=x`, `"clave": "x"`, `**Contraseña:** x`, `contraseña -> x`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from otel_bridge.redaction.findings import PLACEHOLDER, Finding
+from otel_bridge.redaction.labels import SUFFIX, WORD, is_label, is_strong, names_label
+from otel_bridge.redaction.values import has_digit, is_reference
+
+# Whose it is: «del staging», «para el usuario root», «for the server».
+NOUN = r"wifi|wi-fi|root|admin|ssh|ftp|sftp|vpn|smtp|ldap|mysql|postgres|redis|sudo|bd|db|staging|prod|producci[oó]n"
+OWNER = (
+    rf"(?: (?:{NOUN}|de acceso|temporal|nuev[ao]|actual|viej[ao]|maestr[ao]|inicial|por defecto|"
+    r"(?:de|del|para|of|for|en|al|a|on|to|in)(?: (?:la|el|los|las|mi|tu|su|the|my|our|nuestro|nuestra))?"
+    r"(?: (?:usuario|user|servidor|server|cuenta|base|red|cluster|entorno|rol|role|account|db|bd|servicio|service)"
+    r"(?! (?:de|del|es) ))?(?! (?:es|is|era|was) ) [\w.@/-]{1,40}+"
+    r"(?: (?!fall|caduc|expir|cambi|funcion|vence|sirve|fail)[a-záéíóúñ]{3,12}+(?= (?:es|is|era)[ :]|\s?[:=]))?)){0,3}+"
+)
+# What closes a label: quotes (escaped ones too), marks of Markdown, an index, a tag, an entity.
+_CLOSE = r"(?:\\{0,3}[\"'`”»’]|\*{1,3}|_{1,2}(?![a-z0-9])|~~|\]|&quot;|&#0?3[49];|&apos;|</[a-z]{1,8}>){0,3}+"
+_TYPE = r"(?:\s?:?\s?(?:&'?(?:static )?str|str|string|std::string|secretstr|optional\[str\]|str \| none|any)\s?(?==))?"
+# Not over the original text: ignoring case would cost the engine its skipping ahead (4 times slower).
+_ASSIGNMENT = re.compile(
+    rf"(?P<word>{WORD}){SUFFIX}{OWNER}(?: ?\([^()\n]{{1,40}}\))?{_CLOSE}{_TYPE}"
+    r"(?P<mark>\s{0,3}(?:[?+]?[:=](?:\s?[:=]){0,2}+>?|[-=]{1,2}(?:>|&gt;)|[→⇒⟶➜➔➡]\ufe0f?)|(?P<dash> --? )|"
+    r"(?P<comma>,))"
+    r"(?P<bold>\*{1,3}(?=\s))?(?:</[a-z]{1,8}>)?"
+    r"(?P<space>\s{0,16}+)(?P<block>[|>][-+]?[0-9]?[ \t]{0,4}\n[ \t]{1,24}+)?"
+    r"(?P<stars>\*{1,3}(?=[^\s*])|<(?:b|code|strong|em|i|kbd|tt)>)?"
+    rf"(?!(?:\\{{0,3}}[\"'`“«‘]|&quot;|&#0?3[49];)?{PLACEHOLDER})"
+    r"(?:(?:n|b|r|u|f|@)?(?:\"(?P<double>(?:[^\"\\\n]|\\.){1,512}+)\"|'(?P<single>(?:[^'\\\n]|\\.){1,512}+)')|"
+    r"`(?P<tick>[^`\n]{1,512}+)`|"
+    r"(?P<slashes>\\{1,3})[\"'](?P<escaped>(?:[^\"'\\\n]|(?!(?P=slashes)[\"'])\\{1,8}+[\"']?){1,512}+)\\|"
+    r"“(?P<curly>[^“”\n]{1,256}+)”|«(?P<angled>[^«»\n]{1,256}+)»|‘(?P<curly_single>[^‘’\n]{1,256}+)’|"
+    r"„(?P<low_quoted>[^„“”\n]{1,256}+)[“”]|"
+    r"(?:&quot;|&#0?3[49];|&#x2[27];|&apos;)(?P<entity>(?:[^&\n]|&(?!quot;|#0?3[49];|#x2[27];|apos;)){1,256}+)|"
+    r"[\"'`“«‘]?(?P<bare>(?:[^\s\"'`&\\<,;”»’|]|(?<=\w)[\"'](?=\w)|&(?![\w.-]{1,40}=|quot;|\#0?3[49];|apos;|lt;|"
+    r"gt;|amp;)|"
+    r"\\(?![nrt\"'\\])|<(?!/|br)|\|(?!\|)(?=\S)|[,;](?!\s?[\w.-]{1,30}+[\"']?[=:])){1,512}+))"
+)
+_PARTS = ("word", "mark", "comma", "bold", "block", "space", "stars")
+_REST_OF_LINE = re.compile(r"[ \t.]{0,8}+(?:\n|\Z)").match
+_BULLET = re.compile(r"[-+#>]|[\w.-]{1,60}+:(?:\s|\Z)").match
+_BLOCK_LINES = re.compile(r"[^\n]{1,400}+(?:\n[ \t]{2,24}+[^\s:][^\s:]{0,400}+(?=\n|\Z)){0,20}").match
+# A value that is asked for and has another behind: `process.env.X || 'value'`.
+_OTHERWISE = re.compile(
+    r"[^\n|?'\"]{0,80}+(?:['\"][\w.-]{0,60}['\"][\])]{0,2}\s{0,2})?(?:\|\||\?\?|\bor\b|\?:)"
+    r"\s{0,3}[\"'`]([^\"'`\n]{1,256}+)"
+).match
+# `password: ${NAME:value}`: here the label says that it is a secret, not the name.
+_DEFAULT = re.compile(r"\$\{[\w.-]{1,80}+(?::?[-=]|:)(?![?+])([^\s{}$]{1,256}+)\}").match
+_EXPANDED = re.compile(r"\$\{[\w.]{0,60}\Z").search
+# «password: authentication failed for user»: three words on end are a sentence.
+_SENTENCE = re.compile(
+    r"[a-záéíóúñ]{2,20}+ (?!(?:y|and|e|o|or|para|for|en|con|usuario|user|gracias|pero|no|que) )"
+    r"[\wáéíóúñ]{1,20}+ [a-záéíóúñ]{2,20}+"
+).match
+_KEY_KINDS = re.compile(r"(?:valor|value|id_\w*|primar|for[aá]n|p[uú]blic)").match
+_COUNTED = re.compile(r" ?(?:bit|byte|token|char|caract)").match
+_PAIR_BEFORE = re.compile(r"(?:usuario|user(?:name)?|usr|login)s?\s?(?:/|\||:| y | and |,)\s?(?:la )?\Z").search
+_JOINTS = ("/", "|", ":", "y ", "d ", "a ", ", ")
+_PAIR = re.compile(r"[\w.@-]{1,60}\s?[/|:,]\s?").match
+
+
+def _is_secret(value: str, word: str, mark: str, *, quoted: bool) -> bool:
+    """Whether what follows a word such as «token» is a secret and not the rest of a sentence."""
+    length = len(value)
+    if mark == "," and not (has_digit(value) and length >= 4):
+        return False  # a list of names: ["password", "email"]
+    if mark[-1:] == "-" and mark[0] == " " and not (has_digit(value) and length >= 4):
+        return False  # «password - how to change it»
+    if is_strong(word):
+        if value.lower() == word:  # login(password=password)
+            return False
+        return "=" in mark or length >= 3
+    if word == "clave":
+        if _KEY_KINDS(value.lower()):
+            return False
+        return ("=" in mark and length >= 4) or (has_digit(value) and length >= 4)
+    if value.isdigit() and length < 8:  # token=4096 is a count
+        return False
+    if word == "sig":  # of a signed URL
+        return length >= 16
+    if "=" in mark:
+        return length >= 4 and not names_label(value)
+    return length >= 8 and (has_digit(value) or ((length >= 20 or quoted) and not names_label(value)))
+
+
+def _closes(low: str, label: int, quote: int) -> bool:
+    """Whether a quote ends what the label stands in (`expect 'password:' send`, `input("Clave: ")`)."""
+    mark = low[quote]
+    if low.find(mark, label, quote) >= 0:
+        return False
+    line = low.rfind("\n", max(0, label - 200), label) + 1 or max(0, label - 200)
+    if mark == '"':
+        return low.count(mark, line, label) % 2 == 1
+    opened = low.rfind(mark, line, label)
+    return (
+        opened >= 0 and low[opened + 1 : label].replace(" ", "").replace("_", "").isalnum()
+    ) or opened + 1 == label > 0
+
+
+def find_assignments(text: str, low: str) -> Iterator[Finding]:
+    otherwise = "||" in low or "??" in low or " or " in low or "?:" in low
+    expanded = "${" in low
+    for match in _ASSIGNMENT.finditer(low):
+        kind = match.lastgroup
+        assert kind is not None
+        start, end = match.span(kind)
+        word, mark, comma, bold, block, space, stars = match.group(*_PARTS)
+        at = match.start()
+        if at and not low[at - 1].isspace() and not is_label(text, low, at, word):
+            continue
+        quoted = kind != "bare"
+        if comma and not (quoted and low[match.start("mark") - 1] in "\"'"):
+            continue
+        if expanded and mark in (":", "=", ":=") and _EXPANDED(low, max(0, at - 60), at):
+            continue  # ${DB_PASSWORD:-x}: see defaults.py
+        if kind in ("double", "single") and _closes(low, at, start - 1):
+            continue
+        if kind == "tick" and mark == "=" and " " in low[start:end]:
+            continue  # what a shell puts there is what the command prints
+        if bold and "*" not in low[max(0, at - 40) : at]:
+            continue
+        if block:
+            lines = _BLOCK_LINES(text, start)
+            if lines:
+                end = max(end, lines.end())
+        elif space and "\n" in space:
+            # On the next line, and alone there. A key or a list is the next thing of a document.
+            if not _REST_OF_LINE(low, match.end()) or (not quoted and _BULLET(low, start)):
+                continue
+            if not quoted and not has_digit(low[start:end]) and not is_strong(word):
+                continue
+        value = text[start:end]
+        if kind == "bare":
+            if mark in (":", " :") and value.islower() and _SENTENCE(low, start):
+                continue
+            value = value.rstrip(".,;:)]}>*_" if stars else ".,;:)]}>")
+            end = start + len(value)
+            if low[max(0, at - 2) : at].endswith(_JOINTS) and _PAIR_BEFORE(low, max(0, at - 16), at):
+                both = _PAIR(text, start)
+                if both:
+                    start = both.end()
+                    end = max(end, start + len(text[start : start + 200].split(None, 1)[0].rstrip(".,;")))
+                    value = text[start:end]
+        if not value:
+            continue
+        if is_reference(value, quoted=quoted):
+            default = _DEFAULT(text, start)
+            if default is None and otherwise:
+                default = _OTHERWISE(text, start)
+            if default is not None and not is_reference(default[1], quoted=True):
+                yield *default.span(1), "api_key"
+        elif _is_secret(value, word, mark, quoted=quoted):
+            if word == "clave" and not quoted and _COUNTED(low, end):
+                continue
+            yield start, end, "api_key"

@@ -1,0 +1,69 @@
+"""What stands around a number and says whether it can be somebody's: units, words of the trade, labels."""
+
+from __future__ import annotations
+
+import re
+
+WINDOW = 48
+"""Characters before a number that are looked at."""
+
+# A number with a unit, a currency or a counted noun behind is a measure.
+UNIT = (
+    r"(?! ?(?:[kKMGTP]i?[Bb]\b|[Bb]ytes?\b|B\b|bits?\b|[mµun]?s\b|seg(?:undo)?s?\b|min\b|horas?\b|d[ií]as|%|€|\$|"
+    r"USD|EUR|MXN|COP|ARS|CLP|PEN|UYU|BRL|[kKMG]?[Hh]z\b|px\b|"
+    r"peticion|request|evento|event|token|registro|record|fila|row|l[ií]nea|line|usuario|user|ve(?:z|ces)|mensaje|"
+    r"message|objeto|object|item|elemento|entrada|salida|byte|cliente|sesion|llamada|segundo|operacion|milisegundo|"
+    r"conexion|connection|archivo|fichero|file|bloque|block|p[aá]gina|page|nodo|node|pod|clave|key|second|microsegundo|"
+    r"free\b|used\b|total\b|avail|libres?\b|usad|hit|operation|ops\b|iops|paquete|packet|ciclo|cycle|caracter|char|palabra|word|métrica|metric|serie|muestra|sample))"
+)
+BEFORE = r"(?<![\w.,+#$€/=@])(?<![0-9]-)(?<![0-9a-f]{4}-)(?<![0-9]:)(?<![A-Za-z_]-)"
+END = r"(?!\w|[.,:/-][0-9]|-\w)"
+AFTER = END + UNIT
+
+# What a word before a number says: that it is an id, a count or a measure.
+_TECHNICAL = re.compile(
+    r"(?:\b|_)(?:ids?|identificador|[pugt]id|ppid|offset|watermark|ack|sku|ref|art|size|tama[ñn]o|bytes|total|count|cuenta|contador|counter|"
+    r"n[uú]mero de (?:serie|pedido|caso|ticket|orden)|seq|secuencia|sequence|lsn|[xto]xid|oid|build|compilaci[oó]n|job|"
+    r"trabajo|pipeline|run|task|tarea|ticket|issue|incidencia|pr|mr|jira|case|caso|request|req|order|orden|pedido|"
+    r"invoice|factura|versi[oó]n|revisi[oó]n|rev|ports?|puertos?|epoch|timestamp|ts|time|tiempos?|duration|duraci[oó]n|"
+    r"duraciones|latenc[iy]\w*|memoria|memory|mem|rss|vsz|heap|inodes?|blocks?|bloques?|sectors?|l[ií]neas?|lines?|"
+    r"posici[oó]n|position|[ií]ndice|index|code|c[oó]digos?|status|error|errno|exit|serial|serie|hash|checksum|crc|sum|"
+    r"suma|partici[oó]n|partition|lag|hits|misses|l[ií]mite|limit|max|m[aá]ximo|min|m[ií]nimo|avg|media|mean|"
+    r"p[0-9]{2,3}|percentil\w*|seed|semilla|commit|tag|account|cuenta|project|proyecto|valor(?:es)?|values?|"
+    r"medidas?|muestras?|respuestas?|procesados?|le[ií]dos?|escritos?|evento|event|mensaje|message|span|trace|nonce|"
+    r"block|height|balance|uptime|ops|rows?|filas?|registros?|records?|requests|peticiones|chunk|shard|segment|segmento|"
+    r"generaci[oó]n|generation|resourceversion|pvc?|container|contenedor|proceso|process|thread|hilo|gpu|cpu|slot)"
+    r"(?: (?:fue|fueron|es|son|de|del|n[uú]mero|n[º°o]\.?|no\.?|is|was|were|of|number|nr|#)){0,2}"
+    r"[ \t]{0,2}[\"'`]?[ ]?[:=#|]{0,2}[ \t]{0,2}[\"'`(\[]?\Z"
+).search
+
+
+_MARKS = " \t\r\n:=#(\"'`*/|+-["
+
+
+def follows_word(low: str, start: int) -> bool:
+    """Whether there is a word before this place, with no more than marks between: nothing else can be a label. Costs a
+    twentieth of looking for one."""
+    before = low[max(0, start - WINDOW) : start].rstrip(_MARKS)[-1:]
+    return before.isalpha() or before in (".", "º", "°", "$", "_")
+
+
+# A key of JSON, or a name as programs have them: "diskSize": …, read_bytes: …, uint64 = …
+_KEY = re.compile(
+    r"(?:[\"'][\w .-]{1,40}[\"']|\b\w*(?:_\w+|[a-z][A-Z]\w*))[ \t]{0,2}[:=][ \t]{0,2}[\"']?\Z|[=}][ ]?[\"']?\Z"
+).search
+
+
+def follows_key(text: str, start: int) -> bool:
+    """Whether a number is the value of a key. Where the key says whose it is, its label has been seen before."""
+    return _KEY(text, max(0, start - WINDOW), start) is not None
+
+
+def is_technical(low: str, start: int) -> bool:
+    """Whether the words before this place say that a number is an id, a count or a measure."""
+    return follows_word(low, start) and _TECHNICAL(low, max(0, start - WINDOW), start) is not None
+
+
+def starts_word(text: str, match: re.Match[str] | None) -> bool:
+    """Whether a label was found that is not the end of a longer word."""
+    return match is not None and (match.start() == 0 or not text[match.start() - 1].isalnum())

@@ -1,0 +1,95 @@
+"""Texts that are made to cost much hold nobody up: others are answered beside them."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+import requests
+
+from tests.harness.bridge import GUIDE_EVENT, Bridge
+from tests.redaction.hostile import HOSTILE
+
+WAIT_SECONDS = 0.05
+"""What another answer may wait at the most. Half of that is what this machine may add by itself."""
+
+
+@pytest.fixture(scope="module")
+def bridge(tmp_path_factory: pytest.TempPathFactory) -> Bridge:
+    return Bridge(tmp_path_factory.mktemp("bridge"))
+
+
+def _probe(bridge: Bridge, ending: threading.Event, waits: list[float]) -> None:
+    with requests.Session() as http:
+        while not ending.is_set():
+            started = time.monotonic()
+            assert http.get(f"{bridge.url}/healthz", timeout=60).status_code == 200
+            waits.append(time.monotonic() - started)
+            time.sleep(0.002)
+
+
+def _beside(bridge: Bridge, load: Callable[[], None]) -> list[float]:
+    """How long answers of /healthz took while `load` ran, shortest first."""
+    ending, waits = threading.Event(), list[float]()
+    prober = threading.Thread(target=_probe, args=(bridge, ending, waits))
+    prober.start()
+    try:
+        load()
+    finally:
+        ending.set()
+        prober.join()
+    return sorted(waits)
+
+
+def _check(waits: list[float]) -> None:
+    # One in twenty may have waited for the machine and not for us; none may have waited for a text.
+    assert waits[int(len(waits) * 0.95)] < WAIT_SECONDS, (statistics.median(waits), waits[-5:])
+    assert waits[-1] < 10 * WAIT_SECONDS, waits[-5:]
+
+
+@pytest.mark.parametrize("unit", HOSTILE.values(), ids=HOSTILE.keys())
+def test_a_batch_of_them_holds_nobody_up(served: Bridge, unit: str) -> None:
+    session = served.session()
+    text = (unit * (16_384 // len(unit) + 1))[:16_384]
+    batch = json.dumps([{**GUIDE_EVENT, "sesion_id": session, "contenido": text}] * 30)
+
+    def load() -> None:
+        answer = served.post("/events", json.loads(batch))
+        assert answer.status_code == 201, answer.text[:300]
+
+    _check(_beside(served, load))
+
+
+def test_many_single_ones_at_once_hold_nobody_up(served: Bridge) -> None:
+    session = served.session()
+    bodies = [
+        json.dumps({**GUIDE_EVENT, "sesion_id": session, "contenido": (unit * 1000)[:900]}) for unit in HOSTILE.values()
+    ]
+
+    def post() -> None:
+        with requests.Session() as http:
+            for body in bodies:
+                answer = http.post(
+                    f"{served.api}/events", data=body, headers={"Content-Type": "application/json"}, timeout=60
+                )
+                assert answer.status_code == 201, answer.text[:300]
+
+    def load() -> None:
+        clients = [threading.Thread(target=post) for _ in range(8)]
+        for client in clients:
+            client.start()
+        for client in clients:
+            client.join()
+
+    _check(_beside(served, load))
+
+
+@pytest.fixture(scope="module")
+def served(bridge: Bridge) -> object:
+    bridge.start()
+    yield bridge
+    bridge.close()
