@@ -1,6 +1,6 @@
 """`make bench`: starts what it needs, drives it from another process, prints one table, writes RESULTS.md.
 
-    python -m benchmarks [--short] [--only single batch drain sustained latency memory growth peers stages]
+    python -m benchmarks [--short] [--only single batch drain sustained latency memory growth peers stages redaction]
 
 Ratios are taken in one run, the two sides alternating, so that a machine that is slow today is slow for both. The
 promises stay on in every figure: fsync before the answer, counted once, redacted.
@@ -28,6 +28,9 @@ import requests
 from benchmarks import bounded, stages
 from benchmarks.drivers import CONNECTIONS, HERE, answers, bare, post_all, process, wrk
 from benchmarks.peers import peers
+from benchmarks.redaction.corpus import corpus
+from benchmarks.redaction.packages import NoApt
+from benchmarks.redaction.report import figures
 from tests.harness.bridge import ROOT, Bridge
 from tests.harness.ports import free_port
 from tests.harness.waiting import wait_for
@@ -211,11 +214,21 @@ class Bench:
         for name, micros in stages.run(1000, 40 if self.short else 100, 20).rows:
             self.row(f"stage: {name}", f"{micros:.2f} µs", "best of its rounds")
 
+    def redaction(self) -> None:
+        """False finds in real text, and misses of what was planted; which they are: python -m benchmarks.redaction."""
+        try:
+            lines = corpus(ROOT / ".run" / "redaction")
+        except NoApt as why:
+            self.row("redaction", "not measured", str(why))
+            return
+        for what, figure, note in figures(lines):
+            self.row(what, figure, note)
+
 
 PACE = 33_000
 """Events a second that the sustained batches offer."""
 
-PARTS = ("single", "batch", "drain", "sustained", "latency", "memory", "growth", "peers", "stages")
+PARTS = ("single", "batch", "drain", "sustained", "latency", "memory", "growth", "peers", "stages", "redaction")
 
 
 def _sessions(bridge: Bridge, count: int) -> list:  # type: ignore[type-arg]

@@ -117,6 +117,7 @@ class Conversations:
             return await self._ingest.open_session(session, started_us, gate, hints)
         gpt = self._ingest.gpts.get(session.gpt_id)
         if gpt is None:
+            gate.stray(1)
             raise Problem(errors.GPT_NOT_FOUND)
         session_id = self.session_of(gpt.id, caller.conversation)
         pending = gate.check(gpt, 1)
@@ -143,7 +144,12 @@ class Conversations:
         Nothing is opened for an event that is then refused."""
         sessions: dict[str, _Filled] = {}
         if caller is not None:
-            body = self._fill(body, caller, sessions)
+            try:
+                body = self._fill(body, caller, sessions)
+            except Problem as problem:
+                if problem.kind is errors.GPT_NOT_FOUND:
+                    gate.stray(1)
+                raise
         for gpt_id, filled in sessions.items():
             gpt = self._ingest.gpts[gpt_id]
             new = await self._ingest.session_row(filled.session) is None

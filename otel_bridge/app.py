@@ -305,10 +305,13 @@ class Bridge:
         deadline = time.monotonic() + HOUSEKEEPING_SECONDS / 2
         while time.monotonic() < deadline and not self._stopping.is_set():
             started = time.monotonic()
-            gone = self.journal.transact(
-                lambda store: store.trim(before_us, TRIM_ROWS, SINK) + store.forget(TRIM_ROWS)
+            trimmed, forgotten = self.journal.transact(
+                lambda store: (store.trim(before_us, TRIM_ROWS, SINK), store.forget(TRIM_ROWS))
             ).result()
-            if not gone:
+            loop = self._loop
+            if trimmed.sessions and loop is not None:
+                loop.call_soon_threadsafe(self.ingest.forget, trimmed.sessions)
+            if not trimmed.rows and not forgotten:
                 return
             now = time.monotonic()
             self._stopping.wait(min(pauses * (now - started), max(0.0, deadline - now)))

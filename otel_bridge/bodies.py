@@ -11,9 +11,9 @@ from typing import Any
 from starlette.types import Message, Receive
 
 from otel_bridge import contract, errors
+from otel_bridge.contract import MAX_OBJECT_BYTES
 from otel_bridge.errors import Problem
 
-MAX_OBJECT_BYTES = 1 << 20
 MAX_BATCH_BYTES = 8 << 20
 MAX_BODIES_BYTES = 256 << 20
 """All bodies that are being received or are in hand, together: what senders can make the process hold."""

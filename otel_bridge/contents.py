@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 from otel_bridge.redaction import Redactor
+
+R = TypeVar("R")
 
 LOOKED_AT_CHARS = 16_384
 """What is looked at of a content at the most; where less is kept of it, less is looked at."""
@@ -60,7 +64,11 @@ class Contents:
 
     async def kept_elsewhere(self, content: str, counts: dict[str, int]) -> str | None:
         """What `kept` does, in the thread."""
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._keep, content, counts)
+        return await self.aside(self._keep, content, counts)
+
+    async def aside(self, work: Callable[..., R], *arguments: object) -> R:
+        """Does any work that may take long in the thread."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, lambda: work(*arguments))
 
     def _keep(self, content: str, counts: dict[str, int]) -> str | None:
         if len(content) > self._looked_at:

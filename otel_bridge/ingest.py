@@ -6,6 +6,7 @@ bytes ──contract──▶ value ──session, gate──▶ redacted record
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import re
 import time
@@ -31,12 +32,14 @@ from otel_bridge.redaction import Redactor
 from otel_bridge.selfmetrics import SelfMetrics
 
 SESSIONS_REMEMBERED = 50_000
+CODES_REMEMBERED = 1_000
+"""Error codes of which it is known that redaction leaves them as they are."""
 BATCHES_AT_ONCE = 4
 """Batches that are decoded and in hand together: decoded, a batch takes ten times the memory of its body."""
-CHUNK_ITEMS = 8
 CHUNK_SECONDS = 0.003
-"""A batch is prepared by so many items at a time, and others get their turn on the event loop as soon as these took
-so long together."""
+"""Time that a batch is prepared on the event loop before others get their turn."""
+ASIDE_ITEMS = 500
+"""A batch of more, in which something is wrong, is answered from a thread: each problem is spelled out."""
 
 A = TypeVar("A")
 R = TypeVar("R")
@@ -166,6 +169,7 @@ class Ingest:
         self._hasher = hasher
         self._metrics = metrics
         self._key = blake2b(key, digest_size=32, person=b"content-digest").digest()
+        self._clean_codes: set[str] = set()
         self._sessions: dict[bytes, SessionInfo] = {}
         self._reads = ThreadPoolExecutor(1, thread_name_prefix="journal-read")
         self._batches = asyncio.Semaphore(BATCHES_AT_ONCE)
@@ -238,11 +242,12 @@ class Ingest:
 
     async def session_state(self, session_id: str, gate: Gate) -> Answer:
         """`GET /api/sessions/{id}`. Raises Problem."""
-        try:
+        key, row = b"", None
+        with contextlib.suppress(ValueError):
             key = UUID(session_id).bytes
-        except ValueError:
-            raise Problem(errors.SESSION_NOT_FOUND) from None
-        row = await self._read(self._reader.session, key)
+            row = await self._read(self._reader.session, key)
+        if row is None or row.gpt not in self._gpts:
+            gate.stray(1)
         if row is None:
             raise Problem(errors.SESSION_NOT_FOUND)
         # A GPT that has left the configuration has taken its keys along: its sessions are shown to nobody.
@@ -273,14 +278,17 @@ class Ingest:
         """`POST /api/events`, one object or an array. Raises Problem."""
         if contract.is_batch(body):
             async with self._batches:
-                return await self.add_batch(contract.decode_batch(body), gate, hints)
+                items = contract.decode_good_batch(body)
+                if items is None:
+                    items = await self._contents.aside(contract.decode_mixed_batch, body)
+                return await self.add_batch(items, gate, hints)
         event, event_us = _read_event(body)
         session_id = event.sesion_id.bytes
         info = self._sessions.get(session_id)
         if info is None:
             info = (await self._look_up([session_id])).get(session_id)
-            if info is None:
-                gate.stray(1)
+        if info is None or info.gpt not in self._gpts:
+            gate.stray(1)
         pending = gate.check(self._gpt_of(info), 1)
         if pending is not None:
             await pending
@@ -305,7 +313,7 @@ class Ingest:
             return None
         event, event_us = _read_event(body)
         info = self._sessions.get(event.sesion_id.bytes)
-        if info is None or self._contents.must_wait(event.contenido):
+        if info is None or info.gpt not in self._gpts or self._contents.must_wait(event.contenido):
             return None
         gate.check(self._gpt_of(info), 1)
         redactions: dict[str, int] = {}
@@ -387,7 +395,7 @@ class Ingest:
         places: list[int] = []
         began = time.perf_counter()
         for i, item in enumerate(items):
-            if i % CHUNK_ITEMS == CHUNK_ITEMS - 1 and time.perf_counter() - began > CHUNK_SECONDS:
+            if time.perf_counter() - began > CHUNK_SECONDS:
                 await asyncio.sleep(0)
                 began = time.perf_counter()
             if item.__class__ is not EventIn:
@@ -427,9 +435,9 @@ class Ingest:
             self._metrics.redactions.update(redactions)
         if outcomes is None and not problems:
             return Answer(201, _all_taken(records))
-        return self._mixed(items, records, keys, places, outcomes, problems)
+        return await self._mixed(items, records, keys, places, outcomes, problems)
 
-    def _mixed(
+    async def _mixed(
         self,
         items: Sequence[EventIn | Problem],
         records: list[Record],
@@ -446,12 +454,12 @@ class Ingest:
                 results[i] = ItemOut(i, status, uuid_text(record.id))
             except Problem as conflict:
                 problems[i] = conflict
-        for i, problem in problems.items():
+        for problem in problems.values():
             self._metrics.rejected("event", problem.kind)
-            results[i] = ItemOut(i, problem.kind.status, error=problem.document())
         status = 207 if problems else 201
-        out = contract.BatchOut(len(items) - len(problems), len(problems), results)  # type: ignore[arg-type]
-        return Answer(status, _encode(out))
+        if len(items) > ASIDE_ITEMS:
+            return Answer(status, await self._contents.aside(_batch_body, results, problems))
+        return Answer(status, _batch_body(results, problems))
 
     # --- parts ------------------------------------------------------------------------------------------------------
 
@@ -508,11 +516,21 @@ class Ingest:
                 now_us if event_us is None else event_us,
                 now_us,
                 model,
-                event.error,
+                None if event.error is None else self._code(event.error, redactions),
                 hints.link,
             ),
             key,
         )
+
+    def _code(self, code: str, redactions: dict[str, int]) -> str:
+        """An error's code as it may leave: a key or an address fits its pattern, too."""
+        if code in self._clean_codes:
+            return code
+        if self._names.redact(code, redactions) != code:
+            return catalog.OTHER_ERROR
+        if len(self._clean_codes) < CODES_REMEMBERED:
+            self._clean_codes.add(code)
+        return code
 
     def _name(self, text: str, fallback: str, redactions: dict[str, int]) -> str:
         return self._names.redact(text, redactions) or fallback
@@ -574,6 +592,11 @@ class Ingest:
             del self._sessions[next(iter(self._sessions))]
         self._sessions[session_id] = info
 
+    def forget(self, sessions: Sequence[bytes]) -> None:
+        """These sessions are past retention: their events are refused, as after a restart."""
+        for session_id in sessions:
+            self._sessions.pop(session_id, None)
+
     async def _look_up(self, ids: list[bytes]) -> dict[bytes, SessionInfo]:
         found: dict[bytes, SessionInfo] = await self._read(self._reader.sessions, ids)
         for session_id, info in found.items():
@@ -616,6 +639,13 @@ def _refusal_of(gate: Gate, strays: int) -> Problem | None:
     except Problem as problem:
         return problem
     return None
+
+
+def _batch_body(results: list[ItemOut | None], problems: Mapping[int, Problem]) -> bytes:
+    """The answer to a batch; `results` lacks those items that have a problem."""
+    for i, problem in problems.items():
+        results[i] = ItemOut(i, problem.kind.status, error=problem.document())
+    return _encode(contract.BatchOut(len(results) - len(problems), len(problems), results))  # type: ignore[arg-type]
 
 
 def _all_taken(records: Sequence[Record]) -> bytes:

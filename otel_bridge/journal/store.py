@@ -134,6 +134,13 @@ class TopUser(NamedTuple):
     tokens: int
 
 
+class Trimmed(NamedTuple):
+    """What one step of trimming deleted: how many rows, and among them which sessions (16 bytes each)."""
+
+    rows: int
+    sessions: list[bytes]
+
+
 class Reader(Protocol):
     """Reads a consistent store from one thread at a time; never blocks the writer."""
 
@@ -179,7 +186,7 @@ class Store(Protocol):
     def repark(self, parked: Sequence[Parked]) -> None: ...
     def checkpoint(self) -> tuple[int, bytes] | None: ...
     def save_checkpoint(self, seq: int, state: bytes) -> None: ...
-    def trim(self, before_us: int, limit: int, sink: str) -> int: ...
+    def trim(self, before_us: int, limit: int, sink: str) -> Trimmed: ...
     def forget(self, limit: int) -> int:
         """Drops up to `limit` keys past the horizon."""
 

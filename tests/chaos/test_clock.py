@@ -11,7 +11,7 @@ import pytest
 
 from tests.chaos.conftest import long_form
 from tests.chaos.ledger import Load, Say, account, settle
-from tests.harness.bridge import Bridge
+from tests.harness.bridge import GUIDE_EVENT, Bridge
 from tests.harness.otlp import OK, OtlpReceiver, Reply
 from tests.harness.waiting import wait_for
 
@@ -106,3 +106,20 @@ def test_a_session_falls_idle_once_although_the_clock_jumps(clocked: Bridge, tmp
     time.sleep(2.5)
     assert bridge.metric("gpt_session_events_count") == 1
     assert bridge.metric("gpt_session_duration_seconds_sum") >= 0
+
+
+def test_an_event_of_a_session_past_retention_is_refused_as_its_state_is(clocked: Bridge, tmp_path: Path) -> None:
+    """The process that knew the session says what one that starts anew would say."""
+    clock, bridge = tmp_path / "clock", clocked.start()
+    session = bridge.session()
+    assert bridge.event(session).status_code == 201
+    settle(bridge)
+    _step(clock, f"+{40 * 86_400}")
+
+    def gone() -> bool:
+        return bridge.http.get(f"{bridge.api}/sessions/{session}", timeout=5).status_code == 404
+
+    wait_for(gone, "a trimmed session", 40)
+    wait_for(lambda: bridge.event(session).status_code == 404, "its event refused", 5)
+    assert bridge.post("/events", [{**GUIDE_EVENT, "sesion_id": session}] * 2).json()["aceptados"] == 0
+    assert bridge.metric("otel_bridge_ledger_gap") == 0

@@ -5,7 +5,8 @@ from __future__ import annotations
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+import uuid
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -294,3 +295,54 @@ def test_a_redis_that_hangs_costs_one_request_a_quarter_of_a_second(serve: Serve
         assert {open_session(bridge, "dos").status_code for _ in range(10)} == {201}
         assert first < 2.5
         assert bridge.stop() == 0
+
+
+# --- every entrance -------------------------------------------------------------------------------------------------
+
+CONVERSATION = {"openai-conversation-id": "conv-1"}
+NOWHERE = str(uuid.UUID(int=7))
+ENTRANCES: dict[str, Callable[[Bridge, dict[str, str]], requests.Response]] = {
+    "a session of an unknown GPT": lambda bridge, headers: open_session(bridge, "nadie", **headers),
+    "the same, within a conversation": lambda bridge, headers: open_session(bridge, "nadie", **headers, **CONVERSATION),
+    "an event of an unknown session": lambda bridge, headers: bridge.post(
+        "/events", {**GUIDE_EVENT, "sesion_id": NOWHERE}, headers=headers
+    ),
+    "an event of an unknown GPT, within a conversation": lambda bridge, headers: bridge.post(
+        "/events", {**GUIDE_EVENT, "gpt_id": "nadie"}, headers={**headers, **CONVERSATION}
+    ),
+    "the state of an unknown session": lambda bridge, headers: bridge.http.get(
+        f"{bridge.api}/sessions/{NOWHERE}", headers=headers, timeout=10
+    ),
+    "the state of what is no session": lambda bridge, headers: bridge.http.get(
+        f"{bridge.api}/sessions/nada", headers=headers, timeout=10
+    ),
+}
+
+
+@pytest.mark.parametrize("entrance", ENTRANCES)
+def test_looking_for_what_does_not_exist_is_limited_at_every_entrance(limited: Bridge, entrance: str) -> None:
+    caller = {"X-Forwarded-For": f"198.51.100.{100 + list(ENTRANCES).index(entrance)}"}
+    statuses = [ENTRANCES[entrance](limited, caller).status_code for _ in range(9)]
+    assert statuses == [404] * 5 + [429] * 4
+
+
+@pytest.mark.parametrize(
+    ("tool", "arguments"),
+    [
+        ("crear_sesion", {"gpt_id": "nadie", "usuario_id": "u"}),
+        ("registrar_evento", {**GUIDE_EVENT, "sesion_id": NOWHERE}),
+    ],
+)
+def test_a_tool_that_looks_for_what_does_not_exist_is_limited(
+    limited: Bridge, tool: str, arguments: dict[str, Any]
+) -> None:
+    headers = {
+        "X-Forwarded-For": "198.51.100.120" if tool == "crear_sesion" else "198.51.100.121",
+        "Accept": "application/json, text/event-stream",
+    }
+    message = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": tool, "arguments": arguments}}
+    kinds = []
+    for _ in range(7):
+        answer = limited.http.post(f"{limited.url}/mcp", json=message, headers=headers, timeout=10)
+        kinds.append(answer.json()["result"]["structuredContent"]["status"])
+    assert kinds == [404] * 5 + [429] * 2

@@ -6,6 +6,7 @@ import json
 import statistics
 import threading
 import time
+import uuid
 from collections.abc import Callable
 
 import pytest
@@ -55,11 +56,40 @@ def _check(waits: list[float]) -> None:
 def test_a_batch_of_them_holds_nobody_up(served: Bridge, unit: str) -> None:
     session = served.session()
     text = (unit * (16_384 // len(unit) + 1))[:16_384]
-    batch = json.dumps([{**GUIDE_EVENT, "sesion_id": session, "contenido": text}] * 30)
+    batch = json.dumps([{**GUIDE_EVENT, "sesion_id": session, "contenido": text}] * 60)
 
     def load() -> None:
         answer = served.post("/events", json.loads(batch))
         assert answer.status_code == 201, answer.text[:300]
+
+    _check(_beside(served, load))
+
+
+WRONG = {
+    "items without fields": b"[" + b",".join([b'{"tipo": 1, "x": [1, 2]}'] * 10_000) + b"]",
+    "whole items with one wrong field": json.dumps([{**GUIDE_EVENT, "sesion_id": "x" * 500}] * 9_000).encode(),
+    "one item of 7 MB": b'[{"contenido": "' + b"\\u00e9" * 1_200_000 + b'", "tipo": 1}]',
+    "wrong times": json.dumps(
+        [{**GUIDE_EVENT, "sesion_id": str(uuid.uuid4()), "timestamp": "ayer"}] * 9_000
+    ).encode(),
+    "unknown sessions": json.dumps(
+        [{**GUIDE_EVENT, "sesion_id": str(uuid.uuid4())} for _ in range(9_000)]
+    ).encode(),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("body", WRONG.values(), ids=WRONG.keys())
+def test_a_large_batch_of_wrong_items_holds_nobody_up(served: Bridge, body: bytes) -> None:
+    def post() -> None:
+        headers = {"Content-Type": "application/json"}
+        assert requests.post(f"{served.api}/events", data=body, headers=headers, timeout=60).status_code == 207
+
+    def load() -> None:
+        clients = [threading.Thread(target=post) for _ in range(3)]
+        for client in clients:
+            client.start()
+        for client in clients:
+            client.join()
 
     _check(_beside(served, load))
 

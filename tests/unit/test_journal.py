@@ -630,7 +630,7 @@ def test_parked_records_keep_the_words_of_their_refusal_and_wait_for_a_replay(
 
 
 def trim(store: Store, before_us: int = START_US + 10 * HOUR_US, limit: int = 100) -> int:
-    return int(transact(store, lambda: store.trim(before_us, limit, SINK)))
+    return int(transact(store, lambda: store.trim(before_us, limit, SINK)).rows)
 
 
 def three_segments(store: Store) -> None:

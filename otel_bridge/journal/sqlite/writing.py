@@ -14,7 +14,16 @@ from otel_bridge.journal.sqlite import grouping
 from otel_bridge.journal.sqlite.database import BUSY_MS, HOUR_US, SCHEMA, SCHEMA_VERSION, connect, translated
 from otel_bridge.journal.sqlite.grouping import Keys
 from otel_bridge.journal.sqlite.reading import SqliteReader
-from otel_bridge.journal.store import CONFLICT, DEDUP_HORIZON_US, SEGMENT_RECORDS, Append, Outcome, Parked, Taken
+from otel_bridge.journal.store import (
+    CONFLICT,
+    DEDUP_HORIZON_US,
+    SEGMENT_RECORDS,
+    Append,
+    Outcome,
+    Parked,
+    Taken,
+    Trimmed,
+)
 from otel_bridge.records import Event, Idle, Record, Session, encode
 
 PAST_TIMED = b"d"
@@ -366,8 +375,8 @@ class SqliteStore:
         with translated():
             self._db.execute("INSERT OR REPLACE INTO meta (name, seq, body) VALUES ('checkpoint', ?, ?)", (seq, state))
 
-    def trim(self, before_us: int, limit: int, sink: str) -> int:
-        """Deletes up to `limit` rows of each table that are past retention and done with. Returns how many."""
+    def trim(self, before_us: int, limit: int, sink: str) -> Trimmed:
+        """Deletes up to `limit` rows of each table that are past retention and done with."""
         with translated():
             cursor = self._db.execute("SELECT coalesce(max(cursor), 0) FROM sink WHERE name = ?", (sink,)).fetchone()[0]
             saved = self._db.execute("SELECT coalesce(max(seq), 0) FROM meta").fetchone()[0]
@@ -383,24 +392,24 @@ class SqliteStore:
                     break
                 upto = last
             gone = self._db.execute("DELETE FROM segment WHERE last <= ?", (upto,)).rowcount if upto else 0
-            gone += self._trim_sessions(before_us, limit)
+            sessions = self._trim_sessions(before_us, limit)
             gone += self._db.execute(
                 "DELETE FROM usage WHERE (hour, gpt, user) IN "
                 "(SELECT hour, gpt, user FROM usage WHERE hour < ? LIMIT ?)",
                 (before_us // HOUR_US, limit),
             ).rowcount
-        return gone
+        return Trimmed(gone + len(sessions), sessions)
 
-    def _trim_sessions(self, before_us: int, limit: int) -> int:
+    def _trim_sessions(self, before_us: int, limit: int) -> list[bytes]:
         """Walks the sessions round and round, `limit` at a time: no index on their age is kept for it."""
         rows = self._db.execute(
             "SELECT id, last_us, live FROM session WHERE id > ? ORDER BY id LIMIT ?", (self._trim_from, limit)
         ).fetchall()
         self._trim_from = rows[-1][0] if len(rows) == limit else b""
-        old = [(row[0],) for row in rows if row[1] < before_us and not row[2]]
+        old = [row[0] for row in rows if row[1] < before_us and not row[2]]
         if old:
-            self._db.executemany("DELETE FROM session WHERE id = ?", old)
-        return len(old)
+            self._db.executemany("DELETE FROM session WHERE id = ?", [(session,) for session in old])
+        return old
 
     def forget(self, limit: int) -> int:
         with translated():

@@ -1,0 +1,100 @@
+"""A field of an event is known wherever fields are listed, or left out there by name."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from otel_bridge.actions import EVENT_FIELDS
+from otel_bridge.contract import EventIn
+from otel_bridge.ingest import OPEN_GATE
+from tests.harness.bridge import GUIDE_EVENT
+from tests.unit.test_ingest import Desk
+
+ROOT = Path(__file__).parents[2]
+FIELDS = [field.name for field in msgspec.structs.fields(EventIn)]
+ID = "0199c0de-0000-7000-8000-000000000001"
+WHOLE: dict[str, Any] = {
+    **GUIDE_EVENT,
+    "id": ID,
+    "timestamp": "2026-01-02T03:04:05Z",
+    "modelo": "gpt-4o",
+    "error": "timeout",
+}
+OTHER: dict[str, Any] = {
+    "tipo": "seguridad",
+    "contenido": "otra pregunta",
+    "latency_ms": 1501,
+    "tokens_entrada": 26,
+    "tokens_salida": 151,
+    "timestamp": "2026-01-02T03:04:06Z",
+    "modelo": "o3",
+    "error": "limite",
+}
+"""Another value of each field. The session's is made by the test; the id stands for the rest."""
+
+
+def test_the_examples_have_every_field() -> None:
+    assert set(FIELDS) == set(WHOLE) | {"sesion_id"} == set(OTHER) | {"sesion_id", "id"}
+
+
+@pytest.mark.parametrize("field", [name for name in FIELDS if name != "id"])
+def test_the_same_id_with_another_value_is_a_conflict(tmp_path: Path, field: str) -> None:
+    async def scenario(desk: Desk) -> list[int]:
+        one, two = await desk.new(), await desk.new()
+        first = {**WHOLE, "sesion_id": one}
+        other = {**first, field: two if field == "sesion_id" else OTHER[field]}
+        bodies = [json.dumps(first), json.dumps(first), json.dumps([other])]
+        return [(await desk.ingest.add_events(body.encode(), OPEN_GATE)).status for body in bodies]
+
+    assert _at_desk(tmp_path, scenario) == [201, 200, 207]
+
+
+@pytest.mark.parametrize("field", [name for name in FIELDS if name not in ("id", "modelo", "error")])
+def test_without_an_id_what_the_contract_names_tells_events_apart(tmp_path: Path, field: str) -> None:
+    """Left out of an event's identity by name: `modelo`, `error` (DESIGN, section 2)."""
+
+    async def scenario(desk: Desk) -> list[int]:
+        one, two = await desk.new(), await desk.new()
+        first = {key: value for key, value in {**WHOLE, "sesion_id": one}.items() if key != "id"}
+        other = {**first, field: two if field == "sesion_id" else OTHER[field]}
+        return [
+            (await desk.ingest.add_events(json.dumps(body).encode(), OPEN_GATE)).status
+            for body in (first, first, other)
+        ]
+
+    assert _at_desk(tmp_path, scenario) == [201, 200, 201]
+
+
+def _at_desk(folder: Path, scenario: Any) -> list[int]:
+    async def served() -> list[int]:
+        desk = Desk(folder)
+        desk.journal.start()
+        try:
+            return list(await scenario(desk))
+        finally:
+            desk.ingest.close()
+            desk.reader.close()
+            await asyncio.get_running_loop().run_in_executor(None, desk.journal.stop)
+
+    return asyncio.run(served())
+
+
+def test_actions_ask_a_model_for_every_field_that_it_can_know() -> None:
+    left_out = {"id", "timestamp"}  # a model repeats the example's id, and has no clock
+    assert set(EVENT_FIELDS) | left_out == set(FIELDS) | {"gpt_id"}
+
+
+@pytest.mark.parametrize(
+    "client", ["clients/python/otel_bridge_client.py", "clients/javascript/otel-bridge-client.mjs"]
+)
+def test_a_client_sends_every_field(client: str) -> None:
+    text = (ROOT / client).read_text(encoding="utf-8")
+    written = {field for field in FIELDS if f'"{field}"' in text or f" {field}:" in text or f"event.{field} =" in text}
+    shorthand = {"timestamp", "id"} if client.endswith(".mjs") else set()
+    assert written | shorthand == set(FIELDS)
