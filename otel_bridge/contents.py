@@ -53,6 +53,8 @@ class Contents:
 
     def kept(self, content: str, counts: dict[str, int]) -> str | None:
         """What is kept of a content, None for nothing; adds what was found to `counts`, by kind."""
+        if len(content) <= self._max_chars and self._redactor.leaves(content):
+            return content
         started = time.perf_counter()
         text = self._keep(content, counts)
         now = time.perf_counter()

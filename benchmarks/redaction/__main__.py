@@ -26,8 +26,8 @@ CACHE = Path(__file__).resolve().parents[2] / ".run" / "redaction"
 RESULT = Path(__file__).resolve().parents[1] / "REDACTION.md"
 HEAD = """# Redaction: what it finds falsely, and what it misses
 
-Written by `python -m benchmarks.redaction --list --write`. The text is what Debian's packages ship; what is planted in it is
-made up, from a fixed seed. What a find is judged by: `benchmarks/redaction/finds.py`.
+Written by `python -m benchmarks.redaction --list --write`. The text is what Debian's packages ship; what is planted in
+it is made up, from a fixed seed. What a find is judged by: `benchmarks/redaction/finds.py`.
 """
 PARTS = ("false", "misses", "cost")
 

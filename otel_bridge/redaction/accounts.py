@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from stdnum import iban, luhn, numdb
 
 from otel_bridge.redaction.budget import Budget
-from otel_bridge.redaction.context import WINDOW, follows_key
+from otel_bridge.redaction.context import WINDOW, follows_key, is_technical
 from otel_bridge.redaction.findings import Finding
 
 _IBAN = re.compile(r"[A-Za-z]{2}(?<![^\W_][A-Za-z]{2})[0-9]{2}(?:[ -]?[A-Za-z0-9]){11,30}+")
@@ -79,12 +79,14 @@ def _is_count(text: str, match: re.Match[str]) -> bool:
     if not match[0].isdigit():
         return False
     before = text[max(0, start - WINDOW) : start]
+    if is_technical(before.lower(), len(before)) and _CARD_KEY(before) is None:
+        return True
     if before[-1:] == " " and before[-2:-1].isdigit():
         return True
     return follows_key(text, start) and _CARD_KEY(before) is None
 
 
-_CARD_KEY = re.compile(r"(?i:tarjeta|card|pan\b|visa|master|amex|pago|payment|n[uú]mero|number|cc)").search
+_CARD_KEY = re.compile(r"(?i:tarjeta|card|cuenta|account|pedido|order|total|pan\b|visa|master|amex|pago|payment|n[uú]mero|number|cc)").search
 
 
 def find_cards(text: str, start: int, stop: int, until: int, budget: Budget) -> Iterator[Finding]:

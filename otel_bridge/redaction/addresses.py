@@ -12,7 +12,7 @@ from otel_bridge.redaction.findings import Finding
 # `git@github.com` names no one. `paquete@1.2.3` and systemd's `getty@tty1.service` are no addresses.
 EMAIL = re.compile(
     r"[\w.%+](?<![\w.%+-][\w.%+])[\w.%+'-]*+(?<!\bgit)@(?!v?[0-9]++\.[0-9])(?:[\w-]++\.)+"
-    r"(?!(?:service|socket|timer|target|slice|scope|mount|automount|path|device|swap|conf|network|link|ya?ml|json|log|md|txt)\b)(?:xn--[a-z0-9-]+|[^\W\d_]{2,})(?![\w])"
+    r"(?!(?:service|socket|timer|target|slice|scope|mount|automount|path|device|swap|conf|ya?ml|json|log|md|txt)\b)(?:xn--[a-z0-9-]+|[^\W\d_]{2,})(?![\w])"
 )
 EMAIL_ENCODED = re.compile(r"[\w.+](?<![\w.+-][\w.+])[\w.+-]*+%40(?:[\w-]++\.)+[A-Za-z]{2,}")
 
@@ -27,10 +27,14 @@ _IPV6 = re.compile(
 # A version of four parts has the shape of an address. What tells them apart stands before it.
 _VERSION_MARK = re.compile(
     # A word for a version, or an operator of one.
-    r"(?<![a-z])(?:versi[oó]n|versiones|version(?:s|_id)?|oid|secci[oó]n|section|apartado|cap[ií]tulo|release|rel|build|tag|chart|revision|revisi[oó]n|appversion|imagetag|"
-    r"targetrevision|chartversion|engine_version|firmware|parche|patch|upgrade|update|bump|rollback|downgrade|v|ver)"
-    r"(?:[\"'`*]{0,2} ?[:=]{0,2}>? ?[\"'`*v]{0,2}| (?:to|a|de|from|del|es|is|la|the) v?)\Z|"
-    r"(?:[=<>~!]=|===|\^|~>|(?<![\w~-])~) ?[\"']?v?\Z"
+    r"(?:[a-z]{0,20}version|§|(?m:^#{1,4})|kernel|\bfw|ver\.|vers\.?|(?<![a-z])(?:versi[oó]n|versiones|version(?:s|_id)?|oid|secci[oó]n|section|apartado|cap[ií]tulo|release|rel|build|tag|chart|revision|revisi[oó]n|appversion|imagetag|"
+    r"targetrevision|chartversion|engine_version|firmware|parche|patch|upgrade|update|bump|rollback|downgrade|v|ver))"
+    r"(?:[\"'`*]{0,2} ?[:=]{0,2}>? ?[\"'`*v(\[]{0,2}| (?:to|a|de|from|del|es|is|la|the) v?)\Z|"
+    r"(?:[=<>~!]=|===|\^|~>|(?<![\w~-])~|[,(] ?[<>=]) ?[\"']?v?\Z|"
+    # «Upgrading foo from …», «actualicé de la … a la …», «fixed in …», «a partir de la …».
+    r"\b(?:upgrad|downgrad|actuali[zc])[^\W\d_]{0,8}(?: [\w-]{1,20}){0,2} (?:from|to|de|a)(?: la)? \Z|"
+    r"\b(?:(?:arreglad|corregid)[oa] en|fixed in|changes in|introduced in|a partir de|anterior(?:es)? a|"
+    r"posterior(?:es)? a)(?: la)? v?\Z"
 ).search
 # Run on into the name of a package, an image or a file: app:2.4.1.7, nginx-4.10.1.2.tgz, npm's paquete@2.1.0.3.
 _NAME_BEFORE = re.compile(r"(?P<name>[a-z][\w.+/-]{0,60})(?:[:_/-]v?)\Z").search
@@ -56,13 +60,21 @@ _NO_PRODUCT_WORDS = """
     mtr nc ncat netcat nmap dig nslookup whois curl wget http https ftp tcp udp icmp arp route ruta rutas metric dev
     pool usuario user forwarded-for x-forwarded-for x-real-ip real-ip atacante attacker visitante empresa oficina
     casa sede datacenter cámara camara impresora printer nas móvil teléfono pc laptop portátil ordenador computadora
-    desktop
+    desktop record registro añadí añado google cloudflare quad9 opendns aws azure gcp
 """
 _NO_PRODUCT = frozenset(_NO_PRODUCT_WORDS.split())
 _WORD_BEFORE = re.compile(r"([^\W\d_][\w.+#-]{0,39})[ \t]{1,2}[\"'`(v]{0,2}\Z").search
 _BETWEEN = re.compile(
-    r"[\"'`)]{0,2}\s{0,2}(?:,|;|/|-|–|→|->|=>|a|al|y|e|o|u|hasta|to|and|or|vs\.?|frente a)?\s{0,2}[\"'`(v]{0,2}"
+    r"[\"'`)]{0,2}\s{0,2}(?:,|;|/|-|–|→|->|=>|a la|a|al|y|e|o|u|hasta|to|and|or|vs\.?|frente a)?\s{0,2}[\"'`(v]{0,2}"
 ).fullmatch
+_TO = re.compile(r" a la v?[0-9]{1,3}\.[0-9]{1,3}\.").match
+_NUMBERED = re.compile(r"[-_]?[0-9]{1,3}\Z")
+_PORT = re.compile(r":[0-9]{2,5}(?![\w.])").match
+_SUFFIX = re.compile(
+    r"-(?:rc|alpha|beta|snapshot|pre|dev|ga|final|sp)[0-9.-]{0,4}(?![a-z])|-[0-9]{1,2}(?:ubuntu|[~+)]|\.el|deb)|"
+    r"\+(?:build|[a-z0-9]{1,12}(?![\w@.]))|\.(?:release|final|ga|jar|t[ag][rz]|zip|deb|rpm|whl|gem)(?![a-z])"
+).match
+"""What follows the number of a version, and never an address."""
 _LOOKED_AT = 48
 _SMALL = 99
 _FIRST = 40
@@ -81,19 +93,26 @@ def _is_version(text: str, low: str, start: int, end: int, address: ipaddress.IP
         return _VERSION_WORD(low, since, start) is not None
     if _VERSION_MARK(low, since, start) or _PACKAGE_BEFORE(low, since, start):
         return True
-    if max(address.packed) > _SMALL or address.packed[0] > _FIRST:
+    if _SUFFIX(low, end) or (low.startswith("de la ", start - 6) and _TO(low, end)):
+        return True
+    if max(address.packed) > _SMALL or address.packed[0] > _FIRST or _PORT(text, end):
         return False
     if name := _NAME_BEFORE(low, since, start):
         return "://" not in low[max(0, name.start() - 3) : start] and name["name"].rstrip(":-_/") not in _NO_PRODUCT
     word = _WORD_BEFORE(text, since, start)
-    return word is not None and word[1].lower().strip(".-") not in _NO_PRODUCT
+    if word is None or text[max(0, word.start() - 1) : word.start()] == "-":
+        return False  # -h 1.2.3.4
+    if _NUMBERED.sub("", word[1].lower()) in _NO_PRODUCT:
+        return False  # worker-2 (1.2.3.4)
+    return word[1].lower().strip(".-") not in _NO_PRODUCT
 
 
 _VERSION_WORD = re.compile(
     r"(?:versi[oó]n|version|release|build|targetrevision|\bv\.?|==)[\"'`]?[ :=]{0,2}[\"'`]?\Z"
 ).search
 _SECTION = re.compile(r"\. {1,3}[^\W\d_]").match
-_METADATA = int(ipaddress.IPv4Address("169.254.169.254"))
+_METADATA = frozenset(int(ipaddress.IPv4Address(address)) for address in ("169.254.169.254", "169.254.170.2"))
+_METADATA6 = int(ipaddress.IPv6Address("fd00:ec2::254"))
 """Where a cloud's machine asks for its own data: the same address everywhere."""
 
 
@@ -119,7 +138,8 @@ def find_ips(text: str, low: str, budget: Budget) -> Iterator[Finding]:
                 host = ipaddress.IPv6Address(bare)
             except ValueError:
                 continue
-            if int(host) <= 1 or host.is_multicast:
+            mapped = host.ipv4_mapped
+            if int(host) <= 1 or host.is_multicast or int(host) == _METADATA6 or (mapped and mapped.is_loopback):
                 continue
             if prefix and _names_no_one(host, int(prefix[1]), 128):
                 continue
@@ -137,7 +157,7 @@ def find_ips(text: str, low: str, budget: Budget) -> Iterator[Finding]:
             except ValueError:
                 continue
             first = address.packed[0]
-            if first in (0, 127) or first >= 224 or int(address) == _METADATA:
+            if first in (0, 127) or first >= 224 or int(address) in _METADATA:
                 continue
             if _is_version(text, low, start, end, address, last):
                 last = end
@@ -149,10 +169,11 @@ def find_ips(text: str, low: str, budget: Budget) -> Iterator[Finding]:
 
 _PREFIX6 = re.compile(r"/([0-9]{1,3})(?!\w)").match
 _SHARED = ipaddress.IPv4Network("100.64.0.0/10")
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 
 
 def _names_no_one(host: ipaddress.IPv4Address | ipaddress.IPv6Address, length: int, bits: int) -> bool:
     """Whether an address with a prefix length is a network that is nobody's alone."""
     if length >= bits or int(host) & ((1 << (bits - length)) - 1):
         return False  # a host, written with the length of its network
-    return host.is_private or host.is_link_local or host in _SHARED or length <= 8
+    return host.is_private or host.is_link_local or host in _SHARED or length <= (8 if bits == 32 else 16) or host in _NAT64

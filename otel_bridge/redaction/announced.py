@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 from otel_bridge.redaction.assignments import find_assignments
 from otel_bridge.redaction.commands import (
+    find_argv,
     find_commands,
     find_directives,
     find_flags,
@@ -23,19 +24,28 @@ from otel_bridge.redaction.findings import Finding
 from otel_bridge.redaction.headers import find_authorizations, find_cookies
 from otel_bridge.redaction.manifests import find_declared, find_docker_auths, find_named_values, find_secret_objects
 from otel_bridge.redaction.markup import find_markup
-from otel_bridge.redaction.sentences import find_behind, find_pairs, find_pins, find_told
+from otel_bridge.redaction.sentences import find_behind, find_blocks, find_pairs, find_pins, find_told, find_used
 from otel_bridge.redaction.statements import find_sql
-from otel_bridge.redaction.tables import find_cells
+from otel_bridge.redaction.tables import find_cells, find_columns
 
 _BARE_COMMAND = re.compile(
-    r"(?:net use|rabbitmqctl|rclone|ngrok|redis-cli|openssl passwd|nmcli|wpa_passphrase|mysqladmin)"
+    r"(?:net use|rabbitmqctl|rclone|ngrok|redis-cli|openssl passwd|nmcli|wpa_passphrase|mysqladmin|vault|mc |"
+    r"sqlplus|expdp|impdp|rman|exp |imp |sqlldr|consul|neo4j-admin|composer|poetry|bundle)"
 ).search
 _PIN = re.compile(r"(?:pin|nip|otp)[\"']?(?:\s?[:=]| es )").search
 
 
 def find_secrets(text: str, low: str) -> Iterator[Finding]:
     """From the most to the least specific; `low` is `view.lower(text)`."""
-    strong = "pass" in low or "pwd" in low or "contrase" in low or "clave" in low or "pw" in low or "senha" in low
+    strong = (
+        "pass" in low
+        or "pw" in low
+        or "contra" in low
+        or "clave" in low
+        or "psw" in low
+        or "senha" in low
+        or "frase de" in low
+    )
     labelled = (
         strong
         or "secret" in low
@@ -43,28 +53,61 @@ def find_secrets(text: str, low: str) -> Iterator[Finding]:
         or "key" in low
         or "credential" in low
         or "sig=" in low
+        or "psk" in low
+        or "_salt" in low
         or "dockerc" in low
     )
     auth = "auth" in low
     if auth or "bearer" in low or "basic" in low:
         yield from find_authorizations(text, low)
-    if "cookie" in low or " -b " in low:
+    if "cookie" in low or " -b " in text:
         yield from find_cookies(text, low)
     if (
         "identified" in low
         or "crypt(" in low
-        or (strong and ("create" in low or "alter" in low or "grant" in low or "set" in low or "('" in low))
+        or "md5(" in low
+        or (
+            (strong or "secret" in low or "token" in low)
+            and (
+                "create" in low
+                or "alter" in low
+                or "grant" in low
+                or "set" in low
+                or "('" in low
+                or "where" in low
+                or "insert" in low
+            )
+        )
+        or "conn" in low
+        or "pragma" in low
+        or "sp_" in low
     ):
         yield from find_sql(text, low)
     if " -" in text or " /" in text or _BARE_COMMAND(text):
         yield from find_commands(text)
         if labelled or auth:
             yield from find_flags(text, low)
-    if ("|" in text and ("echo " in text or "printf " in text)) or "chpasswd" in text:
+    if ("|" in text and ("echo " in text or "printf " in text)) or "chpasswd" in text or "<<<" in text:
         yield from find_piped(text)
-    if "securestring" in low or ("(" in text and (auth or "credential" in low)):
+    if "securestring" in low or (
+        "(" in text
+        and (auth or "credential" in low or "login(" in low or "conn" in low or "pdo(" in low or "changeuser" in low)
+    ):
         yield from find_secure_strings(text, low)
-    if "send" in text and "\\" in text:
+    if (
+        "requirepass" in low
+        or "masterauth" in low
+        or "pw " in low
+        or "AUTH " in text
+        or "stats auth" in low
+        or "community" in low
+        or (" on " in low and ">" in low)
+        or (("secret" in low or "password" in low) and ("enable" in low or "username" in low))
+    ):
+        yield from find_directives(text)
+    if '["' in text or "['" in text:
+        yield from find_argv(text)
+    if "send" in text and ("\\" in text or "sendline" in text):
         yield from find_sent(text)
     if "Secret" in text and "kind" in text and "ata" in text:
         yield from find_secret_objects(text)
@@ -73,22 +116,32 @@ def find_secrets(text: str, low: str) -> Iterator[Finding]:
     if "<" in text and labelled:
         yield from find_markup(text, low)
     if labelled:
-        if strong:
-            if "password" in low and ("login" in low or "machine" in low or "default" in low):
-                yield from find_netrc(text)
-            if "requirepass" in low or "masterauth" in low or "bindpw" in low or "rootpw" in low or "enable " in low:
-                yield from find_directives(text)
-        if "$" in text or "(" in text or "||" in text or "??" in text or " or " in low or "default" in low:
+        if "password" in low and ("login" in low or "machine" in low or "default" in low):
+            yield from find_netrc(text)
+        if (
+            "$" in text
+            or "(" in text
+            or "||" in text
+            or "??" in text
+            or " or " in low
+            or "default" in low
+            or "{{" in text
+        ):
             yield from find_defaults(text, low)
         yield from find_named_values(text, low)
         if "env " in low or "arg " in low or "set" in low:
             yield from find_declared(text, low)
         if "|" in text:
             yield from find_cells(text, low)
+        if "\n" in text and strong:
+            yield from find_columns(text, low)
         yield from find_assignments(text, low)
         yield from find_told(text, low)
-        if strong:
-            yield from find_behind(text, low)
+        yield from find_behind(text, low)
+        if '"' in text or "'" in text:
+            yield from find_blocks(text, low)
+        if strong and (" como " in low or " as " in low or " de " in low):
+            yield from find_used(text, low)
     if "cred" in low or "login" in low or "acceso" in low or "usuario" in low or "user" in low:
         yield from find_pairs(text, low)
     if ("pin" in low or "nip" in low or "otp" in low) and _PIN(low):

@@ -10,7 +10,7 @@ from otel_bridge.redaction.labels import names_label
 from otel_bridge.redaction.values import ARGUMENT, argument, has_digit, is_argument, is_reference
 
 
-def _flag(flag: str, *, attached: str = " {0,3}") -> re.Pattern[str]:
+def _flag(flag: str, *, attached: str = "(?:=| {0,3})") -> re.Pattern[str]:
     """The pattern of a flag and its argument; with the space that stands between, may stand, or does not."""
     return re.compile(rf"\s(?:{flag}){attached}{ARGUMENT}")
 
@@ -21,11 +21,25 @@ _P_SPACED = _flag("-p", attached=_SPACED)
 _P_ATTACHED = _flag("-p", attached="")
 _CAPITAL_P = _flag("-P")
 _USER = re.compile(
-    r"\s(?:-u|-U|-a|--user|--proxy-user|--auth|--creds|--src-creds|--dest-creds)[ =]?[\"']?(?!\+)[^\s:\"'$]{1,128}:"
+    r"\s(?:-u|-U|-a|--user|--proxy-user|--auth|--creds|--src-creds|"
+    r"--dest-creds)[ =]?[\"']?(?!\+)[^\s:\"'$]{1,128}:[\"']?"
     rf"(?!{PLACEHOLDER})(?:()()([^\s\"'`$]{{1,256}}+))"
 )
 _KEYSTORE = _flag(r"-(?:store|key|srcstore|deststore|srckey|destkey|new)pass(?:wd)?", attached=_SPACED)
-_LOGINS = ("docker", "podman", "nerdctl", "helm registry", "oc", "buildah", "skopeo", "crane", "oras", "az", "az acr")
+_LOGINS = (
+    "docker",
+    "podman",
+    "nerdctl",
+    "helm registry",
+    "oc",
+    "buildah",
+    "skopeo",
+    "crane",
+    "oras",
+    "crane auth",
+    "az",
+    "az acr",
+)
 _MYSQLS = (
     "mysql",
     "mysqldump",
@@ -54,7 +68,7 @@ _PROGRAMS: dict[str, re.Pattern[str]] = {
     ),
     "openssl": re.compile(
         rf"\s(?:-(?:passin|passout|pass|srp_pass) {{1,3}}[\"']?pass:|-k {{1,3}}|"
-        rf"passwd(?: -\w{{1,8}}){{0,3}} (?!-)){ARGUMENT}"
+        rf"passwd(?: -(?:salt \S{{1,20}}|\w{{1,8}})){{0,3}} (?!-|[0-9]>)){ARGUMENT}"
     ),
     "keytool": _KEYSTORE,
     "jarsigner": _KEYSTORE,
@@ -111,8 +125,50 @@ _PROGRAMS: dict[str, re.Pattern[str]] = {
     "skopeo": _USER,
     "buildah": _USER,
     "podman": _USER,
+    "rabbitmqadmin": _P_SPACED,
+    "ncftpput": _P_SPACED,
+    "cypher-shell": _P_SPACED,
+    "beeline": _P_SPACED,
+    "dotnet nuget": _P_SPACED,
+    "az sql": _P_SPACED,
+    "useradd": _P_SPACED,
+    "usermod": _P_SPACED,
+    "net-snmp-create-v3-user": _flag("-[AX]"),
+    "gitlab-runner": _flag("-r", attached=_SPACED),
+    "ctr": _USER,
+    "crictl": _USER,
+    "etcdctl": _USER,
+    "gh secret set": _flag("--body|-b"),
+    "az keyvault secret set": _flag("--value", attached=_SPACED),
+    "aws ssm put-parameter": re.compile(
+        rf"\s--value[ =]{ARGUMENT}(?=[^\n]{{0,200}}SecureString)|SecureString[^\n]{{0,200}}?\s--value[ =]{ARGUMENT}"
+    ),
+    "ansible-vault": re.compile(
+        rf"\sencrypt_string (?:--?[\w-]{{1,30}}(?:[ =][\w./@-]{{1,60}})? ){{0,3}}(?!-){ARGUMENT}"
+    ),
+    "vault": re.compile(
+        rf"\s(?:login|operator unseal)(?: -[\w=./-]{{1,40}}){{0,4}} (?!-|\w{{1,20}}=)(?=\S{{0,80}}[0-9]){ARGUMENT}"
+    ),
+    "mc": re.compile(rf"\s(?:alias set|config host add)(?: \S{{1,120}}){{3}} {ARGUMENT}"),
+    "consul": re.compile(rf"\skv put \S{{0,80}}(?:pass|secret|token|key)\S{{0,40}} {ARGUMENT}"),
+    "neo4j-admin": re.compile(rf"\sset-initial-password {ARGUMENT}"),
+    "composer": re.compile(
+        rf"\sconfig (?:--?\w{{1,12}} )?(?:http-basic\S{{1,80}} \S{{1,60}}|(?:github-oauth|gitlab-token|"
+        rf"bearer)\S{{1,80}}) {ARGUMENT}"
+    ),
+    "poetry": re.compile(
+        rf"\sconfig (?:--?\w{{1,12}} )?(?:http-basic\S{{1,80}} \S{{1,60}}|pypi-token\S{{1,80}}) {ARGUMENT}"
+    ),
+    "bundle": re.compile(r"\sconfig (?:set )?(?:--\w{1,12} )?()()\S{1,120} [^\s:]{1,60}:([^\s\"']{1,128}+)"),
     "mysqladmin": re.compile(rf"\s(?:-p(?=\S)|password {{1,3}}){ARGUMENT}"),
 }
+# User and password are one word: ana/x@db.
+_PROGRAMS |= dict.fromkeys(
+    ("sqlplus", "sqlldr", "sqlcl", "expdp", "impdp", "rman", "exp", "imp"),
+    re.compile(
+        r"\s(?:target )?()()[\"']?[A-Za-z_]\w{0,40}/([^\s/@\"']{3,128}+)(?=@|[\"']?\s*$|[\"']?\s(?:@|\w{1,20}=))"
+    ),
+)
 _PROGRAMS |= dict.fromkeys([f"{name} login" for name in _LOGINS], _P)
 _PROGRAMS |= dict.fromkeys([name for name in _MYSQLS if name != "mysqladmin"], _P_ATTACHED)
 _PROGRAMS |= dict.fromkeys(_MONGOS, _P)
@@ -179,18 +235,27 @@ def _end_of_line(text: str, position: int) -> int:
 
 # What is not one program's: words that go with any, pipes, files of logins, dialogues.
 _FLAG = re.compile(
-    r"(?:password|passwd|passphrase|passwort|token|secret|api-?key|auth-?key|access-?key|pass|pwd)"
+    r"(?:password|passwd|passphrase|passwort|token|secret(?:-string)?|api-?key|auth-?key|access-?key|pass|pwd)"
     rf"(?P<gap> {{1,3}}|[:=] ?)(?:{ARGUMENT})"
 )
+_PROSE = re.compile(
+    r"(?:via|on|in|is|as|and|or|for|from|to|with|option|flag|parameter|argument|en|por|es|y|o|para|con|no|que)(?= )"
+).match
 _PIPED = re.compile(
     rf"(?:echo|printf)(?: -[a-zA-Z]{{1,3}})? {{1,3}}(?:'%s(?:\\n)?' )?"
     rf"{ARGUMENT}\s?\|\s?(?:sudo(?: -[a-zA-Z]{{1,2}})? )?"
     r"(?:passwd\b|chpasswd\b|(?<=sudo )-S|(?<=-S )\w|kinit\b|cryptsetup\b|(?:docker|podman|helm registry|oc|"
     r"skopeo|crane|oras|gh auth|"
-    r"npm|az|nerdctl|buildah|flyctl auth|doctl auth) login|gpg\b|smbpasswd\b|saslpasswd2\b|openssl\b[^\n|"
+    r"npm|az|nerdctl|buildah|flyctl auth|doctl auth) login|gcloud secrets|(?:docker|podman|kubectl) (?:-n \S{{1,40}} )?"
+    r"(?:create )?secret|gpg\b|smbpasswd\b|saslpasswd2\b|openssl\b[^\n|"
     r"]{0,80}stdin|pscp\b|su\b)"
 )
 _SUDO = re.compile(rf"(?:echo|printf) {{1,3}}{ARGUMENT}\s?\|\s?sudo (?:-\w{{1,3}} ){{0,2}}?-\w{{0,2}}S")
+# `kinit ana <<< 'x'`
+_HERE = re.compile(
+    rf"(?:kinit|cryptsetup|sudo -S|secret put|--with-token|--password-stdin|passwd|smbpasswd|"
+    rf"\bsu)\b[^\n<]{{0,80}}<<<\s?{ARGUMENT}"
+)
 _CHPASSWD = re.compile(r"chpasswd[^\n<]{0,20}<<<\s?[\"']?()()[\w.-]{1,40}:([^\s\"']{1,128}+)")
 _NETRC = re.compile(
     r"(?:machine\s{1,8}[^\s]{1,200}+|login\s{1,8}[^\s]{1,120}+|default)\s{1,16}"
@@ -199,14 +264,23 @@ _NETRC = re.compile(
 _SECURE_STRING = re.compile(
     r"(?:convertto-securestring(?: -(?:string|asplaintext|force)){0,3}+|(?:networkcredential|"
     r"usernamepasswordcredentials|"
-    rf"passwordauthentication|httpbasicauth|basicauth|plaintextauthprovider|set_basic_auth)\([^,\n()]{{1,60}}+,)"
+    r"passwordauthentication|httpbasicauth|basicauth|plaintextauthprovider|set_basic_auth|\.login|\bdb\.auth|"
+    r"changeuserpassword|\bauth=)\([^,\n()]{1,60}+,|"
+    # A place, a user and a password: each other language's way to reach a database.
+    rf"(?:getconnection|mysqli?_connect|mysqli|new pdo)\((?:[^,\n()]{{1,120}}+,){{2}})"
     rf" {{0,3}}{ARGUMENT}"
 )
 _SEND = re.compile(
-    r"(?P<asked>assword|ontrase|clave|passphrase)|send(?:_user)?(?: --)? {1,3}[\"'](?P<sent>[^\s\"'\\$]{1,128}+)\\[rn]"
+    r"(?P<asked>assword|ontrase|clave|passphrase)|sendline\(\s?b?[\"'](?P<line>[^\s\"'\\$]{1,128}+)[\"']|"
+    r"send(?:_user)?(?: --)? {1,3}[\"'](?P<sent>[^\s\"'\\$]{1,128}+)\\[rn]"
 )
 _DIRECTIVE = re.compile(
-    rf"^\s{{0,8}}(?:requirepass|masterauth|bindpw|rootpw|enable secret|enable password)(?: [0-9])? {{1,8}}{ARGUMENT}",
+    rf"(?:^[ \t#>]{{0,8}}(?:masterauth|bindpw|rootpw|rocommunity|rwcommunity|stats auth [\w.-]{{1,40}}:|"
+    rf"AUTH(?: \w{{1,20}}(?= ))?|"
+    r"enable (?:secret|password)(?: [0-9])?|snmp-server community|"
+    r"username \S{1,40}(?: privilege [0-9]{1,2})? (?:secret|"
+    rf"password)(?: [0-9])?) ?|\brequirepass {{1,8}}|\b(?i:user|"
+    rf"setuser) \S{{1,40}} on (?:\S{{1,40}} ){{0,4}}?>)(?![=:-]){ARGUMENT}",
     re.M,
 )
 
@@ -224,6 +298,8 @@ def find_flags(text: str, low: str) -> Iterator[Finding]:
         value = text[start:end]
         if value.isupper() and names_label(value):
             continue  # `--token TOKEN` explains the flag
+        if not quoted and _PROSE(low, start):
+            continue  # «Using --password via the CLI is insecure»
         if not is_argument(text, start, end, quoted) or value[0] in "[<{" or len(value) < 3:
             continue
         marked = match["gap"][0] in ":="
@@ -238,13 +314,20 @@ def find_flags(text: str, low: str) -> Iterator[Finding]:
 def _all(pattern: re.Pattern[str], text: str) -> Iterator[Finding]:
     for match in pattern.finditer(text):
         start, end, quoted = argument(match, 1)
-        if is_argument(text, start, end, quoted):
+        if is_argument(text, start, end, quoted) and (pattern is not _NETRC or _is_netrc(text, match, start, end)):
             yield start, end, "api_key"
+
+
+def _is_netrc(text: str, match: re.Match[str], start: int, end: int) -> bool:
+    """«login page password reset» is none."""
+    if not text[start:end].islower() or not text[start:end].isalpha():
+        return True
+    return text.rfind("machine", max(0, match.start() - 200), match.start() + 7) >= 0
 
 
 def find_piped(text: str) -> Iterator[Finding]:
     """`echo x | passwd --stdin`, `echo 'ana:x' | chpasswd`."""
-    for pattern in (_PIPED, _SUDO, _CHPASSWD):
+    for pattern in (_PIPED, _SUDO, _CHPASSWD, _HERE):
         for match in pattern.finditer(text):
             start, end, quoted = argument(match, 1)
             name, colon, _ = text[start:end].partition(":")
@@ -272,7 +355,7 @@ def find_sent(text: str) -> Iterator[Finding]:
         if match["asked"]:
             asked = match.end()
             continue
-        start, end = match.span("sent")
+        start, end = match.span("line" if match["line"] else "sent")
         value = text[start:end]
         made_up = len(value) >= 6 and has_digit(value) and not value.isdigit()
         if (made_up or 0 <= asked >= start - 80) and not is_reference(value, quoted=True):
@@ -280,4 +363,23 @@ def find_sent(text: str) -> Iterator[Finding]:
 
 
 def find_directives(text: str) -> Iterator[Finding]:
-    yield from _all(_DIRECTIVE, text)
+    for match in _DIRECTIVE.finditer(text):
+        start, end, quoted = argument(match, 1)
+        value = text[start:end]
+        made_up = has_digit(value) or not value.isalpha() or value != value.lower()
+        if is_argument(text, start, end, quoted) and made_up and len(value) >= 4:
+            yield start, end, "api_key"
+
+
+# The arguments of a command as a list: `["mysqladmin", "ping", "-px"]`
+_ARGV = re.compile(
+    r"[\"'](?:mysqladmin|mysql|mysqldump|mariadb-admin|mariadb)[\"'],[^\]\n]{0,200}?[\"']-p(?P<attached>[^\"'\n]{1,128}+)[\"']|"
+    r"[\"']redis-cli[\"'],[^\]\n]{0,200}?[\"']-a[\"'],\s?[\"'](?P<next>[^\"'\n]{1,128}+)[\"']"
+)
+
+
+def find_argv(text: str) -> Iterator[Finding]:
+    for match in _ARGV.finditer(text):
+        start, end = match.span(match.lastgroup or 0)
+        if not is_reference(text[start:end], quoted=True):
+            yield start, end, "api_key"

@@ -14,16 +14,21 @@ UNIT = (
     r"peticion|request|evento|event|token|registro|record|fila|row|l[ií]nea|line|usuario|user|ve(?:z|ces)|mensaje|"
     r"message|objeto|object|item|elemento|entrada|salida|byte|cliente|sesion|llamada|segundo|operacion|milisegundo|"
     r"conexion|connection|archivo|fichero|file|bloque|block|p[aá]gina|page|nodo|node|pod|clave|key|second|microsegundo|"
+    # What `ls -l` and `du` print behind a size, and columns of counters, where some are 0.
+    r"[A-Za-z]{3} {1,2}[0-9]{1,2} {1,2}[0-9]{2}(?:[0-9]{2}|:)|/(?:var|usr|home|opt|data|mnt|srv|tmp|lib|root)\b|"
+    r"\t\.{0,2}/|[ \t]{0,9}(?:[0-9]{1,7}[ \t]{1,9}){0,3}0(?!\S)|req\b|iterac|iterat|"
     r"free\b|used\b|total\b|avail|libres?\b|usad|hit|operation|ops\b|iops|paquete|packet|ciclo|cycle|caracter|char|palabra|word|métrica|metric|serie|muestra|sample))"
 )
-BEFORE = r"(?<![\w.,+#$€/=@])(?<![0-9]-)(?<![0-9a-f]{4}-)(?<![0-9]:)(?<![A-Za-z_]-)"
-END = r"(?!\w|[.,:/-][0-9]|-\w)"
+# In a row of CSV a name may stand before (`ana,612345678`), and behind what has been found whatever joins two numbers.
+BEFORE = r"(?<![\w.+#$€=@])(?<![0-9],)(?<![0-9] ,)(?<![^\]]/)(?<![0-9]-)(?<![0-9a-f]{4}-)(?<![0-9]:)(?<![A-Za-z_]-)"
+# Not before a decimal, a port or a denominator; but another number of somebody, or the next field, may follow.
+END = r"(?!\w|[.-][0-9]|(?!,?[:/]?(?:[0-9][ .-]?){8})(?:,[0-9]{1,3}(?![0-9])|[:/][0-9])|-\w)"
 AFTER = END + UNIT
 
 # What a word before a number says: that it is an id, a count or a measure.
 _TECHNICAL = re.compile(
-    r"(?:\b|_)(?:ids?|identificador|[pugt]id|ppid|offset|watermark|ack|sku|ref|art|size|tama[ñn]o|bytes|total|count|cuenta|contador|counter|"
-    r"n[uú]mero de (?:serie|pedido|caso|ticket|orden)|seq|secuencia|sequence|lsn|[xto]xid|oid|build|compilaci[oó]n|job|"
+    r"(?:\b|_)(?:ids?|identificador|[pugt]id|ppid|offset|watermark|ack|sku|ref\.?|art|size|tama[ñn]o|bytes|total|count|cuenta|contador|counter|"
+    r"n[uú]mero de (?:serie|pedido|caso|ticket|orden)|seq|secuencia|sequence|lsn|[xto]?xid|oid|build|compilaci[oó]n|job|"
     r"trabajo|pipeline|run|task|tarea|ticket|issue|incidencia|pr|mr|jira|case|caso|request|req|order|orden|pedido|"
     r"invoice|factura|versi[oó]n|revisi[oó]n|rev|ports?|puertos?|epoch|timestamp|ts|time|tiempos?|duration|duraci[oó]n|"
     r"duraciones|latenc[iy]\w*|memoria|memory|mem|rss|vsz|heap|inodes?|blocks?|bloques?|sectors?|l[ií]neas?|lines?|"
@@ -32,13 +37,15 @@ _TECHNICAL = re.compile(
     r"p[0-9]{2,3}|percentil\w*|seed|semilla|commit|tag|account|cuenta|project|proyecto|valor(?:es)?|values?|"
     r"medidas?|muestras?|respuestas?|procesados?|le[ií]dos?|escritos?|evento|event|mensaje|message|span|trace|nonce|"
     r"block|height|balance|uptime|ops|rows?|filas?|registros?|records?|requests|peticiones|chunk|shard|segment|segmento|"
-    r"generaci[oó]n|generation|resourceversion|pvc?|container|contenedor|proceso|process|thread|hilo|gpu|cpu|slot)"
-    r"(?: (?:fue|fueron|es|son|de|del|n[uú]mero|n[º°o]\.?|no\.?|is|was|were|of|number|nr|#)){0,2}"
+    r"generaci[oó]n|generation|resourceversion|pvc?|container|contenedor|proceso|process|thread|hilo|gpu|cpu|slot|"
+    r"sesi[oó]n|session|lote|batch|checkpoint|iter|iteraci[oó]n|steps?|paso|tokens|referencia|reference|contrato|length|etag|"
+    r"elapsed|maxmemory|versioncode|s/n|ocupan?|paquetes|packets)"
+    r"(?: (?:fue|fueron|es|son|de|del|n[uú]mero|n[º°o]\.?|no\.?|is|was|were|of|in|en|number|nr|#)){0,2}"
     r"[ \t]{0,2}[\"'`]?[ ]?[:=#|]{0,2}[ \t]{0,2}[\"'`(\[]?\Z"
 ).search
 
 
-_MARKS = " \t\r\n:=#(\"'`*/|+-["
+_MARKS = " \t\r\n:=#()\"'`*/|+-["
 
 
 def follows_word(low: str, start: int) -> bool:

@@ -32,6 +32,9 @@ from otel_bridge.redaction.context import (
 )
 from otel_bridge.redaction.findings import Finding
 
+# What has a letter to check may be a value or a part of a path, too: ?dni=…, /clientes/….
+_CHECKED_BEFORE = r"(?<![\w.+#$€@])(?<![0-9][,/:-])(?<![0-9a-f]{4}-)(?<![A-Za-z_]-)"
+
 # The first group holds ids whose separators nothing else uses: a typing error in one is no less personal, so no
 # checksum is asked. Then what only a checksum tells from a count.
 _DOCUMENT = re.compile(
@@ -46,7 +49,7 @@ _DOCUMENT = re.compile(
     r"[VE]-[0-9]{1,2}\.?[0-9]{3}\.?[0-9]{3}(?:-?[0-9])?|[JGP]-[0-9]{8}-?[0-9]|"  # Venezuela
     r"(?!000|666|9)[0-9]{3}-(?!00)[0-9]{2}-(?!0000)[0-9]{4}"  # United States (SSN)
     rf"){END})|"
-    rf"(?P<check>{BEFORE}(?:"
+    rf"(?P<check>{_CHECKED_BEFORE}(?:"
     r"[0-9]{8}(?:[A-Za-z]|[ -][A-Z])|[0-9]{1,2}\.[0-9]{3}\.[0-9]{3}(?:[A-Za-z]|[ -][A-Z])|"  # Spain (DNI)
     r"[XYZxyz][ -]?[0-9]{7}[ -]?[A-Za-z]|"  # Spain (NIE)
     r"[0-9]{7,9}-[0-9kK]|[0-9]{7,8}[kK]"  # Chile, Ecuador, Colombia
@@ -129,16 +132,32 @@ def find_curps(text: str, position: int, before: int, stop: int) -> Iterator[Fin
 # that a text without one pays nothing.
 _LABEL = re.compile(
     r"(?:dni|nie|nif|cif|curp|cuit|cuil|rut|nit|cpf|cnpj|rif|ruc|c\.i\.|ci:|c\.c\.|cc|dui|dpi|nss|ssn|"
-    r"c[eé]dula|documento|carn[eé]t? de identidad|pasaporte|passport|identificaci[oó]n)"
+    r"clabe|cbu|cvu|c[eé]dula|documento|carn[eé]t? de identidad|pasaporte|passport|identificaci[oó]n)"
     r"(?:(?<=dni|nie|nif)(?:[-:. ])?|[\s:=#(\"'*/|.\-]|n[º°o]\.?)(?:[\s:=#(\"'*/|\-]|n[º°o]\.?|n[uú]mero|nro\.?|"
-    r"n[uú]m\.?|number|es|is|el|al|de|en|mi|identidad|ciudadan[ií]a|extranjer[ií]a|nacional)*+\Z"
+    r"n[uú]m\.?|number|es|is|el|al|de|en|mi|(?:peruan|argentin|bolivian|chilen|colombian|mexican|ecuatorian)[oa]|per[uú]\)?|panameñ[oa]|"
+    r"uruguay[oa]|identidad|ciudadan[ií]a|extranjer[ií]a|nacional)*+\Z"
 ).search
-_LABELLED = re.compile(r"[0-9](?:[ .-]?[0-9]){5,12}+(?:-?[A-Za-z](?!\w))?")
+_LABELLED = re.compile(
+    r"[0-9]{2}\.[0-9]{3}\.[0-9]{3}/[0-9]{4}-[0-9]{2}(?![0-9])|"
+    # Whole at once, so that the number behind it is not cut.
+    r"(?:[0-9]{7,13}|[0-9]{18}|[0-9]{22}|[0-9]{1,3}(?:\.[0-9]{3}){2,3})(?![0-9.])(?:-?[0-9A-Za-z](?!\w))?(?!-[0-9])|"
+    r"[0-9](?:[ .-]?[0-9]){5,12}+(?:-?[A-Za-z](?!\w))?"
+)
+_LETTERS = re.compile(r"(?<![^\W_])[A-Za-z]{1,3}-?\Z").search
 
 
 def find_labelled(text: str, low: str, start: int) -> Finding | None:
     """A number right behind the name of a document."""
-    if not follows_word(low, start) or not starts_word(low, _LABEL(low, max(0, start - WINDOW), start)):
+    first = start
+    if letters := _LETTERS(text, max(0, start - 4), start):  # pasaporte AAB123456, cédula V12345678
+        label = _LABEL(low, max(0, letters.start() - WINDOW), letters.start())
+        if label is not None and label[0][:3] in ("pas", "céd", "ced"):
+            first = letters.start()
+    if not follows_word(low, first):
+        return None
+    label = _LABEL(low, max(0, first - WINDOW), first)
+    if label is None or not starts_word(low, label):
         return None
     match = _LABELLED.match(text, start)
-    return None if match is None else (start, match.end(), "national_id")
+    kind = "iban" if label[0][:3] in ("cla", "cbu", "cvu") else "national_id"
+    return None if match is None else (first, match.end(), kind)

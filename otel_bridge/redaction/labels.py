@@ -5,13 +5,23 @@ from __future__ import annotations
 import re
 
 # Behind one of these nearly anything is a password.
-STRONG = r"passwords?|passwd|passphrase|passwort|pass|pwd|psw|contrase(?:ñ|ny?)as?|bindpw|requirepass|senha"
+STRONG = (
+    r"passwords?|passwd|passphrase|passwort|pass|pwd|psw|pw|contrase(?:ñ|ny?)as?|bindpw|requirepass|senha|frase de paso"
+)
 # Behind these only what looks like a secret is one: they have other uses (`token=4096`).
 WEAK = (
-    r"secreto?|token|(?:api|access|account|private|encryption|signing|master|shared|auth|storage|app|hmac|aes|jwt)"
-    r"[_ .-]?key|secret[_.-]?(?:access[_.-]?)?key|credential|sig|client-key-data|dockerconfigjson|dockercfg"
+    r"secreto?|token|(?:api|access|account|private|encrypt(?:ion)?|signing|master|shared|auth|storage|app|hmac|aes|"
+    r"jwt)[_ .-]?key|(?:auth|logged_in|nonce)_salt|psk|secret[_.-]?(?:access[_.-]?)?key|credential|sig|"
+    r"client-key-data|dockerconfigjson|dockercfg"
 )
-WORD = rf"{STRONG}|clave|{WEAK}"
+# «la clave primaria es id_2»: these keys open nothing.
+OTHER_KEYS = (
+    r"(?! (?:primari|for[aá]ne|p[uú]blic|[uú]nic|compuest|princip|natural|subrogad|candidat|ajen|extern|"
+    r"de (?:partici|orden|b[uú]squeda|cach|registro|idempot)|del? (?:[eé]xito|problema|asunto|tema|rendimiento|todo|"
+    r"diccionario|mapa|json|registro)))"
+)
+CLAVE = rf"clave(?<!palabra clave)(?<!palabras clave){OTHER_KEYS}"
+WORD = rf"{STRONG}|{CLAVE}|contra(?= ?[:=]| del? \w)|{WEAK}"
 # What may follow the word in a name without making it the name of something else (`password_file`, `token_url`).
 SUFFIX = (
     r"(?:[_-]?[0-9]{1,3}|[_-](?:prod|produccion|production|pro|pre|dev|test|qa|staging|stg|local|root|admin|user|app|"
@@ -21,10 +31,22 @@ SUFFIX = (
 _SAYS_SECRET = re.compile(rf"(?:{WORD}){SUFFIX}[_*]{{0,2}}\Z").search
 _MAYBE = re.compile(r"pass|pwd|psw|pw\Z|contras|clave|secret|token|key|credential|sig\Z|docker|senha").search
 _ENDS_WITH_WORD = re.compile(rf"(?:\A|[_.-])(?:{WORD}|creds|credentials|secrets|tokens|cert|tls|regcred)\Z").search
-_EMBEDDED = frozenset({"pass", "clave", "sig", "psw"})
+_EMBEDDED = frozenset({"pass", "clave", "contra", "sig", "psw", "pw", "psk"})
 _OWNERS = re.compile(
     r"(?:db|mysql|pg|postgres|root|user|admin|smtp|ftp|ssh|ldap|redis|mail|my|sudo|become|login|store|key|wifi|bd)\Z"
 ).search
+# These tokens open nothing: of the next page of a list, of a request that is not to be made twice, of an assembly.
+_OTHER_TOKENS = (
+    "next",
+    "page",
+    "continuation",
+    "cancellation",
+    "request",
+    "idempotency",
+    "sync",
+    "publickey",
+    "public_key",
+)
 # The name of a Kubernetes Secret stands behind these, not what is in it.
 _NAMES_OBJECT = re.compile(
     r"(?:existing|image[_-]?pull|pull|tls|auth|credentials?|password|pass|token|cert(?:ificate)?s?|from|ca|ssl|"
@@ -46,12 +68,19 @@ def is_label(text: str, low: str, start: int, word: str) -> bool:
         if word in _EMBEDDED:
             camel = text[start].isupper() and not text[start - 1].isupper()
             return camel or _OWNERS(low, max(0, start - 10), start) is not None
-        if word == "token" and low.startswith(("next", "page", "tion"), max(0, start - 4)):
-            return False  # of the next page of a list
+        if word == "passwd" and low.endswith("no", max(0, start - 2), start):
+            return False  # NOPASSWD of sudo
+        if word == "token" and low[max(0, start - 16) : start].endswith(_OTHER_TOKENS):
+            return False
         if word.startswith("secret"):
             return not _NAMES_OBJECT(low, max(0, start - 16), start)
-    elif before in "_-." and word.startswith("secret"):
-        return not _NAMES_OBJECT(low, max(0, start - 16), start)
+    elif before in "_-.":
+        if word.startswith("secret") and (before != "." or word == "secret"):
+            return not _NAMES_OBJECT(low, max(0, start - 16), start)
+        if word == "token":
+            return not low[max(0, start - 16) : start - 1].endswith(_OTHER_TOKENS)
+    elif before == ":" and word == "secret":
+        return low.rfind("arn:", max(0, start - 80), start) < 0
     return True
 
 
@@ -65,7 +94,7 @@ def says_secret(name: str) -> bool:
 
 
 def is_strong(word: str) -> bool:
-    return word.startswith(("pass", "pwd", "psw", "contrase", "bindpw", "requirepass", "senha"))
+    return word.startswith(("pass", "pw", "psw", "contrase", "bindpw", "requirepass", "senha", "frase"))
 
 
 def names_label(value: str) -> bool:

@@ -10,7 +10,8 @@ from otel_bridge.redaction.labels import says_secret
 from otel_bridge.redaction.values import is_reference
 
 _KIND = re.compile(
-    r"^(?P<indent>[ \t]*+)(?P<item>- )?[\"']?kind[\"']?\s{0,3}:\s{0,3}[\"']?Secret[\"']?\s*?,?$", re.MULTILINE
+    r"^(?P<indent>[ \t]*+)(?P<item>- )?[\"']?kind[\"']?\s{0,3}:\s{0,3}[\"']?Secret[\"']?\s*?,?(?:[ \t]#[^\n]*+)?$",
+    re.MULTILINE,
 )
 _KIND_JSON = re.compile(r"[\"']kind[\"']\s{0,3}:\s{0,3}[\"']Secret[\"']")
 # Where the next object of a text begins.
@@ -105,9 +106,10 @@ _GAP = r"[\"']?[\s,;{}\\]{0,30}?(?:- )?"
 _VALUE = r"(?:\\?\"((?:[^\"\\\n]|\\(?!\")){1,512}+)|'([^'\n]{1,512}+)'|([^\s\"',;{}\\]{1,512}+))"
 _NAME_FIRST = re.compile(
     r"(?:name|key|option|setting)[\"'\\]{0,3}\s{0,3}[:=]\s{0,3}[\"'\\]{0,3}(?P<name>[\w.:/-]{2,80}+)"
-    r"[\"'\\]{0,3}[\s,;]{0,30}+(?:(?:type|sensitive|secret|slot_?setting|isSecret)"
-    r"[\"']?\s?[:=]\s?[\"']?\w{1,12}[\"']?[\s,;]{1,30}+)?[\"'\\]{0,3}"
-    r"(?:parameter_?|default_?|string_?|option_?|set)?value[\"'\\]{0,3}\s{0,3}[:=]\s{0,3}" + _VALUE
+    r"[\"'\\]{0,3}[\s,;]{0,30}+(?:#[^\n]{0,120}+\n[ \t]{0,24}+)?(?:[\"']?(?:type|description|sensitive|secret|"
+    r"slot_?setting|isSecret)"
+    r"[\"']?\s?[:=]\s?[\"']?\w{1,12}[\"']?[\s,;]{1,30}+){0,2}[\"'\\]{0,3}"
+    r"(?:(?:parameter_?|default_?|string_?|option_?|set)?value|default)[\"'\\]{0,3}\s{0,3}[:=]\s{0,3}" + _VALUE
 )
 _VALUE_FIRST = re.compile(
     r"value[\"'\\]{0,3}\s{0,3}[:=]\s{0,3}"
@@ -117,8 +119,9 @@ _VALUE_FIRST = re.compile(
 )
 _NAMED = re.compile(
     r"(?:^|[\s\"'`])(?:env|arg|setenv|setx|set -\w{1,4}|(?:config|configure|secrets?|variable)"
-    r" set(?: --\w{1,20})?|config set)[ \t]{1,4}"
-    r"(?P<name>[\w.:/-]{2,80}+)[ \t]{1,4}(?:\"((?:[^\"\\\n]|\\.){1,512}+)\"|'([^'\n]{1,512}+)'|([^\s\"'`,;]{1,512}+))"
+    r" set(?: --\w{1,20})?|config set|user-secrets set|store-secret \S{1,40})[ \t]{1,4}"
+    r"[\"']?(?P<name>[\w.:/-]{2,80}+)[\"']?[ \t]{1,4}(?:\"((?:[^\"\\\n]|\\.){1,512}+)\"|'([^'\n]{1,512}+)'|"
+    r"([^\s\"'`,;]{1,512}+))"
 )
 
 
@@ -137,7 +140,7 @@ def _named(text: str, pattern: re.Pattern[str], low: str) -> Iterator[Finding]:
 
 def find_named_values(text: str, low: str) -> Iterator[Finding]:
     """A name that says secret, then its value or after it: `- name: DB_PASSWORD` and below `value: x`."""
-    if "value" in low:
+    if "value" in low or "default" in low:
         yield from _named(text, _NAME_FIRST, low)
         yield from _named(text, _VALUE_FIRST, low)
 

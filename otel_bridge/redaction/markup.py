@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from otel_bridge.redaction.findings import Finding
 from otel_bridge.redaction.labels import says_secret
-from otel_bridge.redaction.values import is_reference
+from otel_bridge.redaction.values import has_digit, is_reference
 
 _SECRET_TAG = re.compile(
     r"<(?P<tag>[\w:.-]{1,60}+)(?P<attributes>(?:\s[^<>]{0,400}+)?)>"
@@ -40,6 +40,8 @@ def find_markup(text: str, low: str) -> Iterator[Finding]:
         elif not says_secret(text[slice(*match.span("tag"))]):
             continue
         group = "cdata" if match["cdata"] else "content"
+        if low.startswith("<string ", match.start()) and named is not None and not has_digit(match[group] or ""):
+            continue  # what Android shows to people
         if match[group] and (group == "cdata" or low.startswith("</", match.end())):
             yield from _content(text, *match.span(group))
     if "</" in low and ("name>" in low or "key>" in low or "<t" in low or "<dt" in low):

@@ -21,6 +21,7 @@ _DATE = re.compile(
 
 def find_numbers(text: str, low: str, run: re.Match[str] | None, phones: Phones, budget: Budget) -> Iterator[Finding]:
     """What has six digits or more, from the first of such runs on."""
+    last = -9
     while run is not None:
         start, stop = run.span()
         until = min(len(text), stop + AHEAD)
@@ -35,5 +36,7 @@ def find_numbers(text: str, low: str, run: re.Match[str] | None, phones: Phones,
         else:
             yield from find_documents(text, low, start, stop, until, budget)
             if not dated or stop - start > 12:
-                yield from phones.find(text, low, start, stop, until)
+                for finding in phones.find(text, low, start, stop, until, last):
+                    last = finding[1]
+                    yield finding
         run = RUN.search(text, stop)

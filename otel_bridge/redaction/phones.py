@@ -57,6 +57,27 @@ SHAPES = (
     Shape("ES", "[89]x@xxx@xx@xx"),
     Shape("ES", "[67] xx xx xx xx"),
     Shape("ES", "[67](?!x*0000)xxxxxxxx"),
+    # With the country's code and no sign before it, as WhatsApp and gateways of SMS write them.
+    Shape("ES", "34[ ]?[67]xx~xxx~xxx"),
+    Shape("MX", "52[ ]?1?[ ]?(?:55|56|33|81)~xxxx~xxxx"),
+    Shape("AR", "54[ ]?9[ ]?(?:11|[23]xx)~xxx[0-9]?~xxxx"),
+    Shape("CO", "57[ ]?3[0-5]x~xxx~xxxx"),
+    Shape("CR GT HN NI PA SV", "50[2-7][ -][2-9]xxx[ -]xxxx"),
+    Shape("ES CL PE CO", "800@xxx@xxx"),
+    Shape("AR BR", "0800@xxx@xxxx"),
+    Shape("CO", "01[ ]?8000[ ]?xxx[ ]?xxx"),
+    Shape("MX", "01[ -]800[ -]xxx[ -]xxxx"),
+    Shape("MX", "01 \\(xx[0-9]?\\) xxx[0-9]?[ -]xxxx"),
+    Shape("MX", "(?:55|56|33|81) xx xx xx xx"),
+    Shape("CO", "(?:3[0-5]x|60[1-8])[ -]xxxxxxx"),
+    Shape("CO", "60[1-8](?!x*0000)xxxxxxx"),
+    Shape("DO PR", "1[ -](?:8[024]9|787|939)[ -]xxx[ -]xxxx"),
+    Shape("EC", "09 9xxxxxxx"),
+    Shape("EC PE BO", "0[1-7] [2-9]xxxxxx"),
+    Shape("PE", "0[4-8][1-6] xxxxxx"),
+    Shape("MX AR", "[2-9]xx xxx xx xx"),
+    Shape("BR MX AR", "(?:11|55|33|81)[.]9?xxxx[.]xxxx"),
+    Shape("VE", "4[12]x-xxxxxxx"),
     Shape("CL PE ES", "9[0-8](?!x*0000)xxxxxxx"),
     Shape("CL", "9@xxxx@xxxx"),
     Shape("CL", "2@[2-9]xxx@xxxx"),
@@ -85,20 +106,24 @@ SHAPES = (
 )
 
 # An area code in parentheses, of any of these regions: (011) 4123-4567, (11) 91234-5678, (380) 15 123-4567.
-_IN_PARENTHESES = r"\(0?[1-9][0-9]{0,3}\)[ .-]?(?:15[ .-]?)?(?:9[ ])?[0-9]{2,5}[ .-]?[0-9]{3,4}(?:[ .-]?[0-9]{2})?"
+_IN_PARENTHESES = (
+    r"(?:\((?:34|5[1-8]|50[2-7]|59[1358])\)[ .-]?[0-9]{1,3}(?:[ .-]?[0-9]{2,4}){2,3}|"
+    r"\(0[0-9]{2,3}\)[ .-]?[0-9]{3}[.-][0-9]{2}[.-][0-9]{2}|"
+    r"\(0?[1-9][0-9]{0,3}\)[ .-]?(?:15[ .-]?)?(?:9[ ])?[0-9]{2,5}[ .-]?[0-9]{3,4}(?:[ .-]?[0-9]{2})?)"
+)
 
 # Eight digits in two groups are a telephone in half of the region, and a range or a date elsewhere: only where a word
 # before it leads to a telephone.
-_SHORT = re.compile(rf"{BEFORE}(?:[2-9][0-9]{{3}}[ -][0-9]{{4}}|[2-7][ -][0-9]{{3}}[ -]?[0-9]{{4}}){AFTER}")
+_SHORT = re.compile(rf"{BEFORE}(?:[2-9][0-9]{{3}}[ -][0-9]{{4}}|[2-7][ -][0-9]{{3}}[ -]?[0-9]{{4}}|[2-9][0-9]{{2}}-[0-9]{{4}}){AFTER}")
 _CUE = re.compile(
-    r"(?:\b(?:al|marca[rd]?|marque|ll[aá]m\w+|n[uú]mero|contacto|contactar|soporte|guardia)[ :]{1,2}|"
+    r"(?:\b(?:al|marca[rd]?|marque|ll[aá]m\w+|n[uú]mero(?: es)?|contacto|contactar|soporte|guardia)[ :]{1,2}|"
     r"\ben (?:(?-i:[A-ZÁÉÍÓÚÑ])\w+[ ]){1,3}[:]?[ ]?)\Z",
     re.IGNORECASE,
 ).search
 
 _LABEL = re.compile(
     r"(?:tel[eé]fonos?|tel[eé]f\.?|telf?\.?|tfno\.?|tlf\.?|m[oó]vil(?:es)?|cel(?:ular(?:es)?)?\.?|whats?app|wasap|wsp|fijo|"
-    r"phone|mobile|ll[aá]m[ae](?:me|r|rme|nos)?|fax|wa\.me)"
+    r"phone(?:_?number)?|msisdn|caller_?id|sms_number|tel[eé]fono_\w{1,16}|celu|mobile|ll[aá]m[ae](?:me|r|rme|nos)?|fax|wa\.me)"
     r"(?![^\W\d_])(?:[\s:=#(\"'*/|\-]|n[º°o]\.?|n[uú]mero|nro\.?|n[uú]m\.?|number|es|is|el|al|de|en|mi|contacto)*+\+?\Z"
 ).search
 # «móvil argentino …», «teléfono de Costa Rica: …»: some words between the label and the number.
@@ -114,15 +139,17 @@ _LABELLED = re.compile(r"[0-9](?:[ .\-()/]{0,2}[0-9]){5,14}+")
 _APART = re.compile(r"[0-9](?:[ .\-()]{0,2}[0-9]){6,11}+(?!\w|[.,:/-][0-9])")
 
 _INTERNATIONAL = (
-    r"(?P<plus>(?<![\w+])\+[1-9](?:[ .\-()/]{0,2}[0-9]){7,14}+(?![0-9])|"
-    rf"{BEFORE}(?<!:)00[1-9](?:[ .()-]?[0-9]){{8,13}}+(?!\w))"
+    r"(?P<plus>(?<![\w+])\+[1-9](?:[ .\-()/]{0,2}[0-9]){7,14}+|"
+    rf"{BEFORE}(?<!:)\(?00[1-9](?:[ .()-]{{0,2}}[0-9]){{8,13}}+(?![^\W\d]))"
 )
 _GROUPED = re.compile(rf"{BEFORE}\(?[0-9]{{1,5}}(?:[ -]|\)[ -]?)[0-9]{{2,5}}(?:[ -][0-9]{{2,5}}){{0,3}}{AFTER}")
 # Two numbers before one that is written without any sign of a telephone.
 _ROW = re.compile(r"(?<![0-9.])[0-9.]{1,20}[,;] ?[0-9.]{4,20}[,;] ?\Z").search
 # Dates and the postal codes of the United States are written in groups, too.
 _NO_NUMBER = re.compile(r"(?:19|20)[0-9]{2}-[0-9]{2}-[0-9]{2}|^[0-9]{5}-[0-9]{4}$").search
+_POWERS = frozenset(("128", "256", "512", "1024", "2048", "4096", "8192"))
 _CODES = frozenset(map(str, COUNTRY_CODE_TO_REGION_CODE))
+_ENCODED = re.compile(r"[1-9][0-9]{7,14}(?![0-9])").match
 _GROUP = re.compile(r"\(?\+?[0-9]+")
 _NOT_DIGIT = re.compile(r"[^0-9]+")
 
@@ -150,6 +177,18 @@ def _national(region: str) -> tuple[re.Pattern[str] | None, re.Pattern[str]]:
     return re.compile(prefix) if prefix else None, re.compile("|".join(f"(?:{pattern})" for pattern in patterns))
 
 
+def _lengths(region: str) -> frozenset[int]:
+    """How many digits a telephone of a region has, with its country's code."""
+    metadata = PhoneMetadata.metadata_for_region(region, None)
+    code = country_code_for_region(region)
+    if metadata is None or metadata.mobile is None or metadata.fixed_line is None:
+        return frozenset()
+    lengths = {*metadata.mobile.possible_length, *metadata.fixed_line.possible_length}
+    if code == 52:
+        lengths.add(11)  # the 1 that was written before mobiles until 2019
+    return frozenset(len(str(code)) + length for length in lengths)
+
+
 class Phones:
     """Finds the telephones of some regions. Built once: 10 ms."""
 
@@ -157,6 +196,7 @@ class Phones:
         """Raises ValueError for what is no region."""
         self._regions = [_national(region) for region in regions]
         self._codes = {str(country_code_for_region(region)) for region in regions}
+        self._lengths = {str(country_code_for_region(region)): _lengths(region) for region in regions}
         shapes = [
             _compiled(shape.pattern, number)
             for number, shape in enumerate(SHAPES)
@@ -168,22 +208,35 @@ class Phones:
             rf"(?P<shape>{shaped}(?!)){AFTER}))"
         )
 
-    def find(self, text: str, low: str, start: int, stop: int, until: int) -> Iterator[Finding]:
-        """Telephones that begin within [start, stop). Looks no further than `until`."""
-        position, last = 0, -2
+    def find(self, text: str, low: str, start: int, stop: int, until: int, last: int = -2) -> Iterator[Finding]:
+        """Telephones that begin within [start, stop). Looks no further than `until`. `last`: where what was found
+        before them ends."""
+        position, before = 0, last
         labelled = _labelled(text, low, start, until)
         if labelled is not None:
-            yield labelled
-            position = labelled[1]
+            first, position, kind = labelled
+            # A label reads up to fifteen digits: not into the next number.
+            match = self._number.match(text, first, until)
+            if match and match.end() < position:
+                end = self._cut(text, first, match.end(), stop) if match["plus"] else match.end()
+                if first < end and len(_NOT_DIGIT.sub("", text[end : min(stop, end + 2 * WINDOW)])) >= 7:
+                    position = end
+            yield first, position, kind
+            last = position
+        if low.startswith("%2b", start - 3) and start >= 3 and (match := _ENCODED(text, start, until)):
+            yield *match.span(), "phone"  # ?To=%2B34612345678
+            position = last = match.end()
         for begin in _beginnings(text, start, stop):
             if begin < position or (match := self._number.match(text, begin, until)) is None:
                 continue
             end = match.end()
-            sure = match["parentheses"] or (match["plus"] and self._has_country(match[0]))
+            if match["plus"]:
+                end = self._cut(text, begin, end, stop)
+            sure = match["parentheses"] or (match["plus"] and self._has_country(text[begin:end]))
             if sure or (not match["plus"] and self._is_one(text, low, begin, end, last)):
                 yield begin, end, "phone"
                 position = last = end
-        if last >= 0 or labelled is not None:
+        if last != before:
             return
         hyphens = text.count("-", start, stop)
         for begin in _beginnings(text, start, stop):
@@ -200,10 +253,31 @@ class Phones:
                 yield *match.span(), "phone"
                 return
 
+    def _cut(self, text: str, start: int, end: int, stop: int) -> int:
+        """Where an international number ends: as far as the digits go, unless they go on into another number."""
+        digits = _NOT_DIGIT.sub("", text[start:end]).removeprefix("00")
+        lengths = next((self._lengths[digits[:size]] for size in (1, 2, 3) if digits[:size] in self._lengths), None)
+        if lengths is None:
+            return end if not text[end : end + 1].isdigit() else start
+        count = 0
+        zeros = 2 if text[start] != "+" else 0
+        best = 0
+        for match in _GROUP.finditer(text, start, min(stop, end + 16)):
+            count += sum(map(str.isdigit, match[0]))
+            if count - zeros in lengths:
+                best = match.end()
+        if best:
+            rest = _NOT_DIGIT.sub("", text[best : min(stop, best + 2 * WINDOW)])
+            if len(rest) >= 7:
+                return best
+        return end if not text[end : end + 1].isdigit() else start
+
     def _has_country(self, value: str) -> bool:
         """Whether an international number begins with a country's code; after 00, with a configured region's: counts
         and ids begin with zeros, too."""
         digits = _NOT_DIGIT.sub("", value)
+        if len(digits) < 8:
+            return False
         if value.startswith("+"):
             return not _CODES.isdisjoint((digits[:1], digits[:2], digits[:3]))
         if digits[2] == "1":  # North America: eleven digits, and no area begins with 0 or 1
@@ -213,9 +287,9 @@ class Phones:
     def _is_one(self, text: str, low: str, start: int, end: int, last: int) -> bool:
         """Whether a number that is written like a telephone is not rather a row of counts, or some id."""
         value = text[start:end]
-        if " " in value and all(group.endswith("0") for group in value.split()):
+        if " " in value and all(group.endswith("0") or group in _POWERS for group in value.split()):
             return False  # 250 300 1000: measures are round, telephones are not
-        if (" " in value or value.isdigit()) and start >= 2 and text[start - 1] in " \t" and start - 1 != last:
+        if (" " in value or value.isdigit()) and start >= 2 and text[start - 1] in " \t" and start - last > 3:
             before = text[max(0, start - 8) : start].rstrip(" \t")
             if before[-1:].isdigit() or before.endswith("[ip]") or _ROW(text, max(0, start - WINDOW), start):
                 return False  # the end of a longer row
@@ -242,6 +316,8 @@ def _beginnings(text: str, start: int, stop: int) -> list[int]:
         if match[0].startswith("(+"):
             places.append(first + 1)
         places.append(first)
+        if match[0][0] == "(":
+            places.append(first + 1)  # Ana (612345678)
     return places
 
 

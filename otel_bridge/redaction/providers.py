@@ -390,6 +390,7 @@ FORMATS: tuple[Format, ...] = (
     Format("Tailscale", "tskey-", "A-Za-z0-9-", 20, source=KINGFISHER),
     Format("Tavily", "tvly-", URL64, 24, source="docs.tavily.com"),
     Format("Telegram", "", shape=r"[0-9][0-9]{7,9}:[A-Za-z0-9_-]{35}(?![A-Za-z0-9_-])", source=TRUFFLEHOG),
+    Format("Telegram, in a URL", "bot", shape=r"[0-9]{8,10}:[A-Za-z0-9_-]{35}(?![A-Za-z0-9_-])", source=TRUFFLEHOG),
     Format("Tencent Cloud", "AKID", ALNUM, 32, 36, source="cloud.tencent.com/document"),
     Format("Thunderstore", "tss_", URL64, 24, 80, source=BETTERLEAKS),
     Format("Tines, webhook", "tines.com/webhook/", shape=r"[a-z0-9]{32}/[a-z0-9]{32}", source=TRUFFLEHOG),

@@ -27,6 +27,7 @@ _SUSPECT_BYTES = b"0123456789@:=_|>&`'\""
 # The slow twin, for texts with a character above Latin-1 (typographic quotes, emoji, full-width digits).
 _SUSPECT = re.compile(r"[\d@:=_|>&`'\"→⇒⟶➜➔➡“„«‘\uff1a\uff1d\uff20\uff3f\ufe55\ufe66\ufe6b]").search
 
+_LATIN = re.compile(r"[\0-\xff]*+").fullmatch
 _DIGIT = re.compile(r"[0-9]").search
 
 _PASSES = 6
@@ -49,24 +50,26 @@ class Redactor:
         self._mode = mode
         self._phones = phones_of(tuple(regions))
 
+    def leaves(self, text: str) -> bool:
+        """Whether a text stays as it is, as far as a look of 0.3 µs can tell: nearly all do."""
+        if self._mode != "on":
+            return self._mode == "off"
+        try:
+            raw = text.encode("latin-1")
+        except UnicodeEncodeError:
+            return _SUSPECT(text) is None and " -" not in text
+        return len(raw.translate(None, _SUSPECT_BYTES)) == len(raw) and " -" not in text
+
     def redact(self, text: str, counts: dict[str, int]) -> str | None:
         """The text with placeholders for what it must not tell; adds to `counts`. None: send nothing."""
-        if self._mode == "on":
-            try:
-                raw = text.encode("latin-1")
-            except UnicodeEncodeError:
-                if _SUSPECT(text) is None and " -" not in text:
-                    return text
-            else:
-                if len(raw.translate(None, _SUSPECT_BYTES)) == len(raw) and " -" not in text:
-                    return text
-                return _redact(text, counts, self._phones, latin=True)
-            return _redact(text, counts, self._phones, latin=False)
-        return text if self._mode == "off" else None
+        if self.leaves(text):
+            return text
+        return _redact(text, counts, self._phones) if self._mode == "on" else None
 
 
-def _redact(text: str, counts: dict[str, int], phones: Phones, *, latin: bool) -> str | None:
+def _redact(text: str, counts: dict[str, int], phones: Phones) -> str | None:
     budget = Budget(text)
+    latin = _LATIN(text) is not None
     for _ in range(_PASSES):
         redacted = _redact_once(text, counts, phones, budget, latin)
         if redacted is None:

@@ -42,6 +42,7 @@ def find_private_keys(text: str) -> Iterator[Finding]:
 # A password may hold a raw `/`, `#` or `?` (many tools write it so), unless what precedes it is a port.
 _URL_PASSWORD = re.compile(
     r"://[^\s/?#:\"'<>]{0,256}+:(?!" + PLACEHOLDER + r"@)"
+    r"(?!(?:\$\{?\w{1,60}\}?|\{\{?[^{}\s]{0,60}\}\}?|%\w{1,60}%)@)"  # a reference to it
     r"(?:(?P<plain>[^\s/?#\"'<>]{1,256})@|(?![0-9]{1,5}[/?#])(?P<odd>[^\s\"'<>@:]{1,128}+)@)"
 )
 

@@ -12,7 +12,8 @@ from otel_bridge.redaction.values import has_digit, is_reference
 _LABEL = re.compile(rf"(?:{STRONG}|clave|{WEAK})\Z").search
 _LABEL_OF = re.compile(rf"(?:la )?(?:{STRONG}|clave) (?:de|del|para|of|for|temporal|inicial|actual|nueva)\b").match
 _KEY_VALUE = re.compile(
-    r"\b(?:clave|key|token)s?\b.{0,60}\b(?:valor(?:es)?|values?|tipo|type|significado|descripci)"
+    r"\bsecret\b.{0,60}\b(?:key|name|namespace|age)\b|\b(?:clave|key|token)s?\b.{0,60}\b(?:valor(?:es)?|values?|"
+    r"tipo|type|significado|descripci)"
 ).search
 _CELLS = 48
 """A line with more is no row of a table that somebody wrote."""
@@ -66,6 +67,30 @@ def find_cells(text: str, low: str) -> Iterator[Finding]:
             if index - 1 in header and index not in header and (bordered or count == 2):
                 yield from _cell(text, at, at + len(cell), strict=True)
             at += len(cell) + 1
+
+
+_HEAD = re.compile(
+    r"^[ \t]{0,8}(?P<names>[a-záéíóúñ_ ]{2,30}+(?:(?P<mark>[,;\t])[a-záéíóúñ_ ]{2,30}+){1,20})[ \t]{0,4}$", re.M
+)
+_COLUMN = re.compile(rf"(?:{STRONG}|clave)").fullmatch
+
+
+def find_columns(text: str, low: str) -> Iterator[Finding]:
+    """Lines with commas, semicolons or tabs between, below one that has the names."""
+    for head in _HEAD.finditer(low):
+        mark = head["mark"]
+        names = [name.strip() for name in head["names"].split(mark)]
+        secret = [index for index, name in enumerate(names) if _COLUMN(name)]
+        at = head.end() + 1
+        while secret and at < len(text):
+            end = text.find("\n", at)
+            end = len(text) if end < 0 else end
+            if text.count(mark, at, end) != len(names) - 1:
+                break
+            for index, cell in enumerate(text[at:end].split(mark)):
+                if index in secret:
+                    yield from _cell(text, at, at + len(cell), strict=True)
+                at += len(cell) + 1
 
 
 def _is_label(cell: str) -> bool:

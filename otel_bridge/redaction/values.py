@@ -11,8 +11,8 @@ ARGUMENT = r"(?:\"((?:[^\"\\\n]|\\.){1,256}+)\"|'([^'\n]{1,256}+)'|([^\s\"'`|;&<
 
 # A reference has its own form, with quotes around or without.
 _REFERENCE = re.compile(
-    r"\$[{(]|\$[A-Z_][A-Z0-9_]*+$|\$[A-Za-z_]++(?:$|[:.\[]|->)|\$[0-9]$|"
-    r"\{\{|\{%|\{[A-Za-z_0-9.]*+\}$|[#@]\{|\[\[|<[^>]*+>?$|&lt;|"
+    r"\$[{($]?$|\$[{(]|\$[A-Z_][A-Z0-9_]*+$|\$[A-Za-z_]++(?:$|[:.\[]|->)|\$[0-9]$|"
+    r"\{\{|\{%|\{[A-Za-z_0-9.]*+\}$|[#@]\{|\[\[|<{1,2}[^>]*+>{0,2}$|&lt;|"
     r"%[A-Za-z_]\w*+%|%[sdvqr@]$|%[({]|\?$|@[A-Za-z_]*(?i:password|pwd|token|secret|clave)$|:[a-z_]\w*+$|"
     r"@(?i:microsoft\.keyvault)|!(?:Ref|Sub|GetAtt|ImportValue|Join|Select|FindInMap|Base64|vault|secret|env|"
     r"reference|include|lookup|Transform|If|Cidr)\b|"
@@ -20,9 +20,13 @@ _REFERENCE = re.compile(
     r"doppler|akv|keychain|keyring|aws-secretsmanager|gcp-secretmanager|azurekeyvault|conjur|env_var|prompt)"
     r"(?::/{0,3}[\w/.{$-]|\+[\w-]++:)|"
     r"projects/[\w-]++/secrets/|ENC[(\[]|\{cipher\}|\$ANSIBLE_VAULT|(?i:https?)://|"
-    r"[*x.•●…_#-]++$|[:=|>,;!?&+]{1,3}$|[*xX•●]{4,}|(?i:x{3,}(?:[-_]?x{2,}){0,8})$|[¿¡]|\(\(|__\w+__$|@\w+\(|"
-    r"\[(?i:redacted|oculto|hidden|filtered|masked|secret|password|token|removed|censored)|"
-    r"\((?i:sensitive|known|hidden|oculto|redacted)|n/a$"
+    r"[*x.•●…_#-]++$|[:=|>,;!?&+]{1,3}$|[*xX•●]{4,}|(?i:x{3,}(?:[-_]?x{2,}){0,8})$|[¿¡]|\$\[|[\[{(]$|\(\(|__\w+__$|"
+    r"@\w+\(|"
+    r"\[(?i:redacted|oculto|hidden|filtered|masked|secret|password|token|removed|censored|(?:tu|su|your|the|la|el|"
+    r"inserte?|enter)\b)|\[[\"']|[\"']{2}$|@@\w|(?:required|nullable|sometimes)\||"
+    r"(?i:[a-z][a-z0-9]{1,7}[-_]){1,3}(?:x{4,}|\*{3,}|\.{3}|…)$|"
+    r"\((?i:sensitive|known|hidden|oculto|redacted|(?:la|el|los|las|the|see|ver|no|un|una|it|optional|opcional)$)|"
+    r"(?i:n/a)$"
 ).match
 # Words that say there is no value, that one is needed, or of what type it is.
 _WORDS = frozenset(
@@ -36,7 +40,7 @@ _WORDS = frozenset(
 _KEYWORDS = frozenset(
     (  # noqa: SIM905
         "await new return not if async lambda func function def self this input getpass yield throw typeof let const "
-        "var include lookup valuefrom value_from secretkeyref from_secret and or is in for the de del es"
+        "var include lookup env file valuefrom value_from secretkeyref from_secret and or is in for the de del es"
     ).split()
 )
 # A file: its roots or its ending. A key in base64 may start with a slash, so a slash alone says nothing.
@@ -61,6 +65,7 @@ _ASKS = re.compile(
 ).match
 # Code, where there are no quotes around it.
 _CODE = re.compile(
+    r"[A-Za-z_][\w]*+(?:(?:\.|::|->)[A-Za-z_]\w*+)++\(|"
     r"[A-Za-z_$][\w$]*+(?:(?:\.|::|->|\?\.)[A-Za-z_$][\w$]*+)*+!?"
     r"(?:\((?![0-9])|\[(?![0-9][^\]]*+[^\]0-9])|<[\w, ]*>|\?$|[({\[]$)|"
     r"(?:valuefrom|value_?from|secretkeyref):|"
@@ -115,6 +120,14 @@ def is_reference(value: str, *, quoted: bool) -> bool:
     if _ASKS(value):
         return True
     return not quoted and (value.lower() in _KEYWORDS or _CODE(value) is not None or _is_dotted(value))
+
+
+# «clave SSH: ed25519», «the password is base64 encoded»: how it is made, not what it is.
+is_algorithm = re.compile(
+    r"(?:sha|md|aes|rsa|dsa|des|3des|hmac|argon|bcrypt|pbkdf|scram|oauth|base|ed|ecdsa|x|utf|http|ssh|ssl|tls|jwt|uuid|"
+    r"python|node|java|k8s|s3|ec2|ipv)(?:[-_]?[0-9]{1,5}){0,2}(?:id|[-_][a-z]{2,6})?",
+    re.IGNORECASE,
+).fullmatch
 
 
 def has_digit(value: str) -> bool:
