@@ -62,6 +62,7 @@ _CARD_ISSUER = re.compile(
 ).fullmatch
 
 
+_BARE = re.compile(r"[0-9]{13,19}(?!\w)")
 # A row of counts is no card: bare, or in the groups that cards are printed in.
 _IN_GROUPS = re.compile(
     r"[0-9]{13,19}|[0-9]{4}(?:[ .-][0-9]{4}){2}[ .-][0-9]{1,7}|[0-9]{4}[ .-][0-9]{6}[ .-][0-9]{4,5}"
@@ -86,7 +87,9 @@ def _is_count(text: str, match: re.Match[str]) -> bool:
     return follows_key(text, start) and _CARD_KEY(before) is None
 
 
-_CARD_KEY = re.compile(r"(?i:tarjeta|card|cuenta|account|pedido|order|total|pan\b|visa|master|amex|pago|payment|n[uú]mero|number|cc)").search
+_CARD_KEY = re.compile(
+    r"(?i:tarjeta|card|cuenta|account|pedido|order|total|pan\b|visa|master|amex|pago|payment|n[uú]mero|number|cc)"
+).search
 
 
 def find_cards(text: str, start: int, stop: int, until: int, budget: Budget) -> Iterator[Finding]:
@@ -98,7 +101,10 @@ def find_cards(text: str, start: int, stop: int, until: int, budget: Budget) -> 
         if groups and _is_card(groups[0], budget):
             position = groups.end()
             yield groups.start(), position, "card"
-        elif _IN_GROUPS(match[0]) and not _is_count(text, match) and _is_card(match[0], budget):
+            continue
+        # Bare digits next: another number may follow them.
+        match = _BARE.match(text, match.start(), until) or match
+        if _IN_GROUPS(match[0]) and not _is_count(text, match) and _is_card(match[0], budget):
             position = match.end()
             yield match.start(), position, "card"
         else:

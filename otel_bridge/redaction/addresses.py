@@ -12,7 +12,8 @@ from otel_bridge.redaction.findings import Finding
 # `git@github.com` names no one. `paquete@1.2.3` and systemd's `getty@tty1.service` are no addresses.
 EMAIL = re.compile(
     r"[\w.%+](?<![\w.%+-][\w.%+])[\w.%+'-]*+(?<!\bgit)@(?!v?[0-9]++\.[0-9])(?:[\w-]++\.)+"
-    r"(?!(?:service|socket|timer|target|slice|scope|mount|automount|path|device|swap|conf|ya?ml|json|log|md|txt)\b)(?:xn--[a-z0-9-]+|[^\W\d_]{2,})(?![\w])"
+    r"(?!(?:service|socket|timer|target|slice|scope|mount|automount|path|device|swap|conf|ya?ml|json|log|md|"
+    r"txt)\b)(?:xn--[a-z0-9-]+|[^\W\d_]{2,})(?![\w])"
 )
 EMAIL_ENCODED = re.compile(r"[\w.+](?<![\w.+-][\w.+])[\w.+-]*+%40(?:[\w-]++\.)+[A-Za-z]{2,}")
 
@@ -27,7 +28,9 @@ _IPV6 = re.compile(
 # A version of four parts has the shape of an address. What tells them apart stands before it.
 _VERSION_MARK = re.compile(
     # A word for a version, or an operator of one.
-    r"(?:[a-z]{0,20}version|§|(?m:^#{1,4})|kernel|\bfw|ver\.|vers\.?|(?<![a-z])(?:versi[oó]n|versiones|version(?:s|_id)?|oid|secci[oó]n|section|apartado|cap[ií]tulo|release|rel|build|tag|chart|revision|revisi[oó]n|appversion|imagetag|"
+    r"(?:[a-z]{0,20}version|§|(?m:^#{1,4})|kernel|\bfw|ver\.|vers\.?|(?<![a-z])(?:versi[oó]n|versiones|version(?:s|"
+    r"_id)?|oid|secci[oó]n|section|apartado|cap[ií]tulo|release|rel|build|tag|chart|revision|revisi[oó]n|"
+    r"appversion|imagetag|"
     r"targetrevision|chartversion|engine_version|firmware|parche|patch|upgrade|update|bump|rollback|downgrade|v|ver))"
     r"(?:[\"'`*]{0,2} ?[:=]{0,2}>? ?[\"'`*v(\[]{0,2}| (?:to|a|de|from|del|es|is|la|the) v?)\Z|"
     r"(?:[=<>~!]=|===|\^|~>|(?<![\w~-])~|[,(] ?[<>=]) ?[\"']?v?\Z|"
@@ -176,4 +179,10 @@ def _names_no_one(host: ipaddress.IPv4Address | ipaddress.IPv6Address, length: i
     """Whether an address with a prefix length is a network that is nobody's alone."""
     if length >= bits or int(host) & ((1 << (bits - length)) - 1):
         return False  # a host, written with the length of its network
-    return host.is_private or host.is_link_local or host in _SHARED or length <= (8 if bits == 32 else 16) or host in _NAT64
+    return (
+        host.is_private
+        or host.is_link_local
+        or host in _SHARED
+        or length <= (8 if bits == 32 else 16)
+        or host in _NAT64
+    )

@@ -110,7 +110,7 @@ def _is_name(value: str, text: str, start: int, end: int, mark: str) -> bool:
         return False
     if not says_secret(value) and not value.lower().endswith("_key"):
         return False
-    return mark in (" = ", " =") or text[end : end + 1] in (")", ",", ";") or text[end : end + 1] == "]"
+    return mark in (" = ", " =") or text[end : end + 1] in (")", ",", ";", "}") or text[end : end + 1] == "]"
 
 
 def _closes(low: str, label: int, quote: int) -> bool:

@@ -366,7 +366,8 @@ def find_directives(text: str) -> Iterator[Finding]:
     for match in _DIRECTIVE.finditer(text):
         start, end, quoted = argument(match, 1)
         value = text[start:end]
-        made_up = has_digit(value) or not value.isalpha() or value != value.lower()
+        word = value.rstrip(".,;:")
+        made_up = has_digit(word) or not word.isalpha() or word != word.lower()
         if is_argument(text, start, end, quoted) and made_up and len(value) >= 4:
             yield start, end, "api_key"
 

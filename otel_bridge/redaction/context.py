@@ -7,6 +7,9 @@ import re
 WINDOW = 48
 """Characters before a number that are looked at."""
 
+JOINTS = ",/:;- "
+"""What may stand between a number that has been found and the next one."""
+
 # A number with a unit, a currency or a counted noun behind is a measure.
 UNIT = (
     r"(?! ?(?:[kKMGTP]i?[Bb]\b|[Bb]ytes?\b|B\b|bits?\b|[mµun]?s\b|seg(?:undo)?s?\b|min\b|horas?\b|d[ií]as|%|€|\$|"
@@ -17,7 +20,8 @@ UNIT = (
     # What `ls -l` and `du` print behind a size, and columns of counters, where some are 0.
     r"[A-Za-z]{3} {1,2}[0-9]{1,2} {1,2}[0-9]{2}(?:[0-9]{2}|:)|/(?:var|usr|home|opt|data|mnt|srv|tmp|lib|root)\b|"
     r"\t\.{0,2}/|[ \t]{0,9}(?:[0-9]{1,7}[ \t]{1,9}){0,3}0(?!\S)|req\b|iterac|iterat|"
-    r"free\b|used\b|total\b|avail|libres?\b|usad|hit|operation|ops\b|iops|paquete|packet|ciclo|cycle|caracter|char|palabra|word|métrica|metric|serie|muestra|sample))"
+    r"free\b|used\b|total\b|avail|libres?\b|usad|hit|operation|ops\b|iops|paquete|packet|ciclo|cycle|caracter|char|"
+    r"palabra|word|métrica|metric|serie|muestra|sample))"
 )
 # In a row of CSV a name may stand before (`ana,612345678`), and behind what has been found whatever joins two numbers.
 BEFORE = r"(?<![\w.+#$€=@])(?<![0-9],)(?<![0-9] ,)(?<![^\]]/)(?<![0-9]-)(?<![0-9a-f]{4}-)(?<![0-9]:)(?<![A-Za-z_]-)"
@@ -27,8 +31,10 @@ AFTER = END + UNIT
 
 # What a word before a number says: that it is an id, a count or a measure.
 _TECHNICAL = re.compile(
-    r"(?:\b|_)(?:ids?|identificador|[pugt]id|ppid|offset|watermark|ack|sku|ref\.?|art|size|tama[ñn]o|bytes|total|count|cuenta|contador|counter|"
-    r"n[uú]mero de (?:serie|pedido|caso|ticket|orden)|seq|secuencia|sequence|lsn|[xto]?xid|oid|build|compilaci[oó]n|job|"
+    r"(?:\b|_)(?:ids?|identificador|[pugt]id|ppid|offset|watermark|ack|sku|ref\.?|art|size|tama[ñn]o|bytes|total|"
+    r"count|cuenta|contador|counter|"
+    r"n[uú]mero de (?:serie|pedido|caso|ticket|orden)|seq|secuencia|sequence|lsn|[xto]?xid|oid|build|"
+    r"compilaci[oó]n|job|"
     r"trabajo|pipeline|run|task|tarea|ticket|issue|incidencia|pr|mr|jira|case|caso|request|req|order|orden|pedido|"
     r"invoice|factura|versi[oó]n|revisi[oó]n|rev|ports?|puertos?|epoch|timestamp|ts|time|tiempos?|duration|duraci[oó]n|"
     r"duraciones|latenc[iy]\w*|memoria|memory|mem|rss|vsz|heap|inodes?|blocks?|bloques?|sectors?|l[ií]neas?|lines?|"
@@ -36,9 +42,11 @@ _TECHNICAL = re.compile(
     r"suma|partici[oó]n|partition|lag|hits|misses|l[ií]mite|limit|max|m[aá]ximo|min|m[ií]nimo|avg|media|mean|"
     r"p[0-9]{2,3}|percentil\w*|seed|semilla|commit|tag|account|cuenta|project|proyecto|valor(?:es)?|values?|"
     r"medidas?|muestras?|respuestas?|procesados?|le[ií]dos?|escritos?|evento|event|mensaje|message|span|trace|nonce|"
-    r"block|height|balance|uptime|ops|rows?|filas?|registros?|records?|requests|peticiones|chunk|shard|segment|segmento|"
+    r"block|height|balance|uptime|ops|rows?|filas?|registros?|records?|requests|peticiones|chunk|shard|segment|"
+    r"segmento|"
     r"generaci[oó]n|generation|resourceversion|pvc?|container|contenedor|proceso|process|thread|hilo|gpu|cpu|slot|"
-    r"sesi[oó]n|session|lote|batch|checkpoint|iter|iteraci[oó]n|steps?|paso|tokens|referencia|reference|contrato|length|etag|"
+    r"sesi[oó]n|session|lote|batch|checkpoint|iter|iteraci[oó]n|steps?|paso|tokens|referencia|reference|contrato|"
+    r"length|etag|"
     r"elapsed|maxmemory|versioncode|s/n|ocupan?|paquetes|packets)"
     r"(?: (?:fue|fueron|es|son|de|del|n[uú]mero|n[º°o]\.?|no\.?|is|was|were|of|in|en|number|nr|#)){0,2}"
     r"[ \t]{0,2}[\"'`]?[ ]?[:=#|]{0,2}[ \t]{0,2}[\"'`(\[]?\Z"

@@ -24,7 +24,8 @@ _READS = re.compile(
     re.I,
 ).search
 _OTHERWISE = re.compile(
-    rf"(?P<word>{WORD}){SUFFIX}(?:[\"']?[\])]{{0,2}})?\s{{0,2}}(?:\.orelse\(|\.unwrap_or(?:_else)?\((?:\|_?\| ?)?|"
+    rf"(?P<word>{WORD}){SUFFIX}(?:[\"']?[\])]{{1,2}}|[\"'](?= \|))?\s{{0,2}}(?:\.orelse\(|"
+    rf"\.unwrap_or(?:_else)?\((?:\|_?\| ?)?|"
     rf"(?<=\))(?: \{{| : (?=[\"'])) ?|\|\|=?|\?\?=?|\bor\b|\?:|\|\s?default\(?|:-)"
     rf"\s{{0,3}}\(?"
     r"(?:\"(?P<double>[^\"\n]{1,256}+)\"|'(?P<single>[^'\n]{1,256}+)'|`(?P<tick>[^`\n$]{1,256}+)`)"

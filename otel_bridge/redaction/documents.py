@@ -24,6 +24,7 @@ from otel_bridge.redaction.context import (
     AFTER,
     BEFORE,
     END,
+    JOINTS,
     WINDOW,
     follows_key,
     follows_word,
@@ -57,6 +58,7 @@ _DOCUMENT = re.compile(
     rf"(?P<bare>{BEFORE}(?:[0-9]{{14}}|[0-9]{{11,13}}){AFTER})"
     r")"
 )
+_JOINED = re.compile(_DOCUMENT.pattern.replace(BEFORE, "").replace(_CHECKED_BEFORE, ""))
 _CURP_RFC = re.compile(
     r"[A-ZÑ&]{4}[0-9]{6}[HM][A-Z]{5}[A-Z0-9][0-9](?!\w)|[A-ZÑ&]{3,4}[ -]?[0-9]{6}[ -]?[A-Z0-9]{3}(?!\w)"
 )
@@ -87,16 +89,19 @@ def _is_national_id(value: str) -> bool:
     return any(check(number) for check in checks)
 
 
-def find_documents(text: str, low: str, start: int, stop: int, until: int, budget: Budget) -> Iterator[Finding]:
+def find_documents(
+    text: str, low: str, start: int, stop: int, until: int, budget: Budget, last: int = -2
+) -> Iterator[Finding]:
     """Those that begin within [start - 2, stop): a letter may stand before the first digit."""
     position = 0
     for begin in _beginnings(text, start, stop):
-        if begin < position or (match := _DOCUMENT.match(text, begin, until)) is None:
+        pattern = _JOINED if 0 < begin - last <= 2 and text[begin - 1] in JOINTS else _DOCUMENT
+        if begin < position or (match := pattern.match(text, begin, until)) is None:
             continue
         if match["bare"] and (is_technical(low, begin) or follows_key(text, begin)):
             continue
         if match["shape"] or budget.spent() or _is_national_id(match[0]):
-            position = match.end()
+            position = last = match.end()
             yield begin, position, "national_id"
 
 
@@ -134,7 +139,8 @@ _LABEL = re.compile(
     r"(?:dni|nie|nif|cif|curp|cuit|cuil|rut|nit|cpf|cnpj|rif|ruc|c\.i\.|ci:|c\.c\.|cc|dui|dpi|nss|ssn|"
     r"clabe|cbu|cvu|c[eé]dula|documento|carn[eé]t? de identidad|pasaporte|passport|identificaci[oó]n)"
     r"(?:(?<=dni|nie|nif)(?:[-:. ])?|[\s:=#(\"'*/|.\-]|n[º°o]\.?)(?:[\s:=#(\"'*/|\-]|n[º°o]\.?|n[uú]mero|nro\.?|"
-    r"n[uú]m\.?|number|es|is|el|al|de|en|mi|(?:peruan|argentin|bolivian|chilen|colombian|mexican|ecuatorian)[oa]|per[uú]\)?|panameñ[oa]|"
+    r"n[uú]m\.?|number|es|is|el|al|de|en|mi|(?:peruan|argentin|bolivian|chilen|colombian|mexican|ecuatorian)[oa]|"
+    r"per[uú]\)?|panameñ[oa]|"
     r"uruguay[oa]|identidad|ciudadan[ií]a|extranjer[ií]a|nacional)*+\Z"
 ).search
 _LABELLED = re.compile(

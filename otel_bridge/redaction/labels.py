@@ -29,23 +29,15 @@ SUFFIX = (
 )
 
 _SAYS_SECRET = re.compile(rf"(?:{WORD}){SUFFIX}[_*]{{0,2}}\Z").search
-_MAYBE = re.compile(r"pass|pwd|psw|pw\Z|contras|clave|secret|token|key|credential|sig\Z|docker|senha").search
+_MAYBE = re.compile(r"pass|pwd|psw|pw\Z|contras|clave|secret|token|key|credential|sig\Z|docker|senha|psk|_salt").search
 _ENDS_WITH_WORD = re.compile(rf"(?:\A|[_.-])(?:{WORD}|creds|credentials|secrets|tokens|cert|tls|regcred)\Z").search
 _EMBEDDED = frozenset({"pass", "clave", "contra", "sig", "psw", "pw", "psk"})
 _OWNERS = re.compile(
     r"(?:db|mysql|pg|postgres|root|user|admin|smtp|ftp|ssh|ldap|redis|mail|my|sudo|become|login|store|key|wifi|bd)\Z"
 ).search
 # These tokens open nothing: of the next page of a list, of a request that is not to be made twice, of an assembly.
-_OTHER_TOKENS = (
-    "next",
-    "page",
-    "continuation",
-    "cancellation",
-    "request",
-    "idempotency",
-    "sync",
-    "publickey",
-    "public_key",
+_OTHER_TOKENS = tuple(
+    "next page continuation starting sync request cancellation idempotency creation lock publickey public_key".split()  # noqa: SIM905
 )
 # The name of a Kubernetes Secret stands behind these, not what is in it.
 _NAMES_OBJECT = re.compile(

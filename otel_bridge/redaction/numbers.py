@@ -32,9 +32,12 @@ def find_numbers(text: str, low: str, run: re.Match[str] | None, phones: Phones,
         dated = _DATE(text, start) is not None
         labelled = None if dated else find_labelled(text, low, start)
         if labelled is not None:
+            last = labelled[1]
             yield labelled
         else:
-            yield from find_documents(text, low, start, stop, until, budget)
+            for finding in find_documents(text, low, start, stop, until, budget, last):
+                last = finding[1]
+                yield finding
             if not dated or stop - start > 12:
                 for finding in phones.find(text, low, start, stop, until, last):
                     last = finding[1]

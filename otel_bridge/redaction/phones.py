@@ -28,6 +28,7 @@ from otel_bridge.redaction.context import (
     AFTER,
     BEFORE,
     END,
+    JOINTS,
     WINDOW,
     follows_key,
     follows_word,
@@ -107,14 +108,16 @@ SHAPES = (
 
 # An area code in parentheses, of any of these regions: (011) 4123-4567, (11) 91234-5678, (380) 15 123-4567.
 _IN_PARENTHESES = (
-    r"(?:\((?:34|5[1-8]|50[2-7]|59[1358])\)[ .-]?[0-9]{1,3}(?:[ .-]?[0-9]{2,4}){2,3}|"
+    r"(?:\((?:34|5[1-8]|50[2-7]|59[1358])\)[ .-]?[0-9]{1,3}[ .-][0-9]{2,4}(?:[ .-]?[0-9]{2,4}){1,2}|"
     r"\(0[0-9]{2,3}\)[ .-]?[0-9]{3}[.-][0-9]{2}[.-][0-9]{2}|"
     r"\(0?[1-9][0-9]{0,3}\)[ .-]?(?:15[ .-]?)?(?:9[ ])?[0-9]{2,5}[ .-]?[0-9]{3,4}(?:[ .-]?[0-9]{2})?)"
 )
 
 # Eight digits in two groups are a telephone in half of the region, and a range or a date elsewhere: only where a word
 # before it leads to a telephone.
-_SHORT = re.compile(rf"{BEFORE}(?:[2-9][0-9]{{3}}[ -][0-9]{{4}}|[2-7][ -][0-9]{{3}}[ -]?[0-9]{{4}}|[2-9][0-9]{{2}}-[0-9]{{4}}){AFTER}")
+_SHORT = re.compile(
+    rf"{BEFORE}(?:[2-9][0-9]{{3}}[ -][0-9]{{4}}|[2-7][ -][0-9]{{3}}[ -]?[0-9]{{4}}|[2-9][0-9]{{2}}-[0-9]{{4}}){AFTER}"
+)
 _CUE = re.compile(
     r"(?:\b(?:al|marca[rd]?|marque|ll[aá]m\w+|n[uú]mero(?: es)?|contacto|contactar|soporte|guardia)[ :]{1,2}|"
     r"\ben (?:(?-i:[A-ZÁÉÍÓÚÑ])\w+[ ]){1,3}[:]?[ ]?)\Z",
@@ -122,8 +125,10 @@ _CUE = re.compile(
 ).search
 
 _LABEL = re.compile(
-    r"(?:tel[eé]fonos?|tel[eé]f\.?|telf?\.?|tfno\.?|tlf\.?|m[oó]vil(?:es)?|cel(?:ular(?:es)?)?\.?|whats?app|wasap|wsp|fijo|"
-    r"phone(?:_?number)?|msisdn|caller_?id|sms_number|tel[eé]fono_\w{1,16}|celu|mobile|ll[aá]m[ae](?:me|r|rme|nos)?|fax|wa\.me)"
+    r"(?:tel[eé]fonos?|tel[eé]f\.?|telf?\.?|tfno\.?|tlf\.?|m[oó]vil(?:es)?|cel(?:ular(?:es)?)?\.?|whats?app|wasap|"
+    r"wsp|fijo|"
+    r"phone(?:_?number)?|msisdn|caller_?id|sms_number|tel[eé]fono_\w{1,16}|celu|mobile|ll[aá]m[ae](?:me|r|rme|"
+    r"nos)?|fax|wa\.me)"
     r"(?![^\W\d_])(?:[\s:=#(\"'*/|\-]|n[º°o]\.?|n[uú]mero|nro\.?|n[uú]m\.?|number|es|is|el|al|de|en|mi|contacto)*+\+?\Z"
 ).search
 # «móvil argentino …», «teléfono de Costa Rica: …»: some words between the label and the number.
@@ -207,6 +212,8 @@ class Phones:
             rf"(?=[0-9+(])(?:{_INTERNATIONAL}|{BEFORE}(?:(?P<parentheses>{_IN_PARENTHESES}){END}|"
             rf"(?P<shape>{shaped}(?!)){AFTER}))"
         )
+        # Right behind what was found: 612345678,698765432,…
+        self._joined = re.compile(self._number.pattern.replace(BEFORE, ""))
 
     def find(self, text: str, low: str, start: int, stop: int, until: int, last: int = -2) -> Iterator[Finding]:
         """Telephones that begin within [start, stop). Looks no further than `until`. `last`: where what was found
@@ -227,7 +234,9 @@ class Phones:
             yield *match.span(), "phone"  # ?To=%2B34612345678
             position = last = match.end()
         for begin in _beginnings(text, start, stop):
-            if begin < position or (match := self._number.match(text, begin, until)) is None:
+            joined = 0 < begin - last <= 2 and text[begin - 1] in JOINTS
+            number = self._joined if joined else self._number
+            if begin < position or (match := number.match(text, begin, until)) is None:
                 continue
             end = match.end()
             if match["plus"]:

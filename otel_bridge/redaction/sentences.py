@@ -107,8 +107,10 @@ def find_behind(text: str, low: str) -> Iterator[Finding]:
         start, end = match.span("bare")
         if not is_label(text, low, match.start(), match["word"]) or _ALGORITHM(low, start, end):
             continue
-        if match["word"].startswith(("token", "api")) and end - start < 16:
-            continue
+        if match["word"].startswith(("token", "api")) and (
+            end - start < 16 or low[match.start() - 1 : match.start()] == "-"
+        ):
+            continue  # a flag is for commands.py
         # Alone on its line it needs no such word.
         line = low.rfind("\n", max(0, match.start() - 40), match.start()) + 1
         before = low[line : match.start()].strip(" \t*_`>-#")

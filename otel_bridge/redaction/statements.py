@@ -46,7 +46,7 @@ _OTHER = re.compile(
     r"\bsp_addlogin\s{1,4}n?'[^'\n]{1,80}',\s{0,3}n?'(?P<login>[^'\n]{1,256}+)|"
     r"\bsp_password\s{1,4}n?(?:'[^'\n]{0,80}'|null),\s{0,3}n?'(?P<new>[^'\n]{1,256}+)|"
     r"\bset password from\s{1,4}'[^'\n]{1,128}' to '(?P<to>[^'\n]{1,256}+)|"
-    r"\bsecret\s{1,4}'(?P<secret>[^'\n]{8,256}+)')"
+    r"\bsecret\s{1,4}'(?P<secret>[^'\s]{8,256}+)')"
 )
 
 

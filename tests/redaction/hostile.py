@@ -10,6 +10,8 @@ HOSTILE = {
     "JSON of numbers": "123456.789, 98765432, 612345678, ",
     "telephones": "+34 600 123 456 ",
     "groups in parentheses": "(011) 4123 ",
+    "joined numbers": "612345678,",
+    "international ones in a row": "+34 612 345 678 91 234 56 78 ",
     "labels": "móvil dni tel 123456 ",
     "addresses": "nginx 1.2.3.4 ",
     "assignments": "password: x token=",

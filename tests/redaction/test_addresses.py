@@ -9,6 +9,12 @@ from otel_bridge.redaction import Redactor
 REDACTOR = Redactor("on")
 
 FOUND = [
+    "postgres 3.4.5.6:5432",
+    "psql -h 1.2.3.4 -U ana",
+    "el worker-2 (1.2.3.4) no responde",
+    "A record 1.2.3.4",
+    "añadí 1.2.3.4 a la lista blanca",
+    "Cloudflare 1.1.1.1",
     "ssh root@83.45.12.7",
     "ssh root@5.9.12.7",
     "host=83.45.12.7",
@@ -51,6 +57,26 @@ def test_an_address_goes(text: str) -> None:
 
 
 NONE = [
+    "Upgrading foo from 1.2.3.4 to 1.2.3.5",
+    "de la 1.2.3.4 a la 1.2.3.5",
+    "1.2.3.4-rc1",
+    "1.2.3.4+build",
+    "1.2.3.4-SNAPSHOT",
+    "1.2.3.4.RELEASE",
+    "§ 4.2.1.3",
+    "rails (= 5.2.4.3)",
+    "foo>=1.2.3.4,<2.0.0.0",
+    '"assemblyVersion": "4.0.0.0"',
+    "<PackageVersion>5.1.2.3</PackageVersion>",
+    "## [1.2.3.4] - 2023-05-06",
+    "fixed in 1.2.3.4",
+    "a partir de la 1.2.3.4",
+    "kernel 4.4.0.210",
+    "64:ff9b::/96",
+    "2002::/16",
+    "http://[fd00:ec2::254]/latest/meta-data/",
+    "169.254.170.2",
+    "::ffff:127.0.0.1",
     "redis 7.2.4.1 no arranca",
     "image: registry.io/app:2.4.1.7",
     "docker pull app:2.4.1.7",
