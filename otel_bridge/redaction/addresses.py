@@ -41,6 +41,15 @@ _VERSION_MARK = re.compile(
 ).search
 # Run on into the name of a package, an image or a file: app:2.4.1.7, nginx-4.10.1.2.tgz, npm's paquete@2.1.0.3.
 _NAME_BEFORE = re.compile(r"(?P<name>[a-z][\w.+/-]{0,60})(?:[:_/-]v?)\Z").search
+# A package pinned with one `=`, as apt has it (libssl3=3.0.11.1): a setting has no digit or hyphen in its name.
+_PINNED = re.compile(
+    r"(?<![\w.-])(?=[a-z+.]{0,40}[0-9-])(?![\w.-]{0,40}(?:ip|addr|host|server|node|src|dst|dns|gw|gateway|ping|target|dest|peer|client|remote|bind|listen|proxy|url|endpoint|nat)[\w.-]{0,20}=)"
+    r"[a-z][a-z0-9+.-]{2,40}=\Z"
+).search
+_PRODUCT = re.compile(
+    r"\b(?:sql server|windows server|firefox|chrom(?:e|ium)|chromedriver|edge|safari|opera|electron|thunderbird|webkit)"
+    r"[ /]v?\Z"
+).search
 _PACKAGE_BEFORE = re.compile(
     r"\b(?:npm|pnpm|yarn|npx|bun|brew|go|pip|conda|asdf|nix|cargo|sdk|mise)\b[^\n]{0,40}@v?\Z"
 ).search
@@ -94,12 +103,14 @@ def _is_version(text: str, low: str, start: int, end: int, address: ipaddress.IP
     if address.is_private and not (address.packed[0] < 10):
         # Networks of one's own start with 10, 172 and 192, as hardly a version does.
         return _VERSION_WORD(low, since, start) is not None
-    if _VERSION_MARK(low, since, start) or _PACKAGE_BEFORE(low, since, start):
+    if _VERSION_MARK(low, since, start) or _PACKAGE_BEFORE(low, since, start) or _PRODUCT(low, since, start):
         return True
     if _SUFFIX(low, end) or (low.startswith("de la ", start - 6) and _TO(low, end)):
         return True
     if max(address.packed) > _SMALL or address.packed[0] > _FIRST or _PORT(text, end):
         return False
+    if _PINNED(low, since, start):
+        return True
     if name := _NAME_BEFORE(low, since, start):
         return "://" not in low[max(0, name.start() - 3) : start] and name["name"].rstrip(":-_/") not in _NO_PRODUCT
     word = _WORD_BEFORE(text, since, start)

@@ -236,7 +236,7 @@ def _end_of_line(text: str, position: int) -> int:
 # What is not one program's: words that go with any, pipes, files of logins, dialogues.
 _FLAG = re.compile(
     r"(?:password|passwd|passphrase|passwort|token|secret(?:-string)?|api-?key|auth-?key|access-?key|pass|pwd)"
-    rf"(?P<gap> {{1,3}}|[:=] ?)(?:{ARGUMENT})"
+    rf"(?P<gap> {{1,3}}(?!--?[a-z])|[:=] ?)(?:{ARGUMENT})"
 )
 _PROSE = re.compile(
     r"(?:via|on|in|is|as|and|or|for|from|to|with|option|flag|parameter|argument|en|por|es|y|o|para|con|no|que)(?= )"

@@ -77,7 +77,10 @@ _COLUMN = re.compile(rf"(?:{STRONG}|clave)").fullmatch
 
 def find_columns(text: str, low: str) -> Iterator[Finding]:
     """Lines with commas, semicolons or tabs between, below one that has the names."""
+    at = 0
     for head in _HEAD.finditer(low):
+        if head.start() < at:
+            continue  # a row of the table above: each line is looked at once
         mark = head["mark"]
         names = [name.strip() for name in head["names"].split(mark)]
         secret = [index for index, name in enumerate(names) if _COLUMN(name)]

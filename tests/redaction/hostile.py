@@ -15,4 +15,6 @@ HOSTILE = {
     "labels": "móvil dni tel 123456 ",
     "addresses": "nginx 1.2.3.4 ",
     "assignments": "password: x token=",
+    "columns": "user,password\na,b1\n",
+    "rows of SQL": "insert into x (password) values ('a'),('b'),",
 }

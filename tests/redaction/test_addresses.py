@@ -9,6 +9,10 @@ from otel_bridge.redaction import Redactor
 REDACTOR = Redactor("on")
 
 FOUND = [
+    "host-1=5.9.12.7",
+    "ping-target=5.9.12.7",
+    "ip-publica=5.9.12.8",
+    "el servidor 5.9.12.7",
     "postgres 3.4.5.6:5432",
     "psql -h 1.2.3.4 -U ana",
     "el worker-2 (1.2.3.4) no responde",
@@ -57,6 +61,9 @@ def test_an_address_goes(text: str) -> None:
 
 
 NONE = [
+    "apt install libssl3=3.0.11.1",
+    "SQL Server 15.0.4.2",
+    "Firefox 124.0.1.2",
     "Upgrading foo from 1.2.3.4 to 1.2.3.5",
     "de la 1.2.3.4 a la 1.2.3.5",
     "1.2.3.4-rc1",
