@@ -102,7 +102,6 @@ def _value(text: str, at: int, until: int) -> Iterator[Finding]:
         yield at, at + len(value), "api_key"
 
 
-_GAP = r"[\"']?[\s,;{}\\]{0,30}?(?:- )?"
 _VALUE = r"(?:\\?\"((?:[^\"\\\n]|\\(?!\")){1,512}+)|'([^'\n]{1,512}+)'|([^\s\"',;{}\\]{1,512}+))"
 _NAME_FIRST = re.compile(
     r"(?:name|key|option|setting)[\"'\\]{0,3}\s{0,3}[:=]\s{0,3}[\"'\\]{0,3}(?P<name>[\w.:/-]{2,80}+)"

@@ -17,7 +17,7 @@ an id or a measure.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -165,9 +165,6 @@ def _compiled(pattern: str, number: int) -> str:
     if not others:
         return first
     return f"{first}(?P<s{number}>[ .-]){f'(?P=s{number})'.join(others)}"
-
-
-Fits = Callable[[str], bool]
 
 
 @lru_cache
