@@ -12,10 +12,10 @@ import psutil
 import requests
 
 from otel_bridge import config
-from otel_bridge.ingest import new_uuid
+from otel_bridge.export.pipe import SINK
+from otel_bridge.intake.ingest import new_uuid
 from otel_bridge.journal.sqlite import SqliteStore
 from otel_bridge.journal.store import Append
-from otel_bridge.pipe import SINK
 from otel_bridge.records import Event, Record, Session
 from tests.harness.bridge import OPENMETRICS, ROOT, Bridge
 

@@ -15,8 +15,10 @@ from limits import RateLimitItemPerDay
 from limits.storage import MemoryStorage
 from limits.strategies import FixedWindowRateLimiter, SlidingWindowCounterRateLimiter
 
-from otel_bridge import api, config, keys, logs
-from otel_bridge.limits import Gatekeeper
+from otel_bridge import config, logs
+from otel_bridge.access import keys
+from otel_bridge.access.limits import Gatekeeper
+from otel_bridge.http import app as api
 
 CALLS = 50_000
 HEADERS = [

@@ -16,7 +16,7 @@ from pathlib import Path
 from benchmarks import bounded
 from benchmarks.drivers import CONNECTIONS, HERE, answers, post_all
 from otel_bridge import config
-from otel_bridge.projections.spans import SpanProjection
+from otel_bridge.export.spans import SpanProjection
 from tests.harness.bridge import ROOT
 from tests.harness.ports import free_port
 from tests.harness.waiting import wait_for

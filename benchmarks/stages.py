@@ -19,16 +19,16 @@ from pathlib import Path
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from otel_bridge import config, contract, records
-from otel_bridge.contents import Contents
-from otel_bridge.ingest import NO_HINTS, Ingest, _all_taken
+from otel_bridge.export.spans import SpanProjection
+from otel_bridge.intake.contents import Contents
+from otel_bridge.intake.ingest import NO_HINTS, Ingest, _all_taken
 from otel_bridge.journal.sqlite import SqliteStore
 from otel_bridge.journal.store import Append, SessionInfo
 from otel_bridge.journal.writer import Journal
-from otel_bridge.privacy import UserHasher
-from otel_bridge.projections.metrics import MetricState
-from otel_bridge.projections.spans import SpanProjection
-from otel_bridge.redaction import Redactor
-from otel_bridge.selfmetrics import SelfMetrics
+from otel_bridge.metrics.own import SelfMetrics
+from otel_bridge.metrics.state import MetricState
+from otel_bridge.privacy.redaction import Redactor
+from otel_bridge.privacy.users import UserHasher
 
 ROOT = Path(__file__).parents[1]
 CONTENT = "¿Cómo configuro un pipeline CI/CD con Docker?"

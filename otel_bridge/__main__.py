@@ -2,6 +2,6 @@
 
 import sys
 
-from otel_bridge.cli import main
+from otel_bridge.commands.cli import main
 
 sys.exit(main())

@@ -18,32 +18,36 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from otel_bridge import actions, api, catalog, keys, logs, openapi
-from otel_bridge.actions import Conversations
+from otel_bridge import catalog, logs
+from otel_bridge.access import keys
+from otel_bridge.access.limits import Gatekeeper
 from otel_bridge.config import Config
-from otel_bridge.contents import Contents
 from otel_bridge.errors import StartRefused
-from otel_bridge.exporter import Exporter
-from otel_bridge.exposition import BridgeCollector, LedgerView, Sources
-from otel_bridge.ingest import Ingest
+from otel_bridge.export.exporter import Exporter
+from otel_bridge.export.pipe import SINK, Report
+from otel_bridge.http import app as api
+from otel_bridge.http import openapi
+from otel_bridge.http.request_spans import RequestSpans
+from otel_bridge.intake import conversations as actions
+from otel_bridge.intake.contents import Contents
+from otel_bridge.intake.conversations import Conversations
+from otel_bridge.intake.ingest import Ingest
 from otel_bridge.journal import Journal, Store
 from otel_bridge.journal.sqlite import SqliteStore
 from otel_bridge.journal.store import Reader, StoreUnavailable, TopUser, Window
-from otel_bridge.limits import Gatekeeper
-from otel_bridge.listener import MetricsListener
-from otel_bridge.mcp_mount import McpMount
-from otel_bridge.pipe import SINK, Report
-from otel_bridge.privacy import UserHasher, load_or_create_key
-from otel_bridge.projections.metrics import MetricState
+from otel_bridge.mcp.mount import McpMount
+from otel_bridge.metrics.listener import MetricsListener
+from otel_bridge.metrics.own import SelfMetrics
+from otel_bridge.metrics.page import BridgeCollector, LedgerView, Sources
+from otel_bridge.metrics.state import MetricState
+from otel_bridge.ops.reload import Reloader
+from otel_bridge.ops.supervisor import Worker, periodic
+from otel_bridge.privacy.redaction import Redactor
+from otel_bridge.privacy.users import UserHasher, load_or_create_key
 from otel_bridge.records import decode
-from otel_bridge.redaction import Redactor
-from otel_bridge.reload import Reloader
-from otel_bridge.selfmetrics import SelfMetrics
-from otel_bridge.supervisor import Worker, periodic
-from otel_bridge.telemetry import RequestSpans
 
 if TYPE_CHECKING:
-    from otel_bridge.mcp_server import McpDoor
+    from otel_bridge.mcp.tools import McpDoor
 
 log = logging.getLogger(__name__)
 
@@ -119,7 +123,7 @@ class Bridge:
         conversations = Conversations(self.ingest, self.own, key, keeper.gpt_of_key)
 
         def make_mcp() -> McpDoor:
-            from otel_bridge.mcp_server import McpDoor  # see mcp_mount
+            from otel_bridge.mcp.tools import McpDoor  # see mcp_mount
 
             return McpDoor(self.config, conversations, self.own, keeper.gate, keeper.gpt_of_key)
 

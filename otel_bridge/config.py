@@ -22,7 +22,7 @@ import phonenumbers
 
 from otel_bridge import catalog
 from otel_bridge.errors import StartRefused
-from otel_bridge.redaction.phones import REGIONS
+from otel_bridge.privacy.redaction.phones import REGIONS
 
 V = TypeVar("V")
 DEFAULT_FILE = "otel-bridge.toml"

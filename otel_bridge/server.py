@@ -19,7 +19,7 @@ import uvicorn
 from otel_bridge.app import Bridge
 from otel_bridge.config import Config
 from otel_bridge.errors import StartRefused
-from otel_bridge.protocol import HEAD_SECONDS, MAX_CONNECTIONS, Protocol
+from otel_bridge.http.protocol import HEAD_SECONDS, MAX_CONNECTIONS, Protocol
 
 log = logging.getLogger(__name__)
 

@@ -7,8 +7,8 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-from otel_bridge.redaction import Redactor
-from otel_bridge.redaction.findings import PLACEHOLDERS
+from otel_bridge.privacy.redaction import Redactor
+from otel_bridge.privacy.redaction.findings import PLACEHOLDERS
 
 REVIEWED = Path(__file__).with_name("true_finds.txt")
 

@@ -17,7 +17,7 @@ from typing import NoReturn
 
 from deploy.native.processes import ProgramEnded
 from deploy.native.stack import ROOT, Missing, Stack
-from otel_bridge import demo
+from otel_bridge.commands import demo
 
 ALERT, WINDOW = "GPTLatencyBudgetBurn", "1h"
 GPT = "devops-expert"

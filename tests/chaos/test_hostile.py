@@ -19,8 +19,8 @@ from contextlib import ExitStack, contextmanager
 import psutil
 import pytest
 
-from otel_bridge.bodies import MAX_BATCH_BYTES, MAX_BODIES_BYTES
 from otel_bridge.contract import MAX_BATCH_ITEMS
+from otel_bridge.http.bodies import MAX_BATCH_BYTES, MAX_BODIES_BYTES
 from otel_bridge.server import HEAD_SECONDS, SPARE_FILES
 from tests.chaos.conftest import long_form
 from tests.chaos.lanes import LONG

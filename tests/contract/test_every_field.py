@@ -10,9 +10,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from otel_bridge.actions import EVENT_FIELDS
 from otel_bridge.contract import EventIn
-from otel_bridge.ingest import OPEN_GATE
+from otel_bridge.intake.conversations import EVENT_FIELDS
+from otel_bridge.intake.ingest import OPEN_GATE
 from tests.harness.bridge import GUIDE_EVENT
 from tests.unit.test_ingest import Desk
 

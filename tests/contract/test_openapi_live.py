@@ -14,7 +14,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from otel_bridge import openapi
+from otel_bridge.http import openapi
 from tests.harness.bridge import Bridge
 
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from otel_bridge import errors
+from otel_bridge.access.keys import hash_of
 from otel_bridge.errors import ErrorKind
-from otel_bridge.keys import hash_of
 from tests.docs.markdown import DOCS, blocks, difference, headings
 from tests.harness.bridge import GUIDE_EVENT, GUIDE_SESSION, ROOT, Bridge
 

@@ -18,8 +18,9 @@ from typing import Any
 
 import pytest
 
-from otel_bridge import api, config
+from otel_bridge import config
 from otel_bridge.app import Bridge as App
+from otel_bridge.http import app as api
 from tests.harness.bridge import GUIDE_EVENT, Bridge
 from tests.harness.waiting import wait_for
 

@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
-from otel_bridge import actions, config, contract, keys
+from otel_bridge import config, contract
+from otel_bridge.access import keys
+from otel_bridge.intake import conversations as actions
 from tests.frontdoor.conftest import Serve
 from tests.harness.bridge import GUIDE_EVENT, GUIDE_SESSION, Bridge
 from tests.harness.otlp import OtlpReceiver

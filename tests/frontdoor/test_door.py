@@ -165,7 +165,8 @@ def test_each_request_is_a_json_line_with_its_ids_and_nothing_of_what_was_sent(d
             line = json.loads(text)
             lines[line.get("request_id")] = line
     assert lines["mine-1"] | {"timestamp": "", "ms": 0} == {
-        "timestamp": "", "level": "debug", "logger": "otel_bridge.api", "message": "request", "route": "/api/sessions",
+        "timestamp": "", "level": "debug", "logger": "otel_bridge.http.app", "message": "request",
+        "route": "/api/sessions",
         "method": "POST", "status": 201, "ms": 0, "request_id": "mine-1", "trace_id": session.replace("-", ""),
     }  # fmt: skip
     assert lines["mine-2"]["trace_id"] == session.replace("-", "")

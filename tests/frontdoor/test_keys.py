@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from otel_bridge import keys
+from otel_bridge.access import keys
 from otel_bridge.errors import StartRefused
 from tests.frontdoor.conftest import Serve
 from tests.harness.bridge import GUIDE_EVENT, GUIDE_SESSION, Bridge

@@ -15,8 +15,9 @@ import requests
 from limits import RateLimitItemPerMinute
 from limits.strategies import SlidingWindowCounterRateLimiter
 
-from otel_bridge import config, keys, limits
-from otel_bridge.limits import BoundedMemory, Gatekeeper, wait_seconds
+from otel_bridge import config
+from otel_bridge.access import keys, limits
+from otel_bridge.access.limits import BoundedMemory, Gatekeeper, wait_seconds
 from tests.frontdoor.conftest import Serve
 from tests.harness.bridge import GUIDE_EVENT, GUIDE_SESSION, Bridge
 from tests.harness.ports import free_port

@@ -9,8 +9,9 @@ from collections.abc import Callable
 
 import pytest
 
-from otel_bridge import config, keys
-from otel_bridge.reload import RELOADED
+from otel_bridge import config
+from otel_bridge.access import keys
+from otel_bridge.ops.reload import RELOADED
 from tests.harness.bridge import GUIDE_EVENT, GUIDE_SESSION, Bridge
 from tests.harness.otlp import OtlpReceiver
 from tests.harness.waiting import wait_for

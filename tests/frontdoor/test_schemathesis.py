@@ -11,7 +11,7 @@ import schemathesis
 from hypothesis import HealthCheck, Phase, settings, strategies
 from schemathesis.specs.openapi.checks import negative_data_rejection
 
-from otel_bridge import openapi
+from otel_bridge.http import openapi
 from tests.frontdoor.conftest import Serve
 from tests.harness.bridge import GUIDE_EVENT, Bridge
 

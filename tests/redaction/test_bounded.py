@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from otel_bridge.redaction import Redactor
-from otel_bridge.redaction.budget import CHARS_A_CHECK, FREE, Budget
+from otel_bridge.privacy.redaction import Redactor
+from otel_bridge.privacy.redaction.budget import CHARS_A_CHECK, FREE, Budget
 from tests.redaction.hostile import HOSTILE
 
 REDACTOR = Redactor("on")

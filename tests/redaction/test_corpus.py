@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from otel_bridge.redaction import Redactor
+from otel_bridge.privacy.redaction import Redactor
 
 CLEAN = Path(__file__).with_name("clean.txt")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from otel_bridge.redaction import Redactor
+from otel_bridge.privacy.redaction import Redactor
 
 FOUND = {
     "ana,12345678Z,ES": "ana,[documento],ES",

@@ -6,8 +6,8 @@ import re
 
 import pytest
 
-from otel_bridge.redaction import Redactor
-from otel_bridge.redaction.phones import REGIONS, SHAPES, Phones
+from otel_bridge.privacy.redaction import Redactor
+from otel_bridge.privacy.redaction.phones import REGIONS, SHAPES, Phones
 
 REDACTOR = Redactor("on")
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from otel_bridge.redaction.providers import FORMATS, Format, find_provider_keys
+from otel_bridge.privacy.redaction.providers import FORMATS, Format, find_provider_keys
 
 PRINTABLE = [chr(code) for code in range(33, 127)]
 

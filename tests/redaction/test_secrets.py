@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from otel_bridge.redaction import Redactor
+from otel_bridge.privacy.redaction import Redactor
 
 REDACTOR = Redactor("on")
 HERE = Path(__file__).parent

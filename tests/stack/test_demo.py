@@ -14,8 +14,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from otel_bridge import demo
 from otel_bridge.catalog import DEFAULT_EVENT_TYPES
+from otel_bridge.commands import demo
 from tests.harness.bridge import Bridge
 from tests.harness.ports import free_port
 from tests.harness.waiting import wait_for

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from otel_bridge.doctor import BOARDS, USER, Doctor, Finding, Places, _spans
+from otel_bridge.commands.doctor import BOARDS, USER, Doctor, Finding, Places, _spans
 from tests.harness.bridge import Bridge
 from tests.harness.otlp import OtlpReceiver
 from tests.harness.ports import free_port

@@ -18,7 +18,7 @@ import pytest
 
 from deploy.native.stack import Stack, get_json
 from grafana.boards import EXPECTED_EMPTY, Query, queries
-from otel_bridge import demo
+from otel_bridge.commands import demo
 from tests.harness.waiting import wait_for
 
 GPT = "devops-expert"

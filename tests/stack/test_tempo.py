@@ -10,8 +10,8 @@ import requests
 import yaml
 
 from deploy.native.stack import Stack, find
+from otel_bridge.commands.doctor import Doctor, Places
 from otel_bridge.config import SETTINGS
-from otel_bridge.doctor import Doctor, Places
 from tests.harness.waiting import wait_for
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -10,9 +10,11 @@ from typing import Any
 
 import pytest
 
-from otel_bridge import api, bodies, errors
-from otel_bridge.bodies import Bodies
+from otel_bridge import errors
 from otel_bridge.errors import Problem
+from otel_bridge.http import app as api
+from otel_bridge.http import bodies
+from otel_bridge.http.bodies import Bodies
 
 
 def test_an_unforeseen_error_is_a_500_whose_id_the_log_has(caplog: pytest.LogCaptureFixture) -> None:

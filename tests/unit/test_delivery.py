@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from otel_bridge.config import Otlp
-from otel_bridge.delivery import BACKOFF_SECONDS, CONFIG_BACKOFF_SECONDS, Delivery
+from otel_bridge.export.delivery import BACKOFF_SECONDS, CONFIG_BACKOFF_SECONDS, Delivery
+from otel_bridge.export.otlp import connect
+from otel_bridge.export.pipe import Report
+from otel_bridge.export.spans import SpanProjection
 from otel_bridge.journal.sqlite import SqliteStore
 from otel_bridge.journal.store import Append, Segment
-from otel_bridge.otlp import connect
-from otel_bridge.pipe import Report
-from otel_bridge.projections.spans import SpanProjection
 from tests.harness.otlp import OtlpReceiver, Reply
 from tests.unit.samples import gpt, session
 

@@ -13,15 +13,15 @@ import pytest
 
 from otel_bridge import config, errors
 from otel_bridge.config import Gpt
-from otel_bridge.contents import Contents
 from otel_bridge.errors import Problem
-from otel_bridge.ingest import OPEN_GATE, Answer, Hints, Ingest, new_uuid, read_hints, uuid_text
+from otel_bridge.intake.contents import Contents
+from otel_bridge.intake.ingest import OPEN_GATE, Answer, Hints, Ingest, new_uuid, read_hints, uuid_text
 from otel_bridge.journal import Journal
 from otel_bridge.journal.sqlite import SqliteStore
-from otel_bridge.privacy import UserHasher
+from otel_bridge.metrics.own import SelfMetrics
+from otel_bridge.privacy.redaction import Redactor
+from otel_bridge.privacy.users import UserHasher
 from otel_bridge.records import Record, decode
-from otel_bridge.redaction import Redactor
-from otel_bridge.selfmetrics import SelfMetrics
 from tests.harness.bridge import GUIDE_EVENT, GUIDE_SESSION
 
 CONFIG = '[gpts.devops-expert]\nname = "DevOps Expert"\n[gpts.ventas]\n'

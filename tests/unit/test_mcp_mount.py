@@ -11,7 +11,7 @@ from typing import Any, cast
 import pytest
 
 from otel_bridge.config import Config
-from otel_bridge.mcp_mount import McpMount
+from otel_bridge.mcp.mount import McpMount
 
 
 class Door:

@@ -7,8 +7,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from otel_bridge import contract, errors, openapi
+from otel_bridge import contract, errors
 from otel_bridge.contract import EventIn, SessionIn
+from otel_bridge.http import openapi
 
 DOCUMENT: dict[str, Any] = openapi.document("https://example.com")
 

@@ -24,8 +24,8 @@ from cryptography.x509.oid import NameOID
 from google.rpc.status_pb2 import Status
 
 from otel_bridge.config import Otlp
-from otel_bridge.otlp import Answer, connect
-from otel_bridge.projections.spans import SpanProjection
+from otel_bridge.export.otlp import Answer, connect
+from otel_bridge.export.spans import SpanProjection
 from tests.harness.otlp import OtlpReceiver, Reply, partial
 from tests.harness.ports import free_port
 from tests.unit.samples import event, gpt, session

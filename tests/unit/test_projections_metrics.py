@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from otel_bridge import catalog
 from otel_bridge.config import Gpt, Price
-from otel_bridge.projections.metrics import MetricState
+from otel_bridge.metrics.state import MetricState
 from otel_bridge.records import Record
 from tests.unit.samples import event, gpt, idle, session, uid
 

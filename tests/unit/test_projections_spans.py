@@ -15,7 +15,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from otel_bridge import __version__
 from otel_bridge.config import Gpt
-from otel_bridge.projections.spans import SpanProjection, resource_attributes
+from otel_bridge.export.spans import SpanProjection, resource_attributes
 from otel_bridge.records import Event, Record, event_span_id, session_span_id
 from tests.harness.otlp import plain
 from tests.unit.samples import SESSION_ID, START_US, USER, event, gpt, idle, session, uid

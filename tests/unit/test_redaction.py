@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from otel_bridge.errors import StartRefused
-from otel_bridge.privacy import UserHasher, load_or_create_key
-from otel_bridge.redaction import REDACTION_KINDS, Redactor
+from otel_bridge.privacy.redaction import REDACTION_KINDS, Redactor
+from otel_bridge.privacy.users import UserHasher, load_or_create_key
 
 REDACTOR = Redactor("on")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from otel_bridge import catalog, errors
-from otel_bridge.selfmetrics import SelfMetrics
+from otel_bridge.metrics.own import SelfMetrics
 
 
 def test_refusals_are_counted_by_kind_and_reason() -> None:

@@ -7,8 +7,8 @@ import threading
 
 import pytest
 
-from otel_bridge import supervisor
-from otel_bridge.supervisor import Worker, periodic
+from otel_bridge.ops import supervisor
+from otel_bridge.ops.supervisor import Worker, periodic
 from tests.harness.waiting import wait_for
 
 

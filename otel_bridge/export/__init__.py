@@ -1,0 +1,1 @@
+"""From records to an OTLP endpoint, in a process of its own."""

@@ -1,0 +1,116 @@
+"""The bridge's side of delivery: starts the process, restarts it, knows its state, hands its reports on."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from otel_bridge.config import Gpt, Otlp
+from otel_bridge.export.pipe import Report, Setup, Stop, read_frame, write_frame
+from otel_bridge.journal.store import StoreUnavailable
+
+log = logging.getLogger(__name__)
+
+
+class Exporter:
+    """Keeps the delivery process running and hands its reports on. `run` is a supervised worker's body."""
+
+    def __init__(
+        self,
+        journal: Path,
+        otlp: Otlp,
+        gpts: dict[str, Gpt],
+        resource: tuple[tuple[str, str], ...],
+        on_report: Callable[[Report], None],
+    ) -> None:
+        self._setup = Setup(str(journal), msgspec.to_builtins(otlp), gpts, list(resource))
+        self._on_report = on_report
+        self._process: subprocess.Popen[bytes] | None = None
+        self._stopping = threading.Event()
+        self._anew = False
+        """Whether the process was ended because it is started anew with other GPTs."""
+        self.state = "starting"
+        self.words = ""
+
+    def configure(self, gpts: dict[str, Gpt]) -> None:
+        """Takes on a new registry of GPTs: the process is started anew with it."""
+        self._setup.gpts = gpts
+        process = self._process
+        if process is not None:
+            self._anew = True
+            process.kill()
+
+    def run(self) -> None:
+        """Until the process ends. Raises RuntimeError where that was not asked for."""
+        self._run_process()
+        while self._anew:
+            self._run_process()
+
+    def _run_process(self) -> None:
+        self._anew = False
+        if self._stopping.is_set():
+            return
+        process = subprocess.Popen(
+            [sys.executable, "-m", "otel_bridge", "export-process"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            # Ctrl-C in a terminal goes to the whole group; the bridge alone decides when this process stops.
+            start_new_session=True,
+        )
+        self._process = process
+        assert process.stdin is not None and process.stdout is not None
+        try:
+            write_frame(process.stdin, self._setup)
+            while (frame := read_frame(process.stdout)) is not None:
+                self._take(msgspec.msgpack.decode(frame, type=Report))
+        finally:
+            self._process = None
+            with contextlib.suppress(OSError):
+                process.stdin.close()  # which ends the process, if it has not ended
+            try:
+                code = process.wait(5)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                code = process.wait()
+            process.stdout.close()
+        if not self._stopping.is_set() and not self._anew:
+            self.state = "restarting"
+            raise RuntimeError(f"the export process ended with code {code}")
+
+    def _take(self, report: Report) -> None:
+        """Hands a report on. While the journal cannot be written, the process waits for the pipe to be read again."""
+        self.state, self.words = report.state, report.words
+        told = False
+        while True:
+            try:
+                self._on_report(report)
+                return
+            except StoreUnavailable as error:
+                if self._stopping.is_set():
+                    raise
+                if not told:
+                    log.error("what was delivered cannot be noted, delivery waits: %s", error)
+                    told = True
+                self._stopping.wait(1.0)
+
+    def stop(self, seconds: float) -> None:
+        """Asks for a last flush; `run` returns when it is over, or the process is ended after `seconds` more."""
+        self._stopping.set()
+        process = self._process
+        if process is None or process.stdin is None:
+            return
+        try:
+            write_frame(process.stdin, Stop(seconds))
+        except (OSError, ValueError):
+            return
+        try:
+            process.wait(seconds + 2)
+        except subprocess.TimeoutExpired:
+            process.kill()

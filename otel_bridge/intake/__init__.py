@@ -1,0 +1,1 @@
+"""From a decoded value to a journaled record and what is answered."""

@@ -1,0 +1,1 @@
+"""The same posts as tools of the Model Context Protocol, at `/mcp`."""

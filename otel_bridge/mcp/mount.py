@@ -1,0 +1,88 @@
+"""`/mcp` in the app, before its package is there: importing it takes longer than everything else of a start together,
+and 30 MiB; most bridges never serve a call.
+
+first call ──▶ import, in a thread ──▶ ready: the calls that came meanwhile go on
+                       └── fails ──▶ those calls are a 500, the log says why, the next one tries again
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from starlette.routing import BaseRoute, Route
+from starlette.types import Receive, Scope, Send
+
+from otel_bridge.config import Config
+
+if TYPE_CHECKING:
+    from otel_bridge.mcp.tools import McpDoor
+
+log = logging.getLogger(__name__)
+
+PATH = "/mcp"
+
+
+class McpMount:
+    """An ASGI application that becomes the MCP door."""
+
+    def __init__(self, make: Callable[[], McpDoor]) -> None:
+        self._make = make
+        self._door: McpDoor | None = None
+        self._ready: asyncio.Future[McpDoor] | None = None
+        self._stop = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._config: Config | None = None
+        """What came while the door was made."""
+
+    @property
+    def routes(self) -> list[BaseRoute]:
+        return [Route(PATH, self, methods=None, include_in_schema=False)]
+
+    def configure(self, config: Config) -> None:
+        self._config = config
+        if self._door is not None:
+            self._door.configure(config)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        door = self._door
+        if door is None:
+            if self._ready is None:
+                self._ready = asyncio.get_running_loop().create_future()
+                # In a context of its own: it outlives the request that happens to be the first.
+                self._task = asyncio.create_task(self._run(self._ready), context=contextvars.Context())
+            door = await asyncio.shield(self._ready)
+        await door(scope, receive, send)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        try:
+            yield
+        finally:
+            self._stop.set()
+            if self._task is not None:
+                await self._task
+            if self._ready is not None:
+                self._ready.cancel()
+
+    async def _run(self, ready: asyncio.Future[McpDoor]) -> None:
+        try:
+            door = await asyncio.to_thread(self._make)
+            # Its own task enters and leaves this: it holds a task group.
+            async with door.running():
+                self._door = door
+                if self._config is not None:
+                    door.configure(self._config)
+                if not ready.done():
+                    ready.set_result(door)
+                await self._stop.wait()
+        except Exception as error:
+            log.error("/mcp is not served; the next call tries again", exc_info=error)
+            self._ready = None
+            if not ready.done():
+                ready.set_exception(error)
+                ready.exception()  # whoever calls gets it; nobody has to

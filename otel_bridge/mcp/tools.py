@@ -1,0 +1,247 @@
+"""The MCP door: the API's two posts as tools, at `/mcp` (streamable HTTP, the official `mcp` package).
+
+It keeps no state: each call is a request of its own, so memory does not grow with clients and any replica can answer.
+Arguments go to the contract as the JSON they are, through the same gate to the same ingest, and come back as the API's
+own answer or problem. Session and subject are taken from `_meta` where a client sends them (`openai/session`,
+`openai/subject`): hints, as in `actions`.
+
+A web page must not reach a bridge on its reader's machine by a name that it points there (DNS rebinding): browsers
+say where a page is from (`Origin`), and only configured origins and the bridge's own are let in; and while it listens
+on loopback alone, it answers to loopback names and to `public_url`'s (`Host`).
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+from urllib.parse import urlsplit
+
+import mcp_types as types
+import msgspec
+from mcp.server.context import ServerRequestContext
+from mcp.server.lowlevel import Server
+from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
+from starlette.types import Message, Receive, Scope, Send
+
+from otel_bridge import __version__, contract, errors
+from otel_bridge.access import keys
+from otel_bridge.config import Config
+from otel_bridge.contract import EventIn, SessionIn
+from otel_bridge.errors import Problem
+from otel_bridge.http import app as api
+from otel_bridge.http.app import GateOf
+from otel_bridge.http.bodies import Bodies, Gone
+from otel_bridge.http.cors import Cors, RawHeaders
+from otel_bridge.intake.conversations import EVENT_FIELDS, SESSION_FIELDS, Caller, Conversations, hint, properties
+from otel_bridge.intake.ingest import Answer, Gate, Hints, read_hints
+from otel_bridge.metrics.own import SelfMetrics
+
+CREATE, ADD = "crear_sesion", "registrar_evento"
+MAX_CALL_BYTES = 1 << 20
+
+Handler = Callable[[dict[str, Any], Mapping[str, Any], Gate, Hints, str | None], Awaitable[Answer]]
+
+
+class McpDoor:
+    """Serves `/mcp` while `running`."""
+
+    def __init__(
+        self,
+        config: Config,
+        conversations: Conversations,
+        metrics: SelfMetrics,
+        gate: GateOf,
+        gpt_of_key: Callable[[RawHeaders], str | None],
+    ) -> None:
+        self._conversations = conversations
+        self._metrics = metrics
+        self._gate = gate
+        self._gpt_of_key = gpt_of_key
+        self._bodies = Bodies(config.body_timeout_seconds)
+        self._server: Server[Any] = Server(
+            "otel-bridge",
+            version=__version__,
+            title="otel-bridge",
+            instructions=(
+                f"Registra el uso de un GPT. Llama a {CREATE} al empezar la conversación y a {ADD} después de "
+                "responder cada pregunta, con el «id» de la sesión si lo tienes."
+            ),
+            on_list_tools=self._list_tools,
+            on_call_tool=self._call_tool,
+        )
+        self._manager = StreamableHTTPSessionManager(
+            self._server, json_response=True, stateless=True, max_request_body_size=MAX_CALL_BYTES
+        )
+        self._tools: dict[str, tuple[str, Handler]] = {CREATE: ("session", self._create), ADD: ("event", self._add)}
+        self.configure(config)
+
+    def configure(self, config: Config) -> None:
+        self._gpts = config.gpts
+        self._bodies.timeout_seconds = config.body_timeout_seconds
+        self._cors = Cors(config.cors_origins)
+        public = urlsplit(config.public_url or "")
+        self._public = public.netloc.lower().encode()
+        self._loopback = keys.is_loopback(config.host)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        async with self._manager.run():
+            yield
+
+    # --- HTTP ---------------------------------------------------------------------------------------------------------
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request. Problems that are not a tool's are answered as the API answers them."""
+        headers = dict(scope["headers"])
+        self._check_origin(headers)
+        if scope["method"] != "POST":
+            # Nothing is ever sent to a client unasked, and there is no session to end.
+            raise Problem(errors.METHOD_NOT_ALLOWED, headers={"Allow": "POST"})
+        try:
+            body = await self._bodies.read(headers, receive)
+        except Gone:
+            return
+        if len(body) > MAX_CALL_BYTES:
+            raise Problem(errors.BODY_TOO_LARGE)
+        plain = [pair for pair in scope["headers"] if pair[0] not in (b"content-encoding", b"content-length")]
+        sent = False
+
+        async def replay() -> Message:
+            nonlocal sent
+            if sent:
+                return await receive()
+            sent = True
+            return {"type": "http.request", "body": body, "more_body": False}
+
+        await self._manager.handle_request({**scope, "headers": plain}, replay, send)
+
+    def _check_origin(self, headers: RawHeaders) -> None:
+        host = headers.get(b"host", b"").lower()
+        if self._loopback and host != self._public and not keys.is_loopback(_hostname(host)):
+            raise Problem(
+                errors.ORIGIN_REFUSED,
+                "Este servidor no responde a ese nombre; el administrador lo declara en «public_url».",
+            )
+        origin = headers.get(b"origin")
+        if origin is None or self._cors.allows(origin):
+            return
+        if origin.lower().partition(b"://")[2] != host:
+            raise Problem(errors.ORIGIN_REFUSED)
+
+    # --- tools --------------------------------------------------------------------------------------------------------
+
+    async def _list_tools(
+        self, context: ServerRequestContext[Any], params: types.PaginatedRequestParams | None
+    ) -> types.ListToolsResult:
+        gpts = list(self._gpts.values())
+        only = gpts[0] if len(gpts) == 1 else None
+        session = properties(SessionIn, SESSION_FIELDS, only)
+        event = properties(EventIn, (*EVENT_FIELDS, "timestamp", "id"), only)
+        wanted = [] if only else ["gpt_id"]
+        note = types.ToolAnnotations(read_only_hint=False, destructive_hint=False, open_world_hint=False)
+        return types.ListToolsResult(
+            tools=[
+                types.Tool(
+                    name=CREATE,
+                    title="Crear sesión",
+                    description="Abre la sesión de esta conversación. Llámala una vez, al empezar, y guarda el «id».",
+                    input_schema={"type": "object", "properties": session, "required": wanted},
+                    annotations=note,
+                ),
+                types.Tool(
+                    name=ADD,
+                    title="Registrar evento",
+                    description="Registra una pregunta ya respondida. Si falla, corrige lo que nombra «errors».",
+                    input_schema={
+                        "type": "object",
+                        "properties": event,
+                        "required": ["tipo", "contenido", "latency_ms", "tokens_entrada", "tokens_salida"],
+                    },
+                    annotations=note,
+                ),
+            ]
+        )
+
+    async def _call_tool(
+        self, context: ServerRequestContext[Any], params: types.CallToolRequestParams
+    ) -> types.CallToolResult:
+        found = self._tools.get(params.name)
+        if found is None:
+            problem = Problem(errors.ROUTE_NOT_FOUND, f"Las herramientas son {CREATE} y {ADD}.")
+            return _result(msgspec.json.encode(problem.document()), failed=True)
+        kind, handle = found
+        scope: Scope = context.request.scope if context.request is not None else {"headers": []}
+        headers = dict(scope["headers"])
+        try:
+            gate = self._gate(scope, headers)
+            hints = read_hints(_text(headers.get(b"traceparent")), _text(headers.get(b"idempotency-key")))
+            answer = await handle(params.arguments or {}, context.meta or {}, gate, hints, self._gpt_of_key(headers))
+        except Problem as problem:
+            self._metrics.rejected(kind, problem.kind)
+            return _result(msgspec.json.encode(problem.document()), failed=True)
+        except Exception as error:
+            unforeseen = api.unexpected(error)
+            self._metrics.rejected(kind, unforeseen.kind)
+            return _result(msgspec.json.encode(unforeseen.document()), failed=True)
+        return _result(answer.body, failed=False)
+
+    async def _create(
+        self, fields: dict[str, Any], meta: Mapping[str, Any], gate: Gate, hints: Hints, gpt: str | None
+    ) -> Answer:
+        caller = _caller(meta, gpt)
+        fields = {name: value for name, value in fields.items() if value is not None}
+        user = _user(meta)
+        if user is not None:
+            fields["usuario_id"] = user
+        elif "usuario_id" not in fields and caller is not None:
+            fields["usuario_id"] = f"openai-conversation:{caller.conversation}"
+        if "gpt_id" not in fields and (gpt or len(self._gpts) == 1):
+            fields["gpt_id"] = gpt or next(iter(self._gpts))
+        fields.setdefault("timestamp_inicio", contract.format_time(time.time_ns() // 1000))
+        return await self._conversations.create_session(_encode(fields, SessionIn), gate, hints, caller)
+
+    async def _add(
+        self, fields: dict[str, Any], meta: Mapping[str, Any], gate: Gate, hints: Hints, gpt: str | None
+    ) -> Answer:
+        fields = {name: value for name, value in fields.items() if value is not None}
+        return await self._conversations.add_events(_encode(fields, EventIn), gate, hints, _caller(meta, gpt))
+
+
+def _caller(meta: Mapping[str, Any], gpt: str | None) -> Caller | None:
+    conversation = hint(meta.get("openai/session"))
+    if conversation is None:
+        return None
+    return Caller(conversation, _user(meta), gpt)
+
+
+def _user(meta: Mapping[str, Any]) -> str | None:
+    subject = hint(meta.get("openai/subject"))
+    return None if subject is None else f"openai-subject:{subject}"
+
+
+def _encode(fields: dict[str, Any], shape: type[Any]) -> bytes:
+    """Arguments as the JSON they came as. Raises Problem for what JSON cannot carry."""
+    try:
+        return json.dumps(fields, ensure_ascii=False, allow_nan=False).encode()
+    except ValueError:  # NaN, Infinity, a lone surrogate
+        raise contract.diagnose_value(fields, shape) from None
+
+
+def _result(body: bytes, failed: bool) -> types.CallToolResult:
+    return types.CallToolResult(
+        content=[types.TextContent(text=body.decode())], structured_content=msgspec.json.decode(body), is_error=failed
+    )
+
+
+def _text(value: bytes | None) -> str | None:
+    return None if value is None else value.decode("latin-1")
+
+
+def _hostname(host: bytes) -> str:
+    try:
+        return urlsplit(f"//{host.decode('latin-1')}").hostname or ""
+    except ValueError:
+        return ""

@@ -1,0 +1,206 @@
+"""Everything that `/metrics` shows, gathered at the scrape."""
+
+from __future__ import annotations
+
+import logging
+import platform
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.metrics_core import Metric as Family
+from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
+
+from otel_bridge import __version__, catalog
+from otel_bridge.catalog import Metric
+from otel_bridge.config import Gpt
+from otel_bridge.export import otlp
+from otel_bridge.export.pipe import SINK
+from otel_bridge.journal import Journal, Ledger
+from otel_bridge.journal.store import Reader, TopUser, Window
+from otel_bridge.metrics.own import SelfMetrics
+from otel_bridge.metrics.state import MetricState
+from otel_bridge.metrics.text import HistogramText, Row
+
+log = logging.getLogger(__name__)
+
+LEDGER_SECONDS = 0.5
+"""A ledger that young is shown again; counting it costs with the backlog, so an older one may be, too."""
+
+
+class LedgerView:
+    """The ledger's two sides as of one moment: what the metric state has accepted, what the store holds.
+
+    The writer fixes the moment between two commits, where both sides are at the same record; the counting is then
+    done on that snapshot, in the reading thread.
+    """
+
+    def __init__(self, journal: Journal, reader: Reader, state: MetricState) -> None:
+        self._journal = journal
+        self._reader = reader
+        self._state = state
+        self._lock = threading.Lock()
+        self._taken = 0.0
+        self._cost = 0.0
+        self._last: tuple[int, Ledger] | None = None
+        self._waits_since: tuple[int, float] | None = None
+        """The cursor that has not moved, and since when it has been seen not to (monotonic)."""
+
+    def lag(self) -> float:
+        """Seconds that the oldest pending record waits, at the least: the wall clock's answer, or, where that was set
+        back, the time that the same record has been seen to be the oldest."""
+        if self._last is None or self._last[1].oldest_pending_us is None or self._waits_since is None:
+            return 0.0
+        counted = time.monotonic() - self._taken
+        wall = time.time() - counted - self._last[1].oldest_pending_us / 1e6
+        return max(0.0, wall, self._taken - self._waits_since[1])
+
+    def read(self) -> tuple[int, Ledger]:
+        """(accepted, ledger). Raises TimeoutError where the writer does not answer."""
+        with self._lock:
+            if self._last is not None and time.monotonic() - self._taken < max(LEDGER_SECONDS, 10 * self._cost):
+                return self._last
+            started = time.monotonic()
+            accepted = self._journal.between(self._pin).result(timeout=5)
+            self._last = (accepted, self._reader.ledger(SINK))
+            self._taken = time.monotonic()
+            self._cost = self._taken - started
+            cursor = self._last[1].cursor
+            if self._waits_since is None or self._waits_since[0] != cursor or not self._last[1].pending:
+                self._waits_since = (cursor, self._taken)
+            return self._last
+
+    def _pin(self) -> int:
+        self._reader.pin()
+        return sum(self._state.accepted.values())
+
+
+@dataclass
+class Sources:
+    """Where the numbers come from. Filled in by `app`; read at every scrape."""
+
+    state: MetricState
+    own: SelfMetrics
+    ledger: LedgerView
+    gpts: Callable[[], Mapping[str, Gpt]]
+    windows: Callable[[], tuple[list[Window], list[TopUser]] | None]
+    """None until they have been counted once: a gauge must not fall to 0 because the bridge restarted."""
+    workers: Callable[[], list[tuple[str, bool, int]]]
+    journal_bytes: Callable[[], tuple[int, int]]
+    """Bytes used, and bytes it may use."""
+    export_configured: bool
+    started: float
+    reload_failed: Callable[[], bool]
+    limits_fallback: Callable[[], bool]
+
+
+class BridgeCollector:
+    """Writes the whole page. Everything but histograms goes through prometheus-client (`collect`)."""
+
+    def __init__(self, sources: Sources) -> None:
+        self._sources = sources
+        self._ledger: tuple[int, Ledger] | None = None
+        self._histograms = HistogramText()
+        self._lock = threading.Lock()
+
+    def render(self, openmetrics: bool) -> bytes:
+        """The page, in OpenMetrics or in the Prometheus text format. Runs in the scrape's thread."""
+        with self._lock:
+            snapshot = list(self._sources.state.snapshot())
+            snapshot.append((catalog.REQUEST_DURATION, _durations(self._sources.own)))
+            text = "".join(
+                self._histograms.render(metric, rows, openmetrics)
+                for metric, rows in snapshot
+                if metric.type == "histogram"
+            )
+            counters = [_family(metric, rows) for metric, rows in snapshot if metric.type == "counter"]
+            page = _Page([*counters, *self.collect()])
+            # The library ends OpenMetrics with its «# EOF»: the histograms go before.
+            rest: bytes = generate_openmetrics(page) if openmetrics else generate_latest(page)  # type: ignore[no-untyped-call]
+            return text.encode() + rest
+
+    def collect(self) -> Iterator[Family]:
+        sources = self._sources
+        gpts = sources.gpts()
+        yield _family(catalog.LATENCY_OBJECTIVE, [((g.id,), g.latency_objective_seconds) for g in gpts.values()])
+        yield _family(catalog.SLO_TARGET, [((g.id,), g.slo_target) for g in gpts.values()])
+        yield from self._from_windows(gpts)
+        yield from self._from_ledger()
+        own = sources.own
+        yield _family(catalog.EXPORT_ATTEMPTS, [((kind,), own.attempts.get(kind, 0)) for kind in otlp.KINDS])
+        yield _family(catalog.EXPORT_CONFIGURED, [((), int(sources.export_configured))])
+        yield _family(catalog.REDACTIONS, [((kind,), count) for kind, count in list(own.redactions.items())])
+        used, limit = sources.journal_bytes()
+        yield _family(catalog.JOURNAL_BYTES, [((), used)])
+        yield _family(catalog.JOURNAL_LIMIT, [((), limit)])
+        yield _family(catalog.SERIES, [((), sources.state.series_count())])
+        yield _family(catalog.SERIES_LIMIT, [((), sources.state.series_limit())])
+        yield _family(catalog.SERIES_CAPPED, [((label,), count) for label, count in sources.state.capped.items()])
+        workers = sources.workers()
+        yield _family(catalog.WORKER_UP, [((name,), int(up)) for name, up, _ in workers])
+        yield _family(catalog.WORKER_RESTARTS, [((name,), restarts) for name, _, restarts in workers])
+        yield _family(catalog.CONFIG_RELOAD_FAILED, [((), int(sources.reload_failed()))])
+        yield _family(catalog.LIMITS_FALLBACK, [((), int(sources.limits_fallback()))])
+        yield _family(catalog.START_TIME, [((), sources.started)])
+        yield _family(catalog.BUILD_INFO, [((__version__, platform.python_version(), "sqlite"), 1)])
+
+    def _from_windows(self, gpts: Mapping[str, Gpt]) -> Iterator[Family]:
+        found = self._sources.windows()
+        if found is None:
+            return
+        windows, top = found
+        counted = {(w.gpt, w.window): w for w in windows}
+        rows = [(gpt_id, window, counted.get((gpt_id, window))) for gpt_id in gpts for window in catalog.WINDOWS]
+        yield _family(catalog.ACTIVE_SESSIONS, [((gpt, name), w.sessions if w else 0) for gpt, name, w in rows])
+        yield _family(catalog.ACTIVE_USERS, [((gpt, name), w.users if w else 0) for gpt, name, w in rows])
+        yield _family(catalog.TOP_USER_EVENTS, [((t.gpt, t.user, "1d"), t.events) for t in top])
+        yield _family(catalog.TOP_USER_TOKENS, [((t.gpt, t.user, "1d"), t.tokens) for t in top])
+
+    def _from_ledger(self) -> Iterator[Family]:
+        try:
+            self._ledger = self._sources.ledger.read()
+        except Exception as error:
+            # An old ledger would look like a good one: what cannot be counted now is not shown.
+            log.warning("the ledger cannot be counted: %s", type(error).__name__)
+            self._ledger = None
+        state, own = self._sources.state, self._sources.own
+        records: list[tuple[tuple[str, ...], float]] = [
+            ((kind, "accepted", ""), count) for kind, count in state.accepted.items()
+        ]
+        yield _family(catalog.RECORDS, records + list(own.records.items()))
+        if self._ledger is None:
+            return
+        accepted, ledger = self._ledger
+        yield _family(catalog.EXPORTED, [((), ledger.exported)])
+        yield _family(catalog.PENDING, [((), ledger.pending)])
+        yield _family(catalog.PARKED, [((), ledger.parked)])
+        yield _family(catalog.EXPORT_LAG, [((), self._sources.ledger.lag())])
+        yield _family(catalog.LEDGER_GAP, [((), accepted - ledger.exported - ledger.pending - ledger.parked)])
+
+
+def _family(metric: Metric, rows: list[tuple[tuple[str, ...], float]]) -> Family:
+    kind: Any = CounterMetricFamily if metric.type == "counter" else GaugeMetricFamily
+    family = kind(metric.name, metric.help, labels=metric.labels)
+    for labels, value in rows:
+        family.add_metric(labels, value)
+    return family  # type: ignore[no-any-return]
+
+
+def _durations(own: SelfMetrics) -> list[Row]:
+    empty: list[None] = [None] * (len(catalog.REQUEST_DURATION.buckets) + 1)
+    return [(key, ([int(count) for count in row[:-1]], row[-1], empty)) for key, row in list(own.durations.items())]
+
+
+class _Page(CollectorRegistry):
+    """Families that are already there, as prometheus-client's writers want them."""
+
+    def __init__(self, families: list[Family]) -> None:
+        super().__init__(auto_describe=False)
+        self._families = families
+
+    def collect(self) -> Iterator[Family]:
+        yield from self._families

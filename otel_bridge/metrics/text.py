@@ -1,0 +1,88 @@
+"""Histograms as text, with what has not changed since the last scrape kept as it was.
+
+prometheus-client writes the other families. For 50 GPTs of 8 types it takes 0.3 s of the interpreter to write 20,000
+histogram lines at every scrape, and the answers wait meanwhile; here an unchanged series is one string and a changed
+line one concatenation. Formats: OpenMetrics 1.0 (with exemplars) and the Prometheus text format 0.0.4 (without).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from otel_bridge.catalog import Metric
+from otel_bridge.metrics.state import Labels, exemplar
+from otel_bridge.records import event_span_id
+
+Row = tuple[Labels, tuple[Sequence[int], float, Sequence[Any]]]
+"""Labels, and (counts by bucket, sum, exemplars by bucket)."""
+
+
+class _Series:
+    """One series' lines up to their values, and its text as of `count` observations."""
+
+    __slots__ = ("buckets", "count", "plain", "rest", "text")
+
+    def __init__(self, metric: Metric, labels: Labels) -> None:
+        pairs = ",".join(
+            f'{name}="{_escape(value)}"' for name, value in sorted(zip(metric.labels, labels, strict=True))
+        )
+        comma = "," if pairs else ""
+        bounds = [*(str(bound) for bound in metric.buckets), "+Inf"]
+        self.buckets = [f'{metric.name}_bucket{{{pairs}{comma}le="{bound}"}} ' for bound in bounds]
+        braces = f"{{{pairs}}}" if pairs else ""
+        self.rest = (f"{metric.name}_count{braces} ", f"{metric.name}_sum{braces} ")
+        self.count = -1
+        self.text = ""
+        self.plain = ""
+
+
+class HistogramText:
+    """Remembers the text of every series of one process. Used by one scrape at a time."""
+
+    def __init__(self) -> None:
+        self._series: dict[tuple[str, Labels], _Series] = {}
+
+    def render(self, metric: Metric, rows: Iterable[Row], with_exemplars: bool) -> str:
+        """A whole family, with its HELP and TYPE lines."""
+        out = [f"# HELP {metric.name} {_escape(metric.help)}\n# TYPE {metric.name} histogram\n"]
+        for labels, (counts, total, exemplars) in rows:
+            known = self._series.get((metric.name, labels))
+            if known is None:
+                known = self._series[(metric.name, labels)] = _Series(metric, labels)
+            observed = sum(counts)
+            if observed != known.count:
+                known.count, known.plain = observed, ""
+                known.text = _text(metric.name, labels, known, counts, total, exemplars)
+            if with_exemplars:
+                out.append(known.text)
+            else:
+                if not known.plain:
+                    known.plain = _text(metric.name, labels, known, counts, total, None)
+                out.append(known.plain)
+        return "".join(out)
+
+
+def _text(
+    name: str, labels: Labels, series: _Series, counts: Sequence[int], total: float, exemplars: Sequence[Any] | None
+) -> str:
+    lines, cumulative = [], 0
+    for i, count in enumerate(counts):
+        cumulative += count
+        held = exemplars[i] if exemplars is not None else None
+        if held is None:
+            lines.append(f"{series.buckets[i]}{cumulative}.0\n")
+        else:
+            found = exemplar(name, labels, held)
+            lines.append(
+                f'{series.buckets[i]}{cumulative}.0 # {{trace_id="{found.session.hex()}",'
+                f'span_id="{event_span_id(found.event).hex()}"}} {float(found.value)!r} '
+                f"{found.arrived_us // 1_000_000}.{found.arrived_us // 1000 % 1000:03d}\n"
+            )
+    count_head, sum_head = series.rest
+    lines.append(f"{count_head}{cumulative}.0\n{sum_head}{float(total)!r}\n")
+    return "".join(lines)
+
+
+def _escape(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("\n", "\\n").replace('"', '\\"')

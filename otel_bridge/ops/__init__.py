@@ -1,0 +1,1 @@
+"""What keeps a running bridge running: supervision, and a configuration that changes."""
