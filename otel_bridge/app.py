@@ -92,7 +92,7 @@ class Bridge:
             raise StartRefused(self.store.advice(error)) from error
         self.journal = Journal(self.store, self.state.apply, config.queue_max_records)
         self._journal_folder = str(config.journal_path.parent)
-        self._min_free: int = config.disk_min_free
+        self._min_free = config.disk_min_free
         self.journal.room = self._room
         # 2. What reads it.
         self._reader = self.store.reader()
@@ -275,7 +275,7 @@ class Bridge:
         if self._house_reader.move_log() > LOG_PAGES:
             self.journal.between(self.store.finish_log).result()
         # Its file counts against the size limit: a small limit must not be used up by the log alone.
-        if self._house_reader.log_bytes() > min(LOG_LIMIT_BYTES, int(self.config.journal_max_size) // 8):
+        if self._house_reader.log_bytes() > min(LOG_LIMIT_BYTES, self.config.journal_max_size // 8):
             self.journal.between(self.store.restart_log).result()
 
     _saved = 0
@@ -322,11 +322,11 @@ class Bridge:
 
     def _measure(self) -> None:
         self._bytes_used = self._house_reader.bytes_used()
-        self._size_full = self._bytes_used > int(self.config.journal_max_size)
+        self._size_full = self._bytes_used > self.config.journal_max_size
 
     def _windows_pause(self) -> float:
         # Counting may cost with the sessions kept: it never takes more than a twentieth of a core.
-        return max(float(self.config.windows_interval_seconds), 20 * self._windows_cost)
+        return max(self.config.windows_interval_seconds, 20 * self._windows_cost)
 
     def _count_windows(self) -> None:
         started = time.monotonic()
@@ -369,8 +369,8 @@ class Bridge:
         return stat.f_bavail * stat.f_frsize
 
     def _byte_limit(self) -> int:
-        room: int = self._bytes_used + max(0, self._disk_free() - self._min_free)
-        return min(int(self.config.journal_max_size), room)
+        room = self._bytes_used + max(0, self._disk_free() - self._min_free)
+        return min(self.config.journal_max_size, room)
 
     def _worker_states(self) -> list[tuple[str, bool, int]]:
         states = [("journal-writer", self.journal.alive and self.journal.death is None, 0)]

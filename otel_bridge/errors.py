@@ -210,4 +210,7 @@ class Problem(Exception):
 
 
 class StartRefused(Exception):
-    """The process must not start. The message says what was found, what was expected and what to do."""
+    """The process must not start. Each argument is a line that says what was found, expected and what to do."""
+
+    def __str__(self) -> str:
+        return "\n".join(self.args)

@@ -170,7 +170,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return int(arguments.run(arguments) or 0)
     except StartRefused as refusal:
-        print(f"otel-bridge: {refusal}", file=sys.stderr)
+        for line in refusal.args:
+            print(f"otel-bridge: {line}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130
@@ -179,10 +180,27 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
 
 
+def _overrides(arguments: argparse.Namespace) -> dict[str, object]:
+    """Settings that are arguments, too."""
+    return {key: getattr(arguments, key, None) for key in ("host", "port", "metrics_host", "metrics_port", "journal")}
+
+
 def _load(arguments: argparse.Namespace) -> Config:
-    keys = ("host", "port", "metrics_host", "metrics_port", "journal")
-    overrides = {key: getattr(arguments, key, None) for key in keys}
-    return config.load(arguments.config, os.environ, overrides)
+    return config.load(arguments.config, os.environ, _overrides(arguments))
+
+
+def _load_to_serve(arguments: argparse.Namespace) -> Config:
+    """The configuration that a start is decided by. Raises StartRefused with everything that forbids it."""
+    from otel_bridge.access import keys
+
+    loaded, diagnostics = config.read(arguments.config, os.environ, _overrides(arguments))
+    if "allow_keyless" not in diagnostics.uncertain:
+        try:
+            keys.refuse_keyless(loaded)
+        except StartRefused as refusal:
+            diagnostics.add(str(refusal))
+    diagnostics.refuse()
+    return loaded
 
 
 def _init(arguments: argparse.Namespace) -> int:
@@ -202,7 +220,7 @@ def _serve(arguments: argparse.Namespace) -> int:
     from otel_bridge import logs, server
     from otel_bridge.app import Bridge
 
-    loaded = _load(arguments)
+    loaded = _load_to_serve(arguments)
     logs.set_up(loaded.log_format, loaded.log_level)
     os.umask(0o077)  # the journal and its key are for this user alone
 
@@ -235,7 +253,7 @@ def _banner(loaded: Config, port: int, metrics_port: int) -> list[str]:
         f"otel-bridge {__version__}",
         f"  post to    {_url(loaded.host, port)}/api/sessions and /api/events",
         f"  metrics    {_url(loaded.metrics_host, metrics_port)}/metrics",
-        f"  journal    {loaded.values['journal']}",
+        f"  journal    {loaded.journal}",
         f"  GPTs       {', '.join(loaded.gpts)}",
     ]
     if loaded.source == config.SHIPPED:
@@ -261,10 +279,7 @@ def _missing(loaded: Config) -> list[str]:
 
 
 def _check(arguments: argparse.Namespace) -> int:
-    from otel_bridge.access import keys
-
-    loaded = _load(arguments)
-    keys.refuse_keyless(loaded)
+    loaded = _load_to_serve(arguments)
     print(f"{loaded.source}: good; {len(loaded.gpts)} GPT(s): {', '.join(loaded.gpts)}")
     for what in _missing(loaded):
         print(f"not configured: {what}")
@@ -339,7 +354,7 @@ def _journal_status(arguments: argparse.Namespace) -> int:
     reader.close()
     oldest = ledger.oldest_pending_us
     status = {
-        "journal": loaded.values["journal"],
+        "journal": loaded.journal,
         "records": ledger.last,
         "exported": ledger.exported,
         "pending": ledger.pending,

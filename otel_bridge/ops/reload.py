@@ -17,7 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from otel_bridge.access import keys
-from otel_bridge.config import Config
+from otel_bridge.config import SETTINGS, Config
 from otel_bridge.errors import StartRefused
 
 log = logging.getLogger(__name__)
@@ -82,18 +82,17 @@ class Reloader:
     def reload(self) -> None:
         try:
             fresh = self._read()
-            held = [
-                key for key in fresh.values if key not in RELOADED and fresh.values[key] != self._config.values[key]
-            ]
+            held = {key: getattr(self._config, key) for key in _changed(self._config, fresh) if key not in RELOADED}
             # What stays is as it was; what is checked and applied is what will really be in force.
-            fresh = replace(fresh, values={**fresh.values, **{key: self._config.values[key] for key in held}})
+            fresh = replace(fresh, **held)
             keys.refuse_keyless(fresh)
         except StartRefused as refusal:
             self.failure = str(refusal)
-            log.error("the configuration is wrong; the one before it stays in force: %s", refusal)
+            for line in refusal.args:
+                log.error("the configuration is wrong; the one before it stays in force: %s", line)
             return
         self.pending = tuple(held)
-        changed = [key for key in fresh.values if fresh.values[key] != self._config.values[key]]
+        changed = _changed(self._config, fresh)
         changed += [f"gpts.{name}" for name in sorted({*fresh.gpts, *self._config.gpts})
                     if fresh.gpts.get(name) != self._config.gpts.get(name)]  # fmt: skip
         self._apply(fresh)
@@ -102,6 +101,12 @@ class Reloader:
         log.info("the configuration was read again; changed: %s", ", ".join(changed) or "nothing")
         if held:
             log.warning("these settings have changed and need a restart: %s", ", ".join(held))
+
+
+def _changed(before: Config, after: Config) -> list[str]:
+    """Keys of the settings that differ."""
+    keys = (setting.key for setting in SETTINGS)
+    return [key for key in keys if getattr(before, key) != getattr(after, key)]
 
 
 def _signature(path: Path) -> tuple[int, int, int] | None:

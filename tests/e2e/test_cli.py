@@ -83,6 +83,24 @@ def test_a_wrong_configuration_stops_check_and_serve_alike(
     assert not bridge.journal.exists()
 
 
+@pytest.mark.parametrize("command", ["check", "serve"])
+def test_everything_that_is_wrong_is_told_at_once(make_bridge: Make, command: str) -> None:
+    bridge = make_bridge(
+        "prot = 1\nhost = '0.0.0.0'\nretention_days = 0\n[gpts.a]\nslo_target = 2\n" + GOOD,
+        OTEL_BRIDGE_RETENTION="1",
+        OTEL_EXPORTER_OTLP_ENDPOINT="collector:4318",
+    )
+    done = bridge.run(command)
+    assert done.returncode == 2
+    lines = done.stderr.splitlines()
+    assert all(line.startswith("otel-bridge: ") for line in lines)
+    told = ("'prot'", "retention_days", "gpts.a.slo_target", "OTEL_BRIDGE_RETENTION", "OTLP_ENDPOINT", "allow_keyless")
+    assert len(lines) == len(told)
+    for line, word in zip(lines, told, strict=True):
+        assert word in line
+    assert not bridge.journal.exists()
+
+
 def test_a_missing_file_is_said(make_bridge: Make) -> None:
     done = make_bridge().run("serve", "--config", "none.toml")
     assert done.returncode == 2 and "none.toml: no such configuration file" in done.stderr

@@ -70,10 +70,16 @@ def test_keys_new_write_is_taken_on_by_the_running_bridge(make_bridge: Callable[
 
 
 @pytest.mark.parametrize(
-    "bad", ["not = [toml", "unknown_key = 1\n" + table(NEW), table("x").replace("sha256:", "md5:"), ""]
+    ("bad", "problems"),
+    [
+        ("not = [toml", 1),
+        ("unknown_key = 1\nretention_days = 0\n" + table(NEW), 2),
+        (table("x").replace("sha256:", "md5:"), 1),
+        ("", 1),
+    ],
 )
 def test_a_bad_file_keeps_the_old_configuration_and_says_so_loudly(
-    make_bridge: Callable[..., Bridge], bad: str
+    make_bridge: Callable[..., Bridge], bad: str, problems: int
 ) -> None:
     bridge = make_bridge(table(OLD)).start()
     assert bridge.metric("otel_bridge_config_reload_failed") == 0
@@ -84,7 +90,7 @@ def test_a_bad_file_keeps_the_old_configuration_and_says_so_loudly(
     assert ready.status_code == 200  # records are as safe as before
     assert "sigue vigente la anterior" in ready.json()["configuracion"]["estado"]
     assert str(bridge.config) not in ready.text
-    assert "the configuration is wrong; the one before it stays in force" in bridge.output()
+    assert bridge.output().count("the configuration is wrong; the one before it stays in force") == problems
     bridge.config.write_text(table(NEW))
     wait_for(lambda: bridge.metric("otel_bridge_config_reload_failed") == 0, "the good file taken on")
     assert post(bridge, NEW) == 201 and post(bridge, OLD) == 401

@@ -6,8 +6,9 @@ import re
 
 import pytest
 
+from otel_bridge.config import REGIONS
 from otel_bridge.privacy.redaction import Redactor
-from otel_bridge.privacy.redaction.phones import REGIONS, SHAPES, Phones
+from otel_bridge.privacy.redaction.phones import SHAPES, Phones
 
 REDACTOR = Redactor("on")
 

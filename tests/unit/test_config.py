@@ -10,10 +10,13 @@ from typing import Any
 import pytest
 
 from otel_bridge import config
+from otel_bridge.commands import cli
 from otel_bridge.config import SETTINGS, Config, Price, Rate
+from otel_bridge.config.gpts import GPT_READERS
 from otel_bridge.errors import StartRefused
 
 ROOT = Path(__file__).parents[2]
+PACKAGE = ROOT / "otel_bridge" / "config"
 GPT = '[gpts.devops-expert]\nname = "DevOps Expert"\n'
 
 Load = Any
@@ -206,6 +209,90 @@ def test_a_directory_is_refused(tmp_path: Path) -> None:
         config.load(str(tmp_path), {})
 
 
+# --- everything that is wrong is told at once ---------------------------------------------------------------------
+
+
+KEYED = f'[gpts.a]\napi_key_hashes = ["sha256:{"0" * 64}"]\n'
+
+
+def test_every_problem_is_a_line_in_the_order_of_the_file_then_the_environment_then_the_line(load: Load) -> None:
+    text = (
+        "prot = 1\n"
+        "retention_days = 0\n"
+        "[gpts.a]\nslo_target = 2\nmodle = 'm'\napi_key_hashes = ['x']\nprices = {input = -1, output = 'x'}\n"
+        "[gpts.b]\nprices = {m1 = {input = 1}, m2 = 3}\n"
+        "[gpts.'c d']\nrate_limit = 3\n"
+        "[other]\n"
+    )
+    environ = {
+        "OTEL_RESOURCE_ATTRIBUTES": "x",
+        "OTEL_EXPORTER_OTLP_TIMEOUT": "soon",
+        "OTEL_EXPORTER_OTLP_PROTOCOL": "carrier-pigeon",
+        "OTEL_EXPORTER_OTLP_ENDPOINT": "h:4317",
+        "OTEL_BRIDGE_QUEUE": "7",
+        "OTEL_BRIDGE_LOG_LEVEL": "loud",
+    }
+    with pytest.raises(StartRefused) as caught:
+        load(text, environ, metrics_port="x")
+    starts = (
+        "unknown key 'prot'",
+        "retention_days: found 0",
+        "gpts.a.slo_target: found 2",
+        "gpts.a: unknown key 'modle'",
+        "gpts.a.api_key_hashes: expected hashes",
+        "gpts.a.prices.input: found -1",
+        "gpts.a.prices.output: found 'x'",
+        "gpts.b.prices: found {'input': 1}",
+        "gpts.b.prices: found 3",
+        "gpts.'c d': expected an id",
+        "gpts.'c d'.rate_limit: found 3",
+        "unknown key 'other'",
+        "OTEL_BRIDGE_LOG_LEVEL: found 'loud'",
+        "unknown variable OTEL_BRIDGE_QUEUE",
+        "OTEL_EXPORTER_OTLP_ENDPOINT: found 'h:4317'",
+        "OTEL_EXPORTER_OTLP_PROTOCOL: found 'carrier-pigeon'",
+        "OTEL_EXPORTER_OTLP_TIMEOUT: found 'soon'",
+        "OTEL_RESOURCE_ATTRIBUTES: expected",
+        "--metrics-port: found 'x'",
+    )
+    lines = str(caught.value).splitlines()
+    assert len(lines) == len(starts)
+    for line, start in zip(lines, starts, strict=True):
+        assert line.split(": ", 1)[1].startswith(start)
+
+
+def test_a_file_that_cannot_be_read_hides_no_wrong_variable(load: Load) -> None:
+    lines = refusal(load, "port =", {"OTEL_BRIDGE_PORT": "x"}).splitlines()
+    assert len(lines) == 2 and "not valid TOML" in lines[0] and "OTEL_BRIDGE_PORT" in lines[1]
+
+
+def test_a_value_that_another_one_wins_over_is_not_read(load: Load) -> None:
+    assert load(f"port = 'x'\n{GPT}", {"OTEL_BRIDGE_PORT": "y"}, port=7).port == 7
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("[gpst.a]\n", "unknown key 'gpst'; did you mean 'gpts'?"),
+        ("alow_keyless = true\n" + GPT, "unknown key 'alow_keyless'"),
+        ("allow_keyless = 'maybe'\n" + GPT, "allow_keyless: found 'maybe'"),
+        ("[gpts.a]\napi_key_hash = ['sha256:0']\n", "gpts.a: unknown key 'api_key_hash'"),
+        ("[gpts.a]\napi_key_hashes = ['sha256:0']\n", "gpts.a.api_key_hashes: expected hashes"),
+        ("prot = 1\n" + KEYED, "unknown key 'prot'"),
+        (GPT, "host: found '0.0.0.0', which others can reach"),
+    ],
+)
+def test_one_mistake_is_one_line_and_none_about_what_follows_from_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], text: str, line: str
+) -> None:
+    file = tmp_path / "otel-bridge.toml"
+    file.write_text(text, encoding="utf-8")
+    monkeypatch.setenv("OTEL_BRIDGE_HOST", "0.0.0.0")
+    assert cli.main(["check", "--config", str(file)]) == 2
+    (said,) = capsys.readouterr().err.splitlines()
+    assert said.startswith(f"otel-bridge: {file}: {line}")
+
+
 # --- GPTs ---------------------------------------------------------------------------------------------------------
 
 
@@ -308,8 +395,8 @@ def test_headers_compression_and_time_out_are_read(load: Load) -> None:
 
 
 def test_resource_attributes_are_read(load: Load) -> None:
-    found = load(GPT, {"OTEL_RESOURCE_ATTRIBUTES": "deployment.environment=prod,team=a%2Cb"}).resource
-    assert dict(found) == {"deployment.environment": "prod", "team": "a,b"}
+    resource = load(GPT, {"OTEL_RESOURCE_ATTRIBUTES": "deployment.environment=prod,team=a%2Cb"}).resource
+    assert dict(resource) == {"deployment.environment": "prod", "team": "a,b"}
 
 
 @pytest.mark.parametrize(
@@ -317,6 +404,7 @@ def test_resource_attributes_are_read(load: Load) -> None:
     [
         ("ENDPOINT", "localhost:4318"),
         ("ENDPOINT", "ftp://h"),
+        ("ENDPOINT", "http://["),
         ("PROTOCOL", "http/json"),
         ("COMPRESSION", "zstd"),
         ("TIMEOUT", "soon"),
@@ -330,6 +418,16 @@ def test_a_wrong_standard_variable_is_refused_by_name(load: Load, name: str, val
     assert variable in said and "expected" in said
 
 
+# --- the package --------------------------------------------------------------------------------------------------
+
+
+def test_it_stands_on_the_catalog_and_the_errors_alone() -> None:
+    """Every other package reads the configuration: it must not need them."""
+    sources = "".join(file.read_text(encoding="utf-8") for file in PACKAGE.glob("*.py"))
+    imported = set(re.findall(r"from otel_bridge(?: import |\.)(\w+)", sources))
+    assert imported == {"config", "catalog", "errors"}
+
+
 # --- the page -----------------------------------------------------------------------------------------------------
 
 
@@ -339,12 +437,12 @@ PAGE = ROOT / "docs" / "configuration.md"
 def rows(heading: str) -> dict[str, list[str]]:
     """First column, without back-ticks → cells of a table's row, under a heading of the page."""
     section = PAGE.read_text(encoding="utf-8").split(f"\n## {heading}\n", 1)[1].split("\n## ", 1)[0]
-    found = {}
+    table = {}
     for line in section.splitlines():
         cells = [cell.strip() for cell in line.strip().strip("|").split(" | ")]
         if line.startswith("| `"):
-            found[cells[0].strip("`")] = cells
-    return found
+            table[cells[0].strip("`")] = cells
+    return table
 
 
 @pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.key)
@@ -370,11 +468,11 @@ def test_the_page_has_no_setting_that_does_not_exist() -> None:
 
 
 def test_every_key_of_a_gpt_is_documented() -> None:
-    assert rows("GPTs").keys() == {*config._GPT_READERS, "prices"}
+    assert rows("GPTs").keys() == {*GPT_READERS, "prices"}
 
 
 def test_every_standard_variable_that_is_read_is_documented() -> None:
-    source = (ROOT / "otel_bridge" / "config.py").read_text(encoding="utf-8")
+    source = (PACKAGE / "otlp.py").read_text(encoding="utf-8")
     suffixes = set(re.findall(r'(?<!\.)\bget\("([A-Z_]+)"\)', source))
     read = {f"OTEL_EXPORTER_OTLP_{suffix}" for suffix in suffixes}
     read |= set(re.findall(r'environ\.get\("(OTEL_(?!BRIDGE)[A-Z_]+)"', source))

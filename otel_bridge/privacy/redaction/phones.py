@@ -24,6 +24,7 @@ from typing import NamedTuple
 from phonenumbers import COUNTRY_CODE_TO_REGION_CODE, country_code_for_region
 from phonenumbers.phonemetadata import PhoneMetadata
 
+from otel_bridge.config import REGIONS
 from otel_bridge.privacy.redaction.context import (
     AFTER,
     BEFORE,
@@ -36,12 +37,6 @@ from otel_bridge.privacy.redaction.context import (
     starts_word,
 )
 from otel_bridge.privacy.redaction.findings import Finding
-
-REGIONS = (
-    *("AR", "BO", "BR", "CL", "CO", "CR", "CU", "DO", "EC", "ES", "GT", "HN", "MX", "NI", "PA", "PE", "PR", "PY", "SV"),
-    *("UY", "VE"),
-)
-"""Spain and Latin America: the default of the setting `regions` (ISO 3166-1 codes)."""
 
 
 class Shape(NamedTuple):

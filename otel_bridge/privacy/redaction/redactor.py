@@ -8,12 +8,13 @@ from functools import lru_cache
 from typing import Literal
 from unicodedata import combining
 
+from otel_bridge.config import REGIONS
 from otel_bridge.privacy.redaction.addresses import EMAIL, EMAIL_ENCODED, find_ips
 from otel_bridge.privacy.redaction.announced import find_secrets
 from otel_bridge.privacy.redaction.budget import Budget
 from otel_bridge.privacy.redaction.findings import PLACEHOLDERS, Finding
 from otel_bridge.privacy.redaction.numbers import RUN, find_numbers
-from otel_bridge.privacy.redaction.phones import REGIONS, Phones
+from otel_bridge.privacy.redaction.phones import Phones
 from otel_bridge.privacy.redaction.providers import find_provider_keys
 from otel_bridge.privacy.redaction.secrets import JWT, find_private_keys, find_url_passwords
 from otel_bridge.privacy.redaction.view import lower, normalised

@@ -1,0 +1,31 @@
+"""The configuration: settings, the registry of GPTs, the OTLP endpoint. The only reader of the environment.
+
+One TOML file; every setting also as an `OTEL_BRIDGE_…` variable, which wins, and some as an argument, which wins over
+both. What concerns export follows the standard `OTEL_*` variables. Everything that is wrong stops the start, and all
+of it is told at once: the key, the value found and what was expected (`StartRefused`).
+"""
+
+from otel_bridge.config.diagnostics import Diagnostics
+from otel_bridge.config.gpts import UNKNOWN, Gpt, Price
+from otel_bridge.config.loading import DEFAULT_FILE, SHIPPED, load, read
+from otel_bridge.config.otlp import Otlp
+from otel_bridge.config.rates import NO_LIMIT, Rate
+from otel_bridge.config.settings import REGIONS, SETTINGS, Config, Setting
+
+__all__ = [
+    "DEFAULT_FILE",
+    "NO_LIMIT",
+    "REGIONS",
+    "SETTINGS",
+    "SHIPPED",
+    "UNKNOWN",
+    "Config",
+    "Diagnostics",
+    "Gpt",
+    "Otlp",
+    "Price",
+    "Rate",
+    "Setting",
+    "load",
+    "read",
+]

@@ -1,0 +1,55 @@
+"""What is wrong with a configuration, collected while it is read."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from typing import TypeVar
+
+from otel_bridge.config.readers import Reader
+from otel_bridge.errors import StartRefused
+
+V = TypeVar("V")
+
+
+class Diagnostics:
+    """The problems of a configuration, one line each, in the order in which they were met.
+
+    Whoever meets a problem adds it and goes on with a default, so that the rest is read, too. Until `refuse` has
+    returned, what was read must not be used.
+    """
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.uncertain: set[str] = set()
+        """Keys that somebody has tried to give and whose value is not known: it is wrong, or the key is misspelt. A
+        problem that may only be a consequence of these is not added."""
+
+    def add(self, line: str) -> None:
+        """`line`: where the problem is, the value found, what was expected."""
+        self.lines.append(line)
+
+    def wrong(self, place: str, raw: object, expected: object) -> None:
+        """Adds a value that is not what is expected at `place`."""
+        self.add(f"{place}: found {raw!r}, expected {expected}")
+
+    def unknown(self, problem: str, name: str, names: Sequence[str]) -> str | None:
+        """Adds that a name is none of `names`, with advice; returns the one that was probably meant, None where none is
+        near."""
+        nearest = difflib.get_close_matches(name, names, n=1)
+        advice = f"did you mean {nearest[0]!r}?" if nearest else f"known are: {', '.join(names)}"
+        self.add(f"{problem}; {advice}")
+        return nearest[0] if nearest else None
+
+    def read(self, place: str, reader: Reader[V], raw: object, default: V) -> V:
+        """The value of what is written at `place`; the default where it is wrong, which is then added."""
+        try:
+            return reader(raw)
+        except ValueError as error:
+            self.wrong(place, raw, error)
+            return default
+
+    def refuse(self) -> None:
+        """Raises StartRefused with every line, where there is one."""
+        if self.lines:
+            raise StartRefused(*self.lines)

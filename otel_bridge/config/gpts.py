@@ -1,0 +1,120 @@
+"""The registry of GPTs: one table of the file each."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from otel_bridge import catalog
+from otel_bridge.config import readers
+from otel_bridge.config.diagnostics import Diagnostics
+from otel_bridge.config.rates import Rate
+from otel_bridge.config.readers import Reader
+
+UNKNOWN = "unknown"
+
+_HASH = re.compile(r"sha256:[0-9a-f]{64}")
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+_PRICE_EXAMPLE = "{input = 2.5, output = 10.0}"
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """US dollars per million tokens."""
+
+    input: float
+    output: float
+
+
+@dataclass(frozen=True, slots=True)
+class Gpt:
+    """A registered GPT."""
+
+    id: str
+    name: str
+    provider: str = "openai"
+    model: str = UNKNOWN
+    event_types: tuple[str, ...] = catalog.DEFAULT_EVENT_TYPES
+    latency_objective_seconds: float = 5.0
+    slo_target: float = 0.99
+    """Share of answers that must be good, from 0 to 1."""
+    prices: Mapping[str, Price] = field(default_factory=dict)
+    """By model; the GPT's own model where the table is flat."""
+    api_key_hashes: tuple[str, ...] = ()
+    rate_limit: Rate | None = None
+    """None: the general one. NO_LIMIT: off."""
+
+
+GPT_READERS: Mapping[str, Reader[Any]] = {
+    "name": readers.text,
+    "provider": readers.text,
+    "model": readers.text,
+    "event_types": readers.texts,
+    "latency_objective_seconds": readers.number(0.001, 3600),
+    "slo_target": readers.number(0.5, 0.99999),
+    "api_key_hashes": readers.texts,
+    "rate_limit": readers.gpt_rate,
+}
+"""The keys of a GPT's table, beside `prices`."""
+
+
+def read_gpts(source: Path, tables: object, diagnostics: Diagnostics) -> dict[str, Gpt]:
+    """The GPTs of `[gpts.…]` by id, without those in whose table something is wrong: that goes to `diagnostics`."""
+    if not isinstance(tables, dict) or not tables:
+        diagnostics.add(f"{source}: no GPT is registered; expected a table such as [gpts.devops-expert]")
+        return {}
+    gpts = {}
+    for gpt_id, table in tables.items():
+        problems = len(diagnostics.lines)
+        gpt = _gpt(source, gpt_id, table, diagnostics)
+        if len(diagnostics.lines) == problems:
+            gpts[gpt_id] = gpt
+    return gpts
+
+
+def _gpt(source: Path, gpt_id: str, table: object, diagnostics: Diagnostics) -> Gpt:
+    place = f"{source}: gpts.{gpt_id}"
+    if not _ID.fullmatch(gpt_id):
+        place = f"{source}: gpts.{gpt_id!r}"
+        diagnostics.add(f"{place}: expected an id of letters, digits and . _ -, 128 at the most")
+    values: dict[str, Any] = {"name": gpt_id}
+    if not isinstance(table, dict):
+        diagnostics.wrong(place, table, "a table")
+        table = {}
+    for key, raw in table.items():
+        if key == "prices":
+            model = table.get("model")
+            values[key] = _prices(f"{place}.{key}", raw, model if isinstance(model, str) else UNKNOWN, diagnostics)
+        elif key in GPT_READERS:
+            values[key] = diagnostics.read(f"{place}.{key}", GPT_READERS[key], raw, None)
+            if key == "api_key_hashes" and not all(_HASH.fullmatch(digest) for digest in values[key] or ()):
+                # What was found is not repeated: it may be the key itself.
+                diagnostics.add(
+                    f"{place}.{key}: expected hashes such as sha256:… made by `otel-bridge keys new {gpt_id}`"
+                )
+        else:
+            diagnostics.unknown(f"{place}: unknown key {key!r}", key, [*GPT_READERS, "prices"])
+    return Gpt(id=gpt_id, **values)
+
+
+def _prices(place: str, table: object, own_model: str, diagnostics: Diagnostics) -> dict[str, Price]:
+    """`prices = {input = 2.5, output = 10}` for the GPT's own model, or one such table a model."""
+    if not isinstance(table, dict):
+        diagnostics.wrong(place, table, _PRICE_EXAMPLE)
+        return {}
+    if "input" in table or "output" in table:
+        table = {own_model: table}
+    prices = {}
+    dollars = readers.number(0, 1_000_000)
+    for model, price in table.items():
+        if not isinstance(price, dict) or set(price) != {"input", "output"}:
+            diagnostics.wrong(place, price, _PRICE_EXAMPLE)
+            continue
+        prices[model] = Price(
+            diagnostics.read(f"{place}.input", dollars, price["input"], 0.0),
+            diagnostics.read(f"{place}.output", dollars, price["output"], 0.0),
+        )
+    return prices

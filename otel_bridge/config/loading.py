@@ -1,0 +1,109 @@
+"""Loading: from a file, the environment and the command line to one `Config`."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from otel_bridge.config.diagnostics import Diagnostics
+from otel_bridge.config.gpts import Gpt, read_gpts
+from otel_bridge.config.otlp import read_otlp, read_resource, read_service_name
+from otel_bridge.config.settings import ENV_PREFIX, SETTINGS, Config, Setting
+
+DEFAULT_FILE = "otel-bridge.toml"
+SHIPPED = Path(__file__).parents[1] / "default.toml"
+"""The configuration inside the package, a copy of the repository's `otel-bridge.toml`: read where nobody named a file
+and the working directory has none."""
+FILE_VARIABLE = ENV_PREFIX + "CONFIG"
+"""The variable that names the file."""
+
+_BY_KEY = {setting.key: setting for setting in SETTINGS}
+_BY_VARIABLE = {setting.env: setting for setting in SETTINGS}
+
+
+def load(path: str | None, environ: Mapping[str, str], overrides: Mapping[str, object] | None = None) -> Config:
+    """What `read` reads. Raises StartRefused with all that is wrong."""
+    config, diagnostics = read(path, environ, overrides)
+    diagnostics.refuse()
+    return config
+
+
+def read(
+    path: str | None, environ: Mapping[str, str], overrides: Mapping[str, object] | None = None
+) -> tuple[Config, Diagnostics]:
+    """The configuration of `path` (default `otel-bridge.toml` in the working directory, else `SHIPPED`), with the
+    environment and then the command line (`overrides`, None where an argument is not given) over it; and what is wrong
+    with it. Where something is, defaults stand for it: the caller adds what it has to say and calls `refuse`."""
+    diagnostics = Diagnostics()
+    source = _source(path, environ)
+    arguments = {key: raw for key, raw in (overrides or {}).items() if raw is not None}
+    variables = {_BY_VARIABLE[name].key for name in environ if name in _BY_VARIABLE}
+    values: dict[str, Any] = {}
+    gpts: dict[str, Gpt] = {}
+
+    def take(setting: Setting[Any], place: str, raw: object) -> None:
+        try:
+            values[setting.key] = setting.read(raw)
+        except ValueError as error:
+            diagnostics.wrong(place, raw, error)
+            diagnostics.uncertain.add(setting.key)
+
+    document = _document(source, diagnostics)
+    for key, raw in (document or {}).items():
+        if key == "gpts":
+            gpts = read_gpts(source, raw, diagnostics)
+        elif key not in _BY_KEY:
+            nearest = diagnostics.unknown(f"{source}: unknown key {key!r}", key, [*_BY_KEY, "gpts"])
+            if nearest is not None:
+                diagnostics.uncertain.add(nearest)
+        elif key not in variables and key not in arguments:
+            take(_BY_KEY[key], f"{source}: {key}", raw)
+    if document is not None and "gpts" not in document and "gpts" not in diagnostics.uncertain:
+        read_gpts(source, {}, diagnostics)
+    for name in sorted(environ):
+        if not name.startswith(ENV_PREFIX) or name == FILE_VARIABLE:
+            continue
+        if name not in _BY_VARIABLE:
+            nearest = diagnostics.unknown(f"environment: unknown variable {name}", name, [*_BY_VARIABLE])
+            if nearest is not None:
+                diagnostics.uncertain.add(_BY_VARIABLE[nearest].key)
+        elif _BY_VARIABLE[name].key not in arguments:
+            take(_BY_VARIABLE[name], f"environment: {name}", environ[name])
+    otlp, resource = read_otlp(environ, diagnostics), read_resource(environ, diagnostics)
+    for key, raw in arguments.items():
+        take(_BY_KEY[key], f"command line: --{key.replace('_', '-')}", raw)
+    config = Config(
+        **values,
+        gpts=gpts,
+        otlp=otlp,
+        resource=resource,
+        service_name=read_service_name(environ),
+        source=source,
+    )
+    return config, diagnostics
+
+
+def _source(path: str | None, environ: Mapping[str, str]) -> Path:
+    named = path or environ.get(FILE_VARIABLE)
+    source = Path(named or DEFAULT_FILE)
+    if not named and not os.path.lexists(source):  # a link to nowhere is a mistake, not an absence
+        return SHIPPED
+    return source
+
+
+def _document(source: Path, diagnostics: Diagnostics) -> dict[str, Any] | None:
+    """The file's keys and tables, in its order; None where it cannot be read."""
+    try:
+        return tomllib.loads(source.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        diagnostics.add(
+            f"{source}: no such configuration file. Name one with --config, or have one written by `otel-bridge init`."
+        )
+    except (OSError, UnicodeDecodeError) as error:
+        diagnostics.add(f"{source}: cannot be read: {error}")
+    except tomllib.TOMLDecodeError as error:
+        diagnostics.add(f"{source}: not valid TOML: {error}")
+    return None

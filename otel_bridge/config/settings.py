@@ -1,0 +1,146 @@
+"""The settings: one row each, a field of `Config` with its type, default, help and reader."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Generic, Literal, TypeVar
+
+from otel_bridge.config import readers
+from otel_bridge.config.gpts import Gpt
+from otel_bridge.config.otlp import Otlp
+from otel_bridge.config.rates import Rate
+from otel_bridge.config.readers import Reader
+
+D = TypeVar("D")
+V = TypeVar("V")
+
+ENV_PREFIX = "OTEL_BRIDGE_"
+
+Redaction = Literal["on", "off", "full"]
+RequestSpans = Literal["off", "problems", "all"]
+LogFormat = Literal["auto", "text", "json"]
+LogLevel = Literal["debug", "info", "warning", "error"]
+
+REGIONS = (
+    *("AR", "BO", "BR", "CL", "CO", "CR", "CU", "DO", "EC", "ES", "GT", "HN", "MX", "NI", "PA", "PE", "PR", "PY", "SV"),
+    *("UY", "VE"),
+)
+"""Spain and Latin America: the default of the setting `regions` (ISO 3166-1 codes)."""
+
+
+def setting(default: D, help: str, reader: Reader[V]) -> D | V:
+    """A row: a field of `Config` that can be given in the file and the environment. The result's type is not the one at
+    run time: it has mypy hold the field's declared type to the default and to the reader's values."""
+    row: D | V = field(default=default, metadata={"help": help, "read": reader})
+    return row
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """Everything that was configured. Units stand in the names; sizes are in bytes."""
+
+    host: str = setting("127.0.0.1", "Address the API listens on.", readers.text)
+    port: int = setting(8000, "Port the API listens on; 0 takes a free one.", readers.integer(0, 65_535))
+    metrics_host: str = setting("127.0.0.1", "Address /metrics listens on.", readers.text)
+    metrics_port: int = setting(9464, "Port /metrics listens on; 0 takes a free one.", readers.integer(0, 65_535))
+    journal: str = setting("sqlite:///data/otel-bridge.db", "Where records are kept.", readers.journal_url)
+    journal_max_size: int = setting(20 << 30, "Journal size at which ingest answers 503.", readers.size)
+    disk_min_free: int = setting(64 << 20, "Free disk space below which ingest answers 503.", readers.size)
+    retention_days: float = setting(35.0, "Days that exported records are kept.", readers.number(0.01, 3650))
+    redaction: Redaction = setting(
+        "on", "Redaction of content: on, off, or full (content is not kept at all).", readers.choice(Redaction)
+    )
+    user_hash_key: str | None = setting(
+        None, "Key of the user hash; empty makes one and keeps it beside the journal.", readers.optional_text
+    )
+    regions: tuple[str, ...] = setting(
+        REGIONS,
+        "Countries (ISO 3166-1) whose telephones redaction knows without their prefix: Spain and Latin America.",
+        readers.regions,
+    )
+    content_max_chars: int = setting(
+        1500, "Characters of content kept; more is cut off and marked.", readers.integer(0, 1_000_000)
+    )
+    trace_url: str | None = setting(None, "Link to a trace in your trace store, with {trace_id}.", readers.trace_url)
+    rate_limit: Rate | None = setting(Rate(6000, 60), "Requests allowed a caller, or off.", readers.rate)
+    rate_limit_storage: str = setting(
+        "memory://", "Where limits are counted: memory:// or redis://host:port.", readers.limit_storage
+    )
+    trusted_proxies: tuple[str, ...] = setting(
+        ("127.0.0.1/32", "::1/128"), "Addresses or networks whose X-Forwarded-For is believed.", readers.networks
+    )
+    cors_origins: tuple[str, ...] = setting(
+        (), 'Origins of browser clients that may call the API; "*" for any.', readers.origins
+    )
+    allow_keyless: bool = setting(False, "Listen beyond loopback although a GPT has no API key.", readers.flag)
+    public_url: str | None = setting(
+        None, "URL under which clients reach the API, for /openapi-gpt.json and /mcp.", readers.public_url
+    )
+    idle_after_seconds: float = setting(
+        1800.0, "Time without activity after which a session is idle.", readers.number(1, 7 * 86_400)
+    )
+    windows_interval_seconds: float = setting(
+        15.0, "How often active sessions and users are counted.", readers.number(0.1, 3600)
+    )
+    queue_max_records: int = setting(
+        200_000, "Records that may wait for the journal before ingest answers 503.", readers.integer(1, 10_000_000)
+    )
+    max_models_per_gpt: int = setting(10, "Distinct models of one GPT that become a label.", readers.integer(0, 1000))
+    max_errors_per_gpt: int = setting(
+        10, "Distinct error codes of one GPT that become a label.", readers.integer(0, 1000)
+    )
+    body_timeout_seconds: float = setting(20.0, "Time a client has to send a request.", readers.number(0.1, 600))
+    shutdown_seconds: float = setting(10.0, "Time a stop may take to flush what is exported.", readers.number(0, 600))
+    request_spans: RequestSpans = setting(
+        "off",
+        "Spans of the bridge's own requests, to the same endpoint: off, problems (5xx and slow ones) or all.",
+        readers.choice(RequestSpans),
+    )
+    log_format: LogFormat = setting(
+        "auto", "Logs: text, json, or auto (text on a terminal).", readers.choice(LogFormat)
+    )
+    log_level: LogLevel = setting("info", "Least severity that is logged.", readers.choice(LogLevel))
+
+    gpts: Mapping[str, Gpt]
+    """By id."""
+    otlp: Otlp | None
+    """None: nothing is exported."""
+    resource: tuple[tuple[str, str], ...]
+    """Attributes that every span's resource carries."""
+    service_name: str
+    """The bridge's own name, where it speaks of itself."""
+    source: Path
+    """The file that was read."""
+
+    @property
+    def journal_path(self) -> Path:
+        """The journal's file."""
+        return Path(self.journal.removeprefix("sqlite:///"))
+
+    @property
+    def key_path(self) -> Path:
+        """The user hash's key, made once and kept beside the journal."""
+        return self.journal_path.with_suffix(".key")
+
+
+@dataclass(frozen=True, slots=True)
+class Setting(Generic[V]):
+    """What the row of one setting says. `read` turns what is written into the value, or raises ValueError."""
+
+    key: str
+    default: V
+    help: str
+    read: Reader[V]
+
+    @property
+    def env(self) -> str:
+        """The variable that gives this setting."""
+        return ENV_PREFIX + self.key.upper()
+
+
+SETTINGS: tuple[Setting[Any], ...] = tuple(
+    Setting(row.name, row.default, row.metadata["help"], row.metadata["read"]) for row in fields(Config) if row.metadata
+)
+"""The rows, in the order of the fields."""
