@@ -390,8 +390,8 @@ class Bridge:
         export: dict[str, object] = {"estado": "sin destino configurado; los registros esperan en el diario"}
         if self.exporter is not None:
             export = {"estado": self.exporter.state}
-            if self.exporter.words:
-                export["ultima_respuesta"] = self.exporter.words
+            if self.exporter.message:
+                export["ultima_respuesta"] = self.exporter.message
         return not problems, {
             "estado": "no listo" if problems else "listo",
             "problemas": problems,
@@ -414,8 +414,8 @@ class Bridge:
         before, self.config = self.config, config
         self._min_free = config.disk_min_free
         self.state.configure(config.gpts)
-        if self.exporter is not None and _as_exported(before) != _as_exported(config):
-            self.exporter.configure(dict(config.gpts))
+        if self.exporter is not None:
+            self.exporter.configure(config)
         if (before.log_format, before.log_level) != (config.log_format, config.log_level):
             logs.set_up(config.log_format, config.log_level)
         loop = self._loop
@@ -444,11 +444,6 @@ class Bridge:
 
     def _openapi(self) -> bytes:
         return msgspec.json.encode(openapi.document(self.config.public_url))
-
-
-def _as_exported(config: Config) -> list[tuple[str, str, str, str]]:
-    """What spans show of the registry."""
-    return [(gpt.id, gpt.name, gpt.provider, gpt.model) for gpt in config.gpts.values()]
 
 
 def _parent(config: Config) -> Path:

@@ -136,9 +136,6 @@ def _parser() -> argparse.ArgumentParser:
     doctor.add_argument("--json", action="store_true", help="for a program to read")
     doctor.set_defaults(run=_doctor)
 
-    hidden = commands.add_parser("export-process")
-    hidden.set_defaults(run=_export_process)
-    _hide(commands, "export-process")
     return parser
 
 
@@ -156,12 +153,6 @@ def _positive(text: str) -> float:
     if not 0 < value < 1e9:
         raise argparse.ArgumentTypeError(f"found {text}, expected a number above 0")
     return value
-
-
-def _hide(commands: object, name: str) -> None:
-    """A command for the bridge's own use stays out of --help."""
-    actions = commands._choices_actions  # type: ignore[attr-defined]
-    actions[:] = [action for action in actions if action.dest != name]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -514,9 +505,3 @@ def _doctor(arguments: argparse.Namespace) -> int:
             json.dumps({"good": good, "trace_id": examined.session.trace_id, "stations": stations}, ensure_ascii=False)
         )
     return 0 if good else 1
-
-
-def _export_process(arguments: argparse.Namespace) -> int:
-    from otel_bridge.export.delivery import run_process
-
-    return run_process()

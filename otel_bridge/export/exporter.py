@@ -1,4 +1,9 @@
-"""The bridge's side of delivery: starts the process, restarts it, knows its state, hands its reports on."""
+"""The bridge's side of delivery: starts the process, restarts it, knows its state, hands its reports on.
+
+starting ──first report──▶ ok, retry, config … (the last result's kind) ──the process ended──▶ restarting
+                              ▲                                                                    │
+                              └─────────────────────── first report ───────────────────────────────┘
+"""
 
 from __future__ import annotations
 
@@ -7,12 +12,12 @@ import logging
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import msgspec
 
-from otel_bridge.config import Gpt, Otlp
+from otel_bridge.config import Config, Gpt, Otlp
 from otel_bridge.export.pipe import Report, Setup, Stop, read_frame, write_frame
 from otel_bridge.journal.store import StoreUnavailable
 
@@ -20,7 +25,10 @@ log = logging.getLogger(__name__)
 
 
 class Exporter:
-    """Keeps the delivery process running and hands its reports on. `run` is a supervised worker's body."""
+    """Keeps the delivery process running and hands its reports on. `run` is a supervised worker's body.
+
+    `on_report` is called in the worker's thread; where it raises StoreUnavailable, the report is handed on again.
+    """
 
     def __init__(
         self,
@@ -34,31 +42,34 @@ class Exporter:
         self._on_report = on_report
         self._process: subprocess.Popen[bytes] | None = None
         self._stopping = threading.Event()
-        self._anew = False
-        """Whether the process was ended because it is started anew with other GPTs."""
+        self._restart = False
+        """Whether the process was ended because it is started again with other GPTs."""
         self.state = "starting"
-        self.words = ""
+        self.message = ""
+        """The endpoint's last text."""
 
-    def configure(self, gpts: dict[str, Gpt]) -> None:
-        """Takes on a new registry of GPTs: the process is started anew with it."""
-        self._setup.gpts = gpts
+    def configure(self, config: Config) -> None:
+        """Takes on a configuration: where spans show another registry of GPTs, the process is started again."""
+        if _as_exported(self._setup.gpts) == _as_exported(config.gpts):
+            return
+        self._setup.gpts = dict(config.gpts)
         process = self._process
         if process is not None:
-            self._anew = True
+            self._restart = True
             process.kill()
 
     def run(self) -> None:
         """Until the process ends. Raises RuntimeError where that was not asked for."""
         self._run_process()
-        while self._anew:
+        while self._restart:
             self._run_process()
 
     def _run_process(self) -> None:
-        self._anew = False
+        self._restart = False
         if self._stopping.is_set():
             return
         process = subprocess.Popen(
-            [sys.executable, "-m", "otel_bridge", "export-process"],
+            [sys.executable, "-m", "otel_bridge.export"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             # Ctrl-C in a terminal goes to the whole group; the bridge alone decides when this process stops.
@@ -69,7 +80,7 @@ class Exporter:
         try:
             write_frame(process.stdin, self._setup)
             while (frame := read_frame(process.stdout)) is not None:
-                self._take(msgspec.msgpack.decode(frame, type=Report))
+                self._hand_on(msgspec.msgpack.decode(frame, type=Report))
         finally:
             self._process = None
             with contextlib.suppress(OSError):
@@ -80,14 +91,14 @@ class Exporter:
                 process.kill()
                 code = process.wait()
             process.stdout.close()
-        if not self._stopping.is_set() and not self._anew:
+        if not self._stopping.is_set() and not self._restart:
             self.state = "restarting"
             raise RuntimeError(f"the export process ended with code {code}")
 
-    def _take(self, report: Report) -> None:
+    def _hand_on(self, report: Report) -> None:
         """Hands a report on. While the journal cannot be written, the process waits for the pipe to be read again."""
-        self.state, self.words = report.state, report.words
-        told = False
+        self.state, self.message = report.state, report.message
+        logged = False
         while True:
             try:
                 self._on_report(report)
@@ -95,9 +106,9 @@ class Exporter:
             except StoreUnavailable as error:
                 if self._stopping.is_set():
                     raise
-                if not told:
+                if not logged:
                     log.error("what was delivered cannot be noted, delivery waits: %s", error)
-                    told = True
+                    logged = True
                 self._stopping.wait(1.0)
 
     def stop(self, seconds: float) -> None:
@@ -114,3 +125,8 @@ class Exporter:
             process.wait(seconds + 2)
         except subprocess.TimeoutExpired:
             process.kill()
+
+
+def _as_exported(gpts: Mapping[str, Gpt]) -> list[tuple[str, str, str, str]]:
+    """What spans show of the registry."""
+    return [(gpt.id, gpt.name, gpt.provider, gpt.model) for gpt in gpts.values()]

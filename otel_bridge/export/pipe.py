@@ -1,4 +1,4 @@
-"""What the bridge and its delivery process say to each other, in frames over the process's standard streams.
+"""The messages between the bridge and its delivery process, in frames over the process's standard streams.
 
 The bridge writes a `Setup` when the process starts and a `Stop` when it shall end; the process writes `Report`s.
 """
@@ -21,22 +21,32 @@ class Setup(msgspec.Struct):
     """What the process is told when it starts."""
 
     journal: str
+    """Path of the journal's file."""
     otlp: dict[str, Any]
+    """Fields of `config.Otlp`."""
     gpts: dict[str, Gpt]
     resource: list[tuple[str, str]]
+    """Resource attributes, as configured."""
 
 
 class Report(msgspec.Struct, omit_defaults=True):
     """What the process has done since its last report."""
 
     cursor: int = 0
+    """Sequence number of the last record that is delivered or parked; 0 where the cursor has not moved."""
     exported: int = 0
+    """Spans delivered."""
     parked: list[Parked] = []
     replayed: list[int] = []
+    """Sequence numbers of parked records that have been delivered now."""
     reparked: list[Parked] = []
+    """Parked records that were sent again and refused again."""
     attempts: dict[str, int] = {}
+    """Requests by the kind of their result."""
     state: str = "ok"
-    words: str = ""
+    """Kind of the last result."""
+    message: str = ""
+    """The endpoint's text."""
 
 
 class Stop(msgspec.Struct):
@@ -46,6 +56,7 @@ class Stop(msgspec.Struct):
 
 
 def write_frame(stream: IO[bytes], value: Any) -> None:
+    """Writes a message and flushes it. Raises BrokenPipeError where the other side has ended."""
     body = msgspec.msgpack.encode(value)
     stream.write(struct.pack("<I", len(body)) + body)
     stream.flush()

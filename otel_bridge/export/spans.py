@@ -92,28 +92,25 @@ class SpanProjection:
 
     def request(self, records: Sequence[Record]) -> bytes:
         """Serialised `ExportTraceServiceRequest` of the records that are spans (an idle session is none)."""
-        spans: dict[str, list[bytes]] = {}
+        spans_of: dict[str, list[bytes]] = {}  # by GPT: each span's tag and length, then the span
         sessions: dict[bytes, tuple[bytes, bytes]] = {}
         for record in records:
             if record.__class__ is Event:
-                part = self._event(record, sessions)
+                span = self._event(record, sessions)
             elif record.__class__ is Session:
-                part = self._session(record)
+                span = self._session(record)
             else:
                 continue
-            of_gpt = spans.get(record.gpt)
-            if of_gpt is None:
-                spans[record.gpt] = of_gpt = []
-            of_gpt.append(b"\x12" + _varint(len(part)))
-            of_gpt.append(part)
-        out = []
-        for gpt_id, parts in spans.items():
-            scope_spans = self._scope() + b"".join(parts)
-            out.append(_field(b"\x0a", self._resource_head(gpt_id) + _field(b"\x12", scope_spans)))
-        return b"".join(out)
-
-    def _scope(self) -> bytes:
-        return _SCOPE
+            spans = spans_of.get(record.gpt)
+            if spans is None:
+                spans_of[record.gpt] = spans = []
+            spans.append(b"\x12" + _varint(len(span)))
+            spans.append(span)
+        resource_spans = []
+        for gpt_id, spans in spans_of.items():
+            scope_spans = _SCOPE + b"".join(spans)
+            resource_spans.append(_field(b"\x0a", self._resource_head(gpt_id) + _field(b"\x12", scope_spans)))
+        return b"".join(resource_spans)
 
     def _resource_head(self, gpt_id: str) -> bytes:
         head = self._heads.get(gpt_id)
@@ -140,9 +137,9 @@ class SpanProjection:
         return b"".join(_text_attribute(key, value) for key, value in attributes)
 
     def _session_attributes(self, session_id: bytes, user: str) -> bytes:
-        h = session_id.hex()
-        text = f"{h[:8]}-{h[8:12]}-{h[12:16]}-{h[16:20]}-{h[20:]}".encode()
-        return _CONVERSATION + text + _SESSION + text + _text_attribute(catalog.USER_HASH, user)
+        digits = session_id.hex()
+        uuid = f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}".encode()
+        return _CONVERSATION + uuid + _SESSION + uuid + _text_attribute(catalog.USER_HASH, user)
 
     def _session(self, session: Session) -> bytes:
         constant = self._roots.get(session.gpt)
@@ -198,7 +195,7 @@ class SpanProjection:
             + self._common(self._gpt(gpt_id), model)
             + _text_attribute(catalog.EVENT_TYPE, type_)
         )
-        # Types and models are the clients' words: what is kept of them is bounded.
+        # Types and models are what clients write: what is kept of them is bounded.
         if len(self._templates) >= 4096:
             self._templates.clear()
         self._templates[key] = constant

@@ -18,7 +18,7 @@ from prometheus_client.openmetrics.exposition import generate_latest as generate
 from otel_bridge import __version__, catalog
 from otel_bridge.catalog import Metric
 from otel_bridge.config import Gpt
-from otel_bridge.export import otlp
+from otel_bridge.export import result
 from otel_bridge.export.pipe import SINK
 from otel_bridge.journal import Journal, Ledger
 from otel_bridge.journal.store import Reader, TopUser, Window
@@ -131,7 +131,7 @@ class BridgeCollector:
         yield from self._from_windows(gpts)
         yield from self._from_ledger()
         own = sources.own
-        yield _family(catalog.EXPORT_ATTEMPTS, [((kind,), own.attempts.get(kind, 0)) for kind in otlp.KINDS])
+        yield _family(catalog.EXPORT_ATTEMPTS, [((kind,), own.attempts.get(kind, 0)) for kind in result.KINDS])
         yield _family(catalog.EXPORT_CONFIGURED, [((), int(sources.export_configured))])
         yield _family(catalog.REDACTIONS, [((kind,), count) for kind, count in list(own.redactions.items())])
         used, limit = sources.journal_bytes()

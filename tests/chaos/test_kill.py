@@ -22,7 +22,7 @@ KILLS = int(os.environ.get("CHAOS_KILLS", "200" if LONG else "4"))
 def export_process(bridge: Bridge) -> psutil.Process | None:
     assert bridge.process is not None
     children = psutil.Process(bridge.process.pid).children()
-    return next((one for one in children if "export-process" in one.cmdline()), None)
+    return next((one for one in children if "otel_bridge.export" in one.cmdline()), None)
 
 
 @pytest.mark.timeout(60 + 15 * KILLS)

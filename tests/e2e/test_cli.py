@@ -23,7 +23,6 @@ def test_help_lists_every_command_with_examples(make_bridge: Make) -> None:
     assert done.returncode == 0
     for command in ("serve", "check", "openapi", "journal", "examples:"):
         assert command in done.stdout
-    assert "export-process" not in done.stdout
 
 
 def test_version(make_bridge: Make) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Iterator
 from email.utils import formatdate
@@ -11,9 +10,11 @@ from pathlib import Path
 import pytest
 
 from otel_bridge.config import Otlp
-from otel_bridge.export.delivery import BACKOFF_SECONDS, CONFIG_BACKOFF_SECONDS, Delivery
+from otel_bridge.export.backoff import BACKOFF_SECONDS, CONFIG_BACKOFF_SECONDS
+from otel_bridge.export.delivery import Delivery
 from otel_bridge.export.otlp import connect
 from otel_bridge.export.pipe import Report
+from otel_bridge.export.shutdown import Shutdown
 from otel_bridge.export.spans import SpanProjection
 from otel_bridge.journal.sqlite import SqliteStore
 from otel_bridge.journal.store import Append, Segment
@@ -21,17 +22,15 @@ from tests.harness.otlp import OtlpReceiver, Reply
 from tests.unit.samples import gpt, session
 
 
-class Impatient(threading.Event):
+class Impatient(Shutdown):
     """What the delivery waits on: notes for how long it would, and does not."""
 
     def __init__(self) -> None:
         super().__init__()
         self.asked: list[float] = []
 
-    def wait(self, timeout: float | None = None) -> bool:
-        assert timeout is not None
-        self.asked.append(timeout)
-        return self.is_set()
+    def wait(self, seconds: float) -> None:
+        self.asked.append(seconds)
 
 
 class Delivering:
@@ -48,19 +47,18 @@ class Delivering:
         )
         self.reports: list[Report] = []
         projection = SpanProjection({"devops-expert": gpt()})
-        self.delivery = Delivery(self.reader, projection, self.transport, self.reports.append)
         self.waits = Impatient()
-        self.delivery._stopping = self.waits
+        self.delivery = Delivery(self.reader, projection, self.transport, self.reports.append, self.waits)
 
     def attempt(self) -> float:
         """One attempt; for how long the delivery waits after it."""
         before = len(self.waits.asked)
-        assert not self.delivery._stream()
+        assert not self.delivery.drain()
         assert len(self.waits.asked) == before + 1
         return self.waits.asked[-1]
 
     def close(self) -> None:
-        self.delivery._sender.shutdown()
+        self.delivery.close()
         self.transport.close()
         self.reader.close()
         self.store.close()
@@ -96,7 +94,7 @@ def test_retry_after_is_waited_for_and_for_five_minutes_at_the_most(
     receiver.behave = lambda spans: Reply(status, headers={"Retry-After": value})
     assert [delivering.attempt() for _ in range(2)] == [seconds, seconds]
     assert [report.state for report in delivering.reports] == ["retry", "retry"]
-    assert delivering.delivery._cursor == 0 and len(receiver.requests) == 2
+    assert delivering.delivery.cursor == 0 and len(receiver.requests) == 2
 
 
 @pytest.mark.parametrize(
@@ -137,11 +135,11 @@ def test_a_segment_is_read_once_whatever_the_batches_and_again_after_a_failure(
     monkeypatch.setattr(delivering.reader, "segments", watched)
     replies = iter([Reply(), Reply(503, keep=False)])
     receiver.behave = lambda spans: next(replies, Reply())
-    assert delivery._stream()  # one request was taken, the one behind it was not
-    assert delivery._cursor == 1901 and delivering.waits.asked
+    assert delivery.drain()  # one request was taken, the one behind it was not
+    assert delivery.cursor == 1901 and delivering.waits.asked
     assert read == [1, *range(101, 5002, 100)]
     read.clear()
-    assert delivery._stream()
-    assert delivery._cursor == 5001
+    assert delivery.drain()
+    assert delivery.cursor == 5001
     assert read == [*range(2001, 5002, 100)]
     assert len(receiver.times) == 5001 and set(receiver.times.values()) == {1}

@@ -24,7 +24,8 @@ from cryptography.x509.oid import NameOID
 from google.rpc.status_pb2 import Status
 
 from otel_bridge.config import Otlp
-from otel_bridge.export.otlp import Answer, connect
+from otel_bridge.export.otlp import connect
+from otel_bridge.export.result import SendResult
 from otel_bridge.export.spans import SpanProjection
 from tests.harness.otlp import OtlpReceiver, Reply, partial
 from tests.harness.ports import free_port
@@ -50,7 +51,7 @@ def over_grpc(receiver: OtlpReceiver, **changes: Any) -> Otlp:
     return Otlp(**{**values, "timeout_seconds": 5.0, **changes})
 
 
-def send(receiver: OtlpReceiver, otlp: Otlp, reply: Reply | None = None) -> Answer:
+def send(receiver: OtlpReceiver, otlp: Otlp, reply: Reply | None = None) -> SendResult:
     receiver.spans.clear()
     receiver.behave = lambda spans: reply or Reply()
     transport = connect(otlp)
@@ -97,16 +98,16 @@ def test_an_http_status_is_one_of_five_answers(endpoint: OtlpReceiver, status: i
     answer = send(endpoint, http(endpoint), Reply(status=status))
     assert answer.kind == kind
     if kind != "ok":
-        assert str(status) in answer.words
+        assert str(status) in answer.message
 
 
 def test_only_a_500_may_be_one_records_fault(endpoint: OtlpReceiver) -> None:
-    assert [s for s in STATUSES if send(endpoint, http(endpoint), Reply(status=s)).suspicious] == [500]
+    assert [s for s in STATUSES if send(endpoint, http(endpoint), Reply(status=s)).may_be_record] == [500]
 
 
 def test_a_redirect_is_not_followed(endpoint: OtlpReceiver) -> None:
     answer = send(endpoint, http(endpoint), Reply(status=302, headers={"Location": "http://elsewhere/x"}))
-    assert "elsewhere" in answer.words and len(endpoint.spans) == 0
+    assert "elsewhere" in answer.message and len(endpoint.spans) == 0
 
 
 @pytest.mark.parametrize(
@@ -125,28 +126,28 @@ def test_retry_after_as_a_date(endpoint: OtlpReceiver) -> None:
 
 
 @pytest.mark.parametrize("make", [http, over_grpc])
-def test_a_partial_success_is_told_with_its_count_and_words(endpoint: OtlpReceiver, make: Any) -> None:
+def test_a_partial_success_is_told_with_its_count_and_message(endpoint: OtlpReceiver, make: Any) -> None:
     answer = send(endpoint, make(endpoint), partial(2, "two are bad"))
-    assert (answer.kind, answer.rejected, answer.words) == ("partial", 2, "two are bad")
+    assert (answer.kind, answer.rejected, answer.message) == ("partial", 2, "two are bad")
 
 
 @pytest.mark.parametrize("make", [http, over_grpc])
 def test_a_partial_success_that_rejects_nothing_is_ok_with_a_warning(endpoint: OtlpReceiver, make: Any) -> None:
-    assert send(endpoint, make(endpoint), partial(0, "be careful")) == Answer("ok", "be careful")
+    assert send(endpoint, make(endpoint), partial(0, "be careful")) == SendResult("ok", "be careful")
 
 
 def test_an_answer_that_is_no_otlp_message_is_still_a_200(endpoint: OtlpReceiver) -> None:
     assert send(endpoint, http(endpoint), Reply(body=b'{"ok": true}')).kind == "ok"
 
 
-def test_the_words_of_a_google_status_are_read(endpoint: OtlpReceiver) -> None:
+def test_the_message_of_a_google_status_is_read(endpoint: OtlpReceiver) -> None:
     body = Status(code=3, message="span 7 has no id").SerializeToString()
-    assert "span 7 has no id" in send(endpoint, http(endpoint), Reply(status=400, body=body)).words
+    assert "span 7 has no id" in send(endpoint, http(endpoint), Reply(status=400, body=body)).message
 
 
-def test_words_are_short_and_printable(endpoint: OtlpReceiver) -> None:
-    words = send(endpoint, http(endpoint), Reply(status=400, body=b"a\x1b[31m\n" + b"x" * 100_000)).words
-    assert len(words) <= 500 and words.isprintable()
+def test_a_message_is_short_and_printable(endpoint: OtlpReceiver) -> None:
+    message = send(endpoint, http(endpoint), Reply(status=400, body=b"a\x1b[31m\n" + b"x" * 100_000)).message
+    assert len(message) <= 500 and message.isprintable()
 
 
 CODES = {
@@ -171,13 +172,13 @@ CODES = {
 def test_a_grpc_code_is_one_of_five_answers(endpoint: OtlpReceiver, code: grpc.StatusCode, kind: str) -> None:
     answer = send(endpoint, over_grpc(endpoint), Reply(grpc=code, details="the reason"))
     assert answer.kind == kind
-    assert code.name in answer.words and "the reason" in answer.words
-    assert answer.suspicious == (code in (grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN))
+    assert code.name in answer.message and "the reason" in answer.message
+    assert answer.may_be_record == (code in (grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN))
 
 
 def test_a_message_too_large_for_grpc_is_split_not_repeated(endpoint: OtlpReceiver) -> None:
-    words = "Received message larger than max (5000000 vs. 4194304)"
-    answer = send(endpoint, over_grpc(endpoint), Reply(grpc=grpc.StatusCode.RESOURCE_EXHAUSTED, details=words))
+    details = "Received message larger than max (5000000 vs. 4194304)"
+    answer = send(endpoint, over_grpc(endpoint), Reply(grpc=grpc.StatusCode.RESOURCE_EXHAUSTED, details=details))
     assert answer.kind == "poison"
 
 
@@ -186,7 +187,7 @@ def test_nobody_listening_is_a_retry(protocol: str) -> None:
     transport = connect(Otlp(f"http://127.0.0.1:{free_port()}", protocol, timeout_seconds=2.0))
     answer = transport.send(BODY)
     transport.close()
-    assert answer.kind == "retry" and answer.words and not answer.suspicious
+    assert answer.kind == "retry" and answer.message and not answer.may_be_record
 
 
 def test_a_dropped_connection_is_a_retry(endpoint: OtlpReceiver) -> None:
@@ -309,7 +310,7 @@ def test_an_answer_that_trickles_in_is_ended_too(certificate: tuple[Path, Path],
         answer = transport.send(body)
         took = time.monotonic() - started
         transport.close()
-    assert answer.kind == "retry" and answer.words, answer
+    assert answer.kind == "retry" and answer.message, answer
     assert took < otlp.timeout_seconds + 10, "it was not the thousand bytes that ended it: they take 50 s"
 
 
@@ -324,9 +325,9 @@ def test_an_answer_that_ends_within_its_headers_is_a_retry(
 
     with talking(talk, certificate if over_tls else None) as otlp:
         transport = connect(otlp)
-        said = transport.send(BODY)
+        result = transport.send(BODY)
         transport.close()
-    assert said.kind == "retry" and said.words, said
+    assert result.kind == "retry" and result.message, result
 
 
 @pytest.mark.parametrize("over_tls", [False, True], ids=["plain", "TLS"])
@@ -340,7 +341,7 @@ def test_a_whole_answer_is_taken(certificate: tuple[Path, Path], length: str, ov
 
     with talking(talk, certificate if over_tls else None) as otlp:
         transport = connect(otlp)
-        assert transport.send(BODY) == Answer("ok")
+        assert transport.send(BODY) == SendResult("ok")
         transport.close()
 
 

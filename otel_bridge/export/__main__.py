@@ -1,0 +1,66 @@
+"""`python -m otel_bridge.export`: the process that delivers. The bridge starts it; `pipe.py` says how they talk."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import sys
+import threading
+from pathlib import Path
+from typing import IO
+
+import msgspec
+
+from otel_bridge.config import Otlp
+from otel_bridge.export.delivery import Delivery
+from otel_bridge.export.otlp import connect
+from otel_bridge.export.pipe import Setup, Stop, read_frame, write_frame
+from otel_bridge.export.shutdown import Shutdown
+from otel_bridge.export.spans import SpanProjection
+from otel_bridge.journal.sqlite import SqliteReader
+
+
+def main() -> int:
+    """Set-up on standard input, reports on standard output, logs on standard error. Returns the exit code where no
+    set-up comes; otherwise it ends the process itself, with 1 where the journal cannot be read."""
+    stdin, stdout = sys.stdin.buffer, os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # a stray print must not break the frames
+    # A service manager signals every process of its group. When to stop is the bridge's to say: it wants a last flush.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    first = read_frame(stdin)
+    if first is None:
+        return 0
+    setup = msgspec.msgpack.decode(first, type=Setup)
+    shutdown = Shutdown()
+    delivery = Delivery(
+        SqliteReader(Path(setup.journal)),
+        SpanProjection(setup.gpts, setup.resource),
+        connect(msgspec.convert(setup.otlp, Otlp)),
+        lambda report: write_frame(stdout, report),
+        shutdown,
+    )
+    threading.Thread(target=_listen, args=(stdin, shutdown), name="bridge", daemon=True).start()
+    code = 0
+    try:
+        delivery.run()
+    except BrokenPipeError:
+        pass
+    except sqlite3.DatabaseError as error:
+        print(f"otel-bridge exporter: the journal cannot be read: {error}", file=sys.stderr)  # noqa: T201
+        code = 1
+    # Reports are flushed one by one. The interpreter's own end would trip over the thread that still listens.
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def _listen(stdin: IO[bytes], shutdown: Shutdown) -> None:
+    """In a thread of its own: takes the bridge's messages until its end of the pipe closes."""
+    while (frame := read_frame(stdin)) is not None:
+        shutdown.request(msgspec.msgpack.decode(frame, type=Stop).seconds)
+    os._exit(0)  # the bridge is gone; its next process goes on from the journal's cursor
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,47 @@
+"""Reading the journal for delivery."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from otel_bridge.export.batch import Batch
+from otel_bridge.journal.store import Reader, Segment
+
+BATCH_BYTES = 2 << 20
+"""Of journal; the request is about twice that, and stays under the 4 MiB that gRPC receivers take by default."""
+READ_SEGMENTS = 512
+"""Segments read at once, where their bytes do not bound that first; single events make small ones."""
+
+
+class ReadAhead:
+    """Segments that have been read: what one batch has no room for is where the next one begins."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+        self._cursor = 0
+        self._segments: deque[Segment] = deque()
+
+    def batch(self, after: int, max_spans: int) -> Batch | None:
+        """The batch behind the cursor `after`: of `max_spans` and `BATCH_BYTES` at the most, but of one segment at
+        least. None where the journal ends there."""
+        batch, size, spans = Batch(after), 0, 0
+        while (segment := self._next(batch.cursor)) is not None:
+            full = spans + segment.spans > max_spans or size + len(segment.body) > BATCH_BYTES
+            if full and not batch.empty:
+                return batch
+            batch.add(segment)
+            spans += segment.spans
+            size += len(segment.body)
+        return None if batch.empty else batch
+
+    def _next(self, cursor: int) -> Segment | None:
+        """The first segment behind a cursor; None where the journal ends there."""
+        segments = self._segments
+        if segments and segments[0].last == cursor:
+            segments.popleft()
+        elif self._cursor != cursor:  # a request failed, and reading goes on from where that began
+            segments.clear()
+        if not segments:
+            segments.extend(self._reader.segments(cursor, READ_SEGMENTS))
+        self._cursor = cursor
+        return segments[0] if segments else None
