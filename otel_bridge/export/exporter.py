@@ -1,9 +1,4 @@
-"""The bridge's side of delivery: starts the process, restarts it, knows its state, hands its reports on.
-
-starting ──first report──▶ ok, retry, config … (the last result's kind) ──the process ended──▶ restarting
-                              ▲                                                                    │
-                              └─────────────────────── first report ───────────────────────────────┘
-"""
+"""The bridge's side of delivery: starts the process, restarts it, knows its state, hands its reports on."""
 
 from __future__ import annotations
 
@@ -26,6 +21,10 @@ log = logging.getLogger(__name__)
 
 class Exporter:
     """Keeps the delivery process running and hands its reports on. `run` is a supervised worker's body.
+
+        starting ──first report──▶ the last result's kind: ok, retry, config … ──process ends──▶ restarting
+                                                      ▲                                              │
+                                                      └──────────────── first report ────────────────┘
 
     `on_report` is called in the worker's thread; where it raises StoreUnavailable, the report is handed on again.
     """
