@@ -16,6 +16,7 @@ import sqlite3
 import subprocess
 import tempfile
 import time
+import uuid
 from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime
@@ -231,9 +232,7 @@ PACE = 33_000
 PARTS = ("single", "batch", "drain", "sustained", "latency", "memory", "growth", "peers", "stages", "redaction")
 
 
-def _sessions(bridge: Bridge, count: int) -> list:  # type: ignore[type-arg]
-    import uuid
-
+def _sessions(bridge: Bridge, count: int) -> list[uuid.UUID]:
     return [uuid.UUID(bridge.session(usuario_id=f"usuario{i}")) for i in range(count)]
 
 

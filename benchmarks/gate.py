@@ -8,6 +8,7 @@ from __future__ import annotations
 import tempfile
 import timeit
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from time import process_time
 
@@ -68,7 +69,7 @@ def main() -> None:
     item, storage = RateLimitItemPerDay(10**9), MemoryStorage()
     for strategy in (FixedWindowRateLimiter, SlidingWindowCounterRateLimiter):
         limiter = strategy(storage)
-        show(f"limits' own memory storage, {strategy.__name__}", lambda one=limiter: one.hit(item, "gpt", "127.0.0.1"))
+        show(f"limits' own memory storage, {strategy.__name__}", partial(limiter.hit, item, "gpt", "127.0.0.1"))
 
 
 if __name__ == "__main__":

@@ -11,11 +11,12 @@ import time
 
 import uvicorn
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from starlette.types import Receive, Scope, Send
 
 spans, first, last = 0, 0.0, 0.0
 
 
-async def app(scope, receive, send):  # type: ignore[no-untyped-def]
+async def app(scope: Scope, receive: Receive, send: Send) -> None:
     global spans, first, last
     chunks = []
     while True:

@@ -30,7 +30,8 @@ def corpus(cache: Path, whole: bool = False) -> list[Line]:
     chosen: list[Line] = []
     for index, source in enumerate(SOURCES):
         version, folder = found[source.package]
-        lines = [line for line in _lines(source, folder) if not (line in seen or seen.add(line))]  # type: ignore[func-returns-value]
+        lines = [line for line in dict.fromkeys(_lines(source, folder)) if line not in seen]
+        seen.update(lines)
         if not whole:
             lines = random.Random(SEED + index).sample(lines, min(source.lines, len(lines)))
         chosen += [Line(line, f"{source.package} {version}", source.spanish) for line in lines]

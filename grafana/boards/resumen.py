@@ -47,6 +47,7 @@ from otel_bridge import catalog
 UID = "gpt-resumen"
 USER = catalog.TOP_USER_EVENTS.labels[1]
 NOBODY = "ninguno en 24 h"
+LIVE_INTERVAL, LIVE_RANGE = "5s", "15m"
 DURATION = catalog.OPERATION_DURATION
 TO_SLO = (
     "Ver latencia y SLO",
@@ -362,7 +363,6 @@ def _live() -> list[tuple[int, Panel]]:
     count = suffixed(DURATION, "count")
     events = or_zero(total(rate(count, OF_GPT, OF_TYPE)))
     failed = or_zero(total(rate(count, OF_GPT, OF_TYPE, 'error_type!=""')))
-    live = {"interval": "5s", "time_from": "15m"}
     return [
         (
             12,
@@ -373,7 +373,8 @@ def _live() -> list[tuple[int, Panel]]:
                 Look(
                     unit="suffix: /s",
                     overrides=paint({"Eventos": colours.NEUTRAL, "Con error": colours.BAD}),
-                    **live,  # type: ignore[arg-type]
+                    interval=LIVE_INTERVAL,
+                    time_from=LIVE_RANGE,
                 ),
                 fill=15,
                 right=240,
@@ -395,7 +396,8 @@ def _live() -> list[tuple[int, Panel]]:
                     unit="s",
                     no_value=QUIET,
                     overrides=[*paint({"Media": colours.MEAN, "p95": colours.P95}), dashed("Objetivo"), gap_line()],
-                    **live,  # type: ignore[arg-type]
+                    interval=LIVE_INTERVAL,
+                    time_from=LIVE_RANGE,
                 ),
                 fill=0,
                 right=230,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from grafana_foundation_sdk.models.dashboard import Dashboard, Panel
 
 from grafana.boards import colours, shared, traceql, variables
@@ -30,7 +32,12 @@ NO_TRACES = "Ninguna traza con estos filtros en el intervalo (las más recientes
 
 
 def _answer() -> list[tuple[int, Panel]]:
-    idle = {"unit": "s", "no_value": "Ninguna sesión terminada", "mappings": [quiet_mapping("Ninguna")]}
+    idle = Look(
+        unit="dthms",
+        no_value="Ninguna sesión terminada",
+        mappings=[quiet_mapping("Ninguna")],
+        colour=colours.NEUTRAL,
+    )
     return [
         (12, shared.active_sessions()),
         (12, shared.active_users()),
@@ -51,7 +58,7 @@ def _answer() -> list[tuple[int, Panel]]:
                 "Del inicio de una sesión a su última actividad, de media. Se mide cuando la sesión lleva "
                 "30 minutos callada; hasta entonces no cuenta aquí.",
                 [instant(mean(catalog.SESSION_DURATION, OF_GPT, window="$__range"))],
-                Look(**{**idle, "unit": "dthms"}, colour=colours.NEUTRAL),  # type: ignore[arg-type]
+                idle,
                 sparkline=False,
             ),
         ),
@@ -62,7 +69,7 @@ def _answer() -> list[tuple[int, Panel]]:
                 "Eventos de una sesión, de media. Se mide cuando la sesión lleva 30 minutos callada; hasta "
                 "entonces no cuenta aquí.",
                 [instant(mean(catalog.SESSION_EVENTS, OF_GPT, window="$__range"))],
-                Look(**{**idle, "unit": "short"}, decimals=1, colour=colours.NEUTRAL),  # type: ignore[arg-type]
+                replace(idle, unit="short", decimals=1),
                 sparkline=False,
             ),
         ),

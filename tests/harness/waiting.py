@@ -7,7 +7,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def wait_for(condition: Callable[[], T], what: str, timeout: float = 30.0, pause: float = 0.05) -> T:
+def wait_for(condition: Callable[[], T | None], what: str, timeout: float = 30.0, pause: float = 0.05) -> T:
     """The first true value of `condition`; AssertionError where there is none within `timeout` seconds.
     An exception of the condition counts as «not yet»."""
     deadline = time.monotonic() + timeout
