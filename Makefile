@@ -40,10 +40,11 @@ test: lint  ## set up and run everything, real servers included
 	@scripts/ensure-tools
 	@$(BIN)/python -m pytest
 
-lint: .venv/dev.stamp  ## ruff and mypy (strict)
+lint: .venv/dev.stamp  ## ruff, mypy (strict), import-linter
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
 
 format: .venv/dev.stamp
 	@$(BIN)/ruff check --fix .
