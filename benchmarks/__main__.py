@@ -16,7 +16,6 @@ import sqlite3
 import subprocess
 import tempfile
 import time
-import uuid
 from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime
@@ -24,10 +23,8 @@ from functools import partial
 from pathlib import Path
 from statistics import median
 
-import requests
-
 from benchmarks import bounded, stages
-from benchmarks.drivers import CONNECTIONS, HERE, answers, bare, post_all, process, wrk
+from benchmarks.drivers import CONNECTIONS, HERE, answers, bare, drained, open_sessions, post_all, process, wrk
 from benchmarks.peers import peers
 from benchmarks.redaction.corpus import corpus
 from benchmarks.redaction.packages import NoApt
@@ -85,7 +82,7 @@ class Bench:
         """Batches of 1,000 distinct events, one bridge process."""
         rounds = 3 if self.short else 7
         bridge = self.bridge().start()
-        sessions = _sessions(bridge, 20)
+        sessions = open_sessions(bridge, 20)
         rates = []
         for _ in range(rounds):
             bodies = stages.batches(100, 1000, sessions)
@@ -115,7 +112,7 @@ class Bench:
                     "OTEL_EXPORTER_OTLP_COMPRESSION": compression,
                 }
                 bridge.start()
-                told = wait_for(partial(_drained, port, count), "drained journal", 300, 0.2)
+                told = wait_for(partial(drained, port, count), "drained journal", 300, 0.2)
                 wait_for(partial(_shows, bridge, "otel_bridge_ledger_gap", 0), "closed ledger")
                 bridge.stop()
             rate = told["spans"] / (told["last"] - told["first"])
@@ -131,7 +128,7 @@ class Bench:
             with process(str(HERE / "sink.py"), str(port)):
                 wait_for(partial(answers, port), "receiver")
                 bridge = self.bridge(OTEL_EXPORTER_OTLP_ENDPOINT=f"http://127.0.0.1:{port}").start()
-                sessions = _sessions(bridge, 20)
+                sessions = open_sessions(bridge, 20)
                 lags, events, busy = [0.0], 0, 0.0
                 end = time.monotonic() + seconds
                 while time.monotonic() < end:
@@ -232,20 +229,11 @@ PACE = 33_000
 PARTS = ("single", "batch", "drain", "sustained", "latency", "memory", "growth", "peers", "stages", "redaction")
 
 
-def _sessions(bridge: Bridge, count: int) -> list[uuid.UUID]:
-    return [uuid.UUID(bridge.session(usuario_id=f"usuario{i}")) for i in range(count)]
-
-
 def _rows(bridge: Bridge) -> int:
     """Old segments of a journal."""
     before_us = (time.time() - 86_400) * 1e6
     with closing(sqlite3.connect(f"file:{bridge.journal}?mode=ro", uri=True)) as db:
         return int(db.execute("SELECT count(*) FROM segment WHERE arrived_us < ?", (before_us,)).fetchone()[0])
-
-
-def _drained(port: int, count: int) -> dict[str, float] | None:
-    told = requests.get(f"http://127.0.0.1:{port}/", timeout=5).json()
-    return told if told["spans"] >= count else None
 
 
 def _shows(bridge: Bridge, metric: str, value: float) -> bool:

@@ -1,88 +1,267 @@
-"""Single events on several commits in one run, alternating, beside the bare endpoint: what a change gained.
+"""Revisions in one run, in alternation: what a change gained or lost.
 
-    python -m benchmarks.compare 6f62cc7 8c9ec70 -      # two commits and the working tree
-    python -m benchmarks.compare --rounds 8 HEAD~1 HEAD
+    python -m benchmarks.compare 57ff894 -                            # a commit and the working tree, every figure
+    python -m benchmarks.compare --rounds 8 --figures single HEAD~1 HEAD
+    python -m benchmarks.compare --figures batch,drain v1 v2 -        # tags and branches are revisions, too
+    python -m benchmarks.compare --figures p99 HEAD HEAD              # twice the same: how far the noise goes
 
-Processor time a request says more than requests a second on a machine that others share: it is what the bridge spent,
-whoever else had the processors meanwhile.
+Each revision runs its own package and configuration file with this tree's dependencies. Figures:
+
+    single   posts of one event: a second, in relation to the bare endpoint, processor time each
+    batch    events a second, in posts of 1,000
+    drain    spans a second from a full journal to a local receiver that only parses
+    p99      time to answer at half of the maximum: that of the slowest revision, the same pace for all
+
+A ratio is the median of the rounds' ratios to the first revision, with the least and the greatest of them. Processor
+time a post says more than posts a second on a machine that others share: it is what the bridge spent, whoever else had
+the processors meanwhile.
 """
 
 from __future__ import annotations
 
 import argparse
 import io
+import shutil
 import subprocess
+import sys
 import tarfile
 import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from statistics import median
 
 import psutil
 
-from benchmarks.drivers import CONNECTIONS, HERE, Load, answers, process, wrk
+from benchmarks import stages
+from benchmarks.drivers import CONNECTIONS, HERE, Load, answers, bare, drained, open_sessions, post_all, process, wrk
 from tests.harness.bridge import ROOT, Bridge
 from tests.harness.ports import free_port
 from tests.harness.waiting import wait_for
 
 WORKING_TREE = "-"
+FIGURES = ("single", "batch", "drain", "p99")
+BATCH = 1_000
+BATCH_CONNECTIONS = 3
+SPANS_A_SECOND = 60_000
+"""The backlog of a drain, a second of its load."""
 
 
-def _environ(revision: str, folder: Path) -> dict[str, str]:
-    """What makes a bridge run another commit's package with this tree's dependencies."""
+@dataclass
+class Tree:
+    """A revision's package and configuration file."""
+
+    revision: str
+    config: str
+    environ: dict[str, str] = field(default_factory=dict)
+
+    def bridge(self, folder: Path, **environ: str) -> Bridge:
+        folder.mkdir(exist_ok=True)
+        return Bridge(folder, self.config, **self.environ, **environ)
+
+
+def checked_out(revision: str, folder: Path) -> Tree:
+    """Raises SystemExit for what git does not know."""
     if revision == WORKING_TREE:
-        return {}
-    tree = folder / f"tree-{revision.replace('/', '_')}"
-    tar = subprocess.run(["git", "archive", revision, "otel_bridge"], cwd=ROOT, capture_output=True, check=True).stdout
-    with tarfile.open(fileobj=io.BytesIO(tar)) as archive:
-        archive.extractall(tree, filter="data")
-    return {"PYTHONSAFEPATH": "1", "PYTHONPATH": str(tree)}
+        return Tree(revision, (ROOT / "otel-bridge.toml").read_text(encoding="utf-8"))
+    archive = ["git", "archive", revision, "otel_bridge", "otel-bridge.toml"]
+    made = subprocess.run(archive, cwd=ROOT, capture_output=True)
+    if made.returncode != 0:
+        raise SystemExit(f"{revision}: {made.stderr.decode().strip()}")
+    with tarfile.open(fileobj=io.BytesIO(made.stdout)) as tar:
+        tar.extractall(folder, filter="data")
+    config = (folder / "otel-bridge.toml").read_text(encoding="utf-8")
+    return Tree(revision, config, {"PYTHONSAFEPATH": "1", "PYTHONPATH": str(folder)})
 
 
-def _measure(pid: int, port: int, session: str, seconds: int) -> tuple[Load, float]:
-    """A load, and microseconds of processor time that the process spent on each of its requests."""
-    before = psutil.Process(pid).cpu_times()
-    load = wrk(port, session, seconds)
-    after = psutil.Process(pid).cpu_times()
-    return load, (after.user + after.system - before.user - before.system) / load.requests * 1e6
+@dataclass
+class Row:
+    """A figure's values: of each revision, in each round."""
+
+    what: str
+    form: str
+    seen: list[list[float]]
+
+    def cells(self) -> list[str]:
+        values = [self.form.format(median(mine)) for mine in self.seen]
+        return [self.what, *values, *map(self._ratio, self.seen[1:])]
+
+    def _ratio(self, mine: list[float]) -> str:
+        pairs = [one / first for one, first in zip(mine, self.seen[0], strict=True)]
+        return f"{median(pairs):.2f} ({min(pairs):.2f}–{max(pairs):.2f})"
+
+
+def table(revisions: list[str], rows: list[Row]) -> str:
+    names = ["working tree" if one == WORKING_TREE else one for one in revisions]
+    lines = [
+        ["figure", *names, *(f"{name} / {names[0]}" for name in names[1:])],
+        ["---", *["---:"] * (2 * len(names) - 1)],
+        *(row.cells() for row in rows),
+    ]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+class Comparison:
+    def __init__(self, trees: list[Tree], folder: Path, rounds: int, seconds: int) -> None:
+        self.rows: list[Row] = []
+        self._trees = trees
+        self._folder = folder
+        self._rounds = rounds
+        self._seconds = seconds
+
+    def single(self) -> None:
+        with self._bridges("single") as bridges, bare() as port:
+            sessions = [bridge.session() for bridge in bridges]
+            yardstick = 0.0
+            for bridge, session in zip(bridges, sessions, strict=True):
+                wrk(bridge.port, session, self._seconds)
+
+            def measure(i: int) -> list[float]:
+                nonlocal yardstick
+                if i == 0:
+                    yardstick = self._load(port, sessions[0]).rate
+                before = _processor_seconds(bridges[i])
+                load = self._load(bridges[i].port, sessions[i])
+                spent = _processor_seconds(bridges[i]) - before
+                return [load.rate, load.rate / yardstick, spent / load.requests * 1e6]
+
+            self._alternate(
+                {
+                    "single, posts/s": "{:,.0f}",
+                    "single, of the bare endpoint's posts/s": "{:.2f}",
+                    "single, processor time a post": "{:.0f} µs",
+                },
+                measure,
+            )
+
+    def batch(self) -> None:
+        with self._bridges("batch") as bridges:
+            sessions = [",".join(map(str, open_sessions(bridge, 20))) for bridge in bridges]
+            load = partial(self._load, connections=BATCH_CONNECTIONS, size=BATCH)
+            for bridge, some in zip(bridges, sessions, strict=True):
+                load(bridge.port, some)
+            self._alternate({"batch, events/s": "{:,.0f}"}, lambda i: [load(bridges[i].port, sessions[i]).rate * BATCH])
+
+    def drain(self) -> None:
+        count = SPANS_A_SECOND * self._seconds
+        # Filled by each revision itself, over HTTP: the formats of their journals may differ.
+        with self._bridges("full") as bridges:
+            for tree, bridge in zip(self._trees, bridges, strict=True):
+                _say(f"drain: {count:,} events into the journal of {tree.revision}")
+                post_all(bridge.port, stages.batches(count // BATCH, BATCH, open_sessions(bridge, 20)))
+                bridge.stop()
+            self._alternate(
+                {"drain, spans/s": "{:,.0f}"}, lambda i: [self._drain(self._trees[i], bridges[i].folder, count)]
+            )
+
+    def _drain(self, tree: Tree, full: Path, count: int) -> float:
+        folder = self._folder / "drain"
+        shutil.copytree(full, folder)
+        port = free_port()
+        with process(str(HERE / "sink.py"), str(port)):
+            wait_for(partial(answers, port), "receiver")
+            bridge = tree.bridge(folder, OTEL_EXPORTER_OTLP_ENDPOINT=f"http://127.0.0.1:{port}")
+            try:
+                bridge.start()
+                told = wait_for(partial(drained, port, count), "drained journal", 300, 0.2)
+            finally:
+                bridge.close()
+        shutil.rmtree(folder)
+        return told["spans"] / (told["last"] - told["first"])
+
+    def p99(self) -> None:
+        with self._bridges("p99") as bridges:
+            sessions = [bridge.session() for bridge in bridges]
+            maximum = min(
+                self._load(bridge.port, session).rate for bridge, session in zip(bridges, sessions, strict=True)
+            )
+            _say(f"p99: at {maximum / 2:,.0f} posts/s, half of the slowest one's maximum")
+            delay = max(1, round(CONNECTIONS / (maximum / 2) * 1000) - 1)
+
+            def measure(i: int) -> list[float]:
+                load = self._load(bridges[i].port, sessions[i], delay_ms=delay)
+                return [load.p50, load.p99]
+
+            self._alternate(
+                {
+                    f"p50 at {maximum / 2:,.0f} posts/s": "{:.1f} ms",
+                    f"p99 at {maximum / 2:,.0f} posts/s": "{:.1f} ms",
+                },
+                measure,
+            )
+
+    @contextmanager
+    def _bridges(self, name: str) -> Iterator[list[Bridge]]:
+        """One of each revision, with an empty journal and nowhere to export to."""
+        bridges = [tree.bridge(self._folder / f"{name}{i}") for i, tree in enumerate(self._trees)]
+        try:
+            yield [bridge.start() for bridge in bridges]
+        finally:
+            for bridge in bridges:
+                bridge.close()
+
+    def _load(self, port: int, sessions: str, delay_ms: int = 0, connections: int = CONNECTIONS, size: int = 1) -> Load:
+        load = wrk(port, sessions, self._seconds, delay_ms, connections, size)
+        if load.failed:
+            raise SystemExit(f"{load.failed} of {load.requests} posts failed: the figure would mean nothing")
+        return load
+
+    def _alternate(self, forms: Mapping[str, str], measure: Callable[[int], list[float]]) -> None:
+        """Rounds of `measure`, which gives the values of one revision, for each of `forms` in turn."""
+        rows = [Row(what, form, [[] for _ in self._trees]) for what, form in forms.items()]
+        for number in range(1, self._rounds + 1):
+            for i, tree in enumerate(self._trees):
+                values = measure(i)
+                for row, value in zip(rows, values, strict=True):
+                    row.seen[i].append(value)
+                told = "; ".join(f"{row.what} {row.form.format(row.seen[i][-1])}" for row in rows)
+                _say(f"round {number} of {self._rounds}, {tree.revision}: {told}")
+        self.rows += rows
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def _processor_seconds(bridge: Bridge) -> float:
+    """What the bridge's own process has spent, without its export process."""
+    assert bridge.process is not None
+    times = psutil.Process(bridge.process.pid).cpu_times()
+    return float(times.user + times.system)
+
+
+def figures_of(text: str) -> list[str]:
+    """`single,p99` as a list, in the order of FIGURES."""
+    asked = set(text.split(","))
+    if unknown := asked - set(FIGURES):
+        raise argparse.ArgumentTypeError(f"no figure: {', '.join(sorted(unknown))}; there are {', '.join(FIGURES)}")
+    return [figure for figure in FIGURES if figure in asked]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.compare", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("revisions", nargs="+", help="commits, or - for the working tree")
+    parser.add_argument(
+        "--figures", type=figures_of, default=list(FIGURES), metavar="FIGURE,…", help=f"of {', '.join(FIGURES)}"
+    )
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=int, default=3, help="of each load")
+    parser.add_argument("--seconds", type=int, default=3, help="of each load; a drain's backlog grows with it")
     arguments = parser.parse_args()
+    # Beside the project, not in a memory file system: an fsync must reach a disk.
     (ROOT / ".run").mkdir(exist_ok=True)
-    port = free_port()
-    with tempfile.TemporaryDirectory(dir=ROOT / ".run") as folder, process(str(HERE / "bare.py"), str(port)) as bare:
-        wait_for(lambda: answers(port), "bare server")
-        bridges: list[tuple[str, Bridge, str]] = []
-        for revision in arguments.revisions:
-            home = Path(folder) / f"bridge{len(bridges)}"
-            home.mkdir()
-            bridge = Bridge(home, **_environ(revision, Path(folder))).start()
-            bridges.append((revision, bridge, bridge.session()))
-        seen: dict[str, list[tuple[Load, float]]] = {revision: [] for revision, *_ in bridges}
-        yardstick: list[tuple[Load, float]] = []
-        for _, bridge, session in bridges:
-            wrk(bridge.port, session, 5)
-        for _ in range(arguments.rounds):
-            yardstick.append(_measure(bare.pid, port, bridges[0][2], arguments.seconds))
-            for revision, bridge, session in bridges:
-                assert bridge.process is not None
-                seen[revision].append(_measure(bridge.process.pid, bridge.port, session, arguments.seconds))
-        for _, bridge, _ in bridges:
-            bridge.stop()
-    print(f"{CONNECTIONS} connections, medians of {arguments.rounds} alternating rounds of {arguments.seconds} s\n")
-    print("| tree | requests/s | of bare, in pairs | processor time a request | p50 | p99 |")
-    print("|---|---:|---:|---:|---:|---:|")
-    for name, rows in {"bare Starlette POST": yardstick, **seen}.items():
-        share = median(mine.rate / bare.rate for (mine, _), (bare, _) in zip(rows, yardstick, strict=True))
-        print(
-            f"| {name} | {median(load.rate for load, _ in rows):,.0f} | {share:.2f} "
-            f"| {median(micros for _, micros in rows):.0f} µs | {median(load.p50 for load, _ in rows):.1f} ms "
-            f"| {median(load.p99 for load, _ in rows):.1f} ms |"
-        )
+    with tempfile.TemporaryDirectory(dir=ROOT / ".run") as made:
+        folder = Path(made)
+        trees = [checked_out(revision, folder / f"tree{i}") for i, revision in enumerate(arguments.revisions)]
+        comparison = Comparison(trees, folder, arguments.rounds, arguments.seconds)
+        for figure in arguments.figures:
+            getattr(comparison, figure)()
+    print(f"Medians of {arguments.rounds} alternating rounds, loads of {arguments.seconds} s")
+    print(f"{CONNECTIONS} connections, for batches {BATCH_CONNECTIONS}\n")
+    print(table(arguments.revisions, comparison.rows))
 
 
 if __name__ == "__main__":

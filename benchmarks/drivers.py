@@ -9,12 +9,15 @@ import subprocess
 import sys
 import threading
 import time
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.harness.bridge import ROOT
+import requests
+
+from tests.harness.bridge import ROOT, Bridge
 from tests.harness.ports import free_port
 from tests.harness.waiting import wait_for
 
@@ -69,15 +72,20 @@ class Load:
 _stamp = (time.time_ns() // 1_000_000 % 10**5) * 10**6
 
 
-def wrk(port: int, session: str, seconds: float, delay_ms: int = 0, connections: int = CONNECTIONS) -> Load:
-    """Single events from wrk, every one of them new. Raises SystemExit where wrk is missing."""
+def wrk(
+    port: int, sessions: str, seconds: float, delay_ms: int = 0, connections: int = CONNECTIONS, size: int = 1
+) -> Load:
+    """Events from wrk, every one of them new, `size` a request. Raises SystemExit where wrk is missing.
+
+    `sessions`: ids, with commas between; a single event takes the first one.
+    """
     global _stamp
     if shutil.which("wrk") is None:
         raise SystemExit("wrk is missing: apt install wrk")
     _stamp += 40_000_000
     out = subprocess.run(
-        ["wrk", "-t1", f"-c{connections}", f"-d{seconds:g}s", "-s", str(HERE / "single.lua"),
-         f"http://127.0.0.1:{port}/api/events", "--", session, str(_stamp), str(delay_ms)],
+        ["wrk", "-t1", f"-c{connections}", f"-d{seconds:g}s", "-s", str(HERE / "events.lua"),
+         f"http://127.0.0.1:{port}/api/events", "--", sessions, str(_stamp), str(delay_ms), str(size)],
         capture_output=True, text=True, check=True,
     ).stdout  # fmt: skip
     found = dict(re.findall(r"^bench (\w+) ([\d.]+)$", out, re.MULTILINE))
@@ -89,6 +97,16 @@ def wrk(port: int, session: str, seconds: float, delay_ms: int = 0, connections:
         int(float(found["failed"])),
         int(float(found["requests"])),
     )
+
+
+def open_sessions(bridge: Bridge, count: int) -> list[uuid.UUID]:
+    return [uuid.UUID(bridge.session(usuario_id=f"usuario{i}")) for i in range(count)]
+
+
+def drained(port: int, count: int) -> dict[str, float] | None:
+    """What the receiver (sink.py) tells, once it has so many spans."""
+    told: dict[str, float] = requests.get(f"http://127.0.0.1:{port}/", timeout=5).json()
+    return told if told["spans"] >= count else None
 
 
 def post_all(
