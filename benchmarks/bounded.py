@@ -13,7 +13,7 @@ import requests
 
 from otel_bridge import config
 from otel_bridge.export.pipe import SINK
-from otel_bridge.intake.ingest import new_uuid
+from otel_bridge.ids import new_uuid
 from otel_bridge.journal.sqlite import SqliteStore
 from otel_bridge.journal.store import Append
 from otel_bridge.records import Event, Record, Session
@@ -55,7 +55,7 @@ def fill(
     now_us = time.time_ns() // 1000 - int(age_days * 86_400e6)
     opened = [_session(now_us, i) for i in range(sessions)]
     store.begin()
-    store.write([Append(list(opened), [None] * sessions, 0)])
+    store.write([Append(list(opened), [None] * sessions)])
     store.commit()
     written = 0
     while written < count:
@@ -66,7 +66,7 @@ def fill(
         ]
         started = time.perf_counter()
         store.begin()
-        store.write([Append(part, keys, store.generation)])
+        store.write([Append(part, keys)])
         if age_days:
             store.advance(SINK, store.last, len(part), [])
         store.commit()

@@ -1,4 +1,4 @@
-"""What the gate costs a request, and what the `limits` library's own memory storage would: CPU time, best of 15.
+"""What it costs to let a caller in, and what the `limits` library's own memory storage would: CPU time, best of 15.
 
 python benchmarks/gate.py
 """
@@ -18,8 +18,8 @@ from limits.strategies import FixedWindowRateLimiter, SlidingWindowCounterRateLi
 
 from otel_bridge import config, logs
 from otel_bridge.access import keys
-from otel_bridge.access.limits import Gatekeeper
-from otel_bridge.http import app as api
+from otel_bridge.access.caller import Access, Caller
+from otel_bridge.http import responses
 
 CALLS = 50_000
 HEADERS = [
@@ -37,33 +37,33 @@ def show(name: str, call: Callable[[], object]) -> None:
     print(f"{name:56} {best * 1e6:6.2f} µs")
 
 
-def gate(name: str, gpt: str, rate: str, *more: tuple[bytes, bytes]) -> None:
+def admit(name: str, gpt: str, rate: str, *more: tuple[bytes, bytes]) -> None:
     with tempfile.NamedTemporaryFile("w", suffix=".toml") as file:
         file.write(f"[gpts.devops-expert]\n{gpt}\n")
         file.flush()
         loaded = config.load(str(Path(file.name)), {"OTEL_BRIDGE_RATE_LIMIT": rate})
-    keeper = Gatekeeper(loaded)
-    one = loaded.gpts["devops-expert"]
+    access = Access(loaded)
+    registered = loaded.gpts["devops-expert"]
     headers = [*HEADERS, *more]
-    scope, by_name = {"headers": headers, "client": ("127.0.0.1", 1)}, dict(headers)
-    show(name, lambda: keeper.gate(scope, by_name).check(one, 1))
+    by_name = dict(headers)
+    show(name, lambda: Caller(access, headers, by_name, "127.0.0.1").admit(registered, 1))
 
 
 def main() -> None:
     key = keys.new_key()
     hashed = f'api_key_hashes = ["{keys.hash_of(key.encode())}"]'
     bearer = (b"authorization", b"Bearer " + key.encode())
-    gate("no keys, limits off", "", "off")
-    gate("limit in memory", "", PLENTY)
-    gate("limit in memory, behind a proxy", "", PLENTY, (b"x-forwarded-for", b"203.0.113.7"))
-    gate("key and limit in memory", hashed, PLENTY, bearer)
-    gate("key, limits off", hashed, "off", bearer)
+    admit("no keys, limits off", "", "off")
+    admit("limit in memory", "", PLENTY)
+    admit("limit in memory, behind a proxy", "", PLENTY, (b"x-forwarded-for", b"203.0.113.7"))
+    admit("key and limit in memory", hashed, PLENTY, bearer)
+    admit("key, limits off", hashed, "off", bearer)
     by_name = dict(HEADERS)
 
     def mark() -> object:
-        own = api.request_id(by_name)
+        own = responses.request_id(by_name)
         logs.request.set((own, None))
-        return [*api.SECURITY, (b"x-request-id", own)]
+        return [*responses.SECURITY, (b"x-request-id", own)]
 
     show("request id, log mark, security headers", mark)
     item, storage = RateLimitItemPerDay(10**9), MemoryStorage()

@@ -19,16 +19,18 @@ from pathlib import Path
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from otel_bridge import config, contract, records
+from otel_bridge.access.caller import Access
 from otel_bridge.export.spans import SpanProjection
+from otel_bridge.intake.answers import all_taken
 from otel_bridge.intake.contents import Contents
-from otel_bridge.intake.ingest import NO_HINTS, Ingest, _all_taken
+from otel_bridge.intake.draft import Draft
+from otel_bridge.intake.identity import Identity
+from otel_bridge.intake.labels import Labels
+from otel_bridge.intake.sessions import KnownSession
 from otel_bridge.journal.sqlite import SqliteStore
-from otel_bridge.journal.store import Append, SessionInfo
-from otel_bridge.journal.writer import Journal
-from otel_bridge.metrics.own import SelfMetrics
+from otel_bridge.journal.store import Append
 from otel_bridge.metrics.state import MetricState
 from otel_bridge.privacy.redaction import Redactor
-from otel_bridge.privacy.users import UserHasher
 
 ROOT = Path(__file__).parents[1]
 CONTENT = "¿Cómo configuro un pipeline CI/CD con Docker?"
@@ -81,18 +83,15 @@ def run(events: int, rounds: int, session_count: int) -> Table:
     with tempfile.TemporaryDirectory(dir=".") as folder:
         store = SqliteStore(Path(folder) / "journal.db")
         state = MetricState(loaded.gpts)
-        journal = Journal(store, state.apply)
-        key = b"k" * 32
-        ingest = Ingest(
-            loaded, journal, store.reader(), Contents(Redactor("on"), 1500), UserHasher(key), SelfMetrics(), key
-        )
+        contents, identity, labels = Contents(loaded), Identity(b"k" * 32), Labels(loaded)
+        caller = Access(loaded).caller([], "127.0.0.1")
         sessions = [uuid.uuid4() for _ in range(session_count)]
         now_us = time.time_ns() // 1000
         opened: list[records.Record] = [
             records.Session(s.bytes, "devops-expert", f"{i:016x}", now_us, now_us) for i, s in enumerate(sessions)
         ]
-        infos = {s.bytes: SessionInfo("devops-expert", f"{i:016x}") for i, s in enumerate(sessions)}
-        _write(store, opened, [None] * len(opened))
+        known = {s.int: KnownSession(s.bytes, "devops-expert", f"{i:016x}") for i, s in enumerate(sessions)}
+        _write(store, Append(opened, [None] * len(opened)))
         bodies = batches(rounds, events, sessions)
         decoded = [_events(body) for body in bodies]
         table.measure("decode JSON and check types", lambda i: contract.decode_batch(bodies[i]), rounds)
@@ -105,43 +104,28 @@ def run(events: int, rounds: int, session_count: int) -> Table:
         table.measure(
             "redact (e-mail, card, address)", lambda i: [redactor.redact(DIRTY, counts) for _ in range(events)], 5
         )
-        prepared: list[tuple[list[records.Record], list[bytes | None]]] = []
+        prepared: list[Draft] = []
 
         def prepare(i: int) -> None:
-            made: list[records.Record] = []
-            keys: list[bytes | None] = []
-            for event in decoded[i]:
-                event_us = contract.event_time(event)
-                record, key = ingest._prepare(
-                    event,
-                    event_us,
-                    infos[event.sesion_id.bytes],
-                    event.sesion_id.bytes,
-                    now_us,
-                    0,
-                    NO_HINTS,
-                    0,
-                    ingest._contents.kept(event.contenido, counts),
-                    {},
-                    {},
-                    0,
-                )
-                made.append(record)
-                keys.append(key)
-            prepared.append((made, keys))
+            draft = Draft(identity, labels, caller, now_us)
+            for place, event in enumerate(decoded[i]):
+                event_us, found = contract.event_time(event), dict[str, int]()
+                text = contents.kept(event.contenido, found)
+                draft.add_event(place, event, event_us, known[event.sesion_id.int], text, found)
+            prepared.append(draft)
 
         table.measure("prepare (time, redact, identity, record)", prepare, rounds)
-        table.measure("journal: serialise", lambda i: records.encode(prepared[i][0]), rounds)
-        table.measure("journal: write and fsync", lambda i: _write(store, *prepared[i]), rounds)
-        table.measure("count (metrics)", lambda i: state.apply(prepared[i][0], i), rounds)
-        table.measure("answer", lambda i: _all_taken(prepared[i][0]), rounds)
-        bodies_out = [records.encode(made) for made, _ in prepared]
+        table.measure("journal: serialise", lambda i: records.encode(prepared[i].records), rounds)
+        table.measure("journal: write and fsync", lambda i: _write(store, prepared[i]), rounds)
+        table.measure("count (metrics)", lambda i: state.apply(prepared[i].records, i), rounds)
+        table.measure("answer", lambda i: all_taken(prepared[i].records), rounds)
+        bodies_out = [records.encode(draft.records) for draft in prepared]
         table.measure("export: read record", lambda i: records.decode(bodies_out[i]), rounds)
         projection = SpanProjection(loaded.gpts)
-        table.measure("export: encode span", lambda i: projection.request(prepared[i][0]), rounds)
-        requests = [projection.request(made) for made, _ in prepared]
+        table.measure("export: encode span", lambda i: projection.request(prepared[i].records), rounds)
+        requests = [projection.request(draft.records) for draft in prepared]
         table.measure("(a receiver parses it)", lambda i: ExportTraceServiceRequest.FromString(requests[i]), rounds)
-        ingest.close()
+        contents.close()
         store.close()
     return table
 
@@ -150,9 +134,9 @@ def _events(body: bytes) -> list[contract.EventIn]:
     return [item for item in contract.decode_batch(body) if isinstance(item, contract.EventIn)]
 
 
-def _write(store: SqliteStore, made: list[records.Record], keys: list[bytes | None]) -> None:
+def _write(store: SqliteStore, append: Append) -> None:
     store.begin()
-    store.write([Append(made, keys, 0)])
+    store.write([append])
     store.commit()
 
 

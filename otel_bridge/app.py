@@ -11,27 +11,24 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Route
 
 from otel_bridge import catalog, logs
 from otel_bridge.access import keys
-from otel_bridge.access.limits import Gatekeeper
+from otel_bridge.access.caller import Access
 from otel_bridge.config import Config
 from otel_bridge.errors import StartRefused
 from otel_bridge.export.exporter import Exporter
 from otel_bridge.export.pipe import SINK, Report
-from otel_bridge.http import app as api
-from otel_bridge.http import openapi
+from otel_bridge.http.app import App
+from otel_bridge.http.bodies import Bodies
 from otel_bridge.http.request_spans import RequestSpans
-from otel_bridge.intake import conversations as actions
 from otel_bridge.intake.contents import Contents
 from otel_bridge.intake.conversations import Conversations
 from otel_bridge.intake.ingest import Ingest
+from otel_bridge.intake.sessions import Sessions
 from otel_bridge.journal import Journal, Store
 from otel_bridge.journal.sqlite import SqliteStore
 from otel_bridge.journal.store import Reader, StoreUnavailable, TopUser, Window
@@ -42,7 +39,6 @@ from otel_bridge.metrics.page import BridgeCollector, LedgerView, Sources
 from otel_bridge.metrics.state import MetricState
 from otel_bridge.ops.reload import Reloader
 from otel_bridge.ops.supervisor import Worker, periodic
-from otel_bridge.privacy.redaction import Redactor
 from otel_bridge.privacy.users import UserHasher, load_or_create_key
 from otel_bridge.records import decode
 
@@ -66,6 +62,12 @@ LOG_LIMIT_BYTES = 64 << 20
 """A write-ahead log longer than this is moved into the file although answers wait for it."""
 SIZE_TRIM_SHARE = 0.9
 """Share of the size limit from which exported records go before their retention is over."""
+
+
+class Configurable(Protocol):
+    """What takes on a changed configuration while it runs."""
+
+    def configure(self, config: Config) -> None: ...
 
 
 class Bridge:
@@ -117,28 +119,24 @@ class Bridge:
         self._windows_cost = 0.0
         self.workers.append(periodic("windows", self._windows_pause, self._count_windows))
         # 4. What answers.
-        contents = Contents(Redactor(config.redaction, config.regions), config.content_max_chars)
-        self.ingest = Ingest(config, self.journal, self._reader, contents, UserHasher(key), self.own, key)
-        self.gatekeeper = keeper = Gatekeeper(config)
-        conversations = Conversations(self.ingest, self.own, key, keeper.gpt_of_key)
+        self.access = Access(config)
+        sessions = Sessions(self._reader)
+        hasher = UserHasher(key)
+        self.ingest = Ingest(config, self.journal, sessions, Contents(config), hasher, self.own, key)
+        conversations = Conversations(self.ingest, self.own, key)
+        bodies = Bodies(config)
 
         def make_mcp() -> McpDoor:
-            from otel_bridge.mcp.tools import McpDoor  # see mcp_mount
+            from otel_bridge.mcp.tools import McpDoor  # see mcp/mount.py
 
-            return McpDoor(self.config, conversations, self.own, keeper.gate, keeper.gpt_of_key)
+            return McpDoor(self.config, self.access, conversations, bodies, self.own)
 
         self.mcp = McpMount(make_mcp)
-        self.door = api.build(
-            self.ingest,
-            self.own,
-            self.readiness,
-            self._openapi,
-            config.body_timeout_seconds,
-            keeper.gate,
-            [Route("/openapi-gpt.json", self._openapi_gpt), *self.mcp.routes],
-            {"/api/sessions": conversations.post_session, "/api/events": conversations.post_events},
-            config.cors_origins,
+        self.application = App(
+            config, self.access, self.ingest, conversations, bodies, self.own, self.readiness, self.mcp.routes
         )
+        self.configurable: list[Configurable] = [self.access, self.ingest, bodies, self.application, self.mcp]
+        """What takes on a changed configuration on the event loop, in this order."""
         self._loop: asyncio.AbstractEventLoop | None = None
         self.reloader = Reloader(config, read_config or (lambda: self.config), self._reconfigure)
         self.workers.append(Worker("reload", self.reloader.run))
@@ -158,7 +156,7 @@ class Bridge:
                 export_configured=config.otlp is not None,
                 started=self.started,
                 reload_failed=lambda: self.reloader.failure is not None,
-                limits_fallback=lambda: keeper.limits.fallback,
+                limits_fallback=lambda: self.access.limits.fallback,
             )
         )
         self.listener = MetricsListener(collector.render, config.metrics_host, config.metrics_port, self._stopping)
@@ -175,7 +173,7 @@ class Bridge:
                 yield
             finally:
                 self._loop = None
-                await self.gatekeeper.limits.close()
+                await self.access.limits.close()
 
     def start(self) -> None:
         self.journal.start()
@@ -314,7 +312,7 @@ class Bridge:
             ).result()
             loop = self._loop
             if trimmed.sessions and loop is not None:
-                loop.call_soon_threadsafe(self.ingest.forget, trimmed.sessions)
+                loop.call_soon_threadsafe(self.ingest.sessions.forget, trimmed.sessions)
             if not trimmed.rows and not forgotten:
                 return
             now = time.monotonic()
@@ -397,7 +395,7 @@ class Bridge:
             "problemas": problems,
             "exportacion": export,
             "configuracion": self._config_state(),
-            "limites": "Redis no responde; cada réplica cuenta sola" if self.gatekeeper.limits.fallback else "normales",
+            "limites": "Redis no responde; cada réplica cuenta sola" if self.access.limits.fallback else "normales",
         }
 
     def _config_state(self) -> dict[str, object]:
@@ -425,25 +423,13 @@ class Bridge:
 
         def on_loop() -> None:
             # Between two requests' steps: keys, limits and the registry change together.
-            self.gatekeeper.configure(config)
-            self.ingest.configure(config)
-            self.mcp.configure(config)
-            self.door.configure(config.cors_origins)
-            self.door.bodies.timeout_seconds = config.body_timeout_seconds
+            for part in self.configurable:
+                part.configure(config)
             done.set()
 
         with contextlib.suppress(RuntimeError):  # the loop ends: nobody asks any more
             loop.call_soon_threadsafe(on_loop)
             done.wait(5)
-
-    async def _openapi_gpt(self, request: Request) -> Response:
-        gpt = actions.choose(self.config.gpts.values(), request.query_params.get("gpt"))
-        headers = dict(request.scope["headers"])
-        server = actions.server_url(self.config.public_url, headers, request.scope["scheme"])
-        return Response(msgspec.json.encode(actions.document(gpt, server)), media_type="application/json")
-
-    def _openapi(self) -> bytes:
-        return msgspec.json.encode(openapi.document(self.config.public_url))
 
 
 def _parent(config: Config) -> Path:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Annotated, Any, TypeVar
@@ -248,6 +249,42 @@ def decode_event(body: bytes) -> EventIn:
         raise diagnose(body, EventIn) from None
 
 
+def decode_value(body: bytes | msgspec.Raw) -> object:
+    """Any JSON value. Raises msgspec's errors; `diagnose` tells the sender what is wrong."""
+    return msgspec.json.decode(body)
+
+
+def session_from(value: object) -> tuple[SessionIn, int]:
+    """The session that a decoded value holds, and its start in microseconds. Raises Problem (422)."""
+    try:
+        session = msgspec.convert(value, SessionIn)
+        _check_text(session.gpt_id, session.usuario_id, session.timestamp_inicio)
+        if _clean(session.gpt_id) and _clean(session.usuario_id) and session.id != NIL_UUID:
+            return session, parse_time(session.timestamp_inicio)
+    except (*_BROKEN, ValueError, OverflowError):
+        pass
+    raise diagnose_value(value, SessionIn)
+
+
+def event_from(value: object) -> EventIn:
+    """The event that a decoded value holds. Raises Problem (422). `event_time` completes the check."""
+    try:
+        event = msgspec.convert(value, EventIn)
+        _check_text(event.tipo, event.contenido, event.timestamp, event.modelo, event.error)
+        if math.isfinite(event.latency_ms):
+            return event
+    except (*_BROKEN, ValueError, OverflowError):
+        pass
+    raise diagnose_value(value, EventIn)
+
+
+def _check_text(*texts: str | None) -> None:
+    """Raises ValueError for what UTF-8 cannot carry: a lone surrogate, which a value that was no JSON may have."""
+    for text in texts:
+        if text is not None:
+            text.encode()
+
+
 def event_time(event: EventIn) -> int | None:
     """Checks what the types cannot say and returns the event's own time in microseconds, if it has one.
 
@@ -283,6 +320,12 @@ def decode_good_batch(body: bytes) -> list[EventIn | Problem] | None:
 
 def decode_mixed_batch(body: bytes) -> list[EventIn | Problem]:
     """What `decode_batch` says of a batch in which something is wrong."""
+    return decode_items(body, _event_decoder.decode)
+
+
+def decode_items(body: bytes, read: Callable[[msgspec.Raw], EventIn]) -> list[EventIn | Problem]:
+    """The items of a batch as `read` reads each. It may raise Problem, or msgspec's errors for what the contract has
+    words for. Raises Problem for a body that is no JSON array (400) or has too many items (413)."""
     # An array of millions must not cost millions of objects to be refused. No honest batch has that many commas.
     if body.count(b",") > 64 * MAX_BATCH_ITEMS:
         raise _too_many()
@@ -293,7 +336,7 @@ def decode_mixed_batch(body: bytes) -> list[EventIn | Problem]:
         body.decode()
     except UnicodeDecodeError:
         raise Problem(errors.JSON_MALFORMED, "El cuerpo no es texto UTF-8.") from None
-    return _each(raws)
+    return _each(raws, read)
 
 
 def _split(body: bytes) -> list[msgspec.Raw]:
@@ -314,22 +357,22 @@ def _not_even_array(body: bytes) -> Problem:
     )
 
 
-def _each(raws: list[msgspec.Raw]) -> list[EventIn | Problem]:
+def _each(raws: list[msgspec.Raw], read: Callable[[msgspec.Raw], EventIn]) -> list[EventIn | Problem]:
     """Item by item. Naming every wrong field is dear, and nobody mends ten thousand items one by one: past
     DIAGNOSED_ITEMS a wrong item is only called wrong."""
     items: list[EventIn | Problem] = []
     wrong = 0
     for raw in raws:
         try:
-            items.append(_event_decoder.decode(raw))
-        except _BROKEN:
+            items.append(read(raw))
+        except (*_BROKEN, Problem) as error:
             wrong += 1
             if len(bytes(raw)) > MAX_OBJECT_BYTES:
                 items.append(_LARGE)
-            elif wrong <= DIAGNOSED_ITEMS:
-                items.append(diagnose(bytes(raw), EventIn))
-            else:
+            elif wrong > DIAGNOSED_ITEMS:
                 items.append(_WRONG_TOO)
+            else:
+                items.append(error if isinstance(error, Problem) else diagnose(bytes(raw), EventIn))
     return items
 
 

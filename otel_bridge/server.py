@@ -12,6 +12,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import uvicorn
@@ -19,7 +20,7 @@ import uvicorn
 from otel_bridge.app import Bridge
 from otel_bridge.config import Config
 from otel_bridge.errors import StartRefused
-from otel_bridge.http.protocol import HEAD_SECONDS, MAX_CONNECTIONS, Protocol
+from otel_bridge.http.protocol import MAX_CONNECTIONS, Bounds, Protocol
 
 log = logging.getLogger(__name__)
 
@@ -50,8 +51,11 @@ def _room_for_connections() -> int:
 class _Server(uvicorn.Server):
     """uvicorn's server with our signals: the first stops in order and exits with 0, a second ends at once."""
 
-    stopped_by: int | None = None
-    on_hangup: Callable[[], None] | None = None
+    def __init__(self, config: uvicorn.Config, bounds: Bounds, on_hangup: Callable[[], None]) -> None:
+        super().__init__(config)
+        self.stopped_by: int | None = None
+        self._bounds = bounds
+        self._on_hangup = on_hangup
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -66,13 +70,12 @@ class _Server(uvicorn.Server):
 
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, stop, number)
-        if self.on_hangup is not None:
-            loop.add_signal_handler(signal.SIGHUP, self.on_hangup)
+        loop.add_signal_handler(signal.SIGHUP, self._on_hangup)
         yield
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Serves a moment longer, so that requests on their way are answered and connections end by agreement."""
-        Protocol.draining = True
+        self._bounds.draining = True
         for connection in self.server_state.connections:
             cycle = getattr(connection, "cycle", None)
             if cycle is not None and not cycle.response_complete:
@@ -103,17 +106,15 @@ def bind(host: str, port: int) -> socket.socket:
 
 def serve(config: Config, announce: Callable[[Bridge, int], None], read_config: Callable[[], Config]) -> int:
     """Serves until a signal; returns the exit code. SIGHUP reads the configuration again. Raises StartRefused."""
-    Protocol.max_connections = _room_for_connections()
-    Protocol.body_seconds = config.body_timeout_seconds
-    Protocol.head_seconds = min(HEAD_SECONDS, config.body_timeout_seconds)
+    bounds = Bounds(config, _room_for_connections())
     listener = bind(config.host, config.port)
     bridge = Bridge(config, read_config)
-    Protocol.at_once = bridge.door.at_once
+    bridge.configurable.append(bounds)
     server = _Server(
         uvicorn.Config(
-            bridge.door,
+            bridge.application,
             loop="uvloop",
-            http=Protocol,
+            http=partial(Protocol, bounds, bridge.application),  # type: ignore[arg-type]
             ws="none",
             lifespan="off",
             access_log=False,
@@ -122,7 +123,9 @@ def serve(config: Config, announce: Callable[[Bridge, int], None], read_config: 
             proxy_headers=False,
             timeout_keep_alive=30,
             timeout_graceful_shutdown=max(1, int(config.shutdown_seconds)),
-        )
+        ),
+        bounds,
+        bridge.reloader.soon,
     )
 
     # What is here now stays: the collector need not look at it again, and looks less often at what comes and goes.
@@ -135,7 +138,6 @@ def serve(config: Config, announce: Callable[[Bridge, int], None], read_config: 
         bridge.start()
         announce(bridge, listener.getsockname()[1])
         watch = asyncio.create_task(_watch(bridge, server))
-        server.on_hangup = bridge.reloader.soon
         async with bridge.serving():
             await server.serve(sockets=[listener])
         watch.cancel()

@@ -1,9 +1,8 @@
-"""Who may come in, and how often: keys, the client's address, and rate limits. The `Gate` of every door.
+"""How often a caller may post: sliding windows, counted in memory or in Redis.
 
-A limit is a sliding window, counted per API key, else per GPT and client address; a batch counts each item.
-`limits` does the counting. In memory it does so through a storage of our own (`BoundedMemory`): its own one takes
-4 to 10 µs a hit and starts a thread every 10 ms (`benchmarks/gate.py`), and keeps an entry for whoever comes. In
-Redis it is the library's storage and scripts, awaited, so that several replicas share what is counted.
+`limits` does the counting. In memory it does so through a storage of our own (`BoundedMemory`): the library's takes
+4 to 10 µs a hit and starts a thread every 10 ms (`benchmarks/gate.py`), and keeps an entry for every caller. In Redis
+it is the library's storage and scripts (`redis.py`), so that several replicas share what is counted.
 
 A Redis that does not answer never refuses or loses a record: each replica counts by itself in memory meanwhile
 (`RateLimits.fallback`), and asks again after a pause.
@@ -11,32 +10,25 @@ A Redis that does not answer never refuses or loses a record: each replica count
 
 from __future__ import annotations
 
-import ipaddress
+import asyncio
 import logging
 import math
 import time
-from collections.abc import Awaitable, Mapping
 from typing import Any
 
-from limits import RateLimitItem, RateLimitItemPerDay, RateLimitItemPerHour, RateLimitItemPerMinute
-from limits import RateLimitItemPerSecond as PerSecond
 from limits.storage.base import SlidingWindowCounterSupport, Storage
-from starlette.types import Scope
 
 from otel_bridge import errors
-from otel_bridge.access import keys
-from otel_bridge.config import Config, Gpt, Rate
-from otel_bridge.errors import Problem, StartRefused
-from otel_bridge.intake.ingest import OPEN_GATE, Gate
+from otel_bridge.access.redis import Count, RedisLimits
+from otel_bridge.config import Rate
+from otel_bridge.errors import Problem
 
 log = logging.getLogger(__name__)
 
 CALLERS_REMEMBERED = 50_000
-"""Callers counted at once. The one that came first goes when there are more: about 15 MB at the most."""
-ADDRESSES_REMEMBERED = 10_000
-REDIS_SECONDS = 0.25
-REDIS_CONNECTIONS = 32
+"""Callers counted at once. The oldest entry goes when there are more: about 15 MB at the most."""
 REDIS_PAUSE_SECONDS = (1.0, 15.0)
+"""After a failure Redis is asked again when this has passed: the first pause, and the longest."""
 
 _monotonic = time.monotonic
 
@@ -119,13 +111,9 @@ class BoundedMemory(Storage, SlidingWindowCounterSupport):
         raise NotImplementedError
 
 
-Window = tuple[int, float, int, float]
-"""As the library tells it: count before, seconds until it weighs nothing, count now, seconds until that does."""
-
-
-def wait_seconds(limit: int, seconds: int, amount: int, window: Window) -> int:
+def wait_seconds(limit: int, seconds: int, amount: int, count: Count) -> int:
     """Seconds until `amount` would be let in, if nothing else comes. At least 1."""
-    before, before_left, now, now_left = window
+    before, before_left, now, now_left = count
     room = limit - amount + 1  # what has been counted must weigh less
     if room <= 0:
         return seconds
@@ -135,9 +123,9 @@ def wait_seconds(limit: int, seconds: int, amount: int, window: Window) -> int:
     return 1 + math.floor(rest + seconds * max(0.0, 1 - room / now))
 
 
-def _refusal(rate: Rate, amount: int, window: Window) -> Problem:
-    wait = wait_seconds(rate.amount, rate.seconds, amount, window)
-    before, before_left, now, _ = window
+def _refusal(rate: Rate, amount: int, count: Count) -> Problem:
+    wait = wait_seconds(rate.amount, rate.seconds, amount, count)
+    before, before_left, now, _ = count
     remaining = max(0, rate.amount - int(before * before_left / rate.seconds) - now)
     detail = f"El límite es {rate.amount} registros cada {_period(rate.seconds)}. Reintenta en {wait} s."
     if amount > rate.amount:
@@ -167,34 +155,29 @@ class RateLimits:
 
     def __init__(self, storage_url: str) -> None:
         self.memory = BoundedMemory()
-        self._redis: Any = None
+        self._redis = RedisLimits(storage_url) if storage_url.startswith(("redis://", "rediss://")) else None
         self._down_until = 0.0
         self._pause = REDIS_PAUSE_SECONDS[0]
-        if storage_url.startswith(("redis://", "rediss://")):
-            self._redis = _redis(storage_url)
-        self.shared = self._redis is not None
-        """Whether to count may mean to ask Redis, and to wait."""
         self.fallback = False
         """Whether Redis does not answer, and each replica counts by itself."""
 
-    def take(self, key: str, rate: Rate, amount: int) -> Awaitable[None] | None:
-        """Counts, or raises Problem (429); what it returns must be awaited if it is not None, and may raise it, too."""
+    def take(self, key: str, rate: Rate, amount: int) -> asyncio.Future[None] | None:
+        """Counts `amount` for a caller. Raises Problem (429) where there is no room for it. Where Redis has to be
+        asked, returns what must be awaited, and that raises it."""
         if self._redis is None or _monotonic() < self._down_until:
             self.take_here(key, rate, amount)
             return None
-        return self._take_shared(key, rate, amount)
+        # A task of its own: the redis client needs one, and who awaits this may have none.
+        return asyncio.ensure_future(self._take_shared(self._redis, key, rate, amount))
 
     def take_here(self, key: str, rate: Rate, amount: int) -> None:
+        """Counts in this process alone. Raises Problem (429)."""
         if not self.memory.take(key, rate.amount, rate.seconds, amount):
             raise _refusal(rate, amount, self.memory.get_sliding_window(key, rate.seconds))
 
-    async def _take_shared(self, key: str, rate: Rate, amount: int) -> None:
-        item = _ITEMS[rate.seconds](rate.amount, namespace="otel-bridge")
-        window: Window | None = None
+    async def _take_shared(self, redis: RedisLimits, key: str, rate: Rate, amount: int) -> None:
         try:
-            allowed = await self._redis.hit(item, key, cost=amount)
-            if not allowed:
-                window = await self._redis.storage.get_sliding_window(item.key_for(key), rate.seconds)
+            count = await redis.take(key, rate, amount)
         except Exception as error:
             self._down_until = _monotonic() + self._pause
             self._pause = min(REDIS_PAUSE_SECONDS[1], self._pause * 2)
@@ -210,159 +193,9 @@ class RateLimits:
             log.info("Redis answers again: limits are shared")
             self.fallback = False
             self._pause = REDIS_PAUSE_SECONDS[0]
-        if window is not None:
-            raise _refusal(rate, amount, window)
+        if count is not None:
+            raise _refusal(rate, amount, count)
 
     async def close(self) -> None:
         if self._redis is not None:
-            await self._redis.storage.bridge.storage.aclose(close_connection_pool=True)
-
-
-_ITEMS: Mapping[int, type[RateLimitItem]] = {
-    1: PerSecond,
-    60: RateLimitItemPerMinute,
-    3600: RateLimitItemPerHour,
-    86_400: RateLimitItemPerDay,
-}
-
-
-def _redis(url: str) -> Any:
-    try:
-        import redis.asyncio as client
-        from limits.aio.storage import RedisStorage
-        from limits.aio.strategies import SlidingWindowCounterRateLimiter
-        from redis.asyncio.retry import Retry
-        from redis.backoff import NoBackoff
-    except ImportError:
-        raise StartRefused(
-            "rate_limit_storage: redis:// needs the redis package: pip install 'otel-bridge[redis]'"
-        ) from None
-    pool = client.BlockingConnectionPool.from_url(
-        url,
-        max_connections=REDIS_CONNECTIONS,
-        timeout=REDIS_SECONDS,
-        socket_timeout=REDIS_SECONDS,
-        socket_connect_timeout=REDIS_SECONDS,
-        retry=Retry(NoBackoff(), 0),
-    )
-    storage = RedisStorage(f"async+{url}", implementation="redispy", connection_pool=pool)  # type: ignore[arg-type]
-    return SlidingWindowCounterRateLimiter(storage)
-
-
-# --- the gate -------------------------------------------------------------------------------------------------------
-
-
-class Gatekeeper:
-    """Makes the gate of each request. `gate` costs nothing where no GPT has a key and no limit is set."""
-
-    def __init__(self, config: Config) -> None:
-        self.limits = RateLimits(config.rate_limit_storage)
-        self.configure(config)
-
-    def configure(self, config: Config) -> None:
-        self.rate: Rate | None = config.rate_limit
-        hashes = [one for gpt in config.gpts.values() for one in gpt.api_key_hashes]
-        self.hashes = tuple(dict.fromkeys(hashes))
-        self._open = not hashes and self.rate is None and all(not gpt.rate_limit for gpt in config.gpts.values())
-        self._proxies = tuple(ipaddress.ip_network(one, strict=False) for one in config.trusted_proxies)
-        self._gpts = tuple(config.gpts.values())
-        self._addresses: dict[str, tuple[str, bool]] = {}
-
-    def gate(self, scope: Scope, headers: Mapping[bytes, bytes]) -> Gate:
-        if self._open:
-            return OPEN_GATE
-        return CallerGate(self, scope, headers)
-
-    def gpt_of_key(self, headers: Mapping[bytes, bytes]) -> str | None:
-        """The one GPT that a request's key belongs to."""
-        key = keys.presented(headers)
-        if key is None:
-            return None
-        found = keys.hash_of(key)
-        gpts = [gpt.id for gpt in self._gpts if keys.among(found, gpt.api_key_hashes)]
-        return gpts[0] if len(gpts) == 1 else None
-
-    def address(self, scope: Scope) -> str:
-        """The client's address: the connection's, or behind trusted proxies the last one that they did not add."""
-        client = scope.get("client")
-        address, trusted = self._known(client[0] if client else "")
-        if not trusted:
-            return address
-        forwarded = [value for name, value in scope["headers"] if name == b"x-forwarded-for"]
-        if not forwarded:
-            return address
-        for hop in reversed(b",".join(forwarded).decode("latin-1").split(",")[-32:]):
-            address, trusted = self._known(hop.strip())
-            if not trusted:
-                break
-        return address
-
-    def _known(self, text: str) -> tuple[str, bool]:
-        found = self._addresses.get(text)
-        if found is None:
-            if len(self._addresses) >= ADDRESSES_REMEMBERED:
-                self._addresses.clear()
-            found = self._read(text)
-            if len(text) <= 64:
-                self._addresses[text] = found
-        return found
-
-    def _read(self, text: str) -> tuple[str, bool]:
-        """An address as it is counted, and whether it is a trusted proxy's."""
-        try:
-            bare = text
-            if text.startswith("["):
-                bare = text[1:].partition("]")[0]
-            elif text.count(":") == 1:
-                bare = text.partition(":")[0]
-            address: ipaddress.IPv4Address | ipaddress.IPv6Address = ipaddress.ip_address(bare.partition("%")[0])
-        except ValueError:
-            return "?", False
-        if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
-            address = address.ipv4_mapped
-        trusted = any(address in network for network in self._proxies)
-        if isinstance(address, ipaddress.IPv6Address):
-            # Whoever has one IPv6 address has its whole /64.
-            return f"{ipaddress.ip_network((address, 64), strict=False).network_address}/64", trusted
-        return str(address), trusted
-
-
-class CallerGate:
-    """The gate of one request."""
-
-    __slots__ = ("_headers", "_keeper", "_scope")
-
-    def __init__(self, keeper: Gatekeeper, scope: Scope, headers: Mapping[bytes, bytes]) -> None:
-        self._keeper = keeper
-        self._scope = scope
-        self._headers = headers
-
-    @property
-    def waits(self) -> bool:
-        return self._keeper.limits.shared
-
-    def check(self, gpt: Gpt, items: int) -> Awaitable[None] | None:
-        keeper = self._keeper
-        rate = keeper.rate if gpt.rate_limit is None else gpt.rate_limit
-        if gpt.api_key_hashes:
-            key = keys.presented(self._headers)
-            found = "" if key is None else keys.hash_of(key)
-            if not keys.among(found, gpt.api_key_hashes):
-                # Guessing is limited by where it comes from, and only here: it must cost nobody a way to Redis.
-                if rate:
-                    keeper.limits.take_here(f"{gpt.id}/!{keeper.address(self._scope)}", rate, 1)
-                if keys.among(found, keeper.hashes):
-                    raise Problem(errors.FORBIDDEN)
-                raise Problem(errors.UNAUTHENTICATED, headers={"WWW-Authenticate": 'Bearer realm="otel-bridge"'})
-            if not rate:
-                return None
-            return keeper.limits.take(f"{gpt.id}/{found[7:39]}", rate, items)
-        if not rate:
-            return None
-        return keeper.limits.take(f"{gpt.id}/{keeper.address(self._scope)}", rate, items)
-
-    def stray(self, items: int) -> None:
-        keeper = self._keeper
-        if keeper.rate:
-            # By address, and only here, like guessing: it must cost nobody a way to Redis.
-            keeper.limits.take_here(f"?/{keeper.address(self._scope)}", keeper.rate, items)
+            await self._redis.close()

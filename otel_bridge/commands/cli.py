@@ -292,14 +292,14 @@ def _gpt(loaded: Config, gpt_id: str) -> Gpt:
 
 
 def _openapi_gpt(arguments: argparse.Namespace) -> int:
-    from otel_bridge.intake import conversations as actions
+    from otel_bridge.http import actions_openapi
 
     loaded = _load(arguments)
     gpt = _gpt(loaded, arguments.gpt)
     server = loaded.public_url or f"http://127.0.0.1:{loaded.port}"
     if not server.startswith("https://"):
         print(f'servers is {server}: ChatGPT reaches https only. Set public_url = "https://…".', file=sys.stderr)
-    print(json.dumps(actions.document(gpt, server), ensure_ascii=False, indent=2))
+    print(json.dumps(actions_openapi.document(gpt, server), ensure_ascii=False, indent=2))
     return 0
 
 
@@ -390,7 +390,7 @@ def _identity(body: bytes) -> dict[str, str]:
     """Which trace and span a parked record is; never its content."""
     import msgspec
 
-    from otel_bridge.intake.ingest import uuid_text
+    from otel_bridge.ids import uuid_text
     from otel_bridge.records import Event, Session, decode, event_span_id, session_span_id
 
     try:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+from otel_bridge.config import Config
 from otel_bridge.privacy.redaction import Redactor
 
 R = TypeVar("R")
@@ -31,25 +32,26 @@ NEIGHBOURHOOD = 256
 class Contents:
     """Keeps contents. Used from one event loop."""
 
-    def __init__(self, redactor: Redactor, max_chars: int) -> None:
-        self._redactor = redactor
+    def __init__(self, config: Config) -> None:
+        self._redactor = Redactor(config.redaction, config.regions)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="redaction")
         self._period = 0.0
         self._spent = 0.0
-        self.configure(max_chars)
+        self.configure(config)
 
-    def configure(self, max_chars: int) -> None:
-        self._max_chars = max_chars
-        self._looked_at = min(LOOKED_AT_CHARS, 2 * max_chars + LONG_CHARS)
+    def configure(self, config: Config) -> None:
+        self._max_chars: int = config.content_max_chars
+        self._looked_at = min(LOOKED_AT_CHARS, 2 * self._max_chars + LONG_CHARS)
 
     def close(self) -> None:
         self._thread.shutdown(wait=True)
 
-    def must_wait(self, content: str) -> bool:
-        """Whether this text has to be kept by `kept_elsewhere`, so that nobody else waits for it."""
+    def must_wait(self, content: str, alone: bool) -> bool:
+        """Whether this text has to be kept by `kept_elsewhere`, so that nobody else waits for it. `alone`: it is not of
+        a batch, which lets others have their turn by itself."""
         if len(content) > LONG_CHARS:
             return True
-        return self._spent > SHARE_SECONDS and time.perf_counter() < self._period + PERIOD_SECONDS
+        return alone and self._spent > SHARE_SECONDS and time.perf_counter() < self._period + PERIOD_SECONDS
 
     def kept(self, content: str, counts: dict[str, int]) -> str | None:
         """What is kept of a content, None for nothing; adds what was found to `counts`, by kind."""

@@ -21,6 +21,7 @@ a commit takes, the more requests the next one carries.
 from otel_bridge.journal.store import (
     DEDUP_HORIZON_US,
     Append,
+    Duplicate,
     Ledger,
     Outcome,
     Parked,
@@ -30,7 +31,6 @@ from otel_bridge.journal.store import (
     Store,
     StoreFull,
     StoreUnavailable,
-    Taken,
     generation_of,
 )
 from otel_bridge.journal.writer import Journal
@@ -38,6 +38,7 @@ from otel_bridge.journal.writer import Journal
 __all__ = [
     "DEDUP_HORIZON_US",
     "Append",
+    "Duplicate",
     "Journal",
     "Ledger",
     "Outcome",
@@ -48,6 +49,5 @@ __all__ = [
     "Store",
     "StoreFull",
     "StoreUnavailable",
-    "Taken",
     "generation_of",
 ]

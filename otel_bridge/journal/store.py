@@ -29,18 +29,17 @@ class StoreFull(StoreUnavailable):
     """There is no room: on the disk, or within the journal's own limit."""
 
 
-class Taken(NamedTuple):
+class Duplicate(NamedTuple):
     """A record that had been taken before: when it arrived, and the generation its key is kept in."""
 
     arrived_us: int
-    generation: int
 
 
 class Conflict(NamedTuple):
     """The id is known with other content."""
 
 
-Outcome = Taken | Conflict | None
+Outcome = Duplicate | Conflict | None
 """What became of one record: None is a new one."""
 
 CONFLICT = Conflict()
@@ -57,7 +56,6 @@ class Append:
 
     records: list[Record]
     keys: list[bytes | None]
-    generation: int
     digests: dict[int, bytes] = field(default_factory=dict)
     outcomes: list[Outcome] | None = None
     """Set by the commit: one entry a record, or None where all were new."""

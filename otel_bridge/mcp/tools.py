@@ -12,7 +12,6 @@ on loopback alone, it answers to loopback names and to `public_url`'s (`Host`).
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -28,21 +27,26 @@ from starlette.types import Message, Receive, Scope, Send
 
 from otel_bridge import __version__, contract, errors
 from otel_bridge.access import keys
+from otel_bridge.access.caller import Access, Caller, Conversation, conversation_of, user_of
 from otel_bridge.config import Config
 from otel_bridge.contract import EventIn, SessionIn
 from otel_bridge.errors import Problem
-from otel_bridge.http import app as api
-from otel_bridge.http.app import GateOf
+from otel_bridge.http.actions_openapi import EVENT_FIELDS, SESSION_FIELDS, properties
+from otel_bridge.http.app import peer_of
 from otel_bridge.http.bodies import Bodies, Gone
 from otel_bridge.http.cors import Cors, RawHeaders
-from otel_bridge.intake.conversations import EVENT_FIELDS, SESSION_FIELDS, Caller, Conversations, hint, properties
-from otel_bridge.intake.ingest import Answer, Gate, Hints, read_hints
+from otel_bridge.http.responses import problem_body, unexpected
+from otel_bridge.intake.answers import Answer
+from otel_bridge.intake.conversations import Conversations
 from otel_bridge.metrics.own import SelfMetrics
 
 CREATE, ADD = "crear_sesion", "registrar_evento"
 MAX_CALL_BYTES = 1 << 20
+SUBJECT = "openai-subject"
+"""Prefix of a `usuario_id` that a client's `_meta` tells."""
 
-Handler = Callable[[dict[str, Any], Mapping[str, Any], Gate, Hints, str | None], Awaitable[Answer]]
+Handler = Callable[[dict[str, Any], Mapping[str, Any], Caller], Awaitable[Answer]]
+"""A tool: its arguments, the call's `_meta`, who calls."""
 
 
 class McpDoor:
@@ -51,16 +55,15 @@ class McpDoor:
     def __init__(
         self,
         config: Config,
+        access: Access,
         conversations: Conversations,
+        bodies: Bodies,
         metrics: SelfMetrics,
-        gate: GateOf,
-        gpt_of_key: Callable[[RawHeaders], str | None],
     ) -> None:
+        self._access = access
         self._conversations = conversations
+        self._bodies = bodies
         self._metrics = metrics
-        self._gate = gate
-        self._gpt_of_key = gpt_of_key
-        self._bodies = Bodies(config.body_timeout_seconds)
         self._server: Server[Any] = Server(
             "otel-bridge",
             version=__version__,
@@ -80,7 +83,6 @@ class McpDoor:
 
     def configure(self, config: Config) -> None:
         self._gpts = config.gpts
-        self._bodies.timeout_seconds = config.body_timeout_seconds
         self._cors = Cors(config.cors_origins)
         public = urlsplit(config.public_url or "")
         self._public = public.netloc.lower().encode()
@@ -171,73 +173,47 @@ class McpDoor:
         found = self._tools.get(params.name)
         if found is None:
             problem = Problem(errors.ROUTE_NOT_FOUND, f"Las herramientas son {CREATE} y {ADD}.")
-            return _result(msgspec.json.encode(problem.document()), failed=True)
+            return _result(problem_body(problem), failed=True)
         kind, handle = found
         scope: Scope = context.request.scope if context.request is not None else {"headers": []}
-        headers = dict(scope["headers"])
+        meta = context.meta or {}
+        arguments = {name: value for name, value in (params.arguments or {}).items() if value is not None}
         try:
-            gate = self._gate(scope, headers)
-            hints = read_hints(_text(headers.get(b"traceparent")), _text(headers.get(b"idempotency-key")))
-            answer = await handle(params.arguments or {}, context.meta or {}, gate, hints, self._gpt_of_key(headers))
+            caller = self._access.caller(scope["headers"], peer_of(scope), _conversation(meta))
+            answer = await handle(arguments, meta, caller)
         except Problem as problem:
             self._metrics.rejected(kind, problem.kind)
-            return _result(msgspec.json.encode(problem.document()), failed=True)
+            return _result(problem_body(problem), failed=True)
         except Exception as error:
-            unforeseen = api.unexpected(error)
+            unforeseen = unexpected(error)
             self._metrics.rejected(kind, unforeseen.kind)
-            return _result(msgspec.json.encode(unforeseen.document()), failed=True)
+            return _result(problem_body(unforeseen), failed=True)
         return _result(answer.body, failed=False)
 
-    async def _create(
-        self, fields: dict[str, Any], meta: Mapping[str, Any], gate: Gate, hints: Hints, gpt: str | None
-    ) -> Answer:
-        caller = _caller(meta, gpt)
-        fields = {name: value for name, value in fields.items() if value is not None}
-        user = _user(meta)
+    async def _create(self, fields: dict[str, Any], meta: Mapping[str, Any], caller: Caller) -> Answer:
+        user = user_of(meta.get("openai/subject"), SUBJECT)
         if user is not None:
             fields["usuario_id"] = user
-        elif "usuario_id" not in fields and caller is not None:
-            fields["usuario_id"] = f"openai-conversation:{caller.conversation}"
+        elif "usuario_id" not in fields and caller.conversation is not None:
+            fields["usuario_id"] = f"openai-conversation:{caller.conversation.id}"
+        gpt = caller.gpt_of_key()
         if "gpt_id" not in fields and (gpt or len(self._gpts) == 1):
             fields["gpt_id"] = gpt or next(iter(self._gpts))
         fields.setdefault("timestamp_inicio", contract.format_time(time.time_ns() // 1000))
-        return await self._conversations.create_session(_encode(fields, SessionIn), gate, hints, caller)
+        return await self._conversations.create_session(*contract.session_from(fields), caller)
 
-    async def _add(
-        self, fields: dict[str, Any], meta: Mapping[str, Any], gate: Gate, hints: Hints, gpt: str | None
-    ) -> Answer:
-        fields = {name: value for name, value in fields.items() if value is not None}
-        return await self._conversations.add_events(_encode(fields, EventIn), gate, hints, _caller(meta, gpt))
+    async def _add(self, fields: dict[str, Any], meta: Mapping[str, Any], caller: Caller) -> Answer:
+        return await self._conversations.add_event(fields, caller)
 
 
-def _caller(meta: Mapping[str, Any], gpt: str | None) -> Caller | None:
-    conversation = hint(meta.get("openai/session"))
-    if conversation is None:
-        return None
-    return Caller(conversation, _user(meta), gpt)
-
-
-def _user(meta: Mapping[str, Any]) -> str | None:
-    subject = hint(meta.get("openai/subject"))
-    return None if subject is None else f"openai-subject:{subject}"
-
-
-def _encode(fields: dict[str, Any], shape: type[Any]) -> bytes:
-    """Arguments as the JSON they came as. Raises Problem for what JSON cannot carry."""
-    try:
-        return json.dumps(fields, ensure_ascii=False, allow_nan=False).encode()
-    except ValueError:  # NaN, Infinity, a lone surrogate
-        raise contract.diagnose_value(fields, shape) from None
+def _conversation(meta: Mapping[str, Any]) -> Conversation | None:
+    return conversation_of(meta.get("openai/session"), meta.get("openai/subject"), SUBJECT)
 
 
 def _result(body: bytes, failed: bool) -> types.CallToolResult:
     return types.CallToolResult(
         content=[types.TextContent(text=body.decode())], structured_content=msgspec.json.decode(body), is_error=failed
     )
-
-
-def _text(value: bytes | None) -> str | None:
-    return None if value is None else value.decode("latin-1")
 
 
 def _hostname(host: bytes) -> str:

@@ -17,8 +17,7 @@ class UserHasher:
 
     Keyed, since ids such as `usuario123` or an e-mail fall to a dictionary in seconds when the hash is plain.
     Of the user id alone: the same person is recognised across GPTs, which `/metrics` and the boards, all
-    labelled by GPT, tell apart anyway. `gpt_id` stays in the signature, so that a policy of one identity a
-    GPT is a change of this line and of no caller.
+    labelled by GPT, tell apart anyway.
     """
 
     __slots__ = ("_key",)
@@ -26,7 +25,7 @@ class UserHasher:
     def __init__(self, key: bytes) -> None:
         self._key = key
 
-    def __call__(self, gpt_id: str, user_id: str) -> str:
+    def __call__(self, user_id: str) -> str:
         return hmac.digest(self._key, user_id.encode("utf-8", "surrogatepass"), "sha256")[:8].hex()
 
 

@@ -21,7 +21,8 @@ import pytest
 
 from otel_bridge.contract import MAX_BATCH_ITEMS
 from otel_bridge.http.bodies import MAX_BATCH_BYTES, MAX_BODIES_BYTES
-from otel_bridge.server import HEAD_SECONDS, SPARE_FILES
+from otel_bridge.http.protocol import HEAD_SECONDS
+from otel_bridge.server import SPARE_FILES
 from tests.chaos.conftest import long_form
 from tests.chaos.lanes import LONG
 from tests.chaos.ledger import Say

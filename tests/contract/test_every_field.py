@@ -11,8 +11,7 @@ import msgspec
 import pytest
 
 from otel_bridge.contract import EventIn
-from otel_bridge.intake.conversations import EVENT_FIELDS
-from otel_bridge.intake.ingest import OPEN_GATE
+from otel_bridge.http.actions_openapi import EVENT_FIELDS
 from tests.harness.bridge import GUIDE_EVENT
 from tests.unit.test_ingest import Desk
 
@@ -50,7 +49,7 @@ def test_the_same_id_with_another_value_is_a_conflict(tmp_path: Path, field: str
         first = {**WHOLE, "sesion_id": one}
         other = {**first, field: two if field == "sesion_id" else OTHER[field]}
         bodies = [json.dumps(first), json.dumps(first), json.dumps([other])]
-        return [(await desk.ingest.add_events(body.encode(), OPEN_GATE)).status for body in bodies]
+        return [(await desk.post(body.encode())).status for body in bodies]
 
     assert _at_desk(tmp_path, scenario) == [201, 200, 207]
 
@@ -63,10 +62,7 @@ def test_without_an_id_what_the_contract_names_tells_events_apart(tmp_path: Path
         one, two = await desk.new(), await desk.new()
         first = {key: value for key, value in {**WHOLE, "sesion_id": one}.items() if key != "id"}
         other = {**first, field: two if field == "sesion_id" else OTHER[field]}
-        return [
-            (await desk.ingest.add_events(json.dumps(body).encode(), OPEN_GATE)).status
-            for body in (first, first, other)
-        ]
+        return [(await desk.post(json.dumps(body).encode())).status for body in (first, first, other)]
 
     assert _at_desk(tmp_path, scenario) == [201, 200, 201]
 

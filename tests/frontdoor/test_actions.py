@@ -11,7 +11,7 @@ import pytest
 
 from otel_bridge import config, contract
 from otel_bridge.access import keys
-from otel_bridge.intake import conversations as actions
+from otel_bridge.http import actions_openapi as actions
 from tests.frontdoor.conftest import Serve
 from tests.harness.bridge import GUIDE_EVENT, GUIDE_SESSION, Bridge
 from tests.harness.otlp import OtlpReceiver

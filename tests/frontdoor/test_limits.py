@@ -15,9 +15,9 @@ import requests
 from limits import RateLimitItemPerMinute
 from limits.strategies import SlidingWindowCounterRateLimiter
 
-from otel_bridge import config
 from otel_bridge.access import keys, limits
-from otel_bridge.access.limits import BoundedMemory, Gatekeeper, wait_seconds
+from otel_bridge.access.addresses import REMEMBERED, Addresses
+from otel_bridge.access.limits import BoundedMemory, wait_seconds
 from tests.frontdoor.conftest import Serve
 from tests.harness.bridge import GUIDE_EVENT, GUIDE_SESSION, Bridge
 from tests.harness.ports import free_port
@@ -108,12 +108,6 @@ def test_reading_a_session_counts_as_well(limited: Bridge) -> None:
 # --- the client's address -------------------------------------------------------------------------------------------
 
 
-def keeper(tmp_path: Path, **environ: str) -> Gatekeeper:
-    path = tmp_path / "c.toml"
-    path.write_text("[gpts.a]\n")
-    return Gatekeeper(config.load(str(path), {f"OTEL_BRIDGE_{k}": v for k, v in environ.items()}))
-
-
 @pytest.mark.parametrize(
     "client, forwarded, address",
     [
@@ -135,11 +129,10 @@ def keeper(tmp_path: Path, **environ: str) -> Gatekeeper:
     ],
 )
 def test_the_clients_address_is_the_last_one_that_no_trusted_proxy_added(
-    tmp_path: Path, client: str, forwarded: list[str], address: str
+    client: str, forwarded: list[str], address: str
 ) -> None:
     headers = [(b"x-forwarded-for", value.encode()) for value in forwarded]
-    scope: dict[str, Any] = {"client": (client, 1) if client else None, "headers": headers}
-    assert keeper(tmp_path, TRUSTED_PROXIES="10.0.0.0/8").address(scope) == address
+    assert Addresses(["10.0.0.0/8"]).client(client, headers) == address
 
 
 # --- the storage ----------------------------------------------------------------------------------------------------
@@ -195,11 +188,11 @@ def test_memory_is_bounded_whatever_addresses_clients_come_from() -> None:
     assert not memory.take("gpt/9999", 5, 60, 5)
 
 
-def test_the_addresses_that_are_remembered_are_bounded(tmp_path: Path) -> None:
-    gates = keeper(tmp_path)
-    for i in range(limits.ADDRESSES_REMEMBERED + 10):
-        gates.address({"client": (f"10.{i >> 16 & 255}.{i >> 8 & 255}.{i & 255}", 1), "headers": []})
-    assert len(gates._addresses) <= limits.ADDRESSES_REMEMBERED
+def test_the_addresses_that_are_remembered_are_bounded() -> None:
+    addresses = Addresses([])
+    for i in range(REMEMBERED + 10):
+        addresses.client(f"10.{i >> 16 & 255}.{i >> 8 & 255}.{i & 255}", [])
+    assert len(addresses) <= REMEMBERED
 
 
 def test_the_storage_is_one_of_the_librarys() -> None:

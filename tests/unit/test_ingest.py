@@ -12,14 +12,17 @@ from typing import Any
 import pytest
 
 from otel_bridge import config, errors
+from otel_bridge.access.caller import Access, Caller
 from otel_bridge.config import Gpt
 from otel_bridge.errors import Problem
+from otel_bridge.ids import new_uuid, uuid_text
+from otel_bridge.intake.answers import Answer
 from otel_bridge.intake.contents import Contents
-from otel_bridge.intake.ingest import OPEN_GATE, Answer, Hints, Ingest, new_uuid, read_hints, uuid_text
+from otel_bridge.intake.ingest import Ingest
+from otel_bridge.intake.sessions import Sessions
 from otel_bridge.journal import Journal
 from otel_bridge.journal.sqlite import SqliteStore
 from otel_bridge.metrics.own import SelfMetrics
-from otel_bridge.privacy.redaction import Redactor
 from otel_bridge.privacy.users import UserHasher
 from otel_bridge.records import Record, decode
 from tests.harness.bridge import GUIDE_EVENT, GUIDE_SESSION
@@ -42,25 +45,33 @@ class Desk:
         self.ingest = Ingest(
             loaded,
             self.journal,
-            self.reader,
-            Contents(Redactor(loaded.redaction), loaded.content_max_chars),
+            Sessions(self.reader),
+            Contents(loaded),
             UserHasher(KEY),
             self.metrics,
             KEY,
         )
+        self.access = Access(loaded)
 
-    async def session(self, hints: Hints = Hints(), gate: Any = OPEN_GATE, **fields: Any) -> Answer:  # noqa: B008
-        return await self.ingest.create_session(json.dumps({**GUIDE_SESSION, **fields}).encode(), gate, hints)
+    def caller(self, *headers: tuple[bytes, bytes]) -> Caller:
+        return self.access.caller(headers, "127.0.0.1")
+
+    async def session(self, caller: Caller | None = None, **fields: Any) -> Answer:
+        body = json.dumps({**GUIDE_SESSION, **fields}).encode()
+        return await self.ingest.create_session(body, caller or self.caller())
 
     async def new(self, **fields: Any) -> str:
         return str(json.loads((await self.session(**fields)).body)["id"])
 
-    async def event(self, session: str, hints: Hints = Hints(), gate: Any = OPEN_GATE, **fields: Any) -> Answer:  # noqa: B008
+    async def event(self, session: str, caller: Caller | None = None, **fields: Any) -> Answer:
         body = {**GUIDE_EVENT, "sesion_id": session, **fields}
-        return await self.ingest.add_events(json.dumps(body).encode(), gate, hints)
+        return await self.post(json.dumps(body).encode(), caller)
 
-    async def batch(self, items: list[Any], gate: Any = OPEN_GATE) -> Answer:
-        return await self.ingest.add_events(json.dumps(items).encode(), gate, Hints())
+    async def batch(self, items: list[Any], caller: Caller | None = None) -> Answer:
+        return await self.post(json.dumps(items).encode(), caller)
+
+    async def post(self, body: bytes, caller: Caller | None = None) -> Answer:
+        return await self.ingest.add_events(body, caller or self.caller())
 
     def records(self) -> list[Record]:
         return [record for segment in self.reader.segments(0, 1000) for record in decode(segment.body)]
@@ -96,7 +107,7 @@ def test_a_user_is_kept_only_as_a_keyed_hash(at_desk: AtDesk) -> None:
             await desk.session(usuario_id=user)
         users = [record.user for record in desk.records()]
         assert users[0] == users[2] != users[1]
-        assert users[0] == UserHasher(KEY)("devops-expert", "ana") != UserHasher(b"x" * 32)("devops-expert", "ana")
+        assert users[0] == UserHasher(KEY)("ana") != UserHasher(b"x" * 32)("ana")
         assert b"ana" not in b"".join(segment.body for segment in desk.reader.segments(0, 100))
 
     at_desk(scenario)
@@ -177,47 +188,62 @@ def test_a_repeat_without_a_time_of_its_own_is_answered_with_the_first_ones(at_d
     at_desk(scenario)
 
 
-# --- the gate ---------------------------------------------------------------------------------------------------------
+# --- who may ----------------------------------------------------------------------------------------------------------
 
 
-class ClosedFor:
-    """Refuses one GPT."""
+class RefusedFor(Caller):
+    """A caller that may not post for one GPT."""
 
-    def __init__(self, gpt_id: str) -> None:
+    def __init__(self, desk: Desk, gpt_id: str) -> None:
+        super().__init__(desk.access, [], {}, "127.0.0.1")
         self.gpt_id = gpt_id
         self.asked: list[tuple[str, int]] = []
 
-    def check(self, gpt: Gpt, items: int) -> None:
+    def admit(self, gpt: Gpt, items: int) -> None:
         self.asked.append((gpt.id, items))
         if gpt.id == self.gpt_id:
             raise Problem(errors.FORBIDDEN)
 
 
-def test_what_the_gate_refuses_is_not_journaled(at_desk: AtDesk) -> None:
+def test_what_a_caller_may_not_post_is_not_journaled(at_desk: AtDesk) -> None:
     async def scenario(desk: Desk) -> None:
         session = await desk.new()
         for call in (
-            desk.session(gate=ClosedFor("devops-expert")),
-            desk.event(session, gate=ClosedFor("devops-expert")),
+            desk.session(RefusedFor(desk, "devops-expert")),
+            desk.event(session, RefusedFor(desk, "devops-expert")),
         ):
             with pytest.raises(Problem) as caught:
                 await call
             assert caught.value.kind is errors.FORBIDDEN
         with pytest.raises(Problem):
-            await desk.batch([{**GUIDE_EVENT, "sesion_id": session}] * 3, ClosedFor("devops-expert"))
+            await desk.batch([{**GUIDE_EVENT, "sesion_id": session}] * 3, RefusedFor(desk, "devops-expert"))
         assert len(desk.records()) == 1
 
     at_desk(scenario)
 
 
-def test_a_batch_asks_the_gate_once_a_gpt_with_its_number_of_items(at_desk: AtDesk) -> None:
+def test_a_batch_asks_once_a_gpt_with_its_number_of_items(at_desk: AtDesk) -> None:
     async def scenario(desk: Desk) -> None:
-        one, two = await desk.new(), await desk.new(gpt_id="ventas")
-        gate = ClosedFor("ventas")
-        answer = await desk.batch([{**GUIDE_EVENT, "sesion_id": s} for s in (one, two, one, two, one)], gate)
-        assert sorted(gate.asked) == [("devops-expert", 3), ("ventas", 2)]
+        first, second = await desk.new(), await desk.new(gpt_id="ventas")
+        caller = RefusedFor(desk, "ventas")
+        answer = await desk.batch(
+            [{**GUIDE_EVENT, "sesion_id": s} for s in (first, second, first, second, first)], caller
+        )
+        assert sorted(caller.asked) == [("devops-expert", 3), ("ventas", 2)]
         assert answer.status == 207
         assert [item["estado"] for item in json.loads(answer.body)["resultados"]] == [201, 403, 201, 403, 201]
+
+    at_desk(scenario)
+
+
+def test_redactions_of_a_batch_are_those_of_its_new_items(at_desk: AtDesk) -> None:
+    async def scenario(desk: Desk) -> None:
+        session = await desk.new()
+        mail = {**GUIDE_EVENT, "sesion_id": session, "contenido": "ana@example.com"}
+        await desk.batch([{**mail, "timestamp": "2025-06-29T20:00:00Z"}])
+        answer = await desk.batch([{**mail, "timestamp": f"2025-06-29T20:00:0{n}Z"} for n in (0, 1)])
+        assert [item["estado"] for item in json.loads(answer.body)["resultados"]] == [200, 201]
+        assert sum(desk.metrics.redactions.values()) == 2
 
     at_desk(scenario)
 
@@ -248,16 +274,21 @@ TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
         ("", False),
     ],
 )
-def test_a_traceparent_is_read_as_w3c_has_it(text: str, read: bool) -> None:
-    link = read_hints(text, None).link
+def test_a_traceparent_is_read_as_w3c_has_it(tmp_path: Path, text: str, read: bool) -> None:
+    link = caller(tmp_path, (b"traceparent", text.encode())).link
     assert link == (bytes.fromhex(text[3:35] + text[36:52]) if read else None)
 
 
 @pytest.mark.parametrize("key", ["", " ", "a b", "ñ", "x" * 256, "a\tb"])
-def test_an_unusable_idempotency_key_is_refused(key: str) -> None:
+def test_an_unusable_idempotency_key_is_refused(tmp_path: Path, key: str) -> None:
     with pytest.raises(Problem) as caught:
-        read_hints(None, key)
+        caller(tmp_path, (b"idempotency-key", key.encode()))
     assert caught.value.kind is errors.HEADER_INVALID
+
+
+def caller(folder: Path, *headers: tuple[bytes, bytes]) -> Caller:
+    folder.joinpath("c.toml").write_text(CONFIG, encoding="utf-8")
+    return Access(config.load(str(folder / "c.toml"), {})).caller(headers, "127.0.0.1")
 
 
 def test_a_session_of_a_gpt_that_left_the_configuration_takes_no_more_events(at_desk: AtDesk, tmp_path: Path) -> None:

@@ -19,10 +19,11 @@ from otel_bridge.journal.store import (
     DEDUP_HORIZON_US,
     SEGMENT_RECORDS,
     Append,
+    Duplicate,
     Outcome,
     Parked,
-    Taken,
     Trimmed,
+    generation_of,
 )
 from otel_bridge.records import Event, Idle, Record, Session, encode
 
@@ -211,7 +212,7 @@ class SqliteStore:
         newest = self.generation
         for append in appends:
             # The first of a generation, or one that waited while it changed: its key may stand in either.
-            if append.digests or (append.generation != newest and any(append.keys)):
+            if append.digests or (self._generation(append) != newest and any(append.keys)):
                 return None
             new += append.records
             for key, record in zip(append.keys, append.records, strict=True):
@@ -226,6 +227,9 @@ class SqliteStore:
         if any(len(key) != width for key in keys):
             return None
         return new, Keys(newest, width, b"".join(keys), f"[{','.join(map(str, arrived))}]")
+
+    def _generation(self, append: Append) -> int:
+        return max(generation_of(append.records[0].arrived_us), self.generation) if append.records else 0
 
     def _before(self, newest: int) -> bytes | None:
         """The greatest key of the generation before: keys start with their event's time, so live traffic is past it."""
@@ -245,7 +249,7 @@ class SqliteStore:
         session_digests: dict[bytes, bytes] = {}
         for append in appends:
             outcomes: list[Outcome] | None = None
-            keys, digests, generation = append.keys, append.digests, append.generation
+            keys, digests, generation = append.keys, append.digests, self._generation(append)
             for i, record in enumerate(append.records):
                 key = keys[i]
                 digest = digests.get(i)
@@ -267,7 +271,7 @@ class SqliteStore:
                     continue
                 if outcomes is None:
                     outcomes = [None] * len(append.records)
-                outcomes[i] = CONFLICT if before[2] != digest else Taken(before[1], before[0])
+                outcomes[i] = CONFLICT if before[2] != digest else Duplicate(before[1])
             append.outcomes = outcomes
         if seen:
             self.generation = max(self.generation, *seen[::4])
@@ -291,7 +295,7 @@ class SqliteStore:
                 now_us = append.records[0].arrived_us
         known: dict[bytes, tuple[int, int, bytes | None]] = {}
         if keys:
-            newest = max(self.generation, max(append.generation for append in appends))
+            newest = max(self.generation, max(self._generation(append) for append in appends))
             horizon = now_us - DEDUP_HORIZON_US
             for generation in (newest, newest - 1):
                 for key, arrived_us, digest in self._select_in(

@@ -1,5 +1,5 @@
-"""One event that comes in one piece is served without a task. Nobody may notice: what it is answered, and what is
-counted of it, is the same as on the ordinary way (which a request takes that comes in pieces, or from a browser)."""
+"""A post on its connection: whatever comes with it, and however it comes, it goes the same way and is answered and
+counted the same."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ import pytest
 
 from otel_bridge import config
 from otel_bridge.app import Bridge as App
-from otel_bridge.http import app as api
+from otel_bridge.http.exchange import Exchange
 from tests.harness.bridge import GUIDE_EVENT, Bridge
 from tests.harness.waiting import wait_for
 
@@ -103,7 +103,7 @@ def shape(answer: tuple[int, dict[str, str], dict[str, Any]]) -> tuple[Any, ...]
 
 
 @pytest.mark.parametrize("name", SAYS)
-def test_it_is_answered_and_counted_as_on_the_ordinary_way(bridge: Bridge, name: str) -> None:
+def test_a_browsers_post_is_answered_and_counted_as_any_other(bridge: Bridge, name: str) -> None:
     make, headers, expected = SAYS[name]
     bridge.event(bridge.session(), id="0197bd2e-6c00-7d9a-8f3e-2a4b6c8d0e1f")
     shapes, counts = [], []
@@ -228,24 +228,53 @@ def test_many_requests_and_the_start_of_one_in_a_single_read_are_no_large_head(b
         assert connection.answer()[0] == 201
 
 
+class Answers:
+    """A connection that only keeps what is answered."""
+
+    peer = "127.0.0.1"
+
+    def __init__(self) -> None:
+        self.statuses: asyncio.Queue[int] = asyncio.Queue()
+
+    def send_continue(self) -> None:
+        pass
+
+    def send(self, exchange: Exchange, status: int, lines: bytes, body: bytes) -> None:
+        self.statuses.put_nowait(status)
+
+
+async def _serve(app: App, body: bytes) -> int:
+    """The status that a post of one event is answered with, without a socket."""
+    connection = Answers()
+    post = app.application.posts[b"/api/events"]
+    exchange = Exchange(app.application, connection, post, [(b"content-type", b"application/json")], False)
+    exchange.begin()
+    exchange.receive(body)
+    exchange.received()
+    return await asyncio.wait_for(connection.statuses.get(), 10)
+
+
 def test_what_was_served_leaves_nothing_for_the_collector(tmp_path: Path) -> None:
-    app, session = _app(tmp_path), ""
+    root = Path(__file__).parents[2]
+    settings = {"OTEL_BRIDGE_JOURNAL": f"sqlite:///{tmp_path}/j.db", "OTEL_BRIDGE_METRICS_PORT": "0"}
+    app = App(config.load(str(root / "otel-bridge.toml"), settings))
+    app.journal.start()
+    gpt = b'{"gpt_id":"devops-expert","usuario_id":"u","timestamp_inicio":"2025-06-29T20:00:00Z"}'
 
     async def serve() -> tuple[int, list[int]]:
-        nonlocal session
-        session = await _session(app)
-        statuses = []
+        created = await app.ingest.create_session(gpt, app.access.caller([], "127.0.0.1"))
+        session, statuses = str(json.loads(created.body)["id"]), []
         for fields in ({}, {"tipo": 5}, {"id": "0197bd2e-6c00-7d9a-8f3e-2a4b6c8d0e1f"}, {
             "id": "0197bd2e-6c00-7d9a-8f3e-2a4b6c8d0e1f", "contenido": "otro"
         }):  # fmt: skip
-            statuses.append(await _offer(app, event(session, **fields)) or 0)
+            statuses.append(await _serve(app, event(session, **fields)))
         gc.collect()
         gc.disable()
         try:
             for n in range(50):
-                await _offer(app, event(session, id="0197bd2e-6c00-7d9a-8f3e-2a4b6c8d0e1f", contenido=str(n)))
-                await _offer(app, event(session))
-            return sum(isinstance(one, api.OneEvent) for one in gc.get_objects()), statuses
+                await _serve(app, event(session, id="0197bd2e-6c00-7d9a-8f3e-2a4b6c8d0e1f", contenido=str(n)))
+                await _serve(app, event(session))
+            return sum(isinstance(one, Exchange) for one in gc.get_objects()), statuses
         finally:
             gc.enable()
 
@@ -291,47 +320,3 @@ def test_a_stop_that_cannot_wait_says_that_it_knows_nothing(tmp_path: Path) -> N
         assert connection.file.read(1) == b""  # the one behind it was not begun
         other.execute("ROLLBACK")
     assert bridge.process.wait(20) == 0
-
-
-@pytest.mark.parametrize("headers, body, taken", [
-    ([], None, True),
-    ([(b"origin", b"https://app.example")], None, False),
-    ([(b"content-encoding", b"gzip")], None, False),
-    ([(api.CONVERSATION, b"c-1")], None, False),
-    ([], b"[]", False),
-    ([], b" " * 20_000, False),
-    ([], b"{", True),  # refused here as it would be there
-])  # fmt: skip
-def test_what_has_to_be_waited_for_is_left_alone(
-    tmp_path: Path, headers: list[tuple[bytes, bytes]], body: bytes | None, taken: bool
-) -> None:
-    app = _app(tmp_path)
-
-    async def offered() -> int | None:
-        session = await _session(app)
-        return await _offer(app, event(session) if body is None else body, *headers)
-
-    status = asyncio.run(offered())
-    app.stop()
-    assert status == ((201 if body is None else 400) if taken else None)
-
-
-def _app(folder: Path) -> App:
-    root = Path(__file__).parents[2]
-    settings = {"OTEL_BRIDGE_JOURNAL": f"sqlite:///{folder}/j.db", "OTEL_BRIDGE_METRICS_PORT": "0"}
-    app = App(config.load(str(root / "otel-bridge.toml"), settings))
-    app.journal.start()
-    return app
-
-
-async def _session(app: App) -> str:
-    gpt = b'{"gpt_id":"devops-expert","usuario_id":"u","timestamp_inicio":"2025-06-29T20:00:00Z"}'
-    return str(json.loads((await app.ingest.create_session(gpt, api.OPEN_GATE)).body)["id"])
-
-
-async def _offer(app: App, body: bytes, *headers: tuple[bytes, bytes]) -> int | None:
-    """The status that an event is answered with at once; None where it has to go the ordinary way."""
-    told: asyncio.Queue[int] = asyncio.Queue()
-    scope = {"headers": [(b"content-type", b"application/json"), *headers], "client": ("127.0.0.1", 1)}
-    one = app.door.at_once(scope, body, lambda status, lines, said: told.put_nowait(status))
-    return None if one is None else await asyncio.wait_for(told.get(), 10)

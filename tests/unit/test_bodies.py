@@ -6,14 +6,14 @@ import asyncio
 import gzip
 import logging
 import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from otel_bridge import errors
+from otel_bridge import config, errors
 from otel_bridge.errors import Problem
-from otel_bridge.http import app as api
-from otel_bridge.http import bodies
+from otel_bridge.http import bodies, responses
 from otel_bridge.http.bodies import Bodies
 
 
@@ -22,11 +22,11 @@ def test_an_unforeseen_error_is_a_500_whose_id_the_log_has(caplog: pytest.LogCap
     try:
         raise KeyError("texto-del-usuario")
     except KeyError as error:
-        problem = api.unexpected(error)
+        problem = responses.unexpected(error)
     assert problem.kind is errors.SERVER_ERROR and problem.reference
     (record,) = caplog.records
     written = record.getMessage() + str(getattr(record, "fields", ""))
-    assert problem.reference in written and "KeyError" in written and "test_api.py" in written
+    assert problem.reference in written and "KeyError" in written and "test_bodies.py" in written
     assert "texto-del-usuario" not in record.getMessage()
 
 
@@ -38,8 +38,10 @@ def read(*chunks: bytes, headers: dict[bytes, bytes] | None = None, timeout: flo
         await asyncio.sleep(delay)
         return waiting.pop(0) if waiting else {"type": "http.disconnect"}
 
+    loaded = replace(config.load(str(config.SHIPPED), {}), body_timeout_seconds=timeout)
+
     async def run() -> bytes:
-        return await Bodies(timeout).read(headers or {b"content-type": b"application/json"}, receive)
+        return await Bodies(loaded).read(headers or {b"content-type": b"application/json"}, receive)
 
     return asyncio.run(run())
 
@@ -86,8 +88,7 @@ def test_another_type_is_refused(kind: bytes) -> None:
     assert refusal(b"{}", headers={b"content-type": kind}) is errors.UNSUPPORTED_MEDIA
 
 
-def test_a_body_that_does_not_come_is_refused_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bodies, "SWEEP_SECONDS", 0.05)
+def test_a_body_that_does_not_come_is_refused_in_time() -> None:
     assert refusal(b"{}", timeout=0.1, delay=3) is errors.BODY_TIMEOUT
 
 
@@ -105,8 +106,8 @@ def test_a_client_that_leaves_is_not_answered() -> None:
     ("given", "kept"), [(b"abc-123", True), (b"a" * 128, True), (b"a" * 129, False), (b"a b", False), (b"a\nb", False)]
 )
 def test_a_request_id_that_is_fit_for_a_log_is_kept(given: bytes, kept: bool) -> None:
-    assert (api.request_id({b"x-request-id": given}) == given) is kept
+    assert (responses.request_id({b"x-request-id": given}) == given) is kept
 
 
 def test_request_ids_of_our_own_are_unlike() -> None:
-    assert len({api.request_id({}) for _ in range(100)}) == 100
+    assert len({responses.request_id({}) for _ in range(100)}) == 100

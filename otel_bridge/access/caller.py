@@ -1,0 +1,153 @@
+"""A caller: one reading of a request's headers, and the only door to keys and limits.
+
+A limit is counted per API key, else per GPT and client address; a batch counts each item. Guessed keys, and names of
+GPTs and sessions that do not exist, are counted by address.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from otel_bridge import errors
+from otel_bridge.access import keys
+from otel_bridge.access.addresses import Addresses, Headers
+from otel_bridge.access.limits import RateLimits
+from otel_bridge.config import Config, Gpt, Rate
+from otel_bridge.errors import Problem
+
+_TRACEPARENT = re.compile(r"^(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-[0-9a-f]{2}(?:-|$)")
+_IDEMPOTENCY_KEY = re.compile(rb"[\x21-\x7e]{1,255}").fullmatch
+_HINT = re.compile(r"[\x21-\x7e]{1,200}").fullmatch
+
+
+class Conversation(NamedTuple):
+    """The ChatGPT conversation that a request says it belongs to. A hint, and proof of nothing."""
+
+    id: str
+    user: str | None
+    """Its user, as `usuario_id`."""
+
+
+def conversation_of(conversation: object, user: object, prefix: str) -> Conversation | None:
+    """A conversation from two hints, where the first is fit to be one."""
+    conversation_id = _hint(conversation)
+    return None if conversation_id is None else Conversation(conversation_id, user_of(user, prefix))
+
+
+def user_of(user: object, prefix: str) -> str | None:
+    """A `usuario_id` from a hint that is fit to be one; `prefix` tells where it is from."""
+    user_id = _hint(user)
+    return None if user_id is None else f"{prefix}:{user_id}"
+
+
+def _hint(value: object) -> str | None:
+    if isinstance(value, bytes):
+        value = value.decode("latin-1")
+    return value if isinstance(value, str) and _HINT(value) else None
+
+
+class Access:
+    """What callers are judged by: the registered keys, the limits, the trusted proxies. Used from one event loop."""
+
+    def __init__(self, config: Config) -> None:
+        self.limits = RateLimits(config.rate_limit_storage)
+        self.configure(config)
+
+    def configure(self, config: Config) -> None:
+        """Takes on a configuration; callers that exist go on under the new one."""
+        self.rate = config.rate_limit
+        self.addresses = Addresses(config.trusted_proxies)
+        self.gpts = tuple(config.gpts.values())
+        self.key_hashes = tuple(dict.fromkeys(digest for gpt in self.gpts for digest in gpt.api_key_hashes))
+
+    def caller(self, raw: Headers, peer: str, conversation: Conversation | None = None) -> Caller:
+        """The caller of a request with these headers (lower-case names), from that address; `conversation` where
+        something else than the headers tells it. Raises Problem (400) for an unusable `Idempotency-Key`."""
+        return Caller(self, raw, dict(raw), peer, conversation)
+
+
+class Caller:
+    """Who makes a request, as far as its headers and its connection tell."""
+
+    __slots__ = ("_access", "_admitted", "_peer", "_raw", "conversation", "headers", "idempotency_key", "link")
+
+    def __init__(
+        self,
+        access: Access,
+        raw: Headers,
+        headers: Mapping[bytes, bytes],
+        peer: str,
+        conversation: Conversation | None = None,
+    ) -> None:
+        self._access = access
+        self._raw = raw
+        self._peer = peer
+        self._admitted: tuple[str, ...] = ()
+        self.headers = headers
+        self.link: bytes | None = None
+        """The caller's trace id (16 bytes) and span id (8), from `traceparent`; an unusable one is ignored (W3C Trace
+        Context)."""
+        self.idempotency_key: str | None = None
+        self.conversation = conversation
+        if b"traceparent" in headers:
+            match = _TRACEPARENT.match(headers[b"traceparent"].decode("latin-1"))
+            self.link = None if match is None else bytes.fromhex(match[1] + match[2])
+        if b"idempotency-key" in headers:
+            if not _IDEMPOTENCY_KEY(headers[b"idempotency-key"]):
+                raise Problem(
+                    errors.HEADER_INVALID,
+                    "«Idempotency-Key» debe tener de 1 a 255 caracteres ASCII visibles, sin espacios.",
+                )
+            self.idempotency_key = headers[b"idempotency-key"].decode()
+        if conversation is None and b"openai-conversation-id" in headers:
+            self.conversation = conversation_of(
+                headers[b"openai-conversation-id"], headers.get(b"openai-ephemeral-user-id"), "openai-user"
+            )
+
+    @property
+    def address(self) -> str:
+        """The client's address as it is counted: IPv4, or an IPv6 /64; `?` where it is unreadable."""
+        return self._access.addresses.client(self._peer, self._raw)
+
+    def admit(self, gpt: Gpt, items: int) -> asyncio.Future[None] | None:
+        """Lets this request in for a GPT, once: checks its key and counts its items.
+
+        Raises Problem (401, 403, 429), at once or from what it returns: that must be awaited where it is not None.
+        """
+        if gpt.id in self._admitted:
+            return None
+        rate = self._access.rate if gpt.rate_limit is None else gpt.rate_limit
+        who = self._check_key(gpt, rate) if gpt.api_key_hashes else self.address if rate else ""
+        self._admitted += (gpt.id,)
+        return self._access.limits.take(f"{gpt.id}/{who}", rate, items) if rate else None
+
+    def _check_key(self, gpt: Gpt, rate: Rate | None) -> str:
+        """What a caller with a valid key is counted by. Raises Problem (401, 403, 429)."""
+        key = keys.presented(self.headers)
+        digest = "" if key is None else keys.hash_of(key)
+        if keys.among(digest, gpt.api_key_hashes):
+            return digest[7:39]
+        if rate:
+            # Guessing is counted in this process only: it must cost nobody a way to Redis.
+            self._access.limits.take_here(f"{gpt.id}/!{self.address}", rate, 1)
+        if keys.among(digest, self._access.key_hashes):
+            raise Problem(errors.FORBIDDEN)
+        raise Problem(errors.UNAUTHENTICATED, headers={"WWW-Authenticate": 'Bearer realm="otel-bridge"'})
+
+    def admit_unknown(self, items: int) -> None:
+        """Counts what names no GPT or session that exists: looking for them is limited, too. Raises Problem (429)."""
+        access = self._access
+        if access.rate:
+            access.limits.take_here(f"?/{self.address}", access.rate, items)
+
+    def gpt_of_key(self) -> str | None:
+        """The one GPT that this request's key belongs to."""
+        key = keys.presented(self.headers)
+        if key is None:
+            return None
+        digest = keys.hash_of(key)
+        gpts = [gpt.id for gpt in self._access.gpts if keys.among(digest, gpt.api_key_hashes)]
+        return gpts[0] if len(gpts) == 1 else None

@@ -1,0 +1,147 @@
+"""The OpenAPI document that a GPT's builder imports as its actions, and what a tool's schema has in common with it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import msgspec
+
+from otel_bridge import __version__, errors
+from otel_bridge.config import Gpt
+from otel_bridge.contract import EventIn, SessionIn
+from otel_bridge.errors import Problem
+
+SESSION_FIELDS = ("gpt_id", "usuario_id", "timestamp_inicio")
+EVENT_FIELDS = (
+    "gpt_id", "sesion_id", "tipo", "contenido", "latency_ms", "tokens_entrada", "tokens_salida", "modelo", "error"
+)  # fmt: skip
+"""What a model can know. Not `id`: a model repeats the example's. Not `timestamp`: a model has no clock, and an event
+without one happened when it arrives."""
+
+_DESCRIPTIONS = {
+    "usuario_id": "Identificador opaco y estable del usuario; nunca su nombre ni su correo. Solo sale como hash.",
+    "timestamp_inicio": "Momento en que empezó la conversación, ISO 8601 en UTC, por ejemplo 2025-06-29T20:00:00.000Z.",
+    "sesion_id": "El «id» que devolvió crearSesion en esta conversación. Omítelo si no lo tienes: no lo inventes.",
+    "contenido": "La pregunta del usuario, sin datos personales.",
+    "latency_ms": "Milisegundos que tardó la respuesta, sin comillas.",
+    "tokens_entrada": "Tokens de la pregunta, un entero sin comillas. Estímalos: unos 4 caracteres por token.",
+    "tokens_salida": "Tokens de la respuesta, un entero sin comillas. Estímalos: unos 4 caracteres por token.",
+    "modelo": "Modelo que respondió, por ejemplo gpt-4o. Omítelo si no lo sabes.",
+    "error": "Código corto si la respuesta falló, por ejemplo timeout. Omítelo si no falló.",
+}
+
+
+def properties(shape: type[Any], names: Collection[str], gpt: Gpt | None) -> dict[str, dict[str, Any]]:
+    """JSON Schemas of these fields, flat, from the types that validate; narrowed to one GPT where one is given."""
+    _, components = msgspec.json.schema_components((shape,), ref_template="{name}")
+    of_contract = components[shape.__name__]["properties"]
+    found = {}
+    for name in names:
+        schema = dict(of_contract.get(name) or {"type": "string"})
+        for choice in schema.pop("anyOf", ()):
+            if choice != {"type": "null"}:
+                schema.update(choice)
+        for key in ("default", "examples", "title"):
+            schema.pop(key, None)
+        schema["description"] = _DESCRIPTIONS.get(name, schema.get("description", ""))
+        if name == "gpt_id":
+            schema = {"type": "string", "description": "Código del GPT."}
+            if gpt is not None:
+                schema = {"type": "string", "enum": [gpt.id], "description": f"Código del GPT: siempre {gpt.id}."}
+        if name == "tipo" and gpt is not None:
+            schema["enum"] = list(gpt.event_types)
+            schema["description"] = "Tipo de consulta: el que mejor describa la pregunta del usuario."
+        found[name] = schema
+    return found
+
+
+def document(gpt: Gpt, server: str) -> dict[str, Any]:
+    """OpenAPI 3.1 of one GPT's actions, ready to import: two operations that never ask the user for a confirmation."""
+    session = {
+        "type": "object",
+        "properties": properties(SessionIn, SESSION_FIELDS, gpt),
+        "required": list(SESSION_FIELDS),
+    }
+    event = {
+        "type": "object",
+        "properties": properties(EventIn, EVENT_FIELDS, gpt),
+        "required": ["gpt_id", "tipo", "contenido", "latency_ms", "tokens_entrada", "tokens_salida"],
+    }
+    found: dict[str, Any] = {
+        "openapi": "3.1.0",
+        "info": {
+            "title": f"Métricas de {gpt.name}"[:100],
+            "version": __version__,
+            "description": "Registra sesiones y eventos del GPT.",
+        },
+        "servers": [{"url": server}],
+        "paths": {
+            "/api/sessions": _post(
+                "crearSesion",
+                "Crea la sesión",
+                "Llámala una vez, al empezar la conversación. Guarda el «id» devuelto y envíalo en cada evento.",
+                session,
+                {"id": "Identificador de la sesión.", "trace_id": "Identificador de su traza."},
+            ),
+            "/api/events": _post(
+                "agregarEvento",
+                "Registra un evento",
+                "Llámala después de responder cada pregunta del usuario. Si recibes 422, corrige los campos que nombra "
+                "«errors» y repite una vez.",
+                event,
+                {"id": "Identificador del evento.", "sesion_id": "Sesión en la que quedó."},
+            ),
+        },
+        "components": {"schemas": {}},
+    }
+    if gpt.api_key_hashes:
+        found["components"]["securitySchemes"] = {"clave": {"type": "http", "scheme": "bearer"}}
+        found["security"] = [{"clave": []}]
+    return found
+
+
+def _post(
+    operation: str, summary: str, description: str, body: dict[str, Any], answer: dict[str, str]
+) -> dict[str, Any]:
+    out = {"type": "object", "properties": {k: {"type": "string", "description": v} for k, v in answer.items()}}
+    return {
+        "post": {
+            "operationId": operation,
+            "summary": summary,
+            "description": description,
+            "x-openai-isConsequential": False,
+            "requestBody": {"required": True, "content": {"application/json": {"schema": body}}},
+            "responses": {
+                "201": {"description": "Registrado.", "content": {"application/json": {"schema": out}}},
+                "422": {"description": "Datos inválidos: «errors» nombra cada campo y lo que se espera de él."},
+            },
+        }
+    }
+
+
+def choose(gpts: Collection[Gpt], wanted: str | None) -> Gpt:
+    """The GPT a document is asked for. Raises Problem."""
+    if wanted is None and len(gpts) == 1:
+        return next(iter(gpts))
+    if wanted is None:
+        raise Problem(errors.GPT_NOT_FOUND, "Hay varios GPT registrados: di cuál con «?gpt=».")
+    for gpt in gpts:
+        if gpt.id == wanted:
+            return gpt
+    raise Problem(errors.GPT_NOT_FOUND)
+
+
+_HOST = re.compile(rb"[A-Za-z0-9.-]{1,253}(:\d{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](:\d{1,5})?").fullmatch
+
+
+def server_url(public_url: str | None, headers: Mapping[bytes, bytes], scheme: str) -> str:
+    """Where clients reach the API: as configured, else as this request reached it."""
+    if public_url is not None:
+        return public_url
+    host = headers.get(b"host", b"")
+    if not _HOST(host):
+        return "http://127.0.0.1:8000"
+    forwarded = headers.get(b"x-forwarded-proto", b"").lower()
+    return f"{'https' if forwarded == b'https' else scheme}://{host.decode()}"

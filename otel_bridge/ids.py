@@ -1,0 +1,33 @@
+"""UUIDs as 16 bytes: made, derived from a key, written as text. No I/O."""
+
+from __future__ import annotations
+
+import os
+
+DAY_US = 86_400 * 1_000_000
+_UNMARKED = ((1 << 128) - 1) & ~(0xF << 76) & ~(0x3 << 62)
+_MARKS = {version: version << 76 | 0x2 << 62 for version in (7, 8)}
+
+
+def uuid_text(value: bytes) -> str:
+    """16 bytes → the 36 characters of a UUID."""
+    h = value.hex()
+    return f"{h[:8]}-{h[8:12]}-{h[12:16]}-{h[16:20]}-{h[20:]}"
+
+
+def stamp_uuid(value: int, version: int) -> bytes:
+    """A 128-bit number as a UUID of that version (7 or 8): its version and variant bits are set (RFC 9562)."""
+    return (value & _UNMARKED | _MARKS[version]).to_bytes(16, "big")
+
+
+def new_uuid(now_us: int) -> bytes:
+    """A UUIDv7 (RFC 9562): its time comes first, so that an index keeps records of one time together."""
+    return stamp_uuid((now_us // 1000) << 80 | int.from_bytes(os.urandom(10), "big"), 7)
+
+
+def derived_uuid(key: bytes, arrived_us: int) -> bytes:
+    """The id (UUIDv8) of a record that its key identifies and that arrived first at that time: the same key gives the
+    same id on one day, so that a repeat is answered with the first id although only key and arrival are remembered.
+    Arrivals that are too far apart to be repeats are of different days."""
+    number = int.from_bytes(key[1:17], "big") ^ (arrived_us // DAY_US & 0xFFFF)
+    return (number & _UNMARKED | _MARKS[8]).to_bytes(16, "big")

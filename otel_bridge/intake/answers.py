@@ -1,0 +1,93 @@
+"""What a post or a look at a session is answered with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from otel_bridge import contract
+from otel_bridge.contract import BatchOut, EventIn, EventOut, ItemOut, SessionOut, SessionState
+from otel_bridge.errors import Problem
+from otel_bridge.ids import uuid_text
+from otel_bridge.intake.draft import EventResult
+from otel_bridge.journal.store import SessionRow
+from otel_bridge.records import Event, Record, event_span_id
+
+_encode = msgspec.json.Encoder().encode
+
+
+class Answer(NamedTuple):
+    """A status and a JSON body, with a `Location` where something was made."""
+
+    status: int
+    body: bytes
+    location: str | None = None
+
+
+def session_answer(status: int, session_id: bytes, gpt_id: str, user_id: str, started_us: int) -> Answer:
+    text = uuid_text(session_id)
+    body = SessionOut(text, gpt_id, user_id, contract.format_time(started_us), session_id.hex())
+    return Answer(status, _encode(body), f"/api/sessions/{text}")
+
+
+def session_state(session_id: bytes, row: SessionRow, trace_url: str | None) -> Answer:
+    """`trace_url` has `{trace_id}` where the link to a trace wants it."""
+    trace_id = session_id.hex()
+    state = SessionState(
+        id=uuid_text(session_id),
+        gpt_id=row.gpt,
+        usuario_hash=row.user,
+        timestamp_inicio=contract.format_time(row.started_us),
+        trace_id=trace_id,
+        eventos=row.events,
+        eventos_con_error=row.failed,
+        tokens_entrada=row.tokens_in,
+        tokens_salida=row.tokens_out,
+        activa=row.live,
+        primer_evento=None if row.first_event_us is None else contract.format_time(row.first_event_us),
+        ultimo_evento=None if row.last_event_us is None else contract.format_time(row.last_event_us),
+        enlace_traza=trace_url.replace("{trace_id}", trace_id) if trace_url else None,
+    )
+    return Answer(200, _encode(state))
+
+
+def event_answer(event: EventIn, status: int, record: Event) -> Answer:
+    body = EventOut(
+        uuid_text(record.id),
+        uuid_text(record.session),
+        event.tipo,
+        int(event.latency_ms) if event.latency_ms.is_integer() else event.latency_ms,
+        event.tokens_entrada,
+        event.tokens_salida,
+        contract.format_time(record.end_us),
+        record.session.hex(),
+        event_span_id(record.id).hex(),
+    )
+    return Answer(status, _encode(body))
+
+
+def batch_answer(results: Sequence[EventResult | Problem]) -> Answer:
+    """The answer to a batch: 207 where an item is refused, else 201."""
+    items = [
+        ItemOut(i, result.kind.status, error=result.document())
+        if isinstance(result, Problem)
+        else ItemOut(i, result.status, uuid_text(result.record.id))
+        for i, result in enumerate(results)
+    ]
+    refused = sum(isinstance(result, Problem) for result in results)
+    return Answer(207 if refused else 201, _encode(BatchOut(len(items) - refused, refused, items)))
+
+
+def all_taken(records: Sequence[Record]) -> Answer:
+    """The answer to a batch of which every item is new, without an object an item."""
+    # uuid_text written out: the call would cost as much as the text.
+    items = ",".join(
+        [
+            f'{{"indice":{i},"estado":201,"id":"'
+            f'{(h := record.id.hex())[:8]}-{h[8:12]}-{h[12:16]}-{h[16:20]}-{h[20:]}"}}'  # type: ignore[union-attr]
+            for i, record in enumerate(records)
+        ]
+    )
+    return Answer(201, f'{{"aceptados":{len(records)},"rechazados":0,"resultados":[{items}]}}'.encode())

@@ -1,0 +1,157 @@
+"""What one request wants journaled, and what is to be answered for each of its items. One event is a batch of one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from otel_bridge import errors
+from otel_bridge.access.caller import Caller
+from otel_bridge.contract import EventIn, SessionIn
+from otel_bridge.errors import Problem
+from otel_bridge.ids import derived_uuid, new_uuid
+from otel_bridge.intake.identity import Identity
+from otel_bridge.intake.labels import Labels
+from otel_bridge.intake.sessions import KnownSession
+from otel_bridge.journal.store import Append, Conflict
+from otel_bridge.records import Event, Session
+
+
+class EventResult(NamedTuple):
+    """An event that is journaled: by this request (201), or by an earlier one that this repeats (200)."""
+
+    status: int
+    record: Event
+    """As the first was answered: its id, and its time where the arrival stands for it."""
+
+
+class Draft(Append):
+    """Filled item by item, handed to the journal whole, asked for its results when the journal has answered."""
+
+    __slots__ = ("_caller", "_identity", "_labels", "_now_us", "_places", "problems", "redactions")
+
+    def __init__(self, identity: Identity, labels: Labels, caller: Caller, now_us: int) -> None:
+        super().__init__([], [])
+        self._identity = identity
+        self._labels = labels
+        self._caller = caller
+        self._now_us = now_us
+        self._places: list[int] = []
+        """Of each record, its place in the request."""
+        self.problems: dict[int, Problem] = {}
+        """What is refused, by its place in the request."""
+        self.redactions: dict[int, dict[str, int]] = {}
+        """Redactions of each record that has any, by kind."""
+
+    def add_session(self, session: SessionIn, started_us: int, user: str) -> None:
+        """A session of a checked body; `user` is its user's hash."""
+        caller, key = self._caller, None
+        if session.id is not None:
+            session_id = session.id.bytes
+        elif caller.idempotency_key is not None:
+            key = self._identity.of_header(b"session", session.gpt_id.encode(), caller.idempotency_key)
+            session_id = derived_uuid(key, self._now_us)
+        else:
+            session_id = new_uuid(self._now_us)
+        if session.id is not None or key is not None:
+            self.digests[0] = self._identity.session_digest(session.gpt_id, session.usuario_id, started_us)
+        self.records.append(Session(session_id, session.gpt_id, user, started_us, self._now_us, caller.link))
+        self.keys.append(key)
+
+    def add_event(
+        self,
+        place: int,
+        event: EventIn,
+        event_us: int | None,
+        session: KnownSession,
+        text: str | None,
+        counts: dict[str, int],
+    ) -> None:
+        """An event of a known session. `text` is what is kept of its content, `counts` what was redacted of that."""
+        caller, now_us, position = self._caller, self._now_us, len(self.records)
+        key: bytes | None
+        if event.id is not None:
+            event_id = event.id.bytes
+            key = self._identity.of_id(event_id)
+            self.digests[position] = self._identity.event_digest(session.id, event, event_us)
+        elif caller.idempotency_key is not None:
+            key = self._identity.of_header(b"event%d" % place, session.id, caller.idempotency_key)
+            event_id = derived_uuid(key, now_us)
+            self.digests[position] = self._identity.event_digest(session.id, event, event_us)
+        elif event_us is not None:
+            key = self._identity.of_content(session.id, event, event_us)
+            event_id = derived_uuid(key, now_us)
+        else:
+            key = None
+            event_id = new_uuid(now_us)
+        type_, model, error = self._labels.of(session.gpt, event, counts)
+        if counts:
+            self.redactions[position] = counts
+        self.records.append(
+            Event(
+                event_id,
+                session.id,
+                session.gpt,
+                session.user,
+                type_,
+                text,
+                event.latency_ms,
+                event.tokens_entrada,
+                event.tokens_salida,
+                now_us if event_us is None else event_us,
+                now_us,
+                model,
+                error,
+                caller.link,
+            )
+        )
+        self.keys.append(key)
+        self._places.append(place)
+
+    # --- asked after the commit ---------------------------------------------------------------------------------------
+
+    @property
+    def all_new(self) -> bool:
+        """Whether every item of the request has been journaled by it: none was refused, none is a repeat."""
+        return self.outcomes is None and not self.problems
+
+    def session_result(self) -> tuple[int, Session]:
+        """The session of this request and its status. Raises Problem."""
+        record, outcome, key = self.records[0], self.outcomes[0] if self.outcomes else None, self.keys[0]
+        assert isinstance(record, Session)
+        if outcome is None:
+            return 201, record
+        if isinstance(outcome, Conflict):
+            raise Problem(errors.ID_CONFLICT)
+        if key is not None:
+            record.id = derived_uuid(key, outcome.arrived_us)
+        return 200, record
+
+    def result(self, event: EventIn) -> EventResult:
+        """What became of the one event of the request. Raises Problem."""
+        result = self.problems[0] if self.problems else self._result(0, event)
+        if isinstance(result, Problem):
+            raise result
+        return result
+
+    def results(self, items: Sequence[EventIn | Problem]) -> list[EventResult | Problem]:
+        """What became of each item of the request, in order."""
+        results: list[EventResult | Problem] = [self.problems.get(place) for place in range(len(items))]  # type: ignore[misc]
+        for position, place in enumerate(self._places):
+            results[place] = self._result(position, items[place])  # type: ignore[arg-type]
+        return results
+
+    def _result(self, position: int, event: EventIn) -> EventResult | Problem:
+        record = self.records[position]
+        assert record.__class__ is Event
+        outcome = None if self.outcomes is None else self.outcomes[position]
+        if outcome is None:
+            return EventResult(201, record)
+        if isinstance(outcome, Conflict):
+            return Problem(errors.ID_CONFLICT)
+        key = self.keys[position]
+        if event.id is None and key is not None:
+            record.id = derived_uuid(key, outcome.arrived_us)
+        if event.timestamp is None:
+            record.end_us = outcome.arrived_us
+        return EventResult(200, record)
