@@ -432,18 +432,18 @@ def _fields(shape: type[Struct]) -> tuple[msgspec.structs.FieldInfo, ...]:
 def diagnose_value(value: object, shape: type[T]) -> Problem:
     """422 with every wrong field of a value that has been read leniently."""
     if not isinstance(value, dict):
-        found = FieldError("", "se esperaba un objeto JSON", "tipo", example(shape))
-        return Problem(errors.INVALID_DATA, errors=[found])
-    found_errors = []
+        no_object = FieldError("", "se esperaba un objeto JSON", "tipo", example(shape))
+        return Problem(errors.INVALID_DATA, errors=[no_object])
+    field_errors = []
     for field in _fields(shape):
         error = _field_error(field, value)
         if error is not None:
-            found_errors.append(error)
-    if not found_errors:
+            field_errors.append(error)
+    if not field_errors:
         # Every field is right on its own; only a value outside the contract's fields can be at fault.
         return Problem(errors.JSON_MALFORMED, "El cuerpo contiene un valor que JSON no admite (NaN, Infinity).")
-    names = ", ".join(f"«{error.campo}»" for error in found_errors)
-    return Problem(errors.INVALID_DATA, f"Revisa: {names}.", found_errors)
+    names = ", ".join(f"«{error.campo}»" for error in field_errors)
+    return Problem(errors.INVALID_DATA, f"Revisa: {names}.", field_errors)
 
 
 def _field_error(field: msgspec.structs.FieldInfo, value: dict[str, object]) -> FieldError | None:
@@ -453,19 +453,19 @@ def _field_error(field: msgspec.structs.FieldInfo, value: dict[str, object]) -> 
         if not field.required:
             return None
         return FieldError(field.name, f"falta este campo; se espera {expected}", "falta", sample)
-    found = value[field.name]
+    given = value[field.name]
     message = FieldError(field.name, f"se espera {expected}", "valor", sample)
-    if isinstance(found, float) and not math.isfinite(found):
+    if isinstance(given, float) and not math.isfinite(given):
         return message
     try:
-        msgspec.convert(found, field.type, strict=True)
-        if isinstance(found, str):
-            found.encode()
-            if "\0" in found:
+        msgspec.convert(given, field.type, strict=True)
+        if isinstance(given, str):
+            given.encode()
+            if "\0" in given:
                 raise ValueError
             if expected == _TIME.extra["expected"]:  # type: ignore[index]
-                parse_time(found)
-            elif meta["expected"] == "un UUID" and UUID(found) == NIL_UUID:
+                parse_time(given)
+            elif meta["expected"] == "un UUID" and UUID(given) == NIL_UUID:
                 raise ValueError
     except msgspec.ValidationError as error:
         kind = "tipo" if str(error).startswith("Expected") and "got" in str(error) else "valor"

@@ -151,7 +151,7 @@ SHUTTING_DOWN = ErrorKind(
     "No se tomó nada. Reintenta tras lo que indica «Retry-After».",
 )
 
-KINDS: tuple[ErrorKind, ...] = (
+ERROR_KINDS: tuple[ErrorKind, ...] = (
     JSON_MALFORMED,
     ENCODING_MALFORMED,
     HEADER_INVALID,

@@ -15,15 +15,15 @@ import msgspec
 from otel_bridge import catalog, errors
 from otel_bridge.errors import ErrorKind
 
-KINDS = ("session", "event")
+RECORD_KINDS = ("session", "event")
 _BOUNDS = catalog.REQUEST_DURATION.buckets
 
 
 class SelfMetrics:
     def __init__(self) -> None:
         self.records: Counter[tuple[str, str, str]] = Counter(
-            {(kind, "duplicate", ""): 0 for kind in KINDS}
-            | {(kind, "rejected", error.type): 0 for kind in KINDS for error in errors.KINDS}
+            {(kind, "duplicate", ""): 0 for kind in RECORD_KINDS}
+            | {(kind, "rejected", error.type): 0 for kind in RECORD_KINDS for error in errors.ERROR_KINDS}
         )
         """(kind, result, reason) of duplicates and refusals; what was accepted is counted from the journal."""
         self.redactions: Counter[str] = Counter()

@@ -149,10 +149,10 @@ class BridgeCollector:
         yield _family(catalog.BUILD_INFO, [((__version__, platform.python_version(), "sqlite"), 1)])
 
     def _from_windows(self, gpts: Mapping[str, Gpt]) -> Iterator[Family]:
-        found = self._sources.windows()
-        if found is None:
+        activity = self._sources.windows()
+        if activity is None:
             return
-        windows, top = found
+        windows, top = activity
         counted = {(w.gpt, w.window): w for w in windows}
         rows = [(gpt_id, window, counted.get((gpt_id, window))) for gpt_id in gpts for window in catalog.WINDOWS]
         yield _family(catalog.ACTIVE_SESSIONS, [((gpt, name), w.sessions if w else 0) for gpt, name, w in rows])

@@ -140,14 +140,14 @@ class MetricState:
             self.seq = seq
 
     def _event(self, event: Event) -> None:
-        known = self._gpts.get(event.gpt) or self._gpt(event.gpt)
-        type_ = event.type if event.type in known.types else catalog.OTHER_EVENT_TYPE
+        gpt_series = self._gpts.get(event.gpt) or self._gpt(event.gpt)
+        type_ = event.type if event.type in gpt_series.types else catalog.OTHER_EVENT_TYPE
         model, error = event.model, event.error
-        if model is not None and model not in known.models:
-            model = self._admit(known.models, model, self._max_models, "gen_ai_request_model", catalog.OTHER_MODEL)
-        if error is not None and error not in known.errors:
-            error = self._admit(known.errors, error, self._max_errors, "error_type", catalog.OTHER_ERROR)
-        series = known.series.get((type_, model, error)) or self._series(known, type_, model, error)
+        if model is not None and model not in gpt_series.models:
+            model = self._admit(gpt_series.models, model, self._max_models, "gen_ai_request_model", catalog.OTHER_MODEL)
+        if error is not None and error not in gpt_series.errors:
+            error = self._admit(gpt_series.errors, error, self._max_errors, "error_type", catalog.OTHER_ERROR)
+        series = gpt_series.series.get((type_, model, error)) or self._series(gpt_series, type_, model, error)
         seconds = event.latency_ms / 1000
         histogram = series.duration
         bucket = bisect_left(_DURATION_BOUNDS, seconds)
@@ -174,8 +174,8 @@ class MetricState:
             series.cost[0] += event.tokens_in * series.price_in + event.tokens_out * series.price_out
 
     def _session(self, session: Session) -> None:
-        known = self._gpts.get(session.gpt) or self._gpt(session.gpt)
-        self._counter(catalog.SESSIONS, self._base(known, None))[0] += 1
+        gpt_series = self._gpts.get(session.gpt) or self._gpt(session.gpt)
+        self._counter(catalog.SESSIONS, self._base(gpt_series, None))[0] += 1
         self.accepted["session"] += 1
 
     def _idle(self, idle: Idle) -> None:
@@ -193,9 +193,9 @@ class MetricState:
     def _gpt(self, gpt_id: str) -> _GptSeries:
         # A GPT that has left the configuration still has records to fold.
         gpt = self._config.get(gpt_id) or Gpt(gpt_id, gpt_id, provider=UNKNOWN)
-        known = self._gpts[gpt_id] = _GptSeries(gpt)
-        known.models.update({gpt.model, *gpt.prices})
-        return known
+        gpt_series = self._gpts[gpt_id] = _GptSeries(gpt)
+        gpt_series.models.update({gpt.model, *gpt.prices})
+        return gpt_series
 
     def _admit(self, admitted: set[str], value: str, limit: int, label: str, fallback: str) -> str:
         """A value becomes a label while there is room for it; past the cap the fallback stands for it."""
@@ -205,49 +205,49 @@ class MetricState:
         self.capped[label] += 1
         return fallback
 
-    def _base(self, known: _GptSeries, model: str | None) -> Labels:
-        return (known.gpt.id, catalog.OPERATION, known.gpt.provider, model or known.gpt.model)
+    def _base(self, gpt_series: _GptSeries, model: str | None) -> Labels:
+        return (gpt_series.gpt.id, catalog.OPERATION, gpt_series.gpt.provider, model or gpt_series.gpt.model)
 
-    def _series(self, known: _GptSeries, type_: str, model: str | None, error: str | None) -> _EventSeries:
-        base = self._base(known, model)
+    def _series(self, gpt_series: _GptSeries, type_: str, model: str | None, error: str | None) -> _EventSeries:
+        base = self._base(gpt_series, model)
         series = _EventSeries()
         series.duration = self._histogram(catalog.OPERATION_DURATION, (*base, type_, error or ""))
         series.tokens_in = self._histogram(catalog.TOKEN_USAGE, (*base, type_, "input"))
         series.tokens_out = self._histogram(catalog.TOKEN_USAGE, (*base, type_, "output"))
         series.good = self._counter(catalog.SLO_EVENTS, (*base, "good"))
         series.bad = self._counter(catalog.SLO_EVENTS, (*base, "bad"))
-        series.objective = known.gpt.latency_objective_seconds
-        price = known.gpt.prices.get(model or known.gpt.model)
+        series.objective = gpt_series.gpt.latency_objective_seconds
+        price = gpt_series.gpt.prices.get(model or gpt_series.gpt.model)
         series.cost = self._counter(catalog.COST, base) if price else None
         series.price_in = price.input / 1e6 if price else 0.0
         series.price_out = price.output / 1e6 if price else 0.0
-        known.series[(type_, model, error)] = series
+        gpt_series.series[(type_, model, error)] = series
         return series
 
     def _histogram(self, metric: Metric, labels: Labels) -> Histogram:
         family = self.histograms[metric.name]
-        found = family.get(labels)
-        if found is None:
-            found = family[labels] = Histogram(len(metric.buckets))
-        return found
+        histogram = family.get(labels)
+        if histogram is None:
+            histogram = family[labels] = Histogram(len(metric.buckets))
+        return histogram
 
     def _counter(self, metric: Metric, labels: Labels) -> list[float]:
         family = self.counters[metric.name]
-        found = family.get(labels)
-        if found is None:
-            found = family[labels] = [0.0]
-        return found
+        counter = family.get(labels)
+        if counter is None:
+            counter = family[labels] = [0.0]
+        return counter
 
     def configure(self, gpts: Mapping[str, Gpt]) -> None:
         """Takes on a new registry of GPTs; what was counted stays as it was counted."""
         with self.lock:
             self._config = gpts
-            for gpt_id, known in list(self._gpts.items()):
+            for gpt_id, gpt_series in list(self._gpts.items()):
                 fresh = gpts.get(gpt_id)
-                if fresh is not None and fresh != known.gpt:
+                if fresh is not None and fresh != gpt_series.gpt:
                     replacement = _GptSeries(fresh)
-                    replacement.models = known.models | {fresh.model, *fresh.prices}
-                    replacement.errors = known.errors
+                    replacement.models = gpt_series.models | {fresh.model, *fresh.prices}
+                    replacement.errors = gpt_series.errors
                     self._gpts[gpt_id] = replacement
             self._announce()
 
@@ -262,7 +262,8 @@ class MetricState:
                     "accepted": self.accepted,
                     "capped": self.capped,
                     "admitted": {
-                        gpt_id: [sorted(known.models), sorted(known.errors)] for gpt_id, known in self._gpts.items()
+                        gpt_id: [sorted(gpt_series.models), sorted(gpt_series.errors)]
+                        for gpt_id, gpt_series in self._gpts.items()
                     },
                     "histograms": {
                         name: [
@@ -288,9 +289,9 @@ class MetricState:
             self.accepted.update(document["accepted"])
             self.capped.update(document["capped"])
             for gpt_id, (models, error_types) in document["admitted"].items():
-                known = self._gpt(gpt_id)
-                known.models.update(models)
-                known.errors.update(error_types)
+                gpt_series = self._gpt(gpt_id)
+                gpt_series.models.update(models)
+                gpt_series.errors.update(error_types)
             for name, (buckets, rows) in document["histograms"].items():
                 if list(catalog_buckets(name)) != buckets:
                     raise ValueError(f"the checkpoint's buckets of {name} are not this release's")
@@ -298,7 +299,7 @@ class MetricState:
                     histogram = self.histograms[name][tuple(labels)] = Histogram(len(buckets))
                     histogram.counts = counts
                     histogram.sum = total
-                    histogram.exemplars = [Exemplar(*one) if one else None for one in exemplars]
+                    histogram.exemplars = [Exemplar(*fields) if fields else None for fields in exemplars]
             for name, rows in document["counters"].items():
                 for labels, value in rows:
                     self.counters[name][tuple(labels)] = [value]
@@ -357,5 +358,5 @@ def exemplar(name: str, labels: Labels, held: Event | Exemplar) -> Exemplar:
 
 
 def _dump_histogram(name: str, labels: Labels, histogram: Histogram) -> list[Any]:
-    exemplars = [None if one is None else exemplar(name, labels, one) for one in histogram.exemplars]
+    exemplars = [None if held is None else exemplar(name, labels, held) for held in histogram.exemplars]
     return [labels, histogram.counts, histogram.sum, exemplars]

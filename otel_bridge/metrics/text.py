@@ -47,19 +47,19 @@ class HistogramText:
         """A whole family, with its HELP and TYPE lines."""
         out = [f"# HELP {metric.name} {_escape(metric.help)}\n# TYPE {metric.name} histogram\n"]
         for labels, (counts, total, exemplars) in rows:
-            known = self._series.get((metric.name, labels))
-            if known is None:
-                known = self._series[(metric.name, labels)] = _Series(metric, labels)
+            series = self._series.get((metric.name, labels))
+            if series is None:
+                series = self._series[(metric.name, labels)] = _Series(metric, labels)
             observed = sum(counts)
-            if observed != known.count:
-                known.count, known.plain = observed, ""
-                known.text = _text(metric.name, labels, known, counts, total, exemplars)
+            if observed != series.count:
+                series.count, series.plain = observed, ""
+                series.text = _text(metric.name, labels, series, counts, total, exemplars)
             if with_exemplars:
-                out.append(known.text)
+                out.append(series.text)
             else:
-                if not known.plain:
-                    known.plain = _text(metric.name, labels, known, counts, total, None)
-                out.append(known.plain)
+                if not series.plain:
+                    series.plain = _text(metric.name, labels, series, counts, total, None)
+                out.append(series.plain)
         return "".join(out)
 
 
@@ -73,11 +73,11 @@ def _text(
         if held is None:
             lines.append(f"{series.buckets[i]}{cumulative}.0\n")
         else:
-            found = exemplar(name, labels, held)
+            shown = exemplar(name, labels, held)
             lines.append(
-                f'{series.buckets[i]}{cumulative}.0 # {{trace_id="{found.session.hex()}",'
-                f'span_id="{event_span_id(found.event).hex()}"}} {float(found.value)!r} '
-                f"{found.arrived_us // 1_000_000}.{found.arrived_us // 1000 % 1000:03d}\n"
+                f'{series.buckets[i]}{cumulative}.0 # {{trace_id="{shown.session.hex()}",'
+                f'span_id="{event_span_id(shown.event).hex()}"}} {float(shown.value)!r} '
+                f"{shown.arrived_us // 1_000_000}.{shown.arrived_us // 1000 % 1000:03d}\n"
             )
     count_head, sum_head = series.rest
     lines.append(f"{count_head}{cumulative}.0\n{sum_head}{float(total)!r}\n")

@@ -18,7 +18,6 @@ from tests.docs.markdown import DOCS, blocks, difference, headings
 from tests.harness.bridge import GUIDE_EVENT, GUIDE_SESSION, ROOT, Bridge
 
 PAGE = DOCS / "errores.md"
-KINDS = {kind.type: kind for kind in errors.KINDS}
 KEY, OTHER_KEY = "otb_clave-de-prueba", "otb_clave-de-otro"
 CONFIG = (
     (ROOT / "otel-bridge.toml").read_text(encoding="utf-8")
@@ -48,10 +47,10 @@ def example(kind: ErrorKind) -> dict[str, Any]:
 
 def test_every_error_has_a_section_and_every_section_an_error() -> None:
     described = [heading for heading in headings(PAGE, 2) if heading.startswith("urn:")]
-    assert described == [kind.type for kind in errors.KINDS]
+    assert described == [kind.type for kind in errors.ERROR_KINDS]
 
 
-@pytest.mark.parametrize("kind", errors.KINDS, ids=lambda kind: kind.slug)
+@pytest.mark.parametrize("kind", errors.ERROR_KINDS, ids=lambda kind: kind.slug)
 def test_a_section_says_status_meaning_and_what_to_do(kind: ErrorKind) -> None:
     text = sections()[kind.type]
     assert f"**{kind.status} · {kind.title}.**" in text
@@ -137,7 +136,7 @@ PROVOKED_ELSEWHERE = {
 
 
 def test_every_error_is_provoked_here_or_elsewhere() -> None:
-    assert {*PROVOKED, *PROVOKED_ELSEWHERE} == set(errors.KINDS)
+    assert {*PROVOKED, *PROVOKED_ELSEWHERE} == set(errors.ERROR_KINDS)
 
 
 @pytest.mark.parametrize("kind", PROVOKED, ids=lambda kind: kind.slug)

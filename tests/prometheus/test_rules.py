@@ -28,7 +28,7 @@ from otel_bridge import catalog, errors
 SERIES = {series: metric for metric in catalog.METRICS for series in metric.series}
 LABELS = {label for metric in catalog.METRICS for label in metric.labels}
 SCRAPE_LABELS = {"job", "instance"}
-URNS = {kind.type for kind in errors.KINDS}
+URNS = {kind.type for kind in errors.ERROR_KINDS}
 OWN = re.compile(r"\b(?:gpt:|gpt_|gen_ai_|otel_bridge_)[a-zA-Z0-9_:]*")
 
 VALUES = {

@@ -41,16 +41,16 @@ GUIDE_TITLES = {404: "GPT no encontrado", 422: "Datos inválidos", 500: "Error d
 
 
 def test_ids_and_statuses_are_permanent() -> None:
-    found = {kind.type: kind.status for kind in errors.KINDS}
+    found = {kind.type: kind.status for kind in errors.ERROR_KINDS}
     assert PERMANENT.items() <= found.items()
 
 
 def test_every_kind_is_in_the_table_once() -> None:
     declared = [value for value in vars(errors).values() if isinstance(value, errors.ErrorKind)]
-    assert sorted(kind.slug for kind in errors.KINDS) == sorted({kind.slug for kind in declared})
+    assert sorted(kind.slug for kind in errors.ERROR_KINDS) == sorted({kind.slug for kind in declared})
 
 
-@pytest.mark.parametrize("kind", errors.KINDS, ids=lambda kind: kind.slug)
+@pytest.mark.parametrize("kind", errors.ERROR_KINDS, ids=lambda kind: kind.slug)
 def test_a_kind_says_what_happened_and_what_to_do(kind: errors.ErrorKind) -> None:
     assert re.fullmatch(r"[a-z0-9-]+", kind.slug)
     assert 400 <= kind.status < 600
@@ -60,7 +60,7 @@ def test_a_kind_says_what_happened_and_what_to_do(kind: errors.ErrorKind) -> Non
 
 @pytest.mark.parametrize("status", GUIDE_TITLES)
 def test_titles_are_the_guides(status: int) -> None:
-    assert GUIDE_TITLES[status] in {kind.title for kind in errors.KINDS if kind.status == status}
+    assert GUIDE_TITLES[status] in {kind.title for kind in errors.ERROR_KINDS if kind.status == status}
 
 
 def test_a_problem_is_an_rfc_9457_document() -> None:
@@ -85,6 +85,6 @@ def test_a_problem_with_a_reference_shows_it() -> None:
     assert Problem(errors.SERVER_ERROR, reference="abc").document()["id"] == "abc"
 
 
-@pytest.mark.parametrize("kind", errors.KINDS, ids=lambda kind: kind.slug)
+@pytest.mark.parametrize("kind", errors.ERROR_KINDS, ids=lambda kind: kind.slug)
 def test_every_problem_fits_the_documented_type(kind: errors.ErrorKind) -> None:
     msgspec.convert(Problem(kind, reference="x").document(), ProblemOut)

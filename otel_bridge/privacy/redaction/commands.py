@@ -195,31 +195,31 @@ _WINDOW = 600
 
 
 def find_commands(text: str) -> Iterator[Finding]:
-    # By program, how far the text is already known: each character is looked at once by each program's pattern.
-    known: dict[str, int] = {}
+    # By program, where its last search ended: the pattern of a program reads each character once.
+    searched: dict[str, int] = {}
     line_end = -1
     for match in _PROGRAM.finditer(text):
         start, end = match.span()
         name = match[0].removesuffix(".exe")
-        if known.get(name, 0) > start or (start and (text[start - 1].isalnum() or text[start - 1] in "_.-")):
+        if searched.get(name, 0) > start or (start and (text[start - 1].isalnum() or text[start - 1] in "_.-")):
             continue
         if line_end < end:
             line_end = _end_of_line(text, end)
         stop = min(line_end, end + _WINDOW)
         pattern = _PROGRAMS[name]
         position = end
-        while found := pattern.search(text, position, stop):
-            position = found.end()
-            first = 4 if found.lastindex and found.lastindex > 3 else 1
-            if first == 1 and pattern.groups > 3 and found.lastindex is None:
+        while flag := pattern.search(text, position, stop):
+            position = flag.end()
+            first = 4 if flag.lastindex and flag.lastindex > 3 else 1
+            if first == 1 and pattern.groups > 3 and flag.lastindex is None:
                 break
-            at, until, quoted = argument(found, first)
+            at, until, quoted = argument(flag, first)
             if is_argument(text, at, until, quoted):
                 yield at, until, "api_key"
             if name == "sshpass":  # what follows is the command it runs
                 stop = position
                 break
-        known[name] = stop
+        searched[name] = stop
 
 
 def _end_of_line(text: str, position: int) -> int:

@@ -7,8 +7,8 @@ import re
 WINDOW = 48
 """Characters before a number that are looked at."""
 
-JOINTS = ",/:;- "
-"""What may stand between a number that has been found and the next one."""
+_JOINTS = ",/:;- "
+"""What may stand between one number and the next."""
 
 # A number with a unit, a currency or a counted noun behind is a measure.
 UNIT = (
@@ -23,7 +23,7 @@ UNIT = (
     r"free\b|used\b|total\b|avail|libres?\b|usad|hit|operation|ops\b|iops|paquete|packet|ciclo|cycle|caracter|char|"
     r"palabra|word|métrica|metric|serie|muestra|sample))"
 )
-# In a row of CSV a name may stand before (`ana,612345678`), and behind what has been found whatever joins two numbers.
+# In a row of CSV a name may stand before a number (`ana,612345678`), but no other number: see `is_joined`.
 BEFORE = r"(?<![\w.+#$€=@])(?<![0-9],)(?<![0-9] ,)(?<![^\]]/)(?<![0-9]-)(?<![0-9a-f]{4}-)(?<![0-9]:)(?<![A-Za-z_]-)"
 # Not before a decimal, a port or a denominator; but another number of somebody, or the next field, may follow.
 END = r"(?!\w|[.-][0-9]|(?!,?[:/]?(?:[0-9][ .-]?){8})(?:,[0-9]{1,3}(?![0-9])|[:/][0-9])|-\w)"
@@ -79,6 +79,12 @@ def is_technical(low: str, start: int) -> bool:
     return follows_word(low, start) and _TECHNICAL(low, max(0, start - WINDOW), start) is not None
 
 
+def is_joined(text: str, begin: int, last: int) -> bool:
+    """Whether a number that begins here follows the one that ends at `last` with no more than a joint between. Then
+    what may not stand before a number alone (`612345678,`) may."""
+    return 0 < begin - last <= 2 and text[begin - 1] in _JOINTS
+
+
 def starts_word(text: str, match: re.Match[str] | None) -> bool:
-    """Whether a label was found that is not the end of a longer word."""
+    """Whether a label matched, and is not the end of a longer word."""
     return match is not None and (match.start() == 0 or not text[match.start() - 1].isalnum())

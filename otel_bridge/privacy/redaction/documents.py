@@ -24,10 +24,10 @@ from otel_bridge.privacy.redaction.context import (
     AFTER,
     BEFORE,
     END,
-    JOINTS,
     WINDOW,
     follows_key,
     follows_word,
+    is_joined,
     is_technical,
     starts_word,
 )
@@ -92,10 +92,11 @@ def _is_national_id(value: str) -> bool:
 def find_documents(
     text: str, low: str, start: int, stop: int, until: int, budget: Budget, last: int = -2
 ) -> Iterator[Finding]:
-    """Those that begin within [start - 2, stop): a letter may stand before the first digit."""
+    """Documents that begin within [start - 2, stop): a letter may stand before the first digit. `last`: where the
+    finding before them ends."""
     position = 0
     for begin in _beginnings(text, start, stop):
-        pattern = _JOINED if 0 < begin - last <= 2 and text[begin - 1] in JOINTS else _DOCUMENT
+        pattern = _JOINED if is_joined(text, begin, last) else _DOCUMENT
         if begin < position or (match := pattern.match(text, begin, until)) is None:
             continue
         if match["bare"] and (is_technical(low, begin) or follows_key(text, begin)):
@@ -126,10 +127,10 @@ def find_curps(text: str, position: int, before: int, stop: int) -> Iterator[Fin
         compact = value.replace("-", "").replace(" ", "")
         if len(compact) == 18:
             # Without the check digit: the shape has a birth date, a sex and a state, nothing else looks so.
-            found = curp.is_valid(compact, validate_check_digits=False)
+            valid = curp.is_valid(compact, validate_check_digits=False)
         else:
-            found = rfc.is_valid(compact, validate_check_digits=True)
-        if found:
+            valid = rfc.is_valid(compact, validate_check_digits=True)
+        if valid:
             yield start, match.end(), "national_id"
 
 

@@ -19,7 +19,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from typing import NamedTuple
 
 from phonenumbers import COUNTRY_CODE_TO_REGION_CODE, country_code_for_region
 from phonenumbers.phonemetadata import PhoneMetadata
@@ -29,77 +28,16 @@ from otel_bridge.privacy.redaction.context import (
     AFTER,
     BEFORE,
     END,
-    JOINTS,
     WINDOW,
     follows_key,
     follows_word,
+    is_joined,
     is_technical,
     starts_word,
 )
 from otel_bridge.privacy.redaction.findings import Finding
+from otel_bridge.privacy.redaction.phone_shapes import SHAPES, shape_pattern
 
-
-class Shape(NamedTuple):
-    """How a number is written. In `pattern`, beside the usual signs of a regular expression: `x` is a digit, `@` a
-    separator that is the same one throughout the number, `~` a separator or none."""
-
-    regions: str
-    pattern: str
-
-
-SHAPES = (
-    Shape("ES CL PE PY", "[679]xx@xxx@xxx"),
-    Shape("ES", "[6-9]xx@xx@xx@xx"),
-    Shape("ES", "[89]x@xxx@xx@xx"),
-    Shape("ES", "[67] xx xx xx xx"),
-    Shape("ES", "[67](?!x*0000)xxxxxxxx"),
-    # With the country's code and no sign before it, as WhatsApp and gateways of SMS write them.
-    Shape("ES", "34[ ]?[67]xx~xxx~xxx"),
-    Shape("MX", "52[ ]?1?[ ]?(?:55|56|33|81)~xxxx~xxxx"),
-    Shape("AR", "54[ ]?9[ ]?(?:11|[23]xx)~xxx[0-9]?~xxxx"),
-    Shape("CO", "57[ ]?3[0-5]x~xxx~xxxx"),
-    Shape("CR GT HN NI PA SV", "50[2-7][ -][2-9]xxx[ -]xxxx"),
-    Shape("ES CL PE CO", "800@xxx@xxx"),
-    Shape("AR BR", "0800@xxx@xxxx"),
-    Shape("CO", "01[ ]?8000[ ]?xxx[ ]?xxx"),
-    Shape("MX", "01[ -]800[ -]xxx[ -]xxxx"),
-    Shape("MX", "01 \\(xx[0-9]?\\) xxx[0-9]?[ -]xxxx"),
-    Shape("MX", "(?:55|56|33|81) xx xx xx xx"),
-    Shape("CO", "(?:3[0-5]x|60[1-8])[ -]xxxxxxx"),
-    Shape("CO", "60[1-8](?!x*0000)xxxxxxx"),
-    Shape("DO PR", "1[ -](?:8[024]9|787|939)[ -]xxx[ -]xxxx"),
-    Shape("EC", "09 9xxxxxxx"),
-    Shape("EC PE BO", "0[1-7] [2-9]xxxxxx"),
-    Shape("PE", "0[4-8][1-6] xxxxxx"),
-    Shape("MX AR", "[2-9]xx xxx xx xx"),
-    Shape("BR MX AR", "(?:11|55|33|81)[.]9?xxxx[.]xxxx"),
-    Shape("VE", "4[12]x-xxxxxxx"),
-    Shape("CL PE ES", "9[0-8](?!x*0000)xxxxxxx"),
-    Shape("CL", "9@xxxx@xxxx"),
-    Shape("CL", "2@[2-9]xxx@xxxx"),
-    Shape("MX CO VE DO PR AR", "[2-9]xx@xxx@xxxx"),
-    Shape("MX", "(?:01 |04[45] |1 )?(?:55|56|33|81)[ -]xxxx[ -]xxxx"),
-    Shape("MX", "(?:55|33|81)(?!x*0000)xxxxxxxx"),
-    Shape("AR", "0?11[ -]15[ -]xxxx[ -]xxxx"),
-    Shape("AR", "0?1[15][ -]xxxx[ -]xxxx"),
-    Shape("AR", "0?[23]xx[ -](?:15[ -])?xxx[ -]xxxx"),
-    Shape("AR", "0?[23]xxx[ -](?:15[ -])?xx[ -]?xxxx"),
-    Shape("CO", "3[0-5](?!x*0000)xxxxxxxx"),
-    Shape("CO", "3[0-5]x@xxx@xx@xx"),
-    Shape("CO", "60[1-8]@xxx@xxxx"),
-    Shape("BO", "[67]xx-xxxxx"),
-    Shape("BR", "0?[1-9]x[ -]?9[ ]?xxxx[ -]xxxx"),
-    Shape("BR MX AR", "0?[1-9]x-xxxx-xxxx"),
-    Shape("BR", "[1-9]x[ ][2-5]xxx-xxxx"),
-    Shape("VE", "0[24]xx~xxx~xx~xx"),
-    Shape("EC UY PY", "09x~xxx~xxx[0-9]?"),
-    Shape("PY", "09xx~xxx~xxx"),
-    Shape("PY", "0[2-8]x[ -]xxx[ -]xxx"),
-    Shape("EC PE BO", "0[1-7][ -]xxx[ -]xxx[0-9]?"),
-    Shape("CU BO", "0[2-8][ -]xxx[ -]xxxx"),
-    Shape("EC BO", "0[2-7]-xxxxxxx"),
-    Shape("DO PR", "(?:8[024]9|787|939)[ .-]xxx[ .-]xxxx"),
-)
 
 # An area code in parentheses, of any of these regions: (011) 4123-4567, (11) 91234-5678, (380) 15 123-4567.
 _IN_PARENTHESES = (
@@ -154,14 +92,6 @@ _GROUP = re.compile(r"\(?\+?[0-9]+")
 _NOT_DIGIT = re.compile(r"[^0-9]+")
 
 
-def _compiled(pattern: str, number: int) -> str:
-    pattern = pattern.replace("x*", "[0-9]*").replace("x", "[0-9]").replace("~", "[ .-]?")
-    first, *others = pattern.split("@")
-    if not others:
-        return first
-    return f"{first}(?P<s{number}>[ .-]){f'(?P=s{number})'.join(others)}"
-
-
 @lru_cache
 def _national(region: str) -> tuple[re.Pattern[str] | None, re.Pattern[str]]:
     """By libphonenumber's metadata: a trunk prefix to take off, and what fixed and mobile numbers look like."""
@@ -195,7 +125,7 @@ class Phones:
         self._codes = {str(country_code_for_region(region)) for region in regions}
         self._lengths = {str(country_code_for_region(region)): _lengths(region) for region in regions}
         shapes = [
-            _compiled(shape.pattern, number)
+            shape_pattern(shape.pattern, number)
             for number, shape in enumerate(SHAPES)
             if not set(regions).isdisjoint(shape.regions.split())
         ]
@@ -204,55 +134,70 @@ class Phones:
             rf"(?=[0-9+(])(?:{_INTERNATIONAL}|{BEFORE}(?:(?P<parentheses>{_IN_PARENTHESES}){END}|"
             rf"(?P<shape>{shaped}(?!)){AFTER}))"
         )
-        # Right behind what was found: 612345678,698765432,…
+        # Right behind another number: 612345678,698765432,…
         self._joined = re.compile(self._number.pattern.replace(BEFORE, ""))
 
     def find(self, text: str, low: str, start: int, stop: int, until: int, last: int = -2) -> Iterator[Finding]:
-        """Telephones that begin within [start, stop). Looks no further than `until`. `last`: where what was found
-        before them ends."""
+        """Telephones that begin within [start, stop). Looks no further than `until`. `last`: where the finding before
+        them ends."""
         position, before = 0, last
-        labelled = _labelled(text, low, start, until)
-        if labelled is not None:
-            first, position, kind = labelled
-            # A label reads up to fifteen digits: not into the next number.
-            match = self._number.match(text, first, until)
-            if match and match.end() < position:
-                end = self._cut(text, first, match.end(), stop) if match["plus"] else match.end()
-                if first < end and len(_NOT_DIGIT.sub("", text[end : min(stop, end + 2 * WINDOW)])) >= 7:
-                    position = end
-            yield first, position, kind
-            last = position
-        if low.startswith("%2b", start - 3) and start >= 3 and (match := _ENCODED(text, start, until)):
-            yield *match.span(), "phone"  # ?To=%2B34612345678
-            position = last = match.end()
+        for finding in (self._labelled(text, low, start, stop, until), _encoded(text, low, start, until)):
+            if finding is not None:
+                yield finding
+                position = last = finding[1]
+        for finding in self._written(text, low, start, stop, until, position, last):
+            yield finding
+            last = finding[1]
+        if last == before:
+            finding = self._grouped(text, low, start, stop, until, last)
+            if finding is not None:
+                yield finding
+
+    def _labelled(self, text: str, low: str, start: int, stop: int, until: int) -> Finding | None:
+        """A number with a label. A label takes up to fifteen digits: it ends where the next number begins."""
+        finding = _behind_label(text, low, start, until)
+        if finding is None:
+            return None
+        first, end, kind = finding
+        match = self._number.match(text, first, until)
+        if match and match.end() < end:
+            number_end = self._cut(text, first, match.end(), stop) if match["plus"] else match.end()
+            rest = _NOT_DIGIT.sub("", text[number_end : min(stop, number_end + 2 * WINDOW)])
+            if first < number_end and len(rest) >= 7:
+                end = number_end
+        return first, end, kind
+
+    def _written(
+        self, text: str, low: str, start: int, stop: int, until: int, position: int, last: int
+    ) -> Iterator[Finding]:
+        """Numbers from `position` on that are written as telephones are: with a sign, in parentheses, in a shape."""
         for begin in _beginnings(text, start, stop):
-            joined = 0 < begin - last <= 2 and text[begin - 1] in JOINTS
-            number = self._joined if joined else self._number
+            number = self._joined if is_joined(text, begin, last) else self._number
             if begin < position or (match := number.match(text, begin, until)) is None:
                 continue
             end = match.end()
             if match["plus"]:
                 end = self._cut(text, begin, end, stop)
             sure = match["parentheses"] or (match["plus"] and self._has_country(text[begin:end]))
-            if sure or (not match["plus"] and self._is_one(text, low, begin, end, last)):
+            if sure or (not match["plus"] and self._is_phone(text, low, begin, end, last)):
                 yield begin, end, "phone"
                 position = last = end
-        if last != before:
-            return
+
+    def _grouped(self, text: str, low: str, start: int, stop: int, until: int, last: int) -> Finding | None:
+        """The least sure look: the first number in groups that a word leads to, or that is valid in a region."""
         hyphens = text.count("-", start, stop)
         for begin in _beginnings(text, start, stop):
             if match := _SHORT.match(text, begin, until):
                 if _CUE(text, max(0, begin - WINDOW), begin):
-                    yield *match.span(), "phone"
-                    return
+                    return *match.span(), "phone"
             elif (
                 (hyphens > 1 or text[begin] in "0(")
                 and (match := _GROUPED.match(text, begin, until))
-                and self._is_one(text, low, *match.span(), last)
+                and self._is_phone(text, low, *match.span(), last)
                 and self._is_valid(match[0])
             ):
-                yield *match.span(), "phone"
-                return
+                return *match.span(), "phone"
+        return None
 
     def _cut(self, text: str, start: int, end: int, stop: int) -> int:
         """Where an international number ends: as far as the digits go, unless they go on into another number."""
@@ -285,7 +230,7 @@ class Phones:
             return "1" in self._codes and len(digits) == 13 and digits[3] > "1"
         return not self._codes.isdisjoint((digits[2:4], digits[2:5]))
 
-    def _is_one(self, text: str, low: str, start: int, end: int, last: int) -> bool:
+    def _is_phone(self, text: str, low: str, start: int, end: int, last: int) -> bool:
         """Whether a number that is written like a telephone is not rather a row of counts, or some id."""
         value = text[start:end]
         if " " in value and all(group.endswith("0") or group in _POWERS for group in value.split()):
@@ -322,7 +267,15 @@ def _beginnings(text: str, start: int, stop: int) -> list[int]:
     return places
 
 
-def _labelled(text: str, low: str, start: int, until: int) -> Finding | None:
+def _encoded(text: str, low: str, start: int, until: int) -> Finding | None:
+    """A number whose `+` a URL encodes: ?To=%2B34612345678."""
+    if start < 3 or not low.startswith("%2b", start - 3):
+        return None
+    match = _ENCODED(text, start, until)
+    return None if match is None else (*match.span(), "phone")
+
+
+def _behind_label(text: str, low: str, start: int, until: int) -> Finding | None:
     """A number right behind its label, or right before it. Looked for from a run of digits, so that a text without one
     pays nothing."""
     since = max(0, start - WINDOW)
