@@ -17,7 +17,8 @@ from typing import NoReturn
 
 from deploy.native.processes import ProgramEnded
 from deploy.native.stack import ROOT, Missing, Stack
-from otel_bridge.commands import demo
+from otel_bridge.commands.api import Api, PostFailed
+from otel_bridge.commands.traffic import Traffic, post_traffic
 
 ALERT, WINDOW = "GPTLatencyBudgetBurn", "1h"
 GPT = "devops-expert"
@@ -33,10 +34,10 @@ class Story:
         self.stack = stack
         self.stop = threading.Event()
         self.begun = time.monotonic()
-        api = demo.Api(stack.public_url)
+        api = Api(stack.public_url)
         # The day goes by fast, but not so fast that its night falls on the incident.
-        self.traffic = demo.Traffic(api, GPT, rate=rate, speed=240.0 if stack.factor > 1 else 40.0, hour=9.0)
-        self._failure: demo.DemoFailed | None = None
+        self.traffic = Traffic(api, GPT, rate=rate, speed=240.0 if stack.factor > 1 else 40.0, hour=9.0)
+        self._failure: PostFailed | None = None
         self._thread = threading.Thread(target=self._post, name="traffic", daemon=True)
         self._states: dict[tuple[str, str], str] = {}
         self._told = 0
@@ -45,7 +46,7 @@ class Story:
         print(f"{datetime.now():%H:%M:%S}  {text}" if text else "", flush=True)
 
     def tell(self, minutes: float, keep: bool) -> None:
-        """The whole story. Raises TimeoutError where the alert does not fire or resolve, ProgramEnded, DemoFailed."""
+        """The whole story. Raises TimeoutError where the alert does not fire or resolve, ProgramEnded, PostFailed."""
         stack, factor = self.stack, self.stack.factor
         self.say("otel-bridge, Prometheus y Alertmanager, con los ficheros de este repositorio")
         if factor == 1:
@@ -96,8 +97,8 @@ class Story:
 
     def _post(self) -> None:
         try:
-            demo.run(self.traffic, lambda text: None, report_seconds=None, stop=self.stop)
-        except demo.DemoFailed as failed:
+            post_traffic(self.traffic, lambda text: None, report_seconds=None, stop=self.stop)
+        except PostFailed as failed:
             if not self.stop.is_set():
                 self._failure = failed
 
@@ -222,7 +223,7 @@ def main() -> int:
                     story.say(f"todo parado; registros de cada programa en {folder}")
     except KeyboardInterrupt:
         return 130
-    except (Missing, ProgramEnded, TimeoutError, demo.DemoFailed) as trouble:
+    except (Missing, ProgramEnded, TimeoutError, PostFailed) as trouble:
         print(f"make demo: {trouble}", file=sys.stderr)
         return 1
 

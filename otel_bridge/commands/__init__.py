@@ -1,1 +1,1 @@
-"""The face: the command line, and the programs it runs that are clients of a bridge."""
+"""The command line: the parser (`cli`), and a module for each command."""

@@ -1,323 +1,47 @@
-"""`otel-bridge doctor`: a synthetic session, then proof of it at every station it must reach.
-
-    bridge ─▶ /metrics ─▶ Prometheus ─▶ Grafana
-       └────▶ trace store (Tempo, or what answers as it does) ─▶ Grafana
-
-Each station answers «sí», «no» with what to do, or «no configurado». The session is recognisable: its user is
-`otel-bridge-doctor`, and its one event takes a fifth of a millisecond, so that it weighs on no average and stands
-alone in its bucket, whose exemplar is the proof.
-"""
+"""`otel-bridge doctor`: a synthetic session, then proof of it at every station it must reach."""
 
 from __future__ import annotations
 
-import base64
+import argparse
 import json
-import math
-import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any, Literal
-from urllib.parse import urlencode
+import os
 
-import urllib3
-from prometheus_client.openmetrics.parser import text_string_to_metric_families
-
-from otel_bridge import __version__
-from otel_bridge.catalog import OPERATION_DURATION, SESSIONS
-from otel_bridge.commands.demo import Api, DemoFailed, now_text
-
-USER = "otel-bridge-doctor"
-LATENCY_MS = 0.2
-OPENMETRICS = "application/openmetrics-text; version=1.0.0"
-BOARDS = ("gpt-resumen", "gpt-slo", "gpt-sesiones", "otel-bridge-salud")
-
-Answer = Literal["sí", "no", "no configurado"]
+from otel_bridge.commands.client import target
+from otel_bridge.commands.stations import Doctor, Places, StationResult
+from otel_bridge.commands.synthetic import USER
 
 
-@dataclass(frozen=True)
-class Places:
-    """Where the stations are; None: not configured."""
+def run(arguments: argparse.Namespace) -> int:
+    bridge = target(arguments)
+    environ = os.environ
 
-    api: str
-    metrics: str
-    prometheus: str | None = None
-    traces: str | None = None
-    grafana: str | None = None
-    grafana_user: str = "admin"
-    grafana_password: str | None = None
-    key: str | None = None
+    def place(name: str, variable: str) -> str | None:
+        url = getattr(arguments, name) or environ.get(variable)
+        return url.rstrip("/") if url else None
 
-
-@dataclass
-class Finding:
-    """One station's answer."""
-
-    station: str
-    answer: Answer
-    words: str
-    todo: str = ""
-
-    def lines(self) -> list[str]:
-        mark = {"sí": "✔", "no": "✘", "no configurado": "·"}[self.answer]
-        return [f"{mark} {self.station:<11} {self.answer}: {self.words}"] + (
-            [f"  {'':<11} → {self.todo}"] if self.todo else []
-        )
-
-
-@dataclass
-class Session:
-    """The synthetic session, and what the bridge's counters said before it."""
-
-    gpt: str
-    id: str = ""
-    trace_id: str = ""
-    before: float = 0.0
-    after: float = 0.0
-    begun: float = field(default_factory=time.time)
-
-
-class NotYet(Exception):
-    """Asked again until the time is over; then the text is the answer."""
-
-    def __init__(self, words: str, todo: str = "") -> None:
-        super().__init__(words)
-        self.todo = todo
-
-
-class Doctor:
-    """`examine` yields the findings in order, each as soon as it is known."""
-
-    def __init__(self, places: Places, gpt: str, wait_seconds: float = 30.0) -> None:
-        self.places = places
-        self.session = Session(gpt)
-        self._wait = wait_seconds
-        self._pool = urllib3.PoolManager(timeout=urllib3.Timeout(total=10.0), retries=False)
-        self._export: str | None = None
-
-    def examine(self, tell: Callable[[Finding], None]) -> list[Finding]:
-        """Every finding; where the bridge itself says no, the others are not asked."""
-        findings: list[Finding] = []
-
-        def ask(station: str, check: Callable[[], Finding]) -> bool:
-            finding = self._patiently(station, check)
-            findings.append(finding)
-            tell(finding)
-            return finding.answer == "sí"
-
-        if ask("puente", self._bridge):
-            ask("/metrics", self._metrics)
-            ask("Prometheus", self._prometheus)
-            ask("trazas", self._traces)
-            ask("Grafana", self._grafana)
-        return findings
-
-    # --- stations -------------------------------------------------------------------------------------------------
-
-    def _bridge(self) -> Finding:
-        station, url = "puente", self.places.api
-        status, body = self._get(f"{url}/readyz")
-        if status == 0:
-            raise NotYet(f"{url} no responde", "¿está en marcha `otel-bridge serve`, y es su dirección? --url")
-        state = _document(body) or {}
-        if status not in (200, 404):  # 404: asked through the public door, which does not show it
-            problems = ", ".join(state.get("problemas", ())) or f"/readyz respondió {status}"
-            return Finding(station, "no", problems, "mira el registro del puente y docs/runbooks/BridgeDown.md")
-        if status == 200:
-            self._export = str(state["exportacion"]["estado"])
-        self.session.before = self._counted() or 0.0
-        api = Api(url, self.places.key, patience_seconds=min(10.0, self._wait))
-        try:
-            made = api.post(
-                "/sessions", {"gpt_id": self.session.gpt, "usuario_id": USER, "timestamp_inicio": now_text()}
-            )
-            self.session.id, self.session.trace_id = made["id"], made["trace_id"]
-            api.post(
-                "/events",
-                {
-                    "sesion_id": self.session.id,
-                    "tipo": "consulta",
-                    "contenido": "Evento sintético de otel-bridge doctor",
-                    "latency_ms": LATENCY_MS,
-                    "tokens_entrada": 1,
-                    "tokens_salida": 1,
-                    "timestamp": now_text(),
-                },
-            )
-        except DemoFailed as failed:
-            todo = "si pide clave, dásela con --key o GPT_API_KEY; si el GPT no existe, elige otro con --gpt"
-            return Finding(station, "no", str(failed), todo)
-        return Finding(station, "sí", f"sesión {self.session.id} y su evento, tomados")
-
-    def _metrics(self) -> Finding:
-        counted = self._counted()
-        if counted is None:
-            raise NotYet(
-                f"{self.places.metrics} no responde",
-                "di dónde está con --metrics-url; el puente lo abre en --metrics-host y --metrics-port",
-            )
-        self.session.after = counted
-        if self._exemplar():
-            return Finding("/metrics", "sí", f"el ejemplar lleva la traza {self.session.trace_id}")
-        if counted > self.session.before:
-            return Finding("/metrics", "sí", f"el contador de {self.session.gpt} subió a {counted:g}")
-        raise NotYet(
-            f"el contador de {self.session.gpt} no sube de {counted:g}",
-            "¿es de este puente? Compara --url y --metrics-url",
-        )
-
-    def _prometheus(self) -> Finding:
-        base = self.places.prometheus
-        if not base:
-            return Finding("Prometheus", "no configurado", "di dónde está con --prometheus o PROMETHEUS_URL")
-        selector = f'gen_ai_agent_id="{self.session.gpt}"'
-        query = f"sum({OPERATION_DURATION.name}_count{{{selector}}})"
-        result = self._api(base, "/api/v1/query", query=query)["result"]
-        found = float(result[0]["value"][1]) if result else math.nan
-        exemplars = self._api(
-            base,
-            "/api/v1/query_exemplars",
-            query=f"{OPERATION_DURATION.name}_bucket{{{selector}}}",
-            start=self.session.begun - 60,
-            end=time.time() + 60,
-        )
-        if self.session.trace_id in json.dumps(exemplars):
-            return Finding("Prometheus", "sí", f"tiene el ejemplar de la traza; {found:g} eventos")
-        if found >= self.session.after > 0:
-            todo = "para saltar de una gráfica a su traza: --enable-feature=exemplar-storage"
-            return Finding("Prometheus", "sí", f"tiene los {found:g} eventos, sin el ejemplar", todo)
-        raise NotYet(
-            f"{base} no tiene aún el evento ({'ninguna serie' if math.isnan(found) else f'{found:g} eventos'})",
-            "mira Status → Targets: ¿lee /metrics el trabajo otel-bridge? (prometheus/targets/otel-bridge.yml)",
-        )
-
-    def _traces(self) -> Finding:
-        base = self.places.traces
-        if self._export is not None and self._export.startswith("sin destino"):
-            return Finding(
-                "trazas", "no configurado", "el puente no exporta: dale OTEL_EXPORTER_OTLP_ENDPOINT; nada se pierde"
-            )
-        if not base:
-            return Finding("trazas", "no configurado", "di dónde se leen con --tempo o TEMPO_URL")
-        status, body = self._get(f"{base}/api/traces/{self.session.trace_id}", accept="application/json")
-        spans = _spans(_document(body)) if status == 200 else 0
-        if spans >= 2:
-            return Finding("trazas", "sí", f"traza {self.session.trace_id} con sus {spans} tramos")
-        words = f"{base} no tiene aún la traza" if spans == 0 else f"{base} tiene {spans} tramo de 2"
-        raise NotYet(
-            f"{words} (el puente dice de su entrega: «{self._export or 'nada'}»)",
-            "mira `otel-bridge journal status` y `journal parked`, y docs/runbooks/BridgeExportStalled.md",
-        )
-
-    def _grafana(self) -> Finding:
-        base = self.places.grafana
-        if not base:
-            return Finding("Grafana", "no configurado", "di dónde está con --grafana o GRAFANA_URL")
-        status, _ = self._get(f"{base}/api/health")
-        if status != 200:
-            raise NotYet(f"{base}/api/health respondió {status or 'nada'}", "¿está en marcha?")
-        if not self.places.grafana_password:
-            return Finding(
-                "Grafana", "no", "vive, pero sin contraseña no se ve más", "dásela por el entorno: GRAFANA_PASSWORD"
-            )
-        login = f"{self.places.grafana_user}:{self.places.grafana_password}".encode()  # UTF-8, as Grafana reads it
-        basic = {"Authorization": "Basic " + base64.b64encode(login).decode()}
-        status, body = self._get(f"{base}/api/search?type=dash-db", **basic)
-        if status in (401, 403):
-            return Finding("Grafana", "no", "no acepta la contraseña", "GRAFANA_USER y GRAFANA_PASSWORD son las suyas")
-        present = {board.get("uid") for board in _document(body) or ()}
-        missing = [uid for uid in BOARDS if uid not in present]
-        if missing:
-            raise NotYet(f"le faltan tableros: {', '.join(missing)}", "¿llega a grafana/provisioning y a los tableros?")
-        blind = self._blind(base, basic)
-        if blind:
-            raise NotYet(blind, "PROMETHEUS_URL y TEMPO_URL, en el entorno de Grafana, dicen dónde leer")
-        return Finding("Grafana", "sí", "tiene los cuatro tableros y sus fuentes responden")
-
-    def _blind(self, base: str, basic: dict[str, str]) -> str:
-        """What Grafana cannot see of the session, through its own data sources; nothing where it sees all."""
-        query = urlencode({"query": f'{SESSIONS.name}{{gen_ai_agent_id="{self.session.gpt}"}}'})
-        status, body = self._get(f"{base}/api/datasources/proxy/uid/prometheus/api/v1/query?{query}", **basic)
-        document = _document(body) or {}
-        if status != 200 or not document.get("data", {}).get("result"):
-            return f"su fuente «prometheus» no ve {SESSIONS.name} (respuesta {status or 'ninguna'})"
-        if self.places.traces and not (self._export or "").startswith("sin destino"):
-            path = f"/api/datasources/proxy/uid/tempo/api/traces/{self.session.trace_id}"
-            status, _ = self._get(base + path, accept="application/json", **basic)
-            if status != 200:
-                return f"su fuente «tempo» no ve la traza (respuesta {status or 'ninguna'})"
-        return ""
-
-    # --- asking ---------------------------------------------------------------------------------------------------
-
-    def _patiently(self, station: str, check: Callable[[], Finding]) -> Finding:
-        deadline = time.monotonic() + self._wait
-        while True:
-            try:
-                return check()
-            except NotYet as not_yet:
-                last = Finding(station, "no", f"{not_yet}; esperé {self._wait:g} s", not_yet.todo)
-            except (KeyError, TypeError, ValueError) as error:
-                last = Finding(station, "no", f"respuesta inesperada ({type(error).__name__})", "¿es la dirección?")
-            if time.monotonic() > deadline:
-                return last
-            time.sleep(min(0.5, self._wait))
-
-    def _get(self, url: str, **headers: str) -> tuple[int, bytes]:
-        """(0, b"") where nobody answers."""
-        try:
-            answer = self._pool.request(
-                "GET", url, headers={"User-Agent": f"otel-bridge-doctor/{__version__}", **headers}
-            )
-        except urllib3.exceptions.HTTPError:
-            return 0, b""
-        return answer.status, answer.data
-
-    def _api(self, base: str, path: str, **parameters: Any) -> Any:
-        status, body = self._get(f"{base}{path}?{urlencode(parameters)}")
-        if status == 0:
-            raise NotYet(f"{base} no responde", "¿está en marcha, y es su dirección?")
-        document = _document(body)
-        if status != 200 or not isinstance(document, dict):
-            raise NotYet(f"{base}{path} respondió {status}", "¿es la dirección de Prometheus?")
-        return document["data"]
-
-    def _scrape(self) -> str | None:
-        status, body = self._get(self.places.metrics, Accept=OPENMETRICS)
-        return body.decode() if status == 200 else None
-
-    def _counted(self) -> float | None:
-        """Events of the GPT on /metrics; None where it does not answer."""
-        text = self._scrape()
-        if text is None:
-            return None
-        return sum(
-            sample.value
-            for family in text_string_to_metric_families(text)  # type: ignore[no-untyped-call]
-            for sample in family.samples
-            if sample.name == f"{OPERATION_DURATION.name}_count"
-            and sample.labels.get("gen_ai_agent_id") == self.session.gpt
-        )
-
-    def _exemplar(self) -> bool:
-        return f'trace_id="{self.session.trace_id}"' in (self._scrape() or "")
-
-
-def _document(body: bytes) -> Any:
-    try:
-        return json.loads(body)
-    except ValueError:
-        return None
-
-
-def _spans(document: Any) -> int:
-    """Spans of a trace, in Tempo's shape (`batches`, `resourceSpans`) or in Jaeger's (`data`)."""
-    if not isinstance(document, dict):
-        return 0
-    document = document.get("trace", document)
-    if document.get("data"):
-        return len(document["data"][0]["spans"])
-    return sum(
-        len(scope["spans"])
-        for resource in document.get("batches") or document.get("resourceSpans") or ()
-        for scope in resource.get("scopeSpans", ())
+    places = Places(
+        api=bridge.url,
+        metrics=arguments.metrics_url or bridge.metrics_url,
+        prometheus=place("prometheus", "PROMETHEUS_URL"),
+        traces=place("tempo", "TEMPO_URL"),
+        grafana=place("grafana", "GRAFANA_URL"),
+        grafana_user=environ.get("GRAFANA_USER") or "admin",
+        grafana_password=environ.get("GRAFANA_PASSWORD"),
+        key=bridge.key,
     )
+
+    def tell(result: StationResult) -> None:
+        if not arguments.json:
+            print(*result.lines(), sep="\n", flush=True)
+
+    if not arguments.json:
+        print(f"sesión sintética de {bridge.gpt} en {bridge.url} (usuario {USER})", flush=True)
+    doctor = Doctor(places, bridge.gpt, arguments.wait)
+    results = doctor.examine(tell)
+    good = all(result.answer != "no" for result in results)
+    if arguments.json:
+        stations = {
+            result.station: {"answer": result.answer, "words": result.text, "todo": result.todo} for result in results
+        }
+        print(json.dumps({"good": good, "trace_id": doctor.session.trace_id, "stations": stations}, ensure_ascii=False))
+    return 0 if good else 1

@@ -15,7 +15,8 @@ import psutil
 import pytest
 
 from otel_bridge.catalog import DEFAULT_EVENT_TYPES
-from otel_bridge.commands import demo
+from otel_bridge.commands.api import Api, PostFailed
+from otel_bridge.commands.traffic import Traffic
 from tests.harness.bridge import Bridge
 from tests.harness.ports import free_port
 from tests.harness.waiting import wait_for
@@ -74,7 +75,7 @@ def test_some_of_it_is_private_and_is_redacted(busy: tuple[Bridge, str]) -> None
 def test_the_day_has_a_rhythm() -> None:
     pauses = {}
     for hour in (3, 10):
-        traffic = demo.Traffic(demo.Api("http://127.0.0.1:9"), "devops-expert", rate=10, hour=hour, seed=1)
+        traffic = Traffic(Api("http://127.0.0.1:9"), "devops-expert", rate=10, hour=hour, seed=1)
         pauses[hour] = sum(traffic.pause() for _ in range(300)) / 300
     assert pauses[3] > 10 * pauses[10]
 
@@ -104,8 +105,8 @@ def test_a_gpt_that_is_not_registered_is_said_at_once(busy: tuple[Bridge, str]) 
 
 
 def test_a_bridge_that_is_not_there_is_said_with_what_to_do() -> None:
-    with pytest.raises(demo.DemoFailed, match="otel-bridge serve"):
-        demo.Api(f"http://127.0.0.1:{free_port()}", patience_seconds=0.3).post("/sessions", {})
+    with pytest.raises(PostFailed, match="otel-bridge serve"):
+        Api(f"http://127.0.0.1:{free_port()}", patience_seconds=0.3).post("/sessions", {})
 
 
 def test_a_restart_of_the_bridge_loses_none_of_it(make_bridge: object) -> None:

@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 
-from otel_bridge.commands.doctor import BOARDS, USER, Doctor, Finding, Places, _spans
+from otel_bridge.commands.stations import BOARDS, Doctor, Places, StationResult, _spans
+from otel_bridge.commands.synthetic import USER
 from tests.harness.bridge import Bridge
 from tests.harness.otlp import OtlpReceiver
 from tests.harness.ports import free_port
@@ -40,7 +41,7 @@ class Stations:
     """Data sources through which Grafana sees nothing."""
 
     def places(self, **changed: Any) -> Places:
-        known: dict[str, Any] = {
+        values: dict[str, Any] = {
             "api": self.bridge.url,
             "metrics": self.bridge.metrics_url,
             "prometheus": self.prometheus.url,
@@ -48,14 +49,14 @@ class Stations:
             "grafana": self.grafana.url,
             "grafana_password": PASSWORD,
         }
-        return Places(**{**known, **changed})
+        return Places(**{**values, **changed})
 
-    def examine(self, wait: float = 15.0, **changed: Any) -> dict[str, Finding]:
-        """Station → what it found, `places` changed."""
-        told: list[Finding] = []
-        findings = Doctor(self.places(**changed), GPT, wait).examine(told.append)
-        assert told == findings, "each is told as soon as it is known"
-        return {finding.station: finding for finding in findings}
+    def examine(self, wait: float = 15.0, **changed: Any) -> dict[str, StationResult]:
+        """Station → its result, with some of `places` changed."""
+        told: list[StationResult] = []
+        results = Doctor(self.places(**changed), GPT, wait).examine(told.append)
+        assert told == results, "each is told as soon as it is there"
+        return {result.station: result for result in results}
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +72,7 @@ def stations(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stations]:
         spans = receiver.find(trace_id=path.rpartition("/")[2])
         if not spans:
             return 404, {}
-        return 200, {"batches": [{"scopeSpans": [{"spans": [{"name": one.span.name} for one in spans]}]}]}
+        return 200, {"batches": [{"scopeSpans": [{"spans": [{"name": received.span.name} for received in spans]}]}]}
 
     def grafana_says(path: str, headers: dict[str, str]) -> tuple[int, Any]:
         if path == "/api/health":
@@ -89,22 +90,22 @@ def stations(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stations]:
 
     tempo, grafana = StandIn(tempo_says), StandIn(grafana_says)
     yield Stations(bridge, receiver, prometheus, tempo, grafana, missing, blind)
-    for one in (grafana, tempo, prometheus, bridge, receiver):
-        one.close()
+    for server in (grafana, tempo, prometheus, bridge, receiver):
+        server.close()
 
 
-def answers(found: dict[str, Finding]) -> dict[str, str]:
-    return {station: finding.answer for station, finding in found.items()}
+def answers(results: dict[str, StationResult]) -> dict[str, str]:
+    return {station: result.answer for station, result in results.items()}
 
 
 ALL_YES = {"puente": "sí", "/metrics": "sí", "Prometheus": "sí", "trazas": "sí", "Grafana": "sí"}
 
 
 def test_where_all_is_well_every_station_says_yes(stations: Stations) -> None:
-    found = stations.examine()
-    assert answers(found) == ALL_YES, [finding.lines() for finding in found.values()]
-    assert not any(finding.todo for finding in found.values())
-    assert "ejemplar" in found["Prometheus"].words
+    results = stations.examine()
+    assert answers(results) == ALL_YES, [result.lines() for result in results.values()]
+    assert not any(result.todo for result in results.values())
+    assert "ejemplar" in results["Prometheus"].text
 
 
 def test_the_session_is_recognisable_and_weighs_on_no_average(stations: Stations) -> None:
@@ -116,18 +117,18 @@ def test_the_session_is_recognisable_and_weighs_on_no_average(stations: Stations
 
 
 def test_what_is_not_configured_is_neither_yes_nor_no(stations: Stations) -> None:
-    found = stations.examine(prometheus=None, traces=None, grafana=None)
-    unknown = [found[station] for station in ("Prometheus", "trazas", "Grafana")]
-    assert {finding.answer for finding in unknown} == {"no configurado"}
-    for finding, flag in zip(unknown, ("--prometheus", "--tempo", "--grafana"), strict=True):
-        assert flag in finding.words
+    results = stations.examine(prometheus=None, traces=None, grafana=None)
+    unknown = [results[station] for station in ("Prometheus", "trazas", "Grafana")]
+    assert {result.answer for result in unknown} == {"no configurado"}
+    for result, flag in zip(unknown, ("--prometheus", "--tempo", "--grafana"), strict=True):
+        assert flag in result.text
 
 
 NOWHERE = f"http://127.0.0.1:{free_port()}"
 
 
 @pytest.mark.parametrize(
-    ("station", "changed", "words"),
+    ("station", "changed", "text"),
     [
         ("/metrics", {"metrics": f"{NOWHERE}/metrics"}, "--metrics-url"),
         ("Prometheus", {"prometheus": NOWHERE}, "no responde"),
@@ -138,50 +139,50 @@ NOWHERE = f"http://127.0.0.1:{free_port()}"
     ],
 )
 def test_a_station_that_fails_says_no_and_what_to_do(
-    stations: Stations, station: str, changed: dict[str, Any], words: str
+    stations: Stations, station: str, changed: dict[str, Any], text: str
 ) -> None:
-    found = stations.examine(wait=3.0, **changed)
-    assert found[station].answer == "no"
-    assert words in " ".join(found[station].lines())
-    assert found[station].todo
-    del found[station]
-    assert set(answers(found).values()) == {"sí"}, "one station's trouble hides no other"
+    results = stations.examine(wait=3.0, **changed)
+    assert results[station].answer == "no"
+    assert text in " ".join(results[station].lines())
+    assert results[station].todo
+    del results[station]
+    assert set(answers(results).values()) == {"sí"}, "one station's trouble hides no other"
 
 
 def test_a_bridge_that_does_not_answer_ends_the_examination(stations: Stations) -> None:
-    found = stations.examine(wait=0.5, api=NOWHERE)
-    assert answers(found) == {"puente": "no"}
-    assert "otel-bridge serve" in found["puente"].todo
+    results = stations.examine(wait=0.5, api=NOWHERE)
+    assert answers(results) == {"puente": "no"}
+    assert "otel-bridge serve" in results["puente"].todo
 
 
 def test_prometheus_that_reads_another_bridge_is_found_out(stations: Stations, tmp_path: Path) -> None:
     elsewhere = Prometheus(tmp_path, targets=[f"127.0.0.1:{free_port()}"]).start()
     try:
-        found = stations.examine(wait=2.0, prometheus=elsewhere.url)
+        results = stations.examine(wait=2.0, prometheus=elsewhere.url)
     finally:
         elsewhere.close()
-    assert found["Prometheus"].answer == "no"
-    assert "targets/otel-bridge.yml" in found["Prometheus"].todo
+    assert results["Prometheus"].answer == "no"
+    assert "targets/otel-bridge.yml" in results["Prometheus"].todo
 
 
 def test_grafana_without_its_boards_or_blind_is_found_out(stations: Stations) -> None:
     stations.missing.append("gpt-slo")
-    found = stations.examine(wait=1.0)
+    results = stations.examine(wait=1.0)
     stations.missing.clear()
-    assert found["Grafana"].answer == "no" and "gpt-slo" in found["Grafana"].words
+    assert results["Grafana"].answer == "no" and "gpt-slo" in results["Grafana"].text
     for source in ("prometheus", "tempo"):
         stations.blind.append(source)
-        found = stations.examine(wait=2.0)
+        results = stations.examine(wait=2.0)
         stations.blind.clear()
-        assert found["Grafana"].answer == "no" and source in found["Grafana"].words
+        assert results["Grafana"].answer == "no" and source in results["Grafana"].text
 
 
 def test_a_bridge_without_an_endpoint_has_no_traces_to_look_for(make_bridge: Callable[..., Bridge]) -> None:
     bridge = make_bridge().start()
     places = Places(api=bridge.url, metrics=bridge.metrics_url, traces=NOWHERE)
-    found = {finding.station: finding for finding in Doctor(places, GPT, 2.0).examine(lambda finding: None)}
-    assert found["trazas"].answer == "no configurado"
-    assert "OTEL_EXPORTER_OTLP_ENDPOINT" in found["trazas"].words
+    results = {result.station: result for result in Doctor(places, GPT, 2.0).examine(lambda result: None)}
+    assert results["trazas"].answer == "no configurado"
+    assert "OTEL_EXPORTER_OTLP_ENDPOINT" in results["trazas"].text
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,8 @@ import pytest
 
 from deploy.native.stack import Stack, get_json
 from grafana.boards import EXPECTED_EMPTY, Query, queries
-from otel_bridge.commands import demo
+from otel_bridge.commands.api import Api
+from otel_bridge.commands.traffic import Traffic, post_traffic
 from tests.harness.waiting import wait_for
 
 GPT = "devops-expert"
@@ -73,9 +74,9 @@ def incident(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Incident]:
         OTEL_BRIDGE_IDLE_AFTER_SECONDS="2",
         OTEL_BRIDGE_WINDOWS_INTERVAL_SECONDS="1",
     )
-    traffic = demo.Traffic(demo.Api(stack.bridge_url), GPT, rate=40, hour=10, seed=1)
+    traffic = Traffic(Api(stack.bridge_url), GPT, rate=40, hour=10, seed=1)
     stop = threading.Event()
-    posting = threading.Thread(target=demo.run, args=(traffic, lambda text: None), kwargs={"stop": stop})
+    posting = threading.Thread(target=post_traffic, args=(traffic, lambda text: None), kwargs={"stop": stop})
     seen = Incident(stack)
     try:
         stack.start()

@@ -10,7 +10,7 @@ import requests
 import yaml
 
 from deploy.native.stack import Stack, find
-from otel_bridge.commands.doctor import Doctor, Places
+from otel_bridge.commands.stations import Doctor, Places
 from otel_bridge.config import SETTINGS
 from tests.harness.waiting import wait_for
 
@@ -64,8 +64,8 @@ def test_a_real_tempo_shows_a_trace_of_the_bridge_by_id_and_by_search(tmp_path: 
         stack.start()
         places = Places(stack.bridge_url, stack.metrics_url, stack.prometheus_url, stack.tempo_url)
         doctor = Doctor(places, "devops-expert", 60)
-        found = {finding.station: finding.answer for finding in doctor.examine(lambda finding: None)}
-        assert found["trazas"] == "sí"
+        answers = {result.station: result.answer for result in doctor.examine(lambda result: None)}
+        assert answers["trazas"] == "sí"
 
         def searched() -> bool:
             answer = requests.get(f"{stack.tempo_url}/api/search", params={"q": '{ name = "consulta" }'}, timeout=5)

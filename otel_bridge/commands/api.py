@@ -1,0 +1,76 @@
+"""The documented HTTP API, as a client of the bridge posts to it."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+import urllib3
+
+from otel_bridge import __version__
+
+
+class PostFailed(Exception):
+    """The bridge cannot be reached or refuses what is posted; the text says what to do."""
+
+
+class Api:
+    """The documented HTTP API, with the retries that the guide asks of its clients."""
+
+    def __init__(self, url: str, key: str | None = None, patience_seconds: float = 30.0) -> None:
+        self.url = url.rstrip("/").removesuffix("/api")
+        self._pool = urllib3.PoolManager(timeout=urllib3.Timeout(total=10.0), retries=False)
+        self._headers = {"Content-Type": "application/json", "User-Agent": f"otel-bridge-demo/{__version__}"}
+        if key:
+            self._headers["Authorization"] = f"Bearer {key}"
+        self._patience = patience_seconds
+        self.retries = 0
+
+    def post(self, path: str, body: Any, stop: threading.Event | None = None) -> Any:
+        """The answer's document. The same body is sent again while the bridge says «not now» or nothing. Raises
+        PostFailed."""
+        deadline = time.monotonic() + self._patience
+        text = json.dumps(body, ensure_ascii=False).encode()
+        pause = 0.25
+        while True:
+            try:
+                answer = self._pool.request("POST", f"{self.url}/api{path}", body=text, headers=self._headers)
+            except urllib3.exceptions.HTTPError as error:
+                trouble = f"{self.url} no responde ({type(error).__name__}). ¿Está en marcha `otel-bridge serve`?"
+            else:
+                if answer.status in (200, 201, 207):
+                    return json.loads(answer.data)
+                trouble = f"{self.url}/api{path} respondió {answer.status}: {_problem_text(answer.data)}"
+                if answer.status not in (429, 502, 503, 504):
+                    raise PostFailed(trouble)
+                pause = max(pause, _seconds(answer.headers.get("Retry-After")))
+            if time.monotonic() + pause > deadline:
+                raise PostFailed(trouble)
+            self.retries += 1
+            if (stop or threading.Event()).wait(pause):
+                raise PostFailed(trouble)
+            pause = min(2 * pause, 5.0)
+
+
+def now_text() -> str:
+    """As the guide's clients write it."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
+
+
+def _problem_text(body: bytes) -> str:
+    """What a problem says: its title and detail."""
+    try:
+        problem = json.loads(body)
+        return f"{problem['title']}. {problem.get('detail', '')}".strip()
+    except (ValueError, KeyError, TypeError):
+        return body[:200].decode("utf-8", "replace")
+
+
+def _seconds(retry_after: str | None) -> float:
+    try:
+        return min(30.0, float(retry_after or 0))
+    except ValueError:
+        return 0.0

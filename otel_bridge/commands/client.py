@@ -1,0 +1,45 @@
+"""What the commands share that are clients of a running bridge: their options, and the addresses they use."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from typing import NamedTuple
+
+from otel_bridge.commands.configuration import load
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Options of a command that is a client of a running bridge."""
+    parser.add_argument(
+        "--url", metavar="URL", help="the bridge, or the stack before it (default: the configuration's)"
+    )
+    parser.add_argument("--gpt", metavar="ID", help="the GPT that it posts as (default: the first one configured)")
+    parser.add_argument("--key", metavar="KEY", help="the GPT's API key; rather by the environment: GPT_API_KEY")
+
+
+class Target(NamedTuple):
+    """The bridge that a client posts to."""
+
+    url: str
+    metrics_url: str
+    gpt: str
+    key: str | None
+
+
+def target(arguments: argparse.Namespace) -> Target:
+    """The bridge that the options name; by default the one that the configuration starts on this machine."""
+    loaded = load(arguments)
+    url = arguments.url or local_url(loaded.host, loaded.port)
+    return Target(
+        url.rstrip("/").removesuffix("/api"),
+        f"{local_url(loaded.metrics_host, loaded.metrics_port)}/metrics",
+        arguments.gpt or next(iter(loaded.gpts)),
+        arguments.key or os.environ.get("GPT_API_KEY"),
+    )
+
+
+def local_url(host: str, port: int) -> str:
+    """Where this machine reaches what listens on `host`."""
+    shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104
+    return f"http://{shown}:{port}"

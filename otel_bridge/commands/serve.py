@@ -1,0 +1,53 @@
+"""`otel-bridge serve`: runs the bridge."""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+from otel_bridge import __version__, config, logs, server
+from otel_bridge.app import Bridge
+from otel_bridge.commands.client import local_url
+from otel_bridge.commands.configuration import load, load_to_serve, missing
+from otel_bridge.config import Config
+from otel_bridge.errors import StartRefused
+
+
+def run(arguments: argparse.Namespace) -> int:
+    loaded = load_to_serve(arguments)
+    logs.set_up(loaded.log_format, loaded.log_level)
+    os.umask(0o077)  # the journal and its key are for this user alone
+
+    def announce(bridge: Bridge, port: int) -> None:
+        for line in _banner(bridge.config, port, bridge.listener.port):
+            print(line, flush=True)
+
+    source = loaded.source
+
+    def reread() -> Config:
+        nonlocal source
+        # A file that was read once is missed when it goes away: the shipped configuration never takes its place.
+        if source != config.SHIPPED and not source.exists():
+            raise StartRefused(f"{source}: no such configuration file any more")
+        current = load(arguments)
+        source = current.source
+        return current
+
+    return server.serve(loaded, announce, reread)
+
+
+def _banner(loaded: Config, port: int, metrics_port: int) -> list[str]:
+    lines = [
+        f"otel-bridge {__version__}",
+        f"  post to    {local_url(loaded.host, port)}/api/sessions and /api/events",
+        f"  metrics    {local_url(loaded.metrics_host, metrics_port)}/metrics",
+        f"  journal    {loaded.journal}",
+        f"  GPTs       {', '.join(loaded.gpts)}",
+    ]
+    if loaded.source == config.SHIPPED:
+        lines.append(
+            f"  no {config.DEFAULT_FILE} here: this is the shipped configuration (otel-bridge init writes it to edit)"
+        )
+    if loaded.otlp is not None:
+        lines.append(f"  spans to   {loaded.otlp.endpoint} ({loaded.otlp.protocol})")
+    return lines + [f"  not configured: {what}" for what in missing(loaded)]
