@@ -297,18 +297,9 @@ def event_time(event: EventIn) -> int | None:
     return None if event.timestamp is None else parse_time(event.timestamp)
 
 
-def decode_batch(body: bytes) -> list[EventIn | Problem]:
-    """The items of a batch, each an event or what is wrong with it, in order.
-
-    Raises Problem for a body that is no JSON array (400) or has too many items (413).
-    """
-    events = decode_good_batch(body)
-    return decode_mixed_batch(body) if events is None else events
-
-
 def decode_good_batch(body: bytes) -> list[EventIn | Problem] | None:
-    """The events of a batch in which nothing is wrong, else None: then `decode_mixed_batch` is asked, which may take
-    ten times as long. Raises Problem for too many items (413)."""
+    """The events of a batch in which nothing is wrong, in order, else None: then `decode_mixed_batch` reads it, which
+    may take ten times as long. Raises Problem for too many items (413)."""
     try:
         events: list[EventIn | Problem] = list(_events_decoder.decode(body))
     except _BROKEN:
@@ -319,7 +310,10 @@ def decode_good_batch(body: bytes) -> list[EventIn | Problem] | None:
 
 
 def decode_mixed_batch(body: bytes) -> list[EventIn | Problem]:
-    """What `decode_batch` says of a batch in which something is wrong."""
+    """The items of a batch in which something is wrong, each an event or its problem, in order.
+
+    Raises Problem for a body that is no JSON array (400) or has too many items (413).
+    """
     return decode_items(body, _event_decoder.decode)
 
 

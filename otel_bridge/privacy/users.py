@@ -1,4 +1,4 @@
-"""What stands for a person outside: a keyed hash in place of a user id (P6), and the key it is made with."""
+"""User ids: the keyed hash that replaces them (P6), and its key."""
 
 from __future__ import annotations
 
@@ -13,11 +13,10 @@ from otel_bridge.errors import StartRefused
 
 
 class UserHasher:
-    """A user id as it may leave: 64 bits of a keyed hash.
+    """A user id as it may leave the process: 64 bits of a keyed hash.
 
-    Keyed, since ids such as `usuario123` or an e-mail fall to a dictionary in seconds when the hash is plain.
-    Of the user id alone: the same person is recognised across GPTs, which `/metrics` and the boards, all
-    labelled by GPT, tell apart anyway.
+    Keyed, since ids such as `usuario123` or an e-mail are found in seconds with a dictionary when the hash is plain.
+    Of the user id alone, so that a user has the same hash in every GPT.
     """
 
     __slots__ = ("_key",)

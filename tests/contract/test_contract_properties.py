@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from otel_bridge import contract, errors
 from otel_bridge.contract import EventIn, SessionIn
 from otel_bridge.errors import Problem
-from tests.unit.test_contract import EVENT, SESSION
+from tests.unit.test_contract import EVENT, SESSION, decode_batch
 
 MARK = "s3cr3t-Zq7"
 """A text that nothing of ours contains: if it stands in an answer, a user's text was echoed."""
@@ -122,7 +122,7 @@ def test_any_json_is_an_event_or_a_refusal(document: object) -> None:
 @given(st.lists(events | values, max_size=4))
 def test_any_array_is_one_answer_an_item(documents: list[object]) -> None:
     try:
-        items = contract.decode_batch(raw(documents))
+        items = decode_batch(raw(documents))
     except Problem as problem:
         check_problem(problem)
         return
@@ -140,7 +140,7 @@ def test_any_array_is_one_answer_an_item(documents: list[object]) -> None:
 @given(st.lists(events, min_size=1, max_size=3))
 def test_an_item_fares_in_a_batch_as_it_does_alone(documents: list[object]) -> None:
     try:
-        items = contract.decode_batch(raw(documents))
+        items = decode_batch(raw(documents))
     except Problem:
         # NaN or a lone surrogate refuses the whole array; at least one item must be refused alone, too.
         assert any(isinstance(event(raw(document)), Problem) or _outside(document) for document in documents)
@@ -170,7 +170,7 @@ def test_any_bytes_are_answered(body: bytes) -> None:
     session(body)
     event(body)
     try:
-        for item in contract.decode_batch(body):
+        for item in decode_batch(body):
             if isinstance(item, Problem):
                 check_problem(item)
     except Problem as problem:

@@ -21,7 +21,6 @@ passwords written without any sign that they are one.
   number (`context.py`) and how many may be looked at closely (`budget.py`)
 """
 
-from otel_bridge.privacy.redaction.findings import REDACTION_KINDS
 from otel_bridge.privacy.redaction.redactor import Redactor
 
-__all__ = ["REDACTION_KINDS", "Redactor"]
+__all__ = ["Redactor"]

@@ -1,4 +1,4 @@
-"""What can be found in a text, and what is put in its place."""
+"""What redaction finds in a text, and the placeholders it puts in its place."""
 
 from __future__ import annotations
 
@@ -15,10 +15,9 @@ PLACEHOLDERS = {
     "private_key": "[clave-privada]",
     "url_password": "[contraseña]",
 }
-REDACTION_KINDS: tuple[str, ...] = tuple(PLACEHOLDERS)
 
 Finding = tuple[int, int, str]
 """Start and end in the text that was searched, and a kind."""
 
 PLACEHOLDER = r"\[(?:correo|telefono|tarjeta|iban|ip|documento|clave|jwt|clave-privada|contraseña)\]"
-"""A pattern for any of them: what stands where a secret was is not found again."""
+"""A pattern for any of them: a placeholder is never a finding."""
