@@ -45,9 +45,9 @@ def test_the_examples_have_every_field() -> None:
 @pytest.mark.parametrize("field", [name for name in FIELDS if name != "id"])
 def test_the_same_id_with_another_value_is_a_conflict(tmp_path: Path, field: str) -> None:
     async def scenario(desk: Desk) -> list[int]:
-        one, two = await desk.new(), await desk.new()
-        first = {**WHOLE, "sesion_id": one}
-        other = {**first, field: two if field == "sesion_id" else OTHER[field]}
+        session, other_session = await desk.new(), await desk.new()
+        first = {**WHOLE, "sesion_id": session}
+        other = {**first, field: other_session if field == "sesion_id" else OTHER[field]}
         bodies = [json.dumps(first), json.dumps(first), json.dumps([other])]
         return [(await desk.post(body.encode())).status for body in bodies]
 
@@ -59,9 +59,9 @@ def test_without_an_id_what_the_contract_names_tells_events_apart(tmp_path: Path
     """Left out of an event's identity by name: `modelo`, `error` (DESIGN, section 2)."""
 
     async def scenario(desk: Desk) -> list[int]:
-        one, two = await desk.new(), await desk.new()
-        first = {key: value for key, value in {**WHOLE, "sesion_id": one}.items() if key != "id"}
-        other = {**first, field: two if field == "sesion_id" else OTHER[field]}
+        session, other_session = await desk.new(), await desk.new()
+        first = {key: value for key, value in {**WHOLE, "sesion_id": session}.items() if key != "id"}
+        other = {**first, field: other_session if field == "sesion_id" else OTHER[field]}
         return [(await desk.post(json.dumps(body).encode())).status for body in (first, first, other)]
 
     assert _at_desk(tmp_path, scenario) == [201, 200, 201]

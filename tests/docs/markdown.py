@@ -10,8 +10,10 @@ from uuid import UUID
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 
-_FENCE = re.compile(r"^(?P<mark><!-- (?P<words>[^\n]*?) -->\n+)?^```(?P<language>\w*)\n(?P<text>.*?)^```$", re.M | re.S)
-_MARK = re.compile(r"^<!-- (?P<words>[^\n]*?) -->$", re.M)
+_FENCE = re.compile(
+    r"^(?P<mark><!-- (?P<comment>[^\n]*?) -->\n+)?^```(?P<language>\w*)\n(?P<text>.*?)^```$", re.M | re.S
+)
+_MARK = re.compile(r"^<!-- (?P<comment>[^\n]*?) -->$", re.M)
 
 
 @dataclass(frozen=True)
@@ -26,19 +28,19 @@ class Block:
 def blocks(path: Path) -> list[Block]:
     """Fenced blocks and, with language "", comments that stand by themselves; in order."""
     text = path.read_text(encoding="utf-8")
-    found = []
+    parts = []
     end = 0
     for match in _FENCE.finditer(text):
-        found += _marks(text, end, match.start())
+        parts += _marks(text, end, match.start())
         end = match.end()
         line = text.count("\n", 0, match.start("language")) + 1
-        found.append(Block(match["language"], match["text"], match["words"], line))
-    return found + _marks(text, end, len(text))
+        parts.append(Block(match["language"], match["text"], match["comment"], line))
+    return parts + _marks(text, end, len(text))
 
 
 def _marks(text: str, start: int, end: int) -> list[Block]:
     return [
-        Block("", "", match["words"], text.count("\n", 0, match.start()) + 1)
+        Block("", "", match["comment"], text.count("\n", 0, match.start()) + 1)
         for match in _MARK.finditer(text, start, end)
     ]
 
@@ -67,16 +69,16 @@ def _kind(value: object) -> object:
     return value
 
 
-def difference(shown: object, found: object, where: str = "$") -> str | None:
+def difference(shown: object, answer: object, where: str = "$") -> str | None:
     """Where an example and the real answer differ; None where they do not."""
-    if isinstance(shown, dict) and isinstance(found, dict):
-        if list(shown) != list(found):
-            return f"{where}: shown {list(shown)}, found {list(found)}"
-        parts = [(shown[key], found[key], f"{where}.{key}") for key in shown]
-    elif isinstance(shown, list) and isinstance(found, list):
-        if len(shown) != len(found):
-            return f"{where}: shown {len(shown)} items, found {len(found)}"
-        parts = [(one, other, f"{where}[{i}]") for i, (one, other) in enumerate(zip(shown, found, strict=True))]
+    if isinstance(shown, dict) and isinstance(answer, dict):
+        if list(shown) != list(answer):
+            return f"{where}: shown {list(shown)}, answered {list(answer)}"
+        parts = [(shown[key], answer[key], f"{where}.{key}") for key in shown]
+    elif isinstance(shown, list) and isinstance(answer, list):
+        if len(shown) != len(answer):
+            return f"{where}: shown {len(shown)} items, answered {len(answer)}"
+        parts = [(item, other, f"{where}[{i}]") for i, (item, other) in enumerate(zip(shown, answer, strict=True))]
     else:
-        return None if _kind(shown) == _kind(found) else f"{where}: shown {shown!r}, found {found!r}"
-    return next((words for part in parts if (words := difference(*part)) is not None), None)
+        return None if _kind(shown) == _kind(answer) else f"{where}: shown {shown!r}, answered {answer!r}"
+    return next((text for part in parts if (text := difference(*part)) is not None), None)

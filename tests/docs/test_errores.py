@@ -40,9 +40,9 @@ def sections() -> dict[str, str]:
 
 
 def example(kind: ErrorKind) -> dict[str, Any]:
-    found = re.search(r"^```json\n(.*?)^```$", sections()[kind.type], re.M | re.S)
-    assert found is not None, f"{kind.type} has no example"
-    return dict(json.loads(found[1]))
+    match = re.search(r"^```json\n(.*?)^```$", sections()[kind.type], re.M | re.S)
+    assert match is not None, f"{kind.type} has no example"
+    return dict(json.loads(match[1]))
 
 
 def test_every_error_has_a_section_and_every_section_an_error() -> None:
@@ -87,9 +87,9 @@ def post(path: str, body: bytes | dict[str, Any], **headers: str) -> Callable[[B
 
     def send(bridge: Bridge) -> dict[str, Any]:
         every = {"Content-Type": "application/json", **{k.replace("_", "-"): v for k, v in headers.items()}}
-        found = bridge.http.post(f"{bridge.url}{path}", data=raw, headers=every, timeout=30)
-        assert found.headers["Content-Type"] == "application/problem+json"
-        return {**found.json(), "status": found.status_code}
+        answer = bridge.http.post(f"{bridge.url}{path}", data=raw, headers=every, timeout=30)
+        assert answer.headers["Content-Type"] == "application/problem+json"
+        return {**answer.json(), "status": answer.status_code}
 
     return send
 
@@ -141,8 +141,9 @@ def test_every_error_is_provoked_here_or_elsewhere() -> None:
 
 @pytest.mark.parametrize("kind", PROVOKED, ids=lambda kind: kind.slug)
 def test_the_example_is_what_the_bridge_answers(refusing: Bridge, kind: ErrorKind) -> None:
-    found = PROVOKED[kind](refusing)
+    answer = PROVOKED[kind](refusing)
     shown = example(kind)
     if kind is errors.RATE_LIMITED:  # how long to wait depends on the clock
-        found["detail"], shown["detail"] = (re.sub(r"en \d+ s", "en … s", one["detail"]) for one in (found, shown))
-    assert difference(shown, found) is None, difference(shown, found)
+        for problem in (answer, shown):
+            problem["detail"] = re.sub(r"en \d+ s", "en … s", problem["detail"])
+    assert difference(shown, answer) is None, difference(shown, answer)

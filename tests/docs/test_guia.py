@@ -53,9 +53,9 @@ class Reader:
         if block.language in ("bash", "python", "javascript"):
             self.run(block, where)
         elif block.mark == "respuesta":
-            found = json.loads(self.output)
-            assert difference(json.loads(block.text), found) is None, (
-                f"{where}: {difference(json.loads(block.text), found)}"
+            answer = json.loads(self.output)
+            assert difference(json.loads(block.text), answer) is None, (
+                f"{where}: {difference(json.loads(block.text), answer)}"
             )
         elif block.mark == "petición: sesión":
             session, _ = decode_session(block.text.encode())
@@ -110,9 +110,11 @@ class Reader:
 def test_every_example_does_what_the_page_says(make_bridge: Callable[..., Bridge], page: Path) -> None:
     bridge = make_bridge().start()
     reader = Reader(bridge, page)
-    found = blocks(page)
-    assert {block.language for block in found} >= ({"bash", "python", "javascript", "json"} if page == GUIDE else set())
-    for block in found:
+    examples = blocks(page)
+    assert {block.language for block in examples} >= (
+        {"bash", "python", "javascript", "json"} if page == GUIDE else set()
+    )
+    for block in examples:
         reader.follow(block)
 
 
@@ -122,8 +124,8 @@ def test_the_guide_names_every_field_and_every_event_type() -> None:
         assert f"`{field}`" in text, field
     types = re.search(r"^event_types = (\[.*\])$", (ROOT / "otel-bridge.toml").read_text(encoding="utf-8"), re.M)
     assert types is not None
-    for one in json.loads(types[1]):
-        assert f"| `{one}` |" in text, one
+    for event_type in json.loads(types[1]):
+        assert f"| `{event_type}` |" in text, event_type
 
 
 @pytest.mark.parametrize(

@@ -57,7 +57,7 @@ def test_a_user_and_a_secret_are_nowhere_on_disk_in_logs_or_on_the_way_out(
     shown = bridge.http.get(bridge.metrics_url, timeout=10).text
     state = bridge.http.get(f"{bridge.api}/sessions/{session}", timeout=10).text
     bridge.stop()
-    sent = "".join(str(one.span) + str(one.resource) for one in receiver.spans)
+    sent = "".join(str(span.span) + str(span.resource) for span in receiver.spans)
     files = [path for path in (bridge.folder / "data").rglob("*") if path.is_file()]
     assert any(path.name.endswith(".db") for path in files)
     places = {"metrics": shown, "state": state, "refusal": refused.text, "log": bridge.output(), "spans": sent}

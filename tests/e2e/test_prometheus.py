@@ -115,24 +115,26 @@ def test_the_scrape_is_openmetrics_and_without_error(scene: Scene) -> None:
 
 
 def test_prometheus_knows_type_and_help_of_every_gpt_metric(scene: Scene) -> None:
-    known = scene.prometheus.get("metadata")
-    assert known["gen_ai_client_operation_duration_seconds"][0]["type"] == "histogram"
-    assert known["gen_ai_client_token_usage"][0]["type"] == "histogram"
-    names = {name.removesuffix("_total") for name in known}
+    metadata = scene.prometheus.get("metadata")
+    assert metadata["gen_ai_client_operation_duration_seconds"][0]["type"] == "histogram"
+    assert metadata["gen_ai_client_token_usage"][0]["type"] == "histogram"
+    names = {name.removesuffix("_total") for name in metadata}
     assert {"gpt_sessions", "gpt_slo_events", "gpt_cost_usd", "gpt_active_users"} <= names
-    for name, (one, *_) in known.items():
+    for name, (entry, *_) in metadata.items():
         if name.startswith(("gen_ai_", "gpt_", "otel_bridge_")):
-            assert one["help"], name
+            assert entry["help"], name
 
 
 def test_an_exemplar_opens_the_trace_of_the_event_behind_it(scene: Scene) -> None:
-    def found() -> list[dict[str, Any]]:
+    def shown() -> list[dict[str, Any]]:
         return scene.prometheus.query_exemplars(
             'gen_ai_client_operation_duration_seconds_bucket{event_type="consulta"}'
         )
 
     exemplars = {
-        float(one["value"]): one["labels"] for series in wait_for(found, "exemplars") for one in series["exemplars"]
+        float(exemplar["value"]): exemplar["labels"]
+        for series in wait_for(shown, "exemplars")
+        for exemplar in series["exemplars"]
     }
     assert exemplars.keys() == {1.5, 0.3}
     for seconds, answer in ((1.5, scene.answers[0]), (0.3, scene.answers[1])):
@@ -144,10 +146,12 @@ def test_an_exemplar_opens_the_trace_of_the_event_behind_it(scene: Scene) -> Non
 
 
 def test_tokens_have_exemplars_too(scene: Scene) -> None:
-    def found() -> list[dict[str, Any]]:
+    def shown() -> list[dict[str, Any]]:
         return scene.prometheus.query_exemplars('gen_ai_client_token_usage_bucket{gen_ai_token_type="output"}')
 
-    spans = {one["labels"]["span_id"] for series in wait_for(found, "exemplars") for one in series["exemplars"]}
+    spans = {
+        exemplar["labels"]["span_id"] for series in wait_for(shown, "exemplars") for exemplar in series["exemplars"]
+    }
     assert spans <= {answer["span_id"] for answer in scene.answers} and spans
 
 

@@ -65,12 +65,12 @@ def test_a_planted_secret_is_found_nowhere(served: Bridge, receiver: OtlpReceive
     served.stop()
     files = {path.name: path.read_bytes() for path in served.folder.rglob("*") if path.is_file()}
     assert {"otel-bridge.db", "bridge.log"} <= set(files)
-    found = {
+    leaked = {
         "answers": [leak for answer in answers for leak in _leaks(answer)],
         "spans": [leak for span in spans for leak in _leaks(span)],
         **{name: _leaks(content) for name, content in files.items()},
     }
-    assert {place: leaks for place, leaks in found.items() if leaks} == {}
+    assert {place: leaks for place, leaks in leaked.items() if leaks} == {}
 
 
 def test_the_search_can_find() -> None:

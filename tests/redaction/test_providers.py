@@ -19,7 +19,7 @@ from otel_bridge.privacy.redaction.providers import FORMATS, Format, find_provid
 PRINTABLE = [chr(code) for code in range(33, 127)]
 
 
-def found(text: str) -> list[str]:
+def keys_in(text: str) -> list[str]:
     findings = list(find_provider_keys(text))
     assert all(kind == "api_key" for _, _, kind in findings)
     return [text[start:end] for start, end, _ in findings]
@@ -107,7 +107,7 @@ def test_a_key_of_each_format_is_found_whole(row: Format, prefix: str) -> None:
             f"https://api.ejemplo.com/?c=%22{secret}&b=2",
             f"CLAVE={secret}\nOTRA={secret}",
         ):
-            assert secret in found(text), (text, found(text))
+            assert secret in keys_in(text), (text, keys_in(text))
 
 
 def alone(row: Format, prefix: str) -> bool:
@@ -126,7 +126,7 @@ def test_a_rest_one_character_too_short_is_no_key(row: Format, prefix: str) -> N
     chance = random.Random(f"short {row.provider} {prefix}")
     for _ in range(20):
         secret = key(row, prefix, chance, length=row.least - 1)
-        assert secret not in found(f"mira {secret} gracias")
+        assert secret not in keys_in(f"mira {secret} gracias")
 
 
 @pytest.mark.parametrize(("row", "prefix"), PLAIN, ids=[f"{row.provider}: {prefix}" for row, prefix in PLAIN])
@@ -134,7 +134,7 @@ def test_a_rest_too_long_is_no_key_and_one_without_a_limit_is_taken_whole(row: F
     chance = random.Random(f"long {row.provider} {prefix}")
     for _ in range(20):
         secret = key(row, prefix, chance, length=(row.most or 2 * row.least) + 1)
-        assert (secret in found(f"mira {secret} gracias")) == (row.most is None)
+        assert (secret in keys_in(f"mira {secret} gracias")) == (row.most is None)
 
 
 def test_the_table_is_in_order_and_says_where_each_format_is_from() -> None:
@@ -186,21 +186,21 @@ ISSUE = {
 
 @pytest.mark.parametrize("secret", ISSUE.values(), ids=ISSUE.keys())
 def test_finds_what_the_issue_names(secret: str) -> None:
-    assert found(f"mira {secret} gracias") == [secret]
+    assert keys_in(f"mira {secret} gracias") == [secret]
 
 
 def test_two_keys_in_one_word_are_two_findings() -> None:
     keys = [ISSUE["GitHub"], ISSUE["Google"]]
-    assert found(f"{keys[0]},{keys[1]}") == keys
+    assert keys_in(f"{keys[0]},{keys[1]}") == keys
 
 
 @pytest.mark.parametrize("around", ["línea\\n{}\\nfin", "%3D{}", "a\\u0022{}\\u0022", "x_{}", "\u00f1{}"])
 def test_a_key_begins_after_an_escape_or_a_sign(around: str) -> None:
-    assert found(around.format(ISSUE["GitHub"])) == [ISSUE["GitHub"]]
+    assert keys_in(around.format(ISSUE["GitHub"])) == [ISSUE["GitHub"]]
 
 
 def test_a_prefix_within_a_word_begins_no_key() -> None:
-    assert found(f"x{ISSUE['GitHub']}") == []
+    assert keys_in(f"x{ISSUE['GitHub']}") == []
 
 
 # --- what is no key --------------------------------------------------------------------------------------
@@ -263,7 +263,7 @@ NO_KEYS = {
 
 @pytest.mark.parametrize("text", NO_KEYS.values(), ids=NO_KEYS.keys())
 def test_leaves_alone(text: str) -> None:
-    assert found(text) == []
+    assert keys_in(text) == []
 
 
 def test_leaves_random_hashes_and_ids_alone() -> None:
@@ -271,9 +271,9 @@ def test_leaves_random_hashes_and_ids_alone() -> None:
     for _ in range(3000):
         number = f"{chance.getrandbits(512):0128x}"
         for length in (7, 12, 32, 40, 64, 96, 128):
-            assert found(f"v {number[:length]} sha256:{number[:length]} x-{number[:length]}.tgz") == []
+            assert keys_in(f"v {number[:length]} sha256:{number[:length]} x-{number[:length]}.tgz") == []
         uuid = f"{number[:8]}-{number[8:12]}-4{number[13:16]}-a{number[17:20]}-{number[20:32]}"
-        assert found(f"id={uuid} run_{uuid} {uuid}.log") == []
+        assert keys_in(f"id={uuid} run_{uuid} {uuid}.log") == []
 
 
 # --- bounded work ----------------------------------------------------------------------------------------

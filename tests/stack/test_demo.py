@@ -144,12 +144,12 @@ def native(folder: Path, *arguments: str) -> subprocess.Popen[str]:
 
 def ours(folder: Path) -> list[str]:
     """Processes that were started for this folder and still run."""
-    found = []
+    commands = []
     for process in psutil.process_iter(["cmdline", "status"]):
-        words = " ".join(process.info["cmdline"] or ())
-        if str(folder) in words and process.info["status"] != psutil.STATUS_ZOMBIE:
-            found.append(words)
-    return found
+        command = " ".join(process.info["cmdline"] or ())
+        if str(folder) in command and process.info["status"] != psutil.STATUS_ZOMBIE:
+            commands.append(command)
+    return commands
 
 
 def test_make_demo_tells_an_incident_from_traffic_to_resolve(tmp_path: Path) -> None:
@@ -171,7 +171,7 @@ def test_make_demo_tells_an_incident_from_traffic_to_resolve(tmp_path: Path) -> 
         "el libro cuadra",
         "todo parado",
     ]
-    places = [said.find(words) for words in story]
+    places = [said.find(text) for text in story]
     assert -1 not in places, (story[places.index(-1)], said)
     assert ours(tmp_path) == []
 

@@ -50,9 +50,9 @@ def test_names_of_the_wire_stand_nowhere_else_in_the_package() -> None:
     wire = [metric.name for metric in METRICS] + [name for name in catalog.SPAN_ATTRIBUTES if name.startswith("gen_ai")]
     strings = re.compile("|".join(f"[\"']{re.escape(name)}" for name in wire))
     guilty = [
-        f"{path.name}: {found[0]}"
+        f"{path.name}: {match[0]}"
         for path in sorted((ROOT / "otel_bridge").rglob("*.py"))
         if path.name != "catalog.py"
-        for found in strings.finditer(path.read_text(encoding="utf-8"))
+        for match in strings.finditer(path.read_text(encoding="utf-8"))
     ]
     assert guilty == []

@@ -36,13 +36,13 @@ PERMANENT = {
     "urn:otel-bridge:servicio-deteniendose": 503,
 }
 
-# The guide's own words for them.
+# The titles that the guide gives them.
 GUIDE_TITLES = {404: "GPT no encontrado", 422: "Datos inválidos", 500: "Error del servidor"}
 
 
 def test_ids_and_statuses_are_permanent() -> None:
-    found = {kind.type: kind.status for kind in errors.ERROR_KINDS}
-    assert PERMANENT.items() <= found.items()
+    statuses = {kind.type: kind.status for kind in errors.ERROR_KINDS}
+    assert PERMANENT.items() <= statuses.items()
 
 
 def test_every_kind_is_in_the_table_once() -> None:

@@ -102,8 +102,8 @@ SLO: dict[str, tuple[dict[str, Any], str]] = {
 @pytest.mark.parametrize("case", SLO)
 def test_an_event_is_good_within_the_objective_and_without_error(case: str) -> None:
     changes, result = SLO[case]
-    found = counters(folded(event(**changes)), catalog.SLO_EVENTS)
-    assert {labels[-1]: value for labels, value in found.items()} == {"good": 0, "bad": 0, result: 1}
+    results = counters(folded(event(**changes)), catalog.SLO_EVENTS)
+    assert {labels[-1]: value for labels, value in results.items()} == {"good": 0, "bad": 0, result: 1}
 
 
 def test_a_model_has_its_own_price_and_one_without_costs_nothing() -> None:
@@ -146,8 +146,8 @@ def test_a_type_that_is_not_configured_is_counted_as_otro() -> None:
 
 def test_models_past_the_cap_share_the_fallback_and_are_counted() -> None:
     state = folded(*(event(n, model=f"m{n}") for n in range(1, 8)), max_models=3)
-    found = label_values(state, catalog.OPERATION_DURATION, "gen_ai_request_model")
-    assert len(found) <= 4 and "otro" in found
+    models = label_values(state, catalog.OPERATION_DURATION, "gen_ai_request_model")
+    assert len(models) <= 4 and "otro" in models
     assert state.capped["gen_ai_request_model"] >= 4
     assert sum(count for count, _ in histograms(state, catalog.OPERATION_DURATION).values()) == 7
 
@@ -167,8 +167,8 @@ def test_error_codes_past_the_cap_share_the_fallback() -> None:
 
 def test_an_admitted_value_stays_admitted() -> None:
     state = folded(event(1, error="a"), event(2, error="b"), event(3, error="a"), max_errors=1)
-    found = {labels[-1]: count for labels, (count, _) in histograms(state, catalog.OPERATION_DURATION).items()}
-    assert found == {"a": 2, "_OTHER": 1}
+    by_error = {labels[-1]: count for labels, (count, _) in histograms(state, catalog.OPERATION_DURATION).items()}
+    assert by_error == {"a": 2, "_OTHER": 1}
 
 
 @given(
@@ -199,9 +199,9 @@ def test_no_client_makes_more_series_than_the_limit(
 def test_a_bucket_holds_its_last_event_as_exemplar() -> None:
     state = folded(event(1), event(2), event(3, latency_ms=10.0))
     rows = next(dict(rows) for metric, rows in state.snapshot() if metric is catalog.OPERATION_DURATION)
-    held = [one for one in rows[CONSULTA][2] if one is not None]
-    assert len(held) == 2
-    assert {getattr(one, "id", None) or one.event for one in held} == {uid(2), uid(3)}
+    exemplars = [held for held in rows[CONSULTA][2] if held is not None]
+    assert len(exemplars) == 2
+    assert {getattr(held, "id", None) or held.event for held in exemplars} == {uid(2), uid(3)}
 
 
 # --- checkpoint -------------------------------------------------------------------------------------------------------

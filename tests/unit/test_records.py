@@ -21,8 +21,8 @@ from tests.unit.samples import event, idle, session
     ids=["session", "linked session", "event", "event with everything", "idle"],
 )
 def test_a_record_survives_encoding(record: Record) -> None:
-    (found,) = decode(encode([record]))
-    assert found == record and type(found) is type(record)
+    (decoded,) = decode(encode([record]))
+    assert decoded == record and type(decoded) is type(record)
 
 
 def test_records_keep_their_order() -> None:
@@ -68,5 +68,5 @@ def test_span_ids_are_derived_and_never_change() -> None:
 def test_a_span_id_is_never_all_zeros() -> None:
     """OTLP has that invalid; the likeliest ids to give it are the ones clients make up."""
     made_up = [bytes(16), b"\xff" * 16, *(n.to_bytes(16, "big") for n in range(1, 1000))]
-    assert all(any(derive(one)) for one in made_up for derive in (event_span_id, session_span_id))
-    assert len({event_span_id(one) for one in made_up}) == len(made_up)
+    assert all(any(derive(id_)) for id_ in made_up for derive in (event_span_id, session_span_id))
+    assert len({event_span_id(id_) for id_ in made_up}) == len(made_up)
