@@ -1,8 +1,8 @@
 """Every name that leaves the process: spans, attributes, metrics. Nothing here computes anything.
 
 The GenAI semantic conventions moved to a repository that has no release, so the constants of
-``opentelemetry-semantic-conventions`` are deprecated; the names stand here, once, and nowhere else
-(`docs/decisions/0003-names.md`). Boards, rules, runbooks and tests are held to this page by a test.
+``opentelemetry-semantic-conventions`` are deprecated; the names are defined here, once
+(`docs/decisions/0003-names.md`). A test compares boards, rules, runbooks and tests with this file.
 """
 
 from __future__ import annotations
@@ -95,8 +95,8 @@ MetricType = Literal["counter", "gauge", "histogram"]
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """One metric family as Prometheus sees it. ``name`` has no `_total`, `_bucket` … suffix but for
-    counters, whose `_total` is part of how everybody writes them."""
+    """One metric family as Prometheus sees it. ``name`` has no suffix (`_bucket`, `_sum`) except
+    for counters, whose `_total` is part of their usual name."""
 
     name: str
     type: MetricType

@@ -1,8 +1,8 @@
 """The documented JSON as types: bytes → value, or errors by field. No I/O.
 
-The happy path is one msgspec pass. Only a body that fails it is read a second time, slowly and
-leniently, to name *every* wrong field in Spanish instead of the first. The same types make
-`/openapi.json`, so the document cannot promise what the decoder refuses.
+A valid body takes one msgspec pass. Only a body that fails it is read a second time, slowly and leniently, to name
+*every* wrong field in Spanish instead of the first. `/openapi.json` is made from the same types, so it cannot promise
+what the decoder refuses.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from otel_bridge.errors import FieldError, Problem
 
 MAX_BATCH_ITEMS = 10_000
 DIAGNOSED_ITEMS = 200
-"""Wrong items of a batch that are told what is wrong with each of their fields."""
+"""How many wrong items of a batch are answered with their wrong fields."""
 MAX_OBJECT_BYTES = 1 << 20
-"""What one object may have, alone or wrong in a batch: naming what is wrong takes reading it again."""
+"""The limit of one object, alone or wrong in a batch: to name its wrong fields it is read again."""
 MAX_LATENCY_MS = 7 * 86_400_000
 MAX_TOKENS = 1_000_000_000
 MIN_TIME_US = 0
@@ -188,8 +188,8 @@ def parse_time(text: str) -> int:
 
     Raises ValueError for anything else, and for a moment outside 1970–2199.
     """
-    # The two forms that the guide's clients send (…:00.123Z of JavaScript, …:00.123456Z of Python) share their
-    # seconds with their neighbours: 0.4 µs instead of 1.0.
+    # The two forms that the guide's clients send (…:00.123Z of JavaScript, …:00.123456Z of Python). Times of the
+    # same second share the parsed second: 0.4 µs instead of 1.0.
     size = len(text)
     if (size == 24 or size == 27) and text[-1] == "Z" and text[19] == "." and text[16] == text[13] == ":":
         fraction = text[20:-1]
@@ -221,12 +221,12 @@ def _format_second(second: int) -> str:
 
 def format_time(micros: int) -> str:
     """Microseconds since the Unix epoch → ISO 8601 in UTC with milliseconds and `Z`."""
-    # What comes together shares its seconds: the calendar is asked once a second, not once an answer.
+    # Answers of the same second share its text: it is computed once a second, not once an answer.
     return f"{_format_second(micros // 1_000_000)}.{micros // 1000 % 1000:03d}Z"
 
 
 def decode_session(body: bytes) -> tuple[SessionIn, int]:
-    """The session a body holds and its start, in microseconds. Raises Problem (400, 422)."""
+    """The session in a body and its start, in microseconds. Raises Problem (400, 422)."""
     try:
         session = _session_decoder.decode(body)
         if _clean(session.gpt_id) and _clean(session.usuario_id) and session.id != NIL_UUID:
@@ -237,12 +237,12 @@ def decode_session(body: bytes) -> tuple[SessionIn, int]:
 
 
 def is_batch(body: bytes) -> bool:
-    """Whether a JSON body is an array (nothing but white space stands before its bracket)."""
+    """Whether a JSON body is an array (only white space may stand before its bracket)."""
     return body[:1] == b"[" or body.lstrip(b" \t\r\n")[:1] == b"["
 
 
 def decode_event(body: bytes) -> EventIn:
-    """The event a body holds. Raises Problem (400, 422). `event_time` completes the check."""
+    """The event in a body. Raises Problem (400, 422). `event_time` completes the check."""
     try:
         return _event_decoder.decode(body)
     except _BROKEN:
@@ -288,7 +288,7 @@ def _check_text(*texts: str | None) -> None:
 def event_time(event: EventIn) -> int | None:
     """Checks what the types cannot say and returns the event's own time in microseconds, if it has one.
 
-    Raises ValueError; `diagnose_value` then tells the sender what is wrong.
+    Raises ValueError; `diagnose_value` then says what is wrong.
     """
     if "\0" in event.contenido or "\0" in event.tipo or (event.id is not None and event.id == NIL_UUID):
         raise ValueError
@@ -406,7 +406,7 @@ def _malformed(body: bytes) -> Problem | None:
 
 
 def diagnose(body: bytes, shape: type[T]) -> Problem:
-    """Why `body` is no `shape`: 400 where it is no JSON, else 422 with every wrong field."""
+    """Why `body` is no `shape`: 400 where it is not JSON, else 422 with every wrong field."""
     if not body.strip():
         return Problem(errors.JSON_MALFORMED, "El cuerpo está vacío; se esperaba un objeto JSON.")
     problem = _malformed(body)
@@ -434,7 +434,7 @@ def diagnose_value(value: object, shape: type[T]) -> Problem:
         if error is not None:
             field_errors.append(error)
     if not field_errors:
-        # Every field is right on its own; only a value outside the contract's fields can be at fault.
+        # Every field is right by itself: only a value outside the contract's fields can be wrong.
         return Problem(errors.JSON_MALFORMED, "El cuerpo contiene un valor que JSON no admite (NaN, Infinity).")
     names = ", ".join(f"«{error.campo}»" for error in field_errors)
     return Problem(errors.INVALID_DATA, f"Revisa: {names}.", field_errors)

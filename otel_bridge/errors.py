@@ -1,8 +1,8 @@
-"""Every error that a sender can meet: its permanent id, status, title and what the sender can do.
+"""Every error that a client can get: its permanent id, status, title and what the client can do.
 
 An id is permanent. It is the `type` of the answer (RFC 9457), the `reason` label of
-`otel_bridge_records_total` and the heading of its section in `docs/errores.md`; a test holds the three
-together. Texts are in Spanish, as the integration guide is, and never repeat what a user wrote.
+`otel_bridge_records_total` and the heading of its section in `docs/errores.md`; a test compares the
+three. Texts are in Spanish, as the integration guide is, and never repeat what a user wrote.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class ErrorKind:
     status: int
     title: str
     hint: str
-    """What the sender can do about it; the `detail` where there is none more exact."""
+    """What the client can do about it; the `detail` where there is no more exact one."""
 
     @property
     def type(self) -> str:
@@ -30,7 +30,7 @@ class ErrorKind:
 
 
 class FieldError(msgspec.Struct, frozen=True):
-    """What is wrong with one field, for a person or a model to mend it."""
+    """What is wrong with one field, so that a person or a model can correct it."""
 
     campo: str
     mensaje: str
@@ -177,7 +177,7 @@ ERROR_KINDS: tuple[ErrorKind, ...] = (
 
 
 class Problem(Exception):
-    """A refusal, told to its sender. Raised anywhere below the API, rendered only there."""
+    """A refusal that the client is told. Raised anywhere below the API, rendered only there."""
 
     def __init__(
         self,

@@ -1,11 +1,11 @@
-"""Logs: a line for people, or a JSON object a line for machines. Never content, keys or user ids.
+"""Logs: text for people, or one JSON object in each line for machines. Never content, keys or user ids.
 
-Two rules keep them clean. What is logged is chosen here and in the callers, never a client's text; and an
-exception's own message is written only where its type cannot carry one (`_SPEAKING`). What could still slip into a
-line cannot start another: everything that does not print is escaped.
+Two rules keep them clean. The callers log their own text, never a client's; and the message of an exception is written
+only where its type cannot contain a client's text (`_SPEAKING`). A text that gets into a line all the same cannot start
+another line: everything unprintable is escaped.
 
-A line that is written while a request is served carries that request's id, and its caller's trace id where it
-sent one (`request`).
+A line that is written while a request is served has that request's id, and its caller's trace id if it sent one
+(`request`).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from typing import Any
 from otel_bridge.errors import StartRefused
 
 request: ContextVar[tuple[bytes, bytes | None] | None] = ContextVar("request", default=None)
-"""The request that is being served: its checked id, and its `traceparent` as it came."""
+"""The request that is being served: its checked id, and its `traceparent` as received."""
 _TRACE_ID = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-")
 
 _SPEAKING = (OSError, sqlite3.Error, RuntimeError, StartRefused)
@@ -40,12 +40,12 @@ def _escape(match: re.Match[str]) -> str:
 
 
 def one_line(text: str) -> str:
-    """A text that someone else chose cannot start a line of its own, nor move the cursor of a terminal."""
+    """Escapes a text that someone else chose: it cannot start a line, nor move the cursor of a terminal."""
     return _UNPRINTABLE.sub(_escape, text.replace("\n", "\\n").replace("\t", "\\t"))
 
 
 def describe(error: BaseException) -> str:
-    """An exception without what a client may have put into it."""
+    """An exception, without a message that may contain a client's text."""
     name = type(error).__name__
     if isinstance(error, _SPEAKING) and not isinstance(error, _SILENT):
         return f"{name}: {one_line(str(error))[:500]}"
@@ -70,7 +70,7 @@ def _exception(record: logging.LogRecord) -> str | None:
 
 
 def _marks(record: logging.LogRecord) -> dict[str, Any]:
-    """What a record adds to its message: its own fields, and the request it was written in."""
+    """The fields of a record, and those of the request that was being served."""
     fields = dict(getattr(record, "fields", {}))
     mark = request.get()
     if mark is not None:
@@ -103,7 +103,7 @@ class _Json(logging.Formatter):
         stack = line.pop("stack", None) or _exception(record)
         if stack:
             line["exception"] = stack
-        # JSON escapes the C0 controls; what else does not print is escaped after it, as JSON too.
+        # JSON escapes the C0 controls; the other unprintable characters are escaped here, in the same form.
         text = json.dumps(line, ensure_ascii=False, default=lambda value: type(value).__name__)
         return _UNPRINTABLE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
@@ -122,6 +122,6 @@ def set_up(style: str, level: str) -> None:
         logging.getLogger(name).handlers.clear()
         logging.getLogger(name).propagate = True
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
-    # These write what clients sent into their messages; what the bridge needs of them it logs itself.
+    # Their messages contain what clients sent; the bridge logs itself what it needs of them.
     for name in ("mcp", "sse_starlette", "httpx2", "limits"):
         logging.getLogger(name).setLevel(logging.CRITICAL + 1)

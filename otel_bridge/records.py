@@ -1,7 +1,7 @@
-"""What the journal holds, and the identities that are derived from it. No I/O.
+"""The records in the journal, and the ids derived from them. No I/O.
 
-A record is a fact that has been accepted: personal data is already hashed and content already redacted
-when it becomes one. Arrays, not objects, on disk (`array_like`): a record of the guide takes about 150 bytes.
+A record is what has been accepted: user ids are hashed and contents redacted before it is made. On disk it is an
+array, not an object (`array_like`): a record of the guide takes about 150 bytes.
 Fields may be added at the end, with a default; none may be removed or reordered.
 """
 
@@ -44,9 +44,9 @@ class Event(msgspec.Struct, array_like=True, tag_field="record", tag="e", gc=Fal
 
 
 class Idle(msgspec.Struct, array_like=True, tag_field="record", tag="i", gc=False):
-    """A session fell idle. Journaled, so that what is observed from it is observed once.
+    """A session fell idle. It is a record so that its duration and events are observed once.
 
-    A session that wakes again starts a new stretch: each stretch is observed once.
+    A session that becomes active again starts a new period: each period is observed once.
     """
 
     session: bytes
@@ -78,13 +78,13 @@ def event_span_id(event_id: bytes) -> bytes:
 
     The event id (16 bytes) is itself unique to its session, so 8 bytes of its digest derive from both.
     """
-    digest = _span_digest()  # a copy of one that is made costs half of making it
+    digest = _span_digest()  # a copy costs half of a new one
     digest.update(event_id)
     return digest.digest()
 
 
 def session_span_id(session_id: bytes) -> bytes:
-    """Span id of a session's root span: another one than an event's with the same id, which a client may choose."""
+    """Span id of a session's root span. An event of the same id, which a client may choose, has another."""
     digest = _span_digest()
     digest.update(b"s" + session_id)
     return digest.digest()

@@ -18,7 +18,7 @@ class PostFailed(Exception):
 
 
 class Api:
-    """The documented HTTP API, with the retries that the guide asks of its clients."""
+    """The documented HTTP API, with the retries that the guide asks its clients for."""
 
     def __init__(self, url: str, key: str | None = None, patience_seconds: float = 30.0) -> None:
         self.url = url.rstrip("/").removesuffix("/api")
@@ -56,7 +56,7 @@ class Api:
 
 
 def now_text() -> str:
-    """As the guide's clients write it."""
+    """The time, as the guide's clients write it."""
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
 
 

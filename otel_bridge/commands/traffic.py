@@ -57,7 +57,7 @@ QUESTIONS = {
 
 @dataclass
 class Conversation:
-    """An open session, and how many more questions its user has."""
+    """An open session, and how many questions are left in it."""
 
     id: str
     left: int
@@ -81,7 +81,7 @@ class Tally:
 
 
 class Traffic:
-    """Decides what is posted, for whom and when. `slow` is the incident; it may be set and cleared from any thread."""
+    """Decides what is posted, for which user and when. `slow` is the incident; any thread may set and clear it."""
 
     def __init__(
         self,
@@ -94,8 +94,8 @@ class Traffic:
         users: int = 12,
         seed: int | None = None,
     ) -> None:
-        """`rate`: events a second in the busiest hour. `speed`: how much faster than the clock the day goes by,
-        from `hour` on (default: the hour it is, UTC)."""
+        """`rate`: events a second in the busiest hour. `speed`: how many times faster than the clock the
+        day passes, from `hour` on (default: now, UTC)."""
         self.api = api
         self.gpt = gpt
         self.rate = rate
@@ -111,7 +111,7 @@ class Traffic:
         self._started = time.monotonic()
 
     def hour(self) -> float:
-        """The hour of the day that it is in the demo."""
+        """The hour of the demo's day."""
         return (self._start_hour + (time.monotonic() - self._started) * self.speed / 3600) % 24
 
     def clock(self) -> str:

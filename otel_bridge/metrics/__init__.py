@@ -1,1 +1,1 @@
-"""From records to what `/metrics` shows."""
+"""Metrics: the state that records add up to, and the page `/metrics`."""

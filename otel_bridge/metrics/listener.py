@@ -1,4 +1,4 @@
-"""The listener of `/metrics`: its own threads, OpenMetrics where it is asked for, gzip where it is understood."""
+"""The listener of `/metrics`: its own threads, OpenMetrics and gzip where the client accepts them."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIEnvironment
 
 Render = Callable[[bool], bytes]
-"""The whole text; the argument says whether OpenMetrics is understood."""
+"""The whole page; the argument says whether the client accepts OpenMetrics."""
 
 
 class _Server(ThreadingMixIn, WSGIServer):
     daemon_threads = True
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A scraper that went away is no event of ours."""
+        """A scraper that disconnects is no error."""
 
 
 class _Handler(WSGIRequestHandler):
-    timeout = 30  # a connection that says nothing is not kept
+    timeout = 30  # an idle connection is closed
 
     def log_message(self, format: str, *args: Any) -> None:
         pass

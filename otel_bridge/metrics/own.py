@@ -1,7 +1,7 @@
-"""What the bridge counts of itself as it works: answers, refusals, repeats, redactions.
+"""Counters of the bridge itself: answers, refusals, duplicates, redactions.
 
-Plain numbers, written from the event loop and read by a scrape. The counters go along with each checkpoint, so that
-a restart does not send them back to zero; a kill loses the last seconds of them, never of the GPT metrics.
+Plain numbers, written from the event loop and read by a scrape. They are part of each checkpoint, so that a restart
+does not set them to zero; a kill loses their last seconds, never any of the GPT metrics.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ class SelfMetrics:
         self.redactions: Counter[str] = Counter()
         self.attempts: Counter[str] = Counter()
         self.durations: dict[tuple[str, str, str], list[float]] = {}
-        """(route, method, status) → bucket counts, +Inf, sum. A restart starts these anew."""
+        """(route, method, status) → bucket counts, +Inf, sum. A restart sets these to zero."""
         self.on_request: Callable[[str, str, int, float], None] | None = None
-        """Told of every answer: route, method, status, seconds."""
+        """Called for every answer: route, method, status, seconds."""
 
     def rejected(self, kind: str, error: ErrorKind, count: int = 1) -> None:
         self.records[(kind, "rejected", error.type)] += count

@@ -1,4 +1,4 @@
-"""Everything that `/metrics` shows, gathered at the scrape."""
+"""The page `/metrics`: everything it shows, collected at the scrape."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ class BridgeCollector:
             )
             counters = [_family(metric, rows) for metric, rows in snapshot if metric.type == "counter"]
             page = _Page([*counters, *self.collect()])
-            # The library ends OpenMetrics with its «# EOF»: the histograms go before.
+            # The library ends OpenMetrics with «# EOF»: the histograms go before it.
             rest: bytes = generate_openmetrics(page) if openmetrics else generate_latest(page)  # type: ignore[no-untyped-call]
             return text.encode() + rest
 
@@ -196,7 +196,7 @@ def _durations(own: SelfMetrics) -> list[Row]:
 
 
 class _Page(CollectorRegistry):
-    """Families that are already there, as prometheus-client's writers want them."""
+    """Families that exist already, in the form that prometheus-client writes."""
 
     def __init__(self, families: list[Family]) -> None:
         super().__init__(auto_describe=False)

@@ -1,7 +1,7 @@
-"""Records → the state of the GPT metrics: a fold, checkpointed and gone on with after a restart.
+"""Records → the state of the GPT metrics: a fold, with a checkpoint that a restart continues from.
 
-Plain lists and bisect, not prometheus-client's instruments: an observation costs a quarter, and a checkpoint of
-them is plain data (a `Histogram` of the library can only be restored through private attributes).
+Plain lists and bisect, not prometheus-client's instruments: an observation costs a quarter of theirs, and a
+checkpoint is plain data (the library's `Histogram` can only be restored through private attributes).
 The same records in the same order always give the same state, caps included.
 """
 
@@ -74,7 +74,7 @@ class _EventSeries:
 
 
 class _GptSeries:
-    """What is known of one GPT's labels: which values were admitted, which series they lead to."""
+    """The label values that one GPT has used, and the series of each combination."""
 
     __slots__ = ("errors", "gpt", "models", "series", "types")
 
@@ -113,7 +113,7 @@ class MetricState:
         self._announce()
 
     def _announce(self) -> None:
-        """Shows every configured GPT's counters at 0: an increase from «absent» to 1 is none to Prometheus."""
+        """Shows every configured GPT's counters at 0: Prometheus sees no increase from «absent» to 1."""
         for gpt in self._config.values():
             base = self._base(_GptSeries(gpt), None)
             self._counter(catalog.SESSIONS, base)
@@ -198,7 +198,7 @@ class MetricState:
         return gpt_series
 
     def _admit(self, admitted: set[str], value: str, limit: int, label: str, fallback: str) -> str:
-        """A value becomes a label while there is room for it; past the cap the fallback stands for it."""
+        """A value becomes a label until the cap is reached; past it the fallback takes its place."""
         if value == fallback or len(admitted) < limit:
             admitted.add(value)
             return value
@@ -239,7 +239,7 @@ class MetricState:
         return counter
 
     def configure(self, gpts: Mapping[str, Gpt]) -> None:
-        """Takes on a new registry of GPTs; what was counted stays as it was counted."""
+        """Applies a new registry of GPTs; what was counted stays."""
         with self.lock:
             self._config = gpts
             for gpt_id, gpt_series in list(self._gpts.items()):
@@ -280,7 +280,7 @@ class MetricState:
             )
 
     def load(self, seq: int, state: bytes) -> None:
-        """Takes on a dumped state. Raises ValueError where this release cannot read it."""
+        """Restores a dumped state. Raises ValueError where this release cannot read it."""
         document = msgspec.msgpack.decode(state)
         if document.get("version") != STATE_VERSION:
             raise ValueError(f"the checkpoint of metrics has version {document.get('version')}, not {STATE_VERSION}")
@@ -307,7 +307,7 @@ class MetricState:
     # --- reading ----------------------------------------------------------------------------------------------------
 
     def series_count(self) -> int:
-        """Series a scrape shows of what clients send: the measure that the caps bound."""
+        """Series of GPT metrics that a scrape shows: the number that the caps limit."""
         count = sum(len(family) for family in self.counters.values())
         for name, family in self.histograms.items():
             count += len(family) * (len(catalog_buckets(name)) + 3)

@@ -1,4 +1,4 @@
-"""Background workers, each watched: one that dies is logged, counted, shown by `/readyz`, started again."""
+"""Background workers. A worker that dies is logged, counted, shown by `/readyz` and started again."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ log = logging.getLogger(__name__)
 
 RESTART_SECONDS = (0.2, 10.0)
 HEALTHY_SECONDS = 30.0
-"""A worker that ran this long before it died starts again without the pauses of earlier deaths."""
+"""A worker that ran this long before it died starts again after the shortest pause."""
 
 
 class Worker:
@@ -28,7 +28,7 @@ class Worker:
         self.up = False
         self.restarts = 0
         self.error: str | None = None
-        """What it died of last; None once it has run well for a while."""
+        """The last error that ended it; None until then."""
 
     def start(self) -> None:
         self._thread.start()

@@ -1,1 +1,1 @@
-"""What keeps personal data in: user ids become hashes, contents are redacted."""
+"""Personal data stays inside: user ids become hashes, contents are redacted."""

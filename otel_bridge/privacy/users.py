@@ -1,4 +1,4 @@
-"""User ids: the keyed hash that replaces them (P6), and its key."""
+"""User ids: the keyed hash that replaces them, and its key."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Numbers of bank accounts and of cards."""
+"""Numbers of bank accounts and cards."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def find_ibans(text: str, position: int, stop: int, budget: Budget) -> Iterator[
     while (match := _IBAN.search(text, position, stop + 34)) and match.start() < stop:
         start = match.start()
         position = start + 4
-        # The pattern runs on into the next words: cut by the country's length, keep where it ends.
+        # The pattern runs on into the next words: the country's length says where the IBAN ends.
         needed = _iban_length(match[0][:2].upper())
         if not needed:
             continue
@@ -40,7 +40,7 @@ def find_ibans(text: str, position: int, stop: int, budget: Budget) -> Iterator[
                     break
         number = "".join(compact).upper()
         following = text[end + 1 : end + 2]
-        # The sum costs 3 µs here and 100 in the library, which then has the last word.
+        # The sum takes 3 µs here and 100 in the library: only a right sum is passed on to it.
         if len(number) != needed or following.isalnum():
             continue
         if int("".join(str(int(char, 36)) for char in number[4:] + number[:4])) % 97 == 1 and (
@@ -55,7 +55,7 @@ _CARD_GROUPS = re.compile(
     r"[2-6][0-9]{3}(?:(?P<a>[ .-])[0-9]{4}(?P=a)[0-9]{4}(?P=a)[0-9]{4}|"
     r"(?P<b>[ .-])[0-9]{6}(?P=b)[0-9]{4,5})(?![0-9])"
 )
-# Issuer ranges by length: without them, one in ten of all long numbers is a card.
+# Issuer ranges by length: without them, one of ten long numbers would pass as a card.
 _CARD_ISSUER = re.compile(
     r"(?:4(?:[0-9]{12}|[0-9]{15}|[0-9]{18})|(?:5[1-5]|2[2-7]|35)[0-9]{14}|3[47][0-9]{13}|3[0689][0-9]{12}|"
     r"(?:6|5[0678])[0-9]{11,18})"
@@ -75,7 +75,7 @@ def _is_card(value: str, budget: Budget) -> bool:
 
 
 def _is_count(text: str, match: re.Match[str]) -> bool:
-    """Whether bare digits are a number of a row, or the value of a key that is no card's."""
+    """Whether bare digits are part of a row of numbers, or the value of a key that names no card."""
     start = match.start()
     if not match[0].isdigit():
         return False
@@ -93,7 +93,7 @@ _CARD_KEY = re.compile(
 
 
 def find_cards(text: str, start: int, stop: int, until: int, budget: Budget) -> Iterator[Finding]:
-    """Those that begin within [start, stop)."""
+    """Cards that begin within [start, stop)."""
     position = start
     while (match := _CARD.search(text, position, until)) and match.start() < stop:
         # Groups of a printed card first: what follows it (expiry, CVV) belongs to the same run of digits.

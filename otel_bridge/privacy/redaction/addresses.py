@@ -1,4 +1,4 @@
-"""Where a person or a machine is reached: e-mail and IP addresses."""
+"""E-mail and IP addresses."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _IPV6 = re.compile(
     r"[0-9A-Fa-f:](?<![\w:.-][0-9A-Fa-f:])[0-9A-Fa-f:]{2,39}+(?:\.[0-9]{1,3}){0,3}+(?:%\w{1,16}+)?(?!\w)",
     re.ASCII,
 )
-# A version of four parts has the shape of an address. What tells them apart stands before it.
+# A version of four parts has the shape of an address. The text before it tells them apart.
 _VERSION_MARK = re.compile(
     # A word for a version, or an operator of one.
     r"(?:[a-z]{0,20}version|§|(?m:^#{1,4})|kernel|\bfw|ver\.|vers\.?|(?<![a-z])(?:versi[oó]n|versiones|version(?:s|"
@@ -39,7 +39,7 @@ _VERSION_MARK = re.compile(
     r"\b(?:(?:arreglad|corregid)[oa] en|fixed in|changes in|introduced in|a partir de|anterior(?:es)? a|"
     r"posterior(?:es)? a)(?: la)? v?\Z"
 ).search
-# Run on into the name of a package, an image or a file: app:2.4.1.7, nginx-4.10.1.2.tgz, npm's paquete@2.1.0.3.
+# Right after the name of a package, an image or a file: app:2.4.1.7, nginx-4.10.1.2.tgz, npm's paquete@2.1.0.3.
 _NAME_BEFORE = re.compile(r"(?P<name>[a-z][\w.+/-]{0,60})(?:[:_/-]v?)\Z").search
 # A package pinned with one `=`, as apt has it (libssl3=3.0.11.1): a setting has no digit or hyphen in its name.
 _PINNED = re.compile(
@@ -53,7 +53,7 @@ _PRODUCT = re.compile(
 _PACKAGE_BEFORE = re.compile(
     r"\b(?:npm|pnpm|yarn|npx|bun|brew|go|pip|conda|asdf|nix|cargo|sdk|mise)\b[^\n]{0,40}@v?\Z"
 ).search
-# `nginx 1.2.3.4`: the word before is a product. These are none: an address may follow them.
+# `nginx 1.2.3.4`: the word before is a product. These words are none: an address may follow them.
 _NO_PRODUCT_WORDS = """
     a al ante bajo con contra de del desde durante e el ella en entre es esta está este esto fue ha hacia hasta hay
     la las le les lo los mediante mi mis no o para pero por que se según ser si sí sin sobre son soy su sus también
@@ -101,7 +101,7 @@ def _is_version(text: str, low: str, start: int, end: int, address: ipaddress.IP
     if 0 <= last <= start and start - last <= 16 and _BETWEEN(text, last, start):
         return True  # «de 1.2.3.4 a 1.2.3.5»
     if address.is_private and not (address.packed[0] < 10):
-        # Networks of one's own start with 10, 172 and 192, as hardly a version does.
+        # Private networks start with 10, 172 and 192, as hardly a version does.
         return _VERSION_WORD(low, since, start) is not None
     if _VERSION_MARK(low, since, start) or _PACKAGE_BEFORE(low, since, start) or _PRODUCT(low, since, start):
         return True
@@ -127,22 +127,22 @@ _VERSION_WORD = re.compile(
 _SECTION = re.compile(r"\. {1,3}[^\W\d_]").match
 _METADATA = frozenset(int(ipaddress.IPv4Address(address)) for address in ("169.254.169.254", "169.254.170.2"))
 _METADATA6 = int(ipaddress.IPv6Address("fd00:ec2::254"))
-"""Where a cloud's machine asks for its own data: the same address everywhere."""
+"""Metadata addresses of clouds: the same everywhere."""
 
 
 def find_ips(text: str, low: str, budget: Budget) -> Iterator[Finding]:
-    """Host addresses, private ones too: they draw the user's network.
+    """Host addresses, private ones too: they show the user's network.
 
-    Left alone, for they name no one and half of the questions on networks are about them: loopback, 0.0.0.0, netmasks,
-    multicast, `::`, `::1`, the metadata address of clouds, and in CIDR form private, reserved and shared networks
-    (10.0.0.0/8, 2001:db8::/32). Versions of four parts are told by what stands before them.
+    Left alone, since they identify nobody and half of the questions about networks are about them: loopback, 0.0.0.0,
+    netmasks, multicast, `::`, `::1`, the metadata address of clouds, and in CIDR form private, reserved and shared
+    networks (10.0.0.0/8, 2001:db8::/32). Versions of four parts are recognised by the text before them.
     """
     if text.count(":") >= 2:
         for match in _IPV6.finditer(text):
             value = match[0].rstrip(":") if not match[0].endswith("::") else match[0]
             bare = value.partition("%")[0]
             prefix = _PREFIX6(text, match.start() + len(value))
-            # A digit is asked for: `dead::beef` is likelier a C++ or Perl name.
+            # A digit is needed: `dead::beef` is likelier a C++ or Perl name.
             if bare.count(":") < 2 or not any("0" <= char <= "9" for char in bare + (prefix[0] if prefix else "")):
                 continue
             if budget.spent():
@@ -187,7 +187,7 @@ _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 
 
 def _names_no_one(host: ipaddress.IPv4Address | ipaddress.IPv6Address, length: int, bits: int) -> bool:
-    """Whether an address with a prefix length is a network that is nobody's alone."""
+    """Whether an address with a prefix length is a network that belongs to nobody in particular."""
     if length >= bits or int(host) & ((1 << (bits - length)) - 1):
         return False  # a host, written with the length of its network
     return (

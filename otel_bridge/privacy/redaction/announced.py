@@ -1,6 +1,6 @@
-"""Every secret that something in the text announces: a label, a command, a kind of document.
+"""Secrets that something in the text announces: a label, a command, a kind of document.
 
-Each finder stands behind a look for a word without which it finds nothing: on most texts only these looks are made.
+Each finder runs only where the text has a word that it needs: on most texts only these cheap checks are made.
 """
 
 from __future__ import annotations

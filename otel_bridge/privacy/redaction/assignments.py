@@ -21,7 +21,7 @@ OWNER = (
 # What closes a label: quotes (escaped ones too), marks of Markdown, an index, a tag, an entity.
 _CLOSE = r"(?:\\{0,3}[\"'`”»’]|\*{1,3}|_{1,2}(?![a-z0-9])|~~|\]|&quot;|&#0?3[49];|&apos;|</[a-z]{1,8}>|%22){0,3}+"
 _TYPE = r"(?:\s?:?\s?(?:&'?(?:static )?str|str|string|std::string|secretstr|optional\[str\]|str \| none|any)\s?(?==))?"
-# Not over the original text: ignoring case would cost the engine its skipping ahead (4 times slower).
+# Searched in the lower-cased text: when it ignores case, the engine cannot skip ahead (4 times slower).
 _ASSIGNMENT = re.compile(
     rf"(?P<word>{WORD}){SUFFIX}{OWNER}(?: ?\([^()\n]{{1,40}}\))?{_CLOSE}{_TYPE}"
     r"(?P<mark>\s{0,3}(?:[?+]?[:=](?:\s?[:=]){0,2}+>?|[-=]{1,2}(?:>|&gt;)|[→⇒⟶➜➔➡👉➤►▶⬇][\U0001f3fb-\U0001f3ff]?|"
@@ -46,7 +46,7 @@ _PARTS = ("word", "mark", "comma", "bold", "block", "space", "stars")
 _REST_OF_LINE = re.compile(r"[ \t.]{0,8}+(?:\n|\Z)").match
 _BULLET = re.compile(r"[-+#>]|[\w.-]{1,60}+:(?:\s|\Z)").match
 _BLOCK_LINES = re.compile(r"[^\n]{1,400}+(?:\n[ \t]{2,24}+[^\s:][^\s:]{0,400}+(?=\n|\Z)){0,20}").match
-# A value that is asked for and has another behind: `process.env.X || 'value'`.
+# A reference with a default after it: `process.env.X || 'value'`.
 _OTHERWISE = re.compile(
     r"[^\n|?'\"]{0,80}+(?:['\"][\w.-]{0,60}['\"][\])]{0,2}\s{0,2})?(?:\|\||\?\?|\bor\b|\?:)"
     r"\s{0,3}[\"'`]([^\"'`\n]{1,256}+)"
@@ -56,7 +56,7 @@ _DEFAULT = re.compile(
     r"\$\{(?!(?:env|file|sm|ssm|vault|cf|self|opt|secret|sys|kv):)[\w.-]{1,80}+(?::?[-=]|:)(?![?+])([^\s{}$]{1,256}+)\}"
 ).match
 _EXPANDED = re.compile(r"\$\{[\w.]{0,60}\Z").search
-# «password: authentication failed for user»: three words on end are a sentence.
+# «password: authentication failed for user»: three words in a row are a sentence.
 _SENTENCE = re.compile(
     r"(?:est[aá]|ver|va|son|la|el|lo|debe|tiene|hay|p[ií]de\w{0,4}|pregunt\w{1,4}|mira|campo|misma) \w|"
     r"[a-záéíóúñ]{2,20}+ (?!(?:y|and|e|o|or|para|for|en|con|usuario|user|gracias|pero|no|que) )"
@@ -72,7 +72,7 @@ _PAIR = re.compile(r"[\w.@-]{1,60}\s?[/|:,]\s?").match
 
 
 def _is_secret(value: str, word: str, mark: str, *, quoted: bool) -> bool:
-    """Whether what follows a word such as «token» is a secret and not the rest of a sentence."""
+    """Whether the value after a word such as «token» is a secret and not the rest of a sentence."""
     length = len(value)
     if mark == "," and not (has_digit(value) and length >= 4):
         return False  # a list of names: ["password", "email"]
@@ -114,7 +114,7 @@ def _is_name(value: str, text: str, start: int, end: int, mark: str) -> bool:
 
 
 def _closes(low: str, label: int, quote: int) -> bool:
-    """Whether a quote ends what the label stands in (`expect 'password:' send`, `input("Clave: ")`)."""
+    """Whether a quote closes a text that the label is part of (`expect 'password:' send`, `input("Clave: ")`)."""
     mark = low[quote]
     if low.find(mark, label, quote) >= 0:
         return False

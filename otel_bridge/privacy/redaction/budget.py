@@ -1,15 +1,15 @@
-"""How many candidates of one text are looked at closely."""
+"""How many expensive checks one text gets."""
 
 from __future__ import annotations
 
 CHARS_A_CHECK = 256
-"""A text gets a check for so many of its characters, and `FREE` of them whatever its length."""
+"""A text gets one check for this many characters, and `FREE` checks whatever its length."""
 FREE = 24
 
 
 class Budget:
-    """A checksum or an address costs 10 to 200 µs: a text of well-shaped wrong numbers would cost ten times what others
-    cost. What is over the budget is taken for what it looks like."""
+    """A check of a checksum or an address takes 10 to 200 µs: a text full of wrong numbers in the right shape would
+    cost ten times what others cost. Past the budget a number counts as what it looks like, unchecked."""
 
     __slots__ = ("_left",)
 
@@ -17,6 +17,6 @@ class Budget:
         self._left = FREE + len(text) // CHARS_A_CHECK
 
     def spent(self) -> bool:
-        """Takes one check. Whether there was none left."""
+        """Uses one check; True where none was left."""
         self._left -= 1
         return self._left < 0

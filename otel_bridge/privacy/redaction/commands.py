@@ -11,7 +11,7 @@ from otel_bridge.privacy.redaction.values import ARGUMENT, argument, has_digit, 
 
 
 def _flag(flag: str, *, attached: str = "(?:=| {0,3})") -> re.Pattern[str]:
-    """The pattern of a flag and its argument; with the space that stands between, may stand, or does not."""
+    """The pattern of a flag and its argument. `attached`: what stands between them."""
     return re.compile(rf"\s(?:{flag}){attached}{ARGUMENT}")
 
 
@@ -55,7 +55,7 @@ _MONGOS = ("mongo", "mongosh", "mongodump", "mongorestore", "mongoexport", "mong
 _LDAPS = ("ldapsearch", "ldapadd", "ldapmodify", "ldapwhoami", "ldapdelete", "ldappasswd", "ldapcompare")
 _SNMPS = ("snmpwalk", "snmpget", "snmpset", "snmpbulkwalk", "snmpgetnext", "snmptrap", "snmpstatus")
 
-# By program: where its password stands. Letters of flags differ by case: over the original text.
+# By program: where its password stands. The case of flags matters: searched in the original text.
 _PROGRAMS: dict[str, re.Pattern[str]] = {
     "sshpass": _P,
     "redis-cli": re.compile(rf"\s(?:-a|--pass|AUTH|auth) {{1,3}}{ARGUMENT}"),
@@ -178,7 +178,7 @@ _PROGRAMS |= dict.fromkeys(_SNMPS, _flag("-[AX]"))
 
 
 def _alternatives(names: list[str]) -> str:
-    """By their first letter, which spares the engine most of them; the longest first: `az acr login`, `mysqldump`."""
+    """Grouped by first letter, so that the engine skips most; the longest first: `az acr login`, `mysqldump`."""
     letters = sorted({name[0] for name in names})
     return "|".join(
         letter
@@ -223,7 +223,7 @@ def find_commands(text: str) -> Iterator[Finding]:
 
 
 def _end_of_line(text: str, position: int) -> int:
-    """Where the command ends: at a line break that no `\\` takes away."""
+    """Where the command ends: at a line break without a `\\` before it."""
     while True:
         end = text.find("\n", position)
         if end < 0:
@@ -233,7 +233,7 @@ def _end_of_line(text: str, position: int) -> int:
         position = end + 1
 
 
-# What is not one program's: words that go with any, pipes, files of logins, dialogues.
+# Not of one program: flags of any, pipes, files of logins, dialogues.
 _FLAG = re.compile(
     r"(?:password|passwd|passphrase|passwort|token|secret(?:-string)?|api-?key|auth-?key|access-?key|pass|pwd)"
     rf"(?P<gap> {{1,3}}(?!--?[a-z])|[:=] ?)(?:{ARGUMENT})"
@@ -266,7 +266,7 @@ _SECURE_STRING = re.compile(
     r"usernamepasswordcredentials|"
     r"passwordauthentication|httpbasicauth|basicauth|plaintextauthprovider|set_basic_auth|\.login|\bdb\.auth|"
     r"changeuserpassword|\bauth=)\([^,\n()]{1,60}+,|"
-    # A place, a user and a password: each other language's way to reach a database.
+    # A host, a user and a password: how other languages open a database.
     rf"(?:getconnection|mysqli?_connect|mysqli|new pdo)\((?:[^,\n()]{{1,120}}+,){{2}})"
     rf" {{0,3}}{ARGUMENT}"
 )
@@ -319,7 +319,7 @@ def _all(pattern: re.Pattern[str], text: str) -> Iterator[Finding]:
 
 
 def _is_netrc(text: str, match: re.Match[str], start: int, end: int) -> bool:
-    """«login page password reset» is none."""
+    """Whether it is an entry of .netrc, and not a sentence such as «login page password reset»."""
     if not text[start:end].islower() or not text[start:end].isalpha():
         return True
     return text.rfind("machine", max(0, match.start() - 200), match.start() + 7) >= 0

@@ -1,23 +1,23 @@
-"""What stands around a number and says whether it can be somebody's: units, words of the trade, labels."""
+"""The text around a number, which says whether it can be personal: units, technical words, labels."""
 
 from __future__ import annotations
 
 import re
 
 WINDOW = 48
-"""Characters before a number that are looked at."""
+"""How many characters before a number are read."""
 
 _JOINTS = ",/:;- "
 """What may stand between one number and the next."""
 
-# A number with a unit, a currency or a counted noun behind is a measure.
+# A number before a unit, a currency or a counted noun is a measure.
 UNIT = (
     r"(?! ?(?:[kKMGTP]i?[Bb]\b|[Bb]ytes?\b|B\b|bits?\b|[mµun]?s\b|seg(?:undo)?s?\b|min\b|horas?\b|d[ií]as|%|€|\$|"
     r"USD|EUR|MXN|COP|ARS|CLP|PEN|UYU|BRL|[kKMG]?[Hh]z\b|px\b|"
     r"peticion|request|evento|event|token|registro|record|fila|row|l[ií]nea|line|usuario|user|ve(?:z|ces)|mensaje|"
     r"message|objeto|object|item|elemento|entrada|salida|byte|cliente|sesion|llamada|segundo|operacion|milisegundo|"
     r"conexion|connection|archivo|fichero|file|bloque|block|p[aá]gina|page|nodo|node|pod|clave|key|second|microsegundo|"
-    # What `ls -l` and `du` print behind a size, and columns of counters, where some are 0.
+    # What `ls -l` and `du` print after a size, and columns of counters, some of them 0.
     r"[A-Za-z]{3} {1,2}[0-9]{1,2} {1,2}[0-9]{2}(?:[0-9]{2}|:)|/(?:var|usr|home|opt|data|mnt|srv|tmp|lib|root)\b|"
     r"\t\.{0,2}/|[ \t]{0,9}(?:[0-9]{1,7}[ \t]{1,9}){0,3}0(?!\S)|req\b|iterac|iterat|"
     r"free\b|used\b|total\b|avail|libres?\b|usad|hit|operation|ops\b|iops|paquete|packet|ciclo|cycle|caracter|char|"
@@ -25,11 +25,11 @@ UNIT = (
 )
 # In a row of CSV a name may stand before a number (`ana,612345678`), but no other number: see `is_joined`.
 BEFORE = r"(?<![\w.+#$€=@])(?<![0-9],)(?<![0-9] ,)(?<![^\]]/)(?<![0-9]-)(?<![0-9a-f]{4}-)(?<![0-9]:)(?<![A-Za-z_]-)"
-# Not before a decimal, a port or a denominator; but another number of somebody, or the next field, may follow.
+# A decimal, a port or a denominator must not follow; another personal number or the next field may.
 END = r"(?!\w|[.-][0-9]|(?!,?[:/]?(?:[0-9][ .-]?){8})(?:,[0-9]{1,3}(?![0-9])|[:/][0-9])|-\w)"
 AFTER = END + UNIT
 
-# What a word before a number says: that it is an id, a count or a measure.
+# Words before a number that say: an id, a count or a measure.
 _TECHNICAL = re.compile(
     r"(?:\b|_)(?:ids?|identificador|[pugt]id|ppid|offset|watermark|ack|sku|ref\.?|art|size|tama[ñn]o|bytes|total|"
     r"count|cuenta|contador|counter|"
@@ -57,20 +57,20 @@ _MARKS = " \t\r\n:=#()\"'`*/|+-["
 
 
 def follows_word(low: str, start: int) -> bool:
-    """Whether there is a word before this place, with no more than marks between: nothing else can be a label. Costs a
-    twentieth of looking for one."""
+    """Whether a word stands before this place, with only marks between: nothing else can be a label. It costs a
+    twentieth of a search for labels."""
     before = low[max(0, start - WINDOW) : start].rstrip(_MARKS)[-1:]
     return before.isalpha() or before in (".", "º", "°", "$", "_")
 
 
-# A key of JSON, or a name as programs have them: "diskSize": …, read_bytes: …, uint64 = …
+# A key of JSON, or the name of a variable: "diskSize": …, read_bytes: …, uint64 = …
 _KEY = re.compile(
     r"(?:[\"'][\w .-]{1,40}[\"']|\b\w*(?:_\w+|[a-z][A-Z]\w*))[ \t]{0,2}[:=][ \t]{0,2}[\"']?\Z|[=}][ ]?[\"']?\Z"
 ).search
 
 
 def follows_key(text: str, start: int) -> bool:
-    """Whether a number is the value of a key. Where the key says whose it is, its label has been seen before."""
+    """Whether a number is the value of a key. Labels that announce a personal number are tried before this."""
     return _KEY(text, max(0, start - WINDOW), start) is not None
 
 

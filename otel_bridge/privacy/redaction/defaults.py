@@ -1,4 +1,4 @@
-"""Values behind references: `${DB_PASSWORD:-x}`, `getenv('DB_PASSWORD', 'x')`, `process.env.TOKEN || 'x'`."""
+"""Default values of references: `${DB_PASSWORD:-x}`, `getenv('DB_PASSWORD', 'x')`, `process.env.TOKEN || 'x'`."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Identity documents and tax numbers of persons: Spain, Latin America, the United States.
 
-What is by its shape no more than a long number is asked for its checksum, or for a label before it.
+A document that has the shape of any long number needs a valid checksum, or a label before it.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ from otel_bridge.privacy.redaction.context import (
 )
 from otel_bridge.privacy.redaction.findings import Finding
 
-# What has a letter to check may be a value or a part of a path, too: ?dni=…, /clientes/….
+# A document with a check letter may also be a value or a part of a path: ?dni=…, /clientes/….
 _CHECKED_BEFORE = r"(?<![\w.+#$€@])(?<![0-9][,/:-])(?<![0-9a-f]{4}-)(?<![A-Za-z_]-)"
 
-# The first group holds ids whose separators nothing else uses: a typing error in one is no less personal, so no
-# checksum is asked. Then what only a checksum tells from a count.
+# `shape`: documents whose separators nothing else uses. With a typing error they are no less personal, so their
+# checksum is not checked. `check` and `bare`: only a checksum tells them from a count.
 _DOCUMENT = re.compile(
     r"(?=[0-9VEJGPXYZxyz])(?:"
     rf"(?P<shape>{BEFORE}(?:"
@@ -67,7 +67,7 @@ Check = Callable[[str], bool]
 
 
 def _is_national_id(value: str) -> bool:
-    """Asks python-stdnum; the shape says which countries can be meant."""
+    """Whether python-stdnum accepts a value as a document of one of the countries that use its shape."""
     number = value.replace(".", "").replace("-", "").replace(" ", "").upper()
     checks: tuple[Check, ...]
     if number[0] in "XYZ":
@@ -126,7 +126,7 @@ def find_curps(text: str, position: int, before: int, stop: int) -> Iterator[Fin
             return
         compact = value.replace("-", "").replace(" ", "")
         if len(compact) == 18:
-            # Without the check digit: the shape has a birth date, a sex and a state, nothing else looks so.
+            # Without the check digit: with a birth date, a sex and a state, the shape is unique.
             valid = curp.is_valid(compact, validate_check_digits=False)
         else:
             valid = rfc.is_valid(compact, validate_check_digits=True)
@@ -134,8 +134,8 @@ def find_curps(text: str, position: int, before: int, stop: int) -> Iterator[Fin
             yield start, match.end(), "national_id"
 
 
-# `run` and `ci` alone are no labels: they are words of this trade. Looked for backwards from each run of digits, so
-# that a text without one pays nothing.
+# `run` and `ci` alone are no labels: they are technical words. The search goes backwards from each run of digits: a
+# text without digits costs nothing.
 _LABEL = re.compile(
     r"(?:dni|nie|nif|cif|curp|cuit|cuil|rut|nit|cpf|cnpj|rif|ruc|c\.i\.|ci:|c\.c\.|cc|dui|dpi|nss|ssn|"
     r"clabe|cbu|cvu|c[eé]dula|documento|carn[eé]t? de identidad|pasaporte|passport|identificaci[oó]n)"
@@ -146,7 +146,7 @@ _LABEL = re.compile(
 ).search
 _LABELLED = re.compile(
     r"[0-9]{2}\.[0-9]{3}\.[0-9]{3}/[0-9]{4}-[0-9]{2}(?![0-9])|"
-    # Whole at once, so that the number behind it is not cut.
+    # The whole number at once: else the number after it would be cut.
     r"(?:[0-9]{7,13}|[0-9]{18}|[0-9]{22}|[0-9]{1,3}(?:\.[0-9]{3}){2,3})(?![0-9.])(?:-?[0-9A-Za-z](?!\w))?(?!-[0-9])|"
     r"[0-9](?:[ .-]?[0-9]){5,12}+(?:-?[A-Za-z](?!\w))?"
 )

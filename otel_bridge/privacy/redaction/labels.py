@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 
-# Behind one of these nearly anything is a password.
+# After one of these nearly anything is a password.
 STRONG = (
     r"passwords?|passwd|passphrase|passwort|pass|pwd|psw|pw|contrase(?:ñ|ny?)as?|bindpw|requirepass|senha|frase de paso"
 )
-# Behind these only what looks like a secret is one: they have other uses (`token=4096`).
+# After these only a value that looks like a secret is one: they have other uses (`token=4096`).
 WEAK = (
     r"secreto?|token|(?:api|access|account|private|encrypt(?:ion)?|signing|master|shared|auth|storage|app|hmac|aes|"
     r"jwt)[_ .-]?key|(?:auth|logged_in|nonce)_salt|psk|secret[_.-]?(?:access[_.-]?)?key|credential|sig|"
@@ -50,7 +50,7 @@ HAS_PLACEHOLDER = re.compile(r"\[(?:correo|telefono|tarjeta|iban|ip|documento|cl
 
 
 def is_label(text: str, low: str, start: int, word: str) -> bool:
-    """Whether the word at `start` is one of its own, and not the end of another (`bypass`, `enclave`, `[clave]`)."""
+    """Whether the word at `start` stands alone, and is not the end of another (`bypass`, `enclave`, `[clave]`)."""
     if start == 0:
         return True
     before = low[start - 1]
@@ -77,7 +77,7 @@ def is_label(text: str, low: str, start: int, word: str) -> bool:
 
 
 def says_secret(name: str) -> bool:
-    """Whether a name, such as `DB_PASSWORD` or `db.clientSecret`, promises a secret behind it."""
+    """Whether a name, such as `DB_PASSWORD` or `db.clientSecret`, is the name of a secret."""
     low = name.lower()
     if _MAYBE(low) is None:
         return False
@@ -90,6 +90,6 @@ def is_strong(word: str) -> bool:
 
 
 def names_label(value: str) -> bool:
-    """Whether a value is itself such a name (`db-password`), without a digit: what it names is the secret."""
+    """Whether a value is itself such a name (`db-password`), without a digit: then the secret is elsewhere."""
     low = value.lower()
     return _ENDS_WITH_WORD(low) is not None and not any("0" <= char <= "9" for char in low)

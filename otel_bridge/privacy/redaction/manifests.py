@@ -138,7 +138,7 @@ def _named(text: str, pattern: re.Pattern[str], low: str) -> Iterator[Finding]:
 
 
 def find_named_values(text: str, low: str) -> Iterator[Finding]:
-    """A name that says secret, then its value or after it: `- name: DB_PASSWORD` and below `value: x`."""
+    """The name of a secret beside its value, in either order: `- name: DB_PASSWORD` and below `value: x`."""
     if "value" in low or "default" in low:
         yield from _named(text, _NAME_FIRST, low)
         yield from _named(text, _VALUE_FIRST, low)

@@ -1,4 +1,4 @@
-"""Numbers that name a person, around each run of digits of a text."""
+"""Personal numbers, around each run of digits of a text."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ from otel_bridge.privacy.redaction.phones import Phones
 
 RUN = re.compile(r"[0-9](?:[ .\-/()]{0,2}[0-9]){5,}+")
 AHEAD = 40
-"""Characters behind a run that are seen: the letters of an id, a unit. What begins there belongs to the next run."""
+"""How many characters after a run are read: the letters of an id, a unit. A number that begins there belongs to the
+next run."""
 _DATE = re.compile(
     r"(?:19|20)[0-9]{2}[-/.](?:0[1-9]|1[0-2])[-/.][0-3][0-9]|[0-3]?[0-9][-/.][01]?[0-9][-/.](?:19|20)[0-9]{2}"
 ).match
 
 
 def find_numbers(text: str, low: str, run: re.Match[str] | None, phones: Phones, budget: Budget) -> Iterator[Finding]:
-    """What has six digits or more, from the first of such runs on."""
+    """Findings with six digits or more, from the run of digits `run` on."""
     last = -9
     while run is not None:
         start, stop = run.span()

@@ -2,16 +2,16 @@
 
 Four looks, from the surest to the least sure:
 
-1. from `+` or `00` on: a telephone wherever it is from;
-2. behind a label («tel.», «móvil», «WhatsApp»): whatever has the length of one;
-3. `SHAPES`: how people of a region write a number of theirs. Examples in texts are often invented, so what counts is
-   the way it is written, not whether an operator has given it out;
-4. what is written in groups and is a valid fixed or mobile number of a region, by the metadata of `phonenumbers`
-   (libphonenumber's maintained port). Its own matcher takes 500 µs a candidate and 21 regions; here its patterns are
-   compiled once and take 10.
+1. with `+` or `00`: a telephone of any country;
+2. with a label («tel.», «móvil», «WhatsApp»): any number of the right length;
+3. `SHAPES`: how people of a region write their numbers. Numbers in texts are often invented, so the way they are
+   written counts, not whether an operator has assigned them;
+4. in groups, and a valid fixed or mobile number of a region by the metadata of `phonenumbers` (libphonenumber's
+   maintained port). Its own matcher takes 500 µs for a candidate and 21 regions; here its patterns are compiled once
+   and take 10.
 
-A number without a sign of being a telephone (2 to 4) is left alone where what stands before says that it is a count,
-an id or a measure.
+A number without `+`, `00` or parentheses is left alone where the text before it says that it is a count, an id or a
+measure.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ _IN_PARENTHESES = (
     r"\(0?[1-9][0-9]{0,3}\)[ .-]?(?:15[ .-]?)?(?:9[ ])?[0-9]{2,5}[ .-]?[0-9]{3,4}(?:[ .-]?[0-9]{2})?)"
 )
 
-# Eight digits in two groups are a telephone in half of the region, and a range or a date elsewhere: only where a word
-# before it leads to a telephone.
+# Eight digits in two groups are a telephone in half of the regions, and a range or a date elsewhere: a telephone only
+# after a word that announces one (`_CUE`).
 _SHORT = re.compile(
     rf"{BEFORE}(?:[2-9][0-9]{{3}}[ -][0-9]{{4}}|[2-7][ -][0-9]{{3}}[ -]?[0-9]{{4}}|[2-9][0-9]{{2}}-[0-9]{{4}}){AFTER}"
 )
@@ -81,7 +81,7 @@ _INTERNATIONAL = (
     rf"{BEFORE}(?<!:)\(?00[1-9](?:[ .()-]{{0,2}}[0-9]){{8,13}}+(?![^\W\d]))"
 )
 _GROUPED = re.compile(rf"{BEFORE}\(?[0-9]{{1,5}}(?:[ -]|\)[ -]?)[0-9]{{2,5}}(?:[ -][0-9]{{2,5}}){{0,3}}{AFTER}")
-# Two numbers before one that is written without any sign of a telephone.
+# Two numbers of a row before this one.
 _ROW = re.compile(r"(?<![0-9.])[0-9.]{1,20}[,;] ?[0-9.]{4,20}[,;] ?\Z").search
 # Dates and the postal codes of the United States are written in groups, too.
 _NO_NUMBER = re.compile(r"(?:19|20)[0-9]{2}-[0-9]{2}-[0-9]{2}|^[0-9]{5}-[0-9]{4}$").search
@@ -94,7 +94,7 @@ _NOT_DIGIT = re.compile(r"[^0-9]+")
 
 @lru_cache
 def _national(region: str) -> tuple[re.Pattern[str] | None, re.Pattern[str]]:
-    """By libphonenumber's metadata: a trunk prefix to take off, and what fixed and mobile numbers look like."""
+    """The trunk prefix of a region, and the pattern of its fixed and mobile numbers, by libphonenumber's metadata."""
     metadata = PhoneMetadata.metadata_for_region(region, None)
     if metadata is None:
         raise ValueError(f"{region!r} is no region that phonenumbers knows")
@@ -117,10 +117,10 @@ def _lengths(region: str) -> frozenset[int]:
 
 
 class Phones:
-    """Finds the telephones of some regions. Built once: 10 ms."""
+    """Finds the telephones of some regions. Building it takes 10 ms."""
 
     def __init__(self, regions: Sequence[str] = REGIONS) -> None:
-        """Raises ValueError for what is no region."""
+        """Raises ValueError for an unknown region."""
         self._regions = [_national(region) for region in regions]
         self._codes = {str(country_code_for_region(region)) for region in regions}
         self._lengths = {str(country_code_for_region(region)): _lengths(region) for region in regions}
@@ -184,7 +184,7 @@ class Phones:
                 position = last = end
 
     def _grouped(self, text: str, low: str, start: int, stop: int, until: int, last: int) -> Finding | None:
-        """The least sure look: the first number in groups that a word leads to, or that is valid in a region."""
+        """The least sure look: the first number in groups that a word announces, or that is valid in a region."""
         hyphens = text.count("-", start, stop)
         for begin in _beginnings(text, start, stop):
             if match := _SHORT.match(text, begin, until):
@@ -200,7 +200,7 @@ class Phones:
         return None
 
     def _cut(self, text: str, start: int, end: int, stop: int) -> int:
-        """Where an international number ends: as far as the digits go, unless they go on into another number."""
+        """Where an international number ends: with its digits, or where another number begins among them."""
         digits = _NOT_DIGIT.sub("", text[start:end]).removeprefix("00")
         lengths = next((self._lengths[digits[:size]] for size in (1, 2, 3) if digits[:size] in self._lengths), None)
         if lengths is None:
@@ -219,8 +219,8 @@ class Phones:
         return end if not text[end : end + 1].isdigit() else start
 
     def _has_country(self, value: str) -> bool:
-        """Whether an international number begins with a country's code; after 00, with a configured region's: counts
-        and ids begin with zeros, too."""
+        """Whether an international number begins with a country's code. After 00 only the configured regions count:
+        counts and ids begin with zeros, too."""
         digits = _NOT_DIGIT.sub("", value)
         if len(digits) < 8:
             return False
@@ -231,7 +231,7 @@ class Phones:
         return not self._codes.isdisjoint((digits[2:4], digits[2:5]))
 
     def _is_phone(self, text: str, low: str, start: int, end: int, last: int) -> bool:
-        """Whether a number that is written like a telephone is not rather a row of counts, or some id."""
+        """Whether a number in the shape of a telephone is one, and no row of counts and no id."""
         value = text[start:end]
         if " " in value and all(group.endswith("0") or group in _POWERS for group in value.split()):
             return False  # 250 300 1000: measures are round, telephones are not
@@ -276,8 +276,8 @@ def _encoded(text: str, low: str, start: int, until: int) -> Finding | None:
 
 
 def _behind_label(text: str, low: str, start: int, until: int) -> Finding | None:
-    """A number right behind its label, or right before it. Looked for from a run of digits, so that a text without one
-    pays nothing."""
+    """A number right behind its label, or right before it. The search starts from a run of digits: a text without
+    digits costs nothing."""
     since = max(0, start - WINDOW)
     worded = follows_word(low, start)
     if worded and starts_word(low, _LABEL(low, since, start)):

@@ -1,4 +1,4 @@
-"""Keys of providers that their own shape gives away: a table of formats, and one finder made of it.
+"""Keys of providers that are recognised by their own format: a table of formats, and one finder made of it.
 
 To add a format, add a row to `FORMATS` where the alphabet puts it. That is all: the finder is built from the
 table, and tests/redaction/test_providers.py makes its samples from the rows, for a new one too. In a row:
@@ -12,13 +12,13 @@ table, and tests/redaction/test_providers.py makes its samples from the rows, fo
 - `shape`: in place of the three above, a pattern for a rest of several parts. Its repeats are bounded or the last
   thing in it, so that the work stays linear; possessive (`{8,}+`) where nothing after them can need a character back.
 - `before`: a pattern of fixed length, where the literal stands in the middle of a key instead of at its beginning.
-- `source`: who says so.
+- `source`: where the format was read.
 
-Whatever a format says, what reads as words is left alone: see `_WORDS`.
+A match that reads as words is left alone, whatever its format: see `_WORDS`.
 
-Not here, for nothing tells them from a hash or an id: keys that are only hexadecimal, UUIDs or letters (Datadog,
-Heroku before 2024, Okta, Mistral, Codecov, the secret half of AWS). A label gives those away (`secrets.py`). Nor what
-its provider calls public: `pk_live_`, `pk-lf-`, `phc_`, `pk.eyJ`, an account id of Twilio (AC...), an ARN.
+Not here, since nothing tells them from a hash or an id: keys that are only hexadecimal, UUIDs or letters (Datadog,
+Heroku before 2024, Okta, Mistral, Codecov, the secret half of AWS). Those need a label (`announced.py`). Nor keys
+that their provider calls public: `pk_live_`, `pk-lf-`, `phc_`, `pk.eyJ`, an account id of Twilio (AC...), an ARN.
 """
 
 from __future__ import annotations
@@ -444,7 +444,7 @@ def _rest(row: Format) -> str:
 def _tree(formats: Iterable[tuple[str, str]]) -> str:
     """One pattern for pairs of a prefix and a rest, the longest prefix first: `g(?:h(?:p_...|o_...)|l...)`.
 
-    Factored by letter, it costs the regex engine a few comparisons to see that nothing begins here.
+    Grouped by letter, the regex engine needs only a few comparisons to see that no key begins here.
     """
     children: dict[str, list[tuple[str, str]]] = {}
     here: list[str] = []
@@ -458,7 +458,7 @@ def _tree(formats: Iterable[tuple[str, str]]) -> str:
 
 
 _SHORTEST = 15
-"""No key of the table is shorter, with its prefix: the work on most texts ends here."""
+"""No key of the table is shorter, with its prefix: most words need no search."""
 _SHORTEST_MARKED = 32
 
 _KEY = _tree((prefix, _rest(row)) for row in FORMATS if not row.before for prefix in row.prefixes.split() or [""])
@@ -487,7 +487,7 @@ _WORDS = re.compile(
 
 
 def find_provider_keys(text: str) -> Iterator[Finding]:
-    """Every key whose provider's format gives it away."""
+    """Every key in the format of a provider."""
     end = 0
     for word in text.split():
         # Word by word: two thirds of the time that searching the whole text takes.

@@ -1,8 +1,8 @@
-"""Secrets with a form of their own: private keys, passwords in URLs, JWTs, keys of an API.
+"""Secrets with a form of their own: private keys, passwords in URLs, JWTs.
 
-All patterns here and in the other finders are linear in practice: possessive or bounded repeats, and a look-behind
-that lets a run of the same class start only once. Where they can, they start with a literal or a class, never with a
-look-behind: that lets the regex engine skip ahead.
+All patterns here and in the other finders are linear in practice: their repeats are possessive or bounded, and a
+look-behind lets a run of one class start only once. Where possible they start with a literal or a class, never with a
+look-behind: then the regex engine can skip ahead.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def find_private_keys(text: str) -> Iterator[Finding]:
         yield begin.start(), stop, "private_key"
 
 
-# The user stays (it tells which account fails), unless it is an e-mail: then the e-mail finder takes it.
+# The user stays (it tells which account fails), unless it is an e-mail: the e-mail finder takes that.
 # A password may hold a raw `/`, `#` or `?` (many tools write it so), unless what precedes it is a port.
 _URL_PASSWORD = re.compile(
     r"://[^\s/?#:\"'<>]{0,256}+:(?!" + PLACEHOLDER + r"@)"

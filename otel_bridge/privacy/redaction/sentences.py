@@ -1,4 +1,4 @@
-"""Passwords told in a sentence: «la clave del wifi es x», «usuario ana contraseña x», «credenciales: ana/x»."""
+"""Passwords in a sentence: «la clave del wifi es x», «usuario ana contraseña x», «credenciales: ana/x»."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from otel_bridge.privacy.redaction.labels import CLAVE, STRONG, is_label, is_str
 from otel_bridge.privacy.redaction.values import has_digit, is_algorithm, is_reference
 
 _WORD = rf"{STRONG}|{CLAVE}|contra|token|secreto?|api[ -]?key|pin|nip|otp|frase de paso|credencial"
-# After the verb only a word that looks made up: the rest of most sentences is none.
+# After the verb only a word that looks made up is a password: most sentences go on without one.
 _TOLD = re.compile(
     rf"(?P<word>{_WORD}){OWNER}(?: que(?: (?!es |fue |era )[a-záéíóúñ]{{2,12}}+){{1,3}})? "
     r"(?:es|is|era|was|ser[aá]|ser[ií]a|fue|é|qued[oó] (?:en|como)|sigue siendo|ahora es|pas[oó] a ser|cambi[oó] a|"
@@ -20,7 +20,7 @@ _TOLD = re.compile(
     rf"(?![\"'`“«‘*]{{0,2}}{PLACEHOLDER})\*{{0,2}}"
     r"(?:[\"'`“«‘](?P<quoted>[^\"'`“”«»‘’\n]{1,128}+)[\"'`”»’]|(?P<bare>[^\s\"'`“”«»‘’]{1,256}+))"
 )
-# No mark at all: a letter and a digit are asked for, and a word before that tells of logging in.
+# Without a mark: the value needs a letter and a digit, and a word about logging in must stand before it.
 _BEHIND = re.compile(
     rf"(?P<word>{STRONG}|{CLAVE}|contra|token|api[ -]?key)(?P<noun> (?:{NOUN}))?[*_`]{{0,3}}"
     r"(?P<gap> (?:(?:a|por|to|como|as|de) )?|[ \t]{1,3}|[ \t]?\n[*_`]{0,3})"
@@ -28,7 +28,7 @@ _BEHIND = re.compile(
     r"(?P<bare>(?=[^\s\"'`,;:=(){}<>|]{0,40}?[0-9])(?=[^\s\"'`,;:=(){}<>|]{0,40}?[a-z])"
     r"[^\s\"'`,;:=(){}<>|«»“”]{6,512}+)(?(quote)[\"'`»”])"
 )
-# «uso Perro2024 como contraseña»: what is looked at stands before.
+# «uso Perro2024 como contraseña»: the password stands before the label.
 _AS = re.compile(rf" (?:como|as|de) (?:(?:la|mi|su|the|my|a) )?(?:{STRONG}|clave)(?=[\s,.;:!?)]|\Z)")
 _USED = re.compile(r"(?:\A|\s|[\"'`«“(])(?P<bare>[^\s\"'`«»“”,;:=(){}<>|/]{6,64}+)[\"'`»”]?\Z").search
 # A label of a block, with its value in quotes and no mark: `password "x"` in HCL and Gradle.
@@ -111,7 +111,7 @@ def find_behind(text: str, low: str) -> Iterator[Finding]:
             end - start < 16 or low[match.start() - 1 : match.start()] == "-"
         ):
             continue  # a flag is for commands.py
-        # Alone on its line it needs no such word.
+        # Alone on its line it needs no word about logging in.
         line = low.rfind("\n", max(0, match.start() - 40), match.start()) + 1
         before = low[line : match.start()].strip(" \t*_`>-#")
         alone = (not before or before.isalnum()) and _ENDS(low, match.end()) is not None

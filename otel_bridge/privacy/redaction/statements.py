@@ -1,4 +1,4 @@
-"""Passwords in SQL, which stand behind words without a mark: `IDENTIFIED BY 'x'`, `WITH PASSWORD 'x'`."""
+"""Passwords in SQL, which follow words without a mark: `IDENTIFIED BY 'x'`, `WITH PASSWORD 'x'`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SET = re.compile(
     rf"set password(?: for [\"'`]?[\w.%-]{{1,60}}[\"'`]?(?:@[\"'`]?[\w.%-]{{1,60}}[\"'`]?)?)?\s{{0,3}}(?:=|to)\s{{0,3}}"
     rf"(?:(?:old_)?password\()?{_QUOTED}"
 )
-# What makes a hash of a password has the password in it: password = MD5('x').
+# A call that hashes a password has the password as its argument: password = MD5('x').
 _HASHED = re.compile(
     rf"(?:crypt|md5|sha1|sha2|sha256|sha512|encode|hashpw|password_hash|generate_password_hash|make_password|hashbytes)"
     rf"\(\s?(?:'sha2?_?[0-9]{{1,3}}',\s?|b)?{_QUOTED}"
@@ -39,7 +39,7 @@ _INSERT = re.compile(
 _ROW = re.compile(r"\s{0,8},?\s{0,8}\((?P<row>(?:[^()']|'(?:[^'\n]|'')*+'|\([^()]{0,120}\)){1,1000}+)\)")
 _ITEM = re.compile(r"(?:n|e)?'(?P<single>(?:[^'\n]|'')*+)'|[^,']{1,200}+|,|'")
 _COLUMN = re.compile(rf"(?:\w{{0,30}}_)?(?:{STRONG}|clave|secret|token|api_?key)(?:_\w{{1,10}})?").fullmatch
-# User and password at once, or behind a word that only one product has.
+# User and password in one word, or after a word that only one product has.
 _OTHER = re.compile(
     r"(?:\bconn(?:ect)?\s{1,4}()()[a-z]\w{0,40}/(?P<bare>[^\s/@;\"']{3,128}+)@|"
     r"\bpragma\s{1,4}(?:re)?key\s{0,3}=\s{0,3}[\"'](?P<key>[^\"'\n]{1,256}+)|"

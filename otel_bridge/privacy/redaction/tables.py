@@ -16,7 +16,7 @@ _KEY_VALUE = re.compile(
     r"tipo|type|significado|descripci)"
 ).search
 _CELLS = 48
-"""A line with more is no row of a table that somebody wrote."""
+"""A line with more cells is no row of a table that a person wrote."""
 _RULE = re.compile(r"[\s|:+-]*+\Z").match
 _TABLE_LINE = re.compile(r"^[^\n|]*+\|[^\n]*+$", re.MULTILINE)
 _MAYBE = re.compile(rf"{STRONG}|clave|secret|token|key|credential").search
@@ -76,7 +76,7 @@ _COLUMN = re.compile(rf"(?:{STRONG}|clave)").fullmatch
 
 
 def find_columns(text: str, low: str) -> Iterator[Finding]:
-    """Lines with commas, semicolons or tabs between, below one that has the names."""
+    """Rows with commas, semicolons or tabs between the cells, below a line with the names."""
     at = 0
     for head in _HEAD.finditer(low):
         if head.start() < at:

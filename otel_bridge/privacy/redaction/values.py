@@ -1,4 +1,4 @@
-"""What stands where a secret would and is none: references, code, masks, words that ask for a value."""
+"""Values in the place of a secret that are none: references, code, masks, words that ask for a value."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 
 from otel_bridge.privacy.redaction.labels import HAS_PLACEHOLDER, says_secret
 
-# One value of a command line or of SQL. Groups are numbered: a pattern may hold it more than once.
+# One value of a command line or of SQL. Groups have no names: a pattern may contain it more than once.
 ARGUMENT = r"(?:\"((?:[^\"\\\n]|\\.){1,256}+)\"|'([^'\n]{1,256}+)'|([^\s\"'`|;&<>()]{1,256}+))"
 
 # A reference has its own form, with quotes around or without.
@@ -92,7 +92,7 @@ _LAST = frozenset(
 
 
 def _is_dotted(value: str) -> bool:
-    """`module.db.password`, `user.token`: names, each begun with a letter, that say whose they are."""
+    """`module.db.password`, `user.token`: names with dots between, each of which begins with a letter."""
     if "." not in value or not _DOTTED(value):
         return False
     parts = value.strip(".[").replace("?", "").split(".")
@@ -123,7 +123,7 @@ def is_reference(value: str, *, quoted: bool) -> bool:
     return not quoted and (value.lower() in _KEYWORDS or _CODE(value) is not None or _is_dotted(value))
 
 
-# «clave SSH: ed25519», «the password is base64 encoded»: how it is made, not what it is.
+# «clave SSH: ed25519», «the password is base64 encoded»: the algorithm, not the secret.
 is_algorithm = re.compile(
     r"(?:sha|md|aes|rsa|dsa|des|3des|hmac|argon|bcrypt|pbkdf|scram|oauth|base|ed|ecdsa|x|utf|http|ssh|ssl|tls|jwt|uuid|"
     r"python|node|java|k8s|s3|ec2|ipv)(?:[-_]?[0-9]{1,5}){0,2}(?:id|[-_][a-z]{2,6})?",

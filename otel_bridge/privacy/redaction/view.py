@@ -1,11 +1,11 @@
-"""A text as a reader sees it, and the way back to the text as it came."""
+"""A text as a reader sees it, and where its characters stand in the original."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
 
-# Digits of other scripts, full-width ASCII, exotic spaces and dashes, and what has no width at all.
+# Digits of other scripts, full-width ASCII, unusual spaces and dashes, characters without width.
 _ODD = re.compile(
     "[\xa0\xad\u034f\u061c\u115f\u1160\u1680\u17b4\u17b5\u180b-\u180f\u2000-\u2015\u2024\u2028-\u202f\u205f-\u206f\u2212"
     "\u3000\u3164\ufe00-\ufe0f\ufe52\ufe55\ufe63\ufe66\ufe6b\ufeff\uff01-\uff5e\uffa0\U0001d7ce-\U0001d7ff"
@@ -18,7 +18,7 @@ _MARKS = ("\u0300", "\u036f")
 
 
 def _plain(char: str) -> str:
-    """The ASCII character that an odd one passes for; nothing where it is invisible."""
+    """The ASCII character that an odd one looks like; empty where it is invisible."""
     digit = unicodedata.decimal(char, None)
     if digit is not None:
         return str(digit)
@@ -34,7 +34,7 @@ def _plain(char: str) -> str:
 
 
 def normalised(text: str, latin: bool) -> tuple[str, list[int] | None]:
-    """The text as a reader sees it, and for each of its characters where it stood (None: same places)."""
+    """The text as a reader sees it, and the place of each of its characters in the original (None: unchanged)."""
     # Of Latin-1 only the no-break space and the soft hyphen are odd.
     if latin and "\xa0" not in text and "\xad" not in text:
         return text, None
@@ -46,7 +46,7 @@ def normalised(text: str, latin: bool) -> tuple[str, list[int] | None]:
     for match in _ODD.finditer(text):
         start = match.start()
         if _MARKS[0] <= match[0][0] <= _MARKS[1] and match[0][0] != "\u034f":
-            # Composed with the letter before it, at whose place it then stands; if they make none, left.
+            # Composed with the letter before it, at that letter's place; left as it is where there is no such letter.
             if last < start:
                 composed = unicodedata.normalize("NFC", text[start - 1 : match.end()])
                 pieces.append(text[last : start - 1])
@@ -68,6 +68,6 @@ def normalised(text: str, latin: bool) -> tuple[str, list[int] | None]:
 
 
 def lower(text: str) -> str:
-    """In lower case with every character in its place: only İ becomes two."""
+    """In lower case, with every character at its place: only İ would become two."""
     low = text.lower()
     return low if len(low) == len(text) else text.replace("İ", "I").lower()
