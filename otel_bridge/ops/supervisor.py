@@ -17,7 +17,7 @@ HEALTHY_SECONDS = 30.0
 class Worker:
     """One thread that runs `body` again whenever it raises, until stopped.
 
-    States: up ──body raises──▶ down (error, restarts + 1) ──pause──▶ up … ──stop──▶ stopped
+    States: up ──body raises──▶ down (restarts + 1) ──pause──▶ up … ──stop──▶ stopped
     """
 
     def __init__(self, name: str, body: Callable[[], None]) -> None:
@@ -27,8 +27,6 @@ class Worker:
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self.up = False
         self.restarts = 0
-        self.error: str | None = None
-        """The last error that ended it; None until then."""
 
     def start(self) -> None:
         self._thread.start()
@@ -48,7 +46,6 @@ class Worker:
                 if self._stopping.is_set():
                     return
                 self.restarts += 1
-                self.error = f"{type(error).__name__}: {error}"
                 log.error("worker %s died and is started again", self.name, exc_info=error)
             if time.monotonic() - started > HEALTHY_SECONDS:
                 pause = RESTART_SECONDS[0]

@@ -8,7 +8,8 @@ import pytest
 
 from otel_bridge.config import REGIONS
 from otel_bridge.privacy.redaction import Redactor
-from otel_bridge.privacy.redaction.phones import SHAPES, Phones
+from otel_bridge.privacy.redaction.phone_shapes import SHAPES
+from otel_bridge.privacy.redaction.phones import Phones
 
 REDACTOR = Redactor("on")
 

@@ -40,7 +40,6 @@ def test_a_worker_that_dies_is_counted_logged_and_started_again(caplog: pytest.L
     worker.start()
     wait_for(lambda: len(runs) == 4, "the fourth run")
     assert worker.alive and worker.restarts == 3
-    assert "ValueError" in (worker.error or "")
     assert sum("worker shaky died" in record.getMessage() for record in caplog.records) == 3
     worker.stopping.set()
     well.set()

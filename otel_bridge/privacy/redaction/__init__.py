@@ -13,8 +13,8 @@ addresses, passwords without any sign that they are one.
 `redactor.py` runs these steps. What it looks for:
 
 - `announced.py`: secrets that a label, a command or a kind of document announces (`labels.py`, `values.py`,
-  `assignments.py`, `commands.py`, `manifests.py`, `markup.py`, `tables.py`, `statements.py`, `sentences.py`,
-  `headers.py`, `defaults.py`)
+  `assignments.py`, `programs.py`, `commands.py`, `manifests.py`, `markup.py`, `tables.py`, `statements.py`,
+  `sentences.py`, `headers.py`, `defaults.py`)
 - `providers.py`: keys of providers that stand alone, by a table; `secrets.py`: private keys, URL passwords, JWT
 - `addresses.py`: e-mail and IP addresses
 - `numbers.py`: runs of digits, and in them `accounts.py`, `documents.py` and `phones.py` (`phone_shapes.py`); the text

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from otel_bridge.privacy.redaction.assignments import find_assignments
 from otel_bridge.privacy.redaction.commands import (
     find_argv,
-    find_commands,
     find_directives,
     find_flags,
     find_netrc,
@@ -29,6 +28,7 @@ from otel_bridge.privacy.redaction.manifests import (
     find_secret_objects,
 )
 from otel_bridge.privacy.redaction.markup import find_markup
+from otel_bridge.privacy.redaction.programs import find_programs
 from otel_bridge.privacy.redaction.sentences import (
     find_behind,
     find_blocks,
@@ -121,7 +121,7 @@ def find_secrets(text: str, low: str) -> Iterator[Finding]:
     ):
         yield from find_sql(text, low)
     if " -" in text or " /" in text or _bare_command(text):
-        yield from find_commands(text)
+        yield from find_programs(text)
         if labelled or auth:
             yield from find_flags(text, low)
     if ("|" in text and ("echo " in text or "printf " in text)) or "chpasswd" in text or "<<<" in text:
