@@ -38,7 +38,6 @@ from otel_bridge.privacy.redaction.context import (
 from otel_bridge.privacy.redaction.findings import Finding
 from otel_bridge.privacy.redaction.phone_shapes import SHAPES, shape_pattern
 
-
 # An area code in parentheses, of any of these regions: (011) 4123-4567, (11) 91234-5678, (380) 15 123-4567.
 _IN_PARENTHESES = (
     r"(?:\((?:34|5[1-8]|50[2-7]|59[1358])\)[ .-]?[0-9]{1,3}[ .-][0-9]{2,4}(?:[ .-]?[0-9]{2,4}){1,2}|"
