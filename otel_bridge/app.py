@@ -43,7 +43,7 @@ from otel_bridge.privacy.users import UserHasher, load_or_create_key
 from otel_bridge.records import decode
 
 if TYPE_CHECKING:
-    from otel_bridge.mcp.tools import McpDoor
+    from otel_bridge.mcp.tools import McpApp
 
 log = logging.getLogger(__name__)
 
@@ -126,10 +126,10 @@ class Bridge:
         conversations = Conversations(self.ingest, self.own, key)
         bodies = Bodies(config)
 
-        def make_mcp() -> McpDoor:
-            from otel_bridge.mcp.tools import McpDoor  # see mcp/mount.py
+        def make_mcp() -> McpApp:
+            from otel_bridge.mcp.tools import McpApp  # see mcp/mount.py
 
-            return McpDoor(self.config, self.access, conversations, bodies, self.own)
+            return McpApp(self.config, self.access, conversations, bodies, self.own)
 
         self.mcp = McpMount(make_mcp)
         self.application = App(

@@ -1,4 +1,4 @@
-"""A caller: one reading of a request's headers, and the only door to keys and limits.
+"""A caller: one reading of a request's headers, and the only way to keys and limits.
 
 A limit is counted per API key, else per GPT and client address; a batch counts each item. Guessed keys, and names of
 GPTs and sessions that do not exist, are counted by address.

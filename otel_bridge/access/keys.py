@@ -1,4 +1,4 @@
-"""API keys: made once, kept as hashes, compared in constant time. Also: which doors may stand open without one.
+"""API keys: made once, kept as hashes, compared in constant time. Also: who may post without one.
 
 A key is 32 random bytes, so one round of SHA-256 is enough to keep it: there is nothing to guess that a slow hash
 would protect. The `otb_` in front lets secret scanners, and this project's own redaction, recognise one in a text.
@@ -55,7 +55,7 @@ def among(found: str, hashes: Collection[str]) -> bool:
     return same
 
 
-# --- doors without a key ----------------------------------------------------------------------------------------
+# --- without a key ----------------------------------------------------------------------------------------------
 
 
 def is_loopback(host: str) -> bool:

@@ -20,7 +20,7 @@ from starlette.types import Receive, Scope, Send
 from otel_bridge.config import Config
 
 if TYPE_CHECKING:
-    from otel_bridge.mcp.tools import McpDoor
+    from otel_bridge.mcp.tools import McpApp
 
 log = logging.getLogger(__name__)
 
@@ -28,16 +28,16 @@ PATH = "/mcp"
 
 
 class McpMount:
-    """An ASGI application that becomes the MCP door."""
+    """An ASGI application that becomes `McpApp`."""
 
-    def __init__(self, make: Callable[[], McpDoor]) -> None:
+    def __init__(self, make: Callable[[], McpApp]) -> None:
         self._make = make
-        self._door: McpDoor | None = None
-        self._ready: asyncio.Future[McpDoor] | None = None
+        self._app: McpApp | None = None
+        self._ready: asyncio.Future[McpApp] | None = None
         self._stop = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._config: Config | None = None
-        """What came while the door was made."""
+        """What came while the app was made."""
 
     @property
     def routes(self) -> list[BaseRoute]:
@@ -45,18 +45,18 @@ class McpMount:
 
     def configure(self, config: Config) -> None:
         self._config = config
-        if self._door is not None:
-            self._door.configure(config)
+        if self._app is not None:
+            self._app.configure(config)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        door = self._door
-        if door is None:
+        app = self._app
+        if app is None:
             if self._ready is None:
                 self._ready = asyncio.get_running_loop().create_future()
                 # In a context of its own: it outlives the request that happens to be the first.
                 self._task = asyncio.create_task(self._run(self._ready), context=contextvars.Context())
-            door = await asyncio.shield(self._ready)
-        await door(scope, receive, send)
+            app = await asyncio.shield(self._ready)
+        await app(scope, receive, send)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -69,16 +69,16 @@ class McpMount:
             if self._ready is not None:
                 self._ready.cancel()
 
-    async def _run(self, ready: asyncio.Future[McpDoor]) -> None:
+    async def _run(self, ready: asyncio.Future[McpApp]) -> None:
         try:
-            door = await asyncio.to_thread(self._make)
+            app = await asyncio.to_thread(self._make)
             # Its own task enters and leaves this: it holds a task group.
-            async with door.running():
-                self._door = door
+            async with app.running():
+                self._app = app
                 if self._config is not None:
-                    door.configure(self._config)
+                    app.configure(self._config)
                 if not ready.done():
-                    ready.set_result(door)
+                    ready.set_result(app)
                 await self._stop.wait()
         except Exception as error:
             log.error("/mcp is not served; the next call tries again", exc_info=error)

@@ -1,8 +1,8 @@
-"""The MCP door: the API's two posts as tools, at `/mcp` (streamable HTTP, the official `mcp` package).
+"""The API's two posts as tools, at `/mcp` (streamable HTTP, the official `mcp` package).
 
 It keeps no state: each call is a request of its own, so memory does not grow with clients and any replica can answer.
-Arguments go to the contract as the JSON they are, through the same gate to the same ingest, and come back as the API's
-own answer or problem. Session and subject are taken from `_meta` where a client sends them (`openai/session`,
+Arguments are checked by the same contract, let in by the same caller and taken by the same ingest, and come back as the
+API's own answer or problem. Session and subject are taken from `_meta` where a client sends them (`openai/session`,
 `openai/subject`): hints, as in `actions`.
 
 A web page must not reach a bridge on its reader's machine by a name that it points there (DNS rebinding): browsers
@@ -49,7 +49,7 @@ Handler = Callable[[dict[str, Any], Mapping[str, Any], Caller], Awaitable[Answer
 """A tool: its arguments, the call's `_meta`, who calls."""
 
 
-class McpDoor:
+class McpApp:
     """Serves `/mcp` while `running`."""
 
     def __init__(

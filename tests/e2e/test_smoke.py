@@ -20,3 +20,10 @@ def test_a_session_and_its_event_become_a_trace_and_series(bridge: Bridge, recei
     bridge.start()
     assert bridge.metric("gen_ai_client_operation_duration_seconds_count") == 1
     assert bridge.stop() == 0
+
+
+def test_journal_and_key_are_for_the_bridges_user_alone(bridge: Bridge) -> None:
+    bridge.session()
+    files = [file for file in bridge.journal.parent.iterdir() if file.is_file()]
+    assert {file.suffix for file in files} >= {".db", ".db-wal", ".key"}
+    assert {file.stat().st_mode & 0o077 for file in files} == {0}

@@ -1,4 +1,4 @@
-"""The MCP door, asked by the official client: the same two operations, validation, keys and limits."""
+"""`/mcp`, asked by the official client: the same two operations, validation, keys and limits."""
 
 from __future__ import annotations
 

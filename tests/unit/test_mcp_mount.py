@@ -14,7 +14,7 @@ from otel_bridge.config import Config
 from otel_bridge.mcp.mount import McpMount
 
 
-class Door:
+class FakeApp:
     def __init__(self) -> None:
         self.config: object = "old"
         self.calls = 0
@@ -35,27 +35,27 @@ async def call(mount: McpMount) -> None:
     await mount(nothing, nothing, nothing)
 
 
-def test_nothing_is_made_before_the_first_call_and_one_door_serves_all() -> None:
-    made: list[Door] = []
+def test_nothing_is_made_before_the_first_call_and_one_app_serves_all() -> None:
+    made: list[FakeApp] = []
 
     async def serve() -> None:
-        mount = McpMount(cast(Any, lambda: made.append(Door()) or made[-1]))
+        mount = McpMount(cast(Any, lambda: made.append(FakeApp()) or made[-1]))
         async with mount.running():
             await asyncio.sleep(0)
             assert made == []
             await asyncio.gather(*(call(mount) for _ in range(5)))
 
     asyncio.run(serve())
-    assert [door.calls for door in made] == [5]
+    assert [app.calls for app in made] == [5]
 
 
 def test_a_configuration_that_comes_while_it_is_made_is_not_lost() -> None:
-    door, begun, go_on = Door(), threading.Event(), threading.Event()
+    app, begun, go_on = FakeApp(), threading.Event(), threading.Event()
 
-    def make() -> Door:
+    def make() -> FakeApp:
         begun.set()
         assert go_on.wait(10)
-        return door
+        return app
 
     async def serve() -> None:
         mount = McpMount(cast(Any, make))
@@ -67,17 +67,17 @@ def test_a_configuration_that_comes_while_it_is_made_is_not_lost() -> None:
             await first
 
     asyncio.run(serve())
-    assert door.config == "new"
+    assert app.config == "new"
 
 
 def test_a_failure_is_the_calls_own_and_the_next_call_tries_again() -> None:
     tries: list[int] = []
 
-    def make() -> Door:
+    def make() -> FakeApp:
         tries.append(1)
         if len(tries) == 1:
             raise OSError("no file descriptor is left")
-        return Door()
+        return FakeApp()
 
     async def serve() -> None:
         mount = McpMount(cast(Any, make))
