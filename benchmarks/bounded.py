@@ -11,11 +11,10 @@ from statistics import median
 import psutil
 import requests
 
-from otel_bridge import config
-from otel_bridge.export.pipe import SINK
+from otel_bridge import config, journal
+from otel_bridge.export.pipe import CONSUMER
 from otel_bridge.ids import new_uuid
-from otel_bridge.journal.sqlite import SqliteStore
-from otel_bridge.journal.store import Append
+from otel_bridge.journal import Append
 from otel_bridge.records import Event, Record, Session
 from tests.harness.bridge import OPENMETRICS, ROOT, Bridge
 
@@ -51,7 +50,7 @@ def fill(
 
     Events with an age have been delivered and wait for the end of their retention.
     """
-    store = SqliteStore(path)
+    store = journal.open(f"sqlite:///{path}", CONSUMER)
     now_us = time.time_ns() // 1000 - int(age_days * 86_400e6)
     opened = [_session(now_us, i) for i in range(sessions)]
     store.begin()
@@ -68,13 +67,13 @@ def fill(
         store.begin()
         store.write([Append(part, keys)])
         if age_days:
-            store.advance(SINK, store.last, len(part), [])
+            store.advance(store.last, len(part), [])
         store.commit()
         written += len(part)
         if tick is not None:
             tick((written, time.perf_counter() - started))
         if written % 50_000 < per_segment:
-            store.restart_log()
+            store.maintain(0, lambda run: run())
     store.close()
 
 
@@ -97,7 +96,7 @@ def memory(make: Callable[..., Bridge], count: int) -> Iterator[Row]:
     bridge.stop()
     started = time.perf_counter()
     bridge.start()
-    yield "the same, folded up to a checkpoint", f"{time.perf_counter() - started:.1f} s", "until ready"
+    yield "the same, folded up to a snapshot", f"{time.perf_counter() - started:.1f} s", "until ready"
     time.sleep(5)
     bridge.scrape()
     yield f"resident memory, {count:,} records pending", f"{_resident(bridge):.0f} MiB", "endpoint down"

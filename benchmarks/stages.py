@@ -18,7 +18,7 @@ from pathlib import Path
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from otel_bridge import config, contract, records
+from otel_bridge import config, contract, journal, records
 from otel_bridge.access.caller import Access
 from otel_bridge.export.spans import SpanProjection
 from otel_bridge.intake.answers import all_taken
@@ -27,8 +27,7 @@ from otel_bridge.intake.draft import Draft
 from otel_bridge.intake.identity import Identity
 from otel_bridge.intake.labels import Labels
 from otel_bridge.intake.sessions import KnownSession
-from otel_bridge.journal.sqlite import SqliteStore
-from otel_bridge.journal.store import Append
+from otel_bridge.journal import Append, Store
 from otel_bridge.metrics.state import MetricState
 from otel_bridge.privacy.redaction import Redactor
 
@@ -81,7 +80,7 @@ def run(events: int, rounds: int, session_count: int) -> Table:
     loaded = config.load(str(ROOT / "otel-bridge.toml"), {})
     table = Table(events)
     with tempfile.TemporaryDirectory(dir=".") as folder:
-        store = SqliteStore(Path(folder) / "journal.db")
+        store = journal.open(f"sqlite:///{folder}/journal.db", "otlp")
         state = MetricState(loaded.gpts)
         contents, identity, labels = Contents(loaded), Identity(b"k" * 32), Labels(loaded)
         caller = Access(loaded).caller([], "127.0.0.1")
@@ -134,7 +133,7 @@ def _events(body: bytes) -> list[contract.EventIn]:
     return [item for item in contract.decode_good_batch(body) or () if isinstance(item, contract.EventIn)]
 
 
-def _write(store: SqliteStore, append: Append) -> None:
+def _write(store: Store, append: Append) -> None:
     store.begin()
     store.write([append])
     store.commit()

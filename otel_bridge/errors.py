@@ -144,6 +144,13 @@ JOURNAL_UNAVAILABLE = ErrorKind(
     "No se puede aceptar ahora: diario no disponible",
     "No se tomó nada. Reintenta tras lo que indica «Retry-After».",
 )
+OUTCOME_UNKNOWN = ErrorKind(
+    "resultado-desconocido",
+    503,
+    "No se sabe si se tomó",
+    "El diario dejó de responder mientras guardaba: no se sabe si se tomó. Repite la misma petición: con el mismo "
+    "«id», «Idempotency-Key» o «timestamp» se reconoce y no se cuenta dos veces.",
+)
 SHUTTING_DOWN = ErrorKind(
     "servicio-deteniendose",
     503,
@@ -172,6 +179,7 @@ ERROR_KINDS: tuple[ErrorKind, ...] = (
     QUEUE_FULL,
     DISK_FULL,
     JOURNAL_UNAVAILABLE,
+    OUTCOME_UNKNOWN,
     SHUTTING_DOWN,
 )
 

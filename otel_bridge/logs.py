@@ -13,7 +13,6 @@ from __future__ import annotations
 import json
 import logging
 import re
-import sqlite3
 import sys
 import traceback
 from contextvars import ContextVar
@@ -22,12 +21,13 @@ from types import TracebackType
 from typing import Any
 
 from otel_bridge.errors import StartRefused
+from otel_bridge.journal.store import StoreError
 
 request: ContextVar[tuple[bytes, bytes | None] | None] = ContextVar("request", default=None)
 """The request that is being served: its checked id, and its `traceparent` as received."""
 _TRACE_ID = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-")
 
-_SPEAKING = (OSError, sqlite3.Error, RuntimeError, StartRefused)
+_SPEAKING = (OSError, StoreError, RuntimeError, StartRefused)
 """Exceptions whose message is the system's or ours. A KeyError's or ValueError's may be what a client wrote."""
 _SILENT = (RecursionError, NotImplementedError)
 

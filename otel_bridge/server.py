@@ -30,12 +30,12 @@ SPARE_FILES = 256
 SWITCH_SECONDS = 0.001
 """Time for which a thread that computes (a scrape, a window) keeps the interpreter from one that waits for it. With
 Python's own 5 ms every answer waits so long for a scrape: 20,000 lines a second at half of the maximum, p99 33 → 16 ms.
-It would cost speed if a commit handed the interpreter over more than once (`journal/sqlite/grouping.py`)."""
+It would cost speed if a commit handed the interpreter over more than once."""
 DRAIN_SECONDS = 0.25
 """Time after the signal in which connections are still served, each told that this answer is its last."""
 
 
-def _room_for_connections() -> int:
+def _max_connections() -> int:
     """Connections that may be open at once: each takes a file descriptor, and the journal needs some, too."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = MAX_CONNECTIONS + SPARE_FILES
@@ -106,15 +106,13 @@ def bind(host: str, port: int) -> socket.socket:
 
 def serve(config: Config, announce: Callable[[Bridge, int], None], read_config: Callable[[], Config]) -> int:
     """Serves until a signal; returns the exit code. SIGHUP reads the configuration again. Raises StartRefused."""
-    bounds = Bounds(config, _room_for_connections())
     listener = bind(config.host, config.port)
-    bridge = Bridge(config, read_config)
-    bridge.configurable.append(bounds)
+    bridge = Bridge(config, read_config, _max_connections())
     server = _Server(
         uvicorn.Config(
             bridge.application,
             loop="uvloop",
-            http=partial(Protocol, bounds, bridge.application),  # type: ignore[arg-type]
+            http=partial(Protocol, bridge.bounds, bridge.application),  # type: ignore[arg-type]
             ws="none",
             lifespan="off",
             access_log=False,
@@ -124,7 +122,7 @@ def serve(config: Config, announce: Callable[[Bridge, int], None], read_config: 
             timeout_keep_alive=30,
             timeout_graceful_shutdown=max(1, int(config.shutdown_seconds)),
         ),
-        bounds,
+        bridge.bounds,
         bridge.reloader.soon,
     )
 
@@ -143,7 +141,7 @@ def serve(config: Config, announce: Callable[[Bridge, int], None], read_config: 
         watch.cancel()
         # A second signal must be able to end the process while this waits.
         await asyncio.get_running_loop().run_in_executor(None, bridge.stop)
-        return 1 if bridge.journal.death is not None else 0
+        return 1 if bridge.journal.fatal_error is not None else 0
 
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         return runner.run(run())
@@ -157,7 +155,7 @@ def _loop_factory() -> Any:
 
 async def _watch(bridge: Bridge, server: uvicorn.Server) -> None:
     """A bridge whose writer is dead can promise nothing: it ends, so that what runs it starts it anew."""
-    while bridge.journal.death is None:  # noqa: ASYNC110 a thread's death sets no asyncio event
+    while bridge.journal.fatal_error is None:  # noqa: ASYNC110 a thread's death sets no asyncio event
         await asyncio.sleep(0.5)
     await asyncio.sleep(2.0)  # `/readyz` says so meanwhile
     server.should_exit = True

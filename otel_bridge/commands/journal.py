@@ -8,30 +8,17 @@ from datetime import UTC, datetime
 
 import msgspec
 
+from otel_bridge import journal
 from otel_bridge.commands.configuration import load
-from otel_bridge.config import Config
-from otel_bridge.errors import StartRefused
+from otel_bridge.export.pipe import CONSUMER
 from otel_bridge.ids import uuid_text
 from otel_bridge.records import Event, Session, decode, event_span_id, session_span_id
 
 
-def _refuse_missing(loaded: Config) -> None:
-    """Raises StartRefused where there is no journal: looking must not make record."""
-    if not loaded.journal_path.exists():
-        raise StartRefused(
-            f"journal {loaded.journal_path}: there is none yet. Start `otel-bridge serve`, or name one with --journal."
-        )
-
-
 def status(arguments: argparse.Namespace) -> int:
-    from otel_bridge.export.pipe import SINK
-    from otel_bridge.journal.sqlite import SqliteReader
-
     loaded = load(arguments)
-    _refuse_missing(loaded)
-    reader = SqliteReader(loaded.journal_path)
-    reader.pin()
-    ledger = reader.ledger(SINK)
+    reader = journal.open_reader(loaded.journal, CONSUMER)
+    ledger = reader.ledger()
     used = reader.bytes_used()
     reader.close()
     oldest = ledger.oldest_pending_us
@@ -57,11 +44,7 @@ def status(arguments: argparse.Namespace) -> int:
 
 
 def parked(arguments: argparse.Namespace) -> int:
-    from otel_bridge.journal.sqlite import SqliteReader
-
-    loaded = load(arguments)
-    _refuse_missing(loaded)
-    reader = SqliteReader(loaded.journal_path)
+    reader = journal.open_reader(load(arguments).journal, CONSUMER)
     records = reader.parked(arguments.limit)
     reader.close()
     if not records and not arguments.json:
@@ -69,11 +52,11 @@ def parked(arguments: argparse.Namespace) -> int:
     for record in records:
         at = datetime.fromtimestamp(record.parked_us / 1e6, UTC).isoformat(timespec="seconds")
         if arguments.json:
-            print(json.dumps({"seq": record.seq, "parked_at": at, "reason": record.reason, "words": record.words,
+            print(json.dumps({"seq": record.seq, "parked_at": at, "reason": record.reason, "words": record.message,
                               "records": record.spans, **_identity(record.body)}, ensure_ascii=False))  # fmt: skip
         else:
             ids = " ".join(f"{name}={value}" for name, value in _identity(record.body).items())
-            print(f"{record.seq}  {at}  {record.reason}  {ids}\n    {record.words}")
+            print(f"{record.seq}  {at}  {record.reason}  {ids}\n    {record.message}")
     return 0
 
 
@@ -95,10 +78,6 @@ def _identity(body: bytes) -> dict[str, str]:
 
 
 def replay(arguments: argparse.Namespace) -> int:
-    from otel_bridge.journal.sqlite import mark_replay
-
-    loaded = load(arguments)
-    _refuse_missing(loaded)
-    count = mark_replay(loaded.journal_path, arguments.seq or None)
+    count = journal.mark_replay(load(arguments).journal, arguments.seq or None)
     print(f"{count} parked record(s) will be sent again by the running bridge, or by the next one that starts")
     return 0 if count or not arguments.seq else 1

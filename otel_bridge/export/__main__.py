@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import os
 import signal
-import sqlite3
 import sys
 import threading
-from pathlib import Path
 from typing import IO
 
 import msgspec
 
+from otel_bridge import journal
 from otel_bridge.config import Otlp
 from otel_bridge.export.delivery import Delivery
 from otel_bridge.export.otlp import connect
-from otel_bridge.export.pipe import Setup, Stop, read_frame, write_frame
+from otel_bridge.export.pipe import CONSUMER, Setup, Stop, read_frame, write_frame
 from otel_bridge.export.shutdown import Shutdown
 from otel_bridge.export.spans import SpanProjection
-from otel_bridge.journal.sqlite import SqliteReader
+from otel_bridge.journal import StoreError
 
 
 def main() -> int:
@@ -35,7 +34,7 @@ def main() -> int:
     setup = msgspec.msgpack.decode(first, type=Setup)
     shutdown = Shutdown()
     delivery = Delivery(
-        SqliteReader(Path(setup.journal)),
+        journal.open_reader(setup.journal, CONSUMER),
         SpanProjection(setup.gpts, setup.resource),
         connect(msgspec.convert(setup.otlp, Otlp)),
         lambda report: write_frame(stdout, report),
@@ -47,8 +46,8 @@ def main() -> int:
         delivery.run()
     except BrokenPipeError:
         pass
-    except sqlite3.DatabaseError as error:
-        print(f"otel-bridge exporter: the journal cannot be read: {error}", file=sys.stderr)  # noqa: T201
+    except StoreError as error:
+        print(f"otel-bridge exporter: {error}", file=sys.stderr)  # noqa: T201
         code = 1
     # Reports are flushed one by one. The interpreter's own end would trip over the thread that still listens.
     sys.stderr.flush()

@@ -32,7 +32,7 @@ from otel_bridge.export.bisection import Bisection, Part
 from otel_bridge.export.endpoint import Endpoint
 from otel_bridge.export.in_flight import InFlight
 from otel_bridge.export.otlp import Transport
-from otel_bridge.export.pipe import SINK, Report
+from otel_bridge.export.pipe import Report
 from otel_bridge.export.probe import Probe
 from otel_bridge.export.read_ahead import ReadAhead
 from otel_bridge.export.replay import Replay
@@ -61,7 +61,7 @@ class Delivery:
         report: Callable[[Report], None],
         shutdown: Shutdown,
     ) -> None:
-        self.cursor = reader.cursor(SINK)
+        self.cursor = reader.cursor()
         """Sequence number of the last record that is delivered or parked."""
         self._on_report = report
         self._shutdown = shutdown

@@ -7,14 +7,14 @@ import logging
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections import Counter
+from collections.abc import Mapping
 
 import msgspec
 
 from otel_bridge.config import Config, Gpt, Otlp
 from otel_bridge.export.pipe import Report, Setup, Stop, read_frame, write_frame
-from otel_bridge.journal.store import StoreUnavailable
+from otel_bridge.journal import Journal, Store, StoreUnavailable
 
 log = logging.getLogger(__name__)
 
@@ -22,23 +22,17 @@ log = logging.getLogger(__name__)
 class Exporter:
     """Keeps the delivery process running and hands its reports on. `run` is a supervised worker's body.
 
-        starting ──first report──▶ the last result's kind: ok, retry, config … ──process ends──▶ restarting
-                                                      ▲                                              │
-                                                      └──────────────── first report ────────────────┘
+    starting ──first report──▶ the last result's kind: ok, retry, config … ──process ends──▶ restarting
+                                                  ▲                                              │
+                                                  └──────────────── first report ────────────────┘
 
-    `on_report` is called in the worker's thread; where it raises StoreUnavailable, the report is handed on again.
     """
 
-    def __init__(
-        self,
-        journal: Path,
-        otlp: Otlp,
-        gpts: dict[str, Gpt],
-        resource: tuple[tuple[str, str], ...],
-        on_report: Callable[[Report], None],
-    ) -> None:
-        self._setup = Setup(str(journal), msgspec.to_builtins(otlp), gpts, list(resource))
-        self._on_report = on_report
+    def __init__(self, config: Config, otlp: Otlp, journal: Journal, attempts: Counter[str]) -> None:
+        """`attempts`: counts requests by their result's kind."""
+        self._setup = Setup(config.journal, msgspec.to_builtins(otlp), dict(config.gpts), list(config.resource))
+        self._journal = journal
+        self._attempts = attempts
         self._process: subprocess.Popen[bytes] | None = None
         self._stopping = threading.Event()
         self._restart = False
@@ -79,7 +73,7 @@ class Exporter:
         try:
             write_frame(process.stdin, self._setup)
             while (frame := read_frame(process.stdout)) is not None:
-                self._hand_on(msgspec.msgpack.decode(frame, type=Report))
+                self._take(msgspec.msgpack.decode(frame, type=Report))
         finally:
             self._process = None
             with contextlib.suppress(OSError):
@@ -94,13 +88,13 @@ class Exporter:
             self.state = "restarting"
             raise RuntimeError(f"the export process ended with code {code}")
 
-    def _hand_on(self, report: Report) -> None:
-        """Hands a report on. While the journal cannot be written, the process waits for the pipe to be read again."""
+    def _take(self, report: Report) -> None:
+        """Notes a report in the journal. While that cannot be written, the process waits for the pipe to be read."""
         self.state, self.message = report.state, report.message
         logged = False
         while True:
             try:
-                self._on_report(report)
+                self._note(report)
                 return
             except StoreUnavailable as error:
                 if self._stopping.is_set():
@@ -109,6 +103,12 @@ class Exporter:
                     log.error("what was delivered cannot be noted, delivery waits: %s", error)
                     logged = True
                 self._stopping.wait(1.0)
+
+    def _note(self, report: Report) -> None:
+        """Moves the cursor with what was delivered and parked. Raises StoreUnavailable."""
+        if report.cursor or report.replayed or report.reparked:
+            self._journal.transact(lambda store: _write(store, report)).result()
+        self._attempts.update(report.attempts)
 
     def stop(self, seconds: float) -> None:
         """Asks for a last flush; `run` returns when it is over, or the process is ended after `seconds` more."""
@@ -124,6 +124,15 @@ class Exporter:
             process.wait(seconds + 2)
         except subprocess.TimeoutExpired:
             process.kill()
+
+
+def _write(store: Store, report: Report) -> None:
+    if report.cursor:
+        store.advance(report.cursor, report.exported, report.parked)
+    if report.replayed:
+        store.unpark(report.replayed)
+    if report.reparked:
+        store.repark(report.reparked)
 
 
 def _as_exported(gpts: Mapping[str, Gpt]) -> list[tuple[str, str, str, str]]:

@@ -13,14 +13,15 @@ import msgspec
 from otel_bridge.config import Gpt
 from otel_bridge.journal.store import Parked
 
-SINK = "otlp"
-"""The name that delivery's cursor has in the journal."""
+CONSUMER = "otlp"
+"""The name that delivery has in the journal."""
 
 
 class Setup(msgspec.Struct):
     """What the process is told when it starts."""
 
     journal: str
+    """Its URL."""
     """Path of the journal's file."""
     otlp: dict[str, Any]
     """Fields of `config.Otlp`."""

@@ -52,13 +52,13 @@ class Replay:
                 break
             body = self._encode(parked)
             if body is None:
-                reparked.append(parked._replace(words=parked.words[:400] + " (sigue sin poder leerse)"))
+                reparked.append(parked._replace(message=parked.message[:400] + " (sigue sin poder leerse)"))
                 continue
             result = self._endpoint.send_body(body)
             if result.kind == "ok":
                 replayed.append(parked.seq)
             elif self._refused(result):
-                reparked.append(parked._replace(words=result.message, parked_us=time.time_ns() // 1000))
+                reparked.append(parked._replace(message=result.message, parked_us=time.time_ns() // 1000))
             else:  # the endpoint is in trouble: the next poll tries again
                 last = result
                 break

@@ -37,6 +37,7 @@ _WRITE_ERRORS = (
     errors.QUEUE_FULL,
     errors.DISK_FULL,
     errors.JOURNAL_UNAVAILABLE,
+    errors.OUTCOME_UNKNOWN,
     errors.SHUTTING_DOWN,
 )
 

@@ -13,7 +13,7 @@ from otel_bridge.ids import derived_uuid, new_uuid
 from otel_bridge.intake.identity import Identity
 from otel_bridge.intake.labels import Labels
 from otel_bridge.intake.sessions import KnownSession
-from otel_bridge.journal.store import Append, Conflict
+from otel_bridge.journal import Append, Conflict
 from otel_bridge.records import Event, Session
 
 
@@ -127,7 +127,7 @@ class Draft(Append):
             record.id = derived_uuid(key, outcome.arrived_us)
         return 200, record
 
-    def result(self, event: EventIn) -> EventResult:
+    def event_result(self, event: EventIn) -> EventResult:
         """What became of the one event of the request. Raises Problem."""
         result = self.problems[0] if self.problems else self._result(0, event)
         if isinstance(result, Problem):

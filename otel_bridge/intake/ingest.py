@@ -29,8 +29,7 @@ from otel_bridge.intake.draft import Draft
 from otel_bridge.intake.identity import Identity
 from otel_bridge.intake.labels import Labels
 from otel_bridge.intake.sessions import KnownSession, Sessions
-from otel_bridge.journal.store import Duplicate
-from otel_bridge.journal.writer import Journal
+from otel_bridge.journal import Duplicate, Journal
 from otel_bridge.metrics.own import SelfMetrics
 from otel_bridge.privacy.users import UserHasher
 
@@ -273,7 +272,7 @@ class Ingest:
 def _answer_event(draft: Draft, items: Items) -> Answer:
     event = items[0]
     assert not isinstance(event, Problem)
-    return answers.event_answer(event, *draft.result(event))
+    return answers.event_answer(event, *draft.event_result(event))
 
 
 def _amounts(items: Items) -> dict[int, int]:

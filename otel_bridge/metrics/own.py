@@ -1,7 +1,7 @@
 """Counters of the bridge itself: answers, refusals, duplicates, redactions.
 
-Plain numbers, written from the event loop and read by a scrape. They are part of each checkpoint, so that a restart
-does not set them to zero; a kill loses their last seconds, never any of the GPT metrics.
+Plain numbers, written from the event loop and read by a scrape. The counters go along with each snapshot, so that
+a restart does not send them back to zero; a kill loses the last seconds of them, never of the GPT metrics.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ _BOUNDS = catalog.REQUEST_DURATION.buckets
 
 
 class SelfMetrics:
-    def __init__(self) -> None:
+    def __init__(self, on_request: Callable[[str, str, int, float], None] | None = None) -> None:
+        """`on_request` is called for every answer: route, method, status, seconds."""
         self.records: Counter[tuple[str, str, str]] = Counter(
             {(kind, "duplicate", ""): 0 for kind in RECORD_KINDS}
             | {(kind, "rejected", error.type): 0 for kind in RECORD_KINDS for error in errors.ERROR_KINDS}
@@ -30,8 +31,7 @@ class SelfMetrics:
         self.attempts: Counter[str] = Counter()
         self.durations: dict[tuple[str, str, str], list[float]] = {}
         """(route, method, status) → bucket counts, +Inf, sum. A restart sets these to zero."""
-        self.on_request: Callable[[str, str, int, float], None] | None = None
-        """Called for every answer: route, method, status, seconds."""
+        self._on_request = on_request
 
     def rejected(self, kind: str, error: ErrorKind, count: int = 1) -> None:
         self.records[(kind, "rejected", error.type)] += count
@@ -46,8 +46,8 @@ class SelfMetrics:
             row = self.durations[key] = [0.0] * (len(_BOUNDS) + 2)
         row[bisect_left(_BOUNDS, seconds)] += 1
         row[-1] += seconds
-        if self.on_request is not None:
-            self.on_request(route, method, status, seconds)
+        if self._on_request is not None:
+            self._on_request(route, method, status, seconds)
 
     def dump(self) -> bytes:
         return msgspec.msgpack.encode(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import platform
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -19,64 +18,13 @@ from otel_bridge import __version__, catalog
 from otel_bridge.catalog import Metric
 from otel_bridge.config import Gpt
 from otel_bridge.export import result
-from otel_bridge.export.pipe import SINK
-from otel_bridge.journal import Journal, Ledger
-from otel_bridge.journal.store import Reader, TopUser, Window
+from otel_bridge.journal import Ledger, TopUser, Window
+from otel_bridge.metrics.ledger import LedgerView
 from otel_bridge.metrics.own import SelfMetrics
 from otel_bridge.metrics.state import MetricState
 from otel_bridge.metrics.text import HistogramText, Row
 
 log = logging.getLogger(__name__)
-
-LEDGER_SECONDS = 0.5
-"""A ledger that young is shown again; counting it costs with the backlog, so an older one may be, too."""
-
-
-class LedgerView:
-    """The ledger's two sides as of one moment: what the metric state has accepted, what the store holds.
-
-    The writer fixes the moment between two commits, where both sides are at the same record; the counting is then
-    done on that snapshot, in the reading thread.
-    """
-
-    def __init__(self, journal: Journal, reader: Reader, state: MetricState) -> None:
-        self._journal = journal
-        self._reader = reader
-        self._state = state
-        self._lock = threading.Lock()
-        self._taken = 0.0
-        self._cost = 0.0
-        self._last: tuple[int, Ledger] | None = None
-        self._waits_since: tuple[int, float] | None = None
-        """The cursor that has not moved, and since when it has been seen not to (monotonic)."""
-
-    def lag(self) -> float:
-        """Seconds that the oldest pending record waits, at the least: the wall clock's answer, or, where that was set
-        back, the time that the same record has been seen to be the oldest."""
-        if self._last is None or self._last[1].oldest_pending_us is None or self._waits_since is None:
-            return 0.0
-        counted = time.monotonic() - self._taken
-        wall = time.time() - counted - self._last[1].oldest_pending_us / 1e6
-        return max(0.0, wall, self._taken - self._waits_since[1])
-
-    def read(self) -> tuple[int, Ledger]:
-        """(accepted, ledger). Raises TimeoutError where the writer does not answer."""
-        with self._lock:
-            if self._last is not None and time.monotonic() - self._taken < max(LEDGER_SECONDS, 10 * self._cost):
-                return self._last
-            started = time.monotonic()
-            accepted = self._journal.between(self._pin).result(timeout=5)
-            self._last = (accepted, self._reader.ledger(SINK))
-            self._taken = time.monotonic()
-            self._cost = self._taken - started
-            cursor = self._last[1].cursor
-            if self._waits_since is None or self._waits_since[0] != cursor or not self._last[1].pending:
-                self._waits_since = (cursor, self._taken)
-            return self._last
-
-    def _pin(self) -> int:
-        self._reader.pin()
-        return sum(self._state.accepted.values())
 
 
 @dataclass
@@ -92,6 +40,7 @@ class Sources:
     workers: Callable[[], list[tuple[str, bool, int]]]
     journal_bytes: Callable[[], tuple[int, int]]
     """Bytes used, and bytes it may use."""
+    journal_backend: str
     export_configured: bool
     started: float
     reload_failed: Callable[[], bool]
@@ -146,7 +95,7 @@ class BridgeCollector:
         yield _family(catalog.CONFIG_RELOAD_FAILED, [((), int(sources.reload_failed()))])
         yield _family(catalog.LIMITS_FALLBACK, [((), int(sources.limits_fallback()))])
         yield _family(catalog.START_TIME, [((), sources.started)])
-        yield _family(catalog.BUILD_INFO, [((__version__, platform.python_version(), "sqlite"), 1)])
+        yield _family(catalog.BUILD_INFO, [((__version__, platform.python_version(), sources.journal_backend), 1)])
 
     def _from_windows(self, gpts: Mapping[str, Gpt]) -> Iterator[Family]:
         activity = self._sources.windows()

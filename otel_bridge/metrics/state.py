@@ -1,7 +1,7 @@
-"""Records → the state of the GPT metrics: a fold, with a checkpoint that a restart continues from.
+"""Records → the state of the GPT metrics: a fold, with a snapshot that a restart continues from.
 
 Plain lists and bisect, not prometheus-client's instruments: an observation costs a quarter of theirs, and a
-checkpoint is plain data (the library's `Histogram` can only be restored through private attributes).
+snapshot is plain data (the library's `Histogram` can only be restored through private attributes).
 The same records in the same order always give the same state, caps included.
 """
 
@@ -16,7 +16,7 @@ import msgspec
 
 from otel_bridge import catalog
 from otel_bridge.catalog import Metric
-from otel_bridge.config import UNKNOWN, Gpt
+from otel_bridge.config import UNKNOWN, Config, Gpt
 from otel_bridge.records import Event, Idle, Record, Session
 
 STATE_VERSION = 1
@@ -238,8 +238,9 @@ class MetricState:
             counter = family[labels] = [0.0]
         return counter
 
-    def configure(self, gpts: Mapping[str, Gpt]) -> None:
-        """Applies a new registry of GPTs; what was counted stays."""
+    def configure(self, config: Config) -> None:
+        """Takes on a new registry of GPTs; what was counted stays."""
+        gpts = config.gpts
         with self.lock:
             self._config = gpts
             for gpt_id, gpt_series in list(self._gpts.items()):
@@ -251,7 +252,7 @@ class MetricState:
                     self._gpts[gpt_id] = replacement
             self._announce()
 
-    # --- checkpoint ------------------------------------------------------------------------------------------------
+    # --- snapshot --------------------------------------------------------------------------------------------------
 
     def dump(self) -> bytes:
         """The whole state as bytes, for `load`."""
@@ -283,7 +284,7 @@ class MetricState:
         """Restores a dumped state. Raises ValueError where this release cannot read it."""
         document = msgspec.msgpack.decode(state)
         if document.get("version") != STATE_VERSION:
-            raise ValueError(f"the checkpoint of metrics has version {document.get('version')}, not {STATE_VERSION}")
+            raise ValueError(f"the snapshot of metrics has version {document.get('version')}, not {STATE_VERSION}")
         with self.lock:
             self.seq = seq
             self.accepted.update(document["accepted"])
@@ -294,7 +295,7 @@ class MetricState:
                 gpt_series.errors.update(error_types)
             for name, (buckets, rows) in document["histograms"].items():
                 if list(catalog_buckets(name)) != buckets:
-                    raise ValueError(f"the checkpoint's buckets of {name} are not this release's")
+                    raise ValueError(f"the snapshot's buckets of {name} are not this release's")
                 for labels, counts, total, exemplars in rows:
                     histogram = self.histograms[name][tuple(labels)] = Histogram(len(buckets))
                     histogram.counts = counts

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import logging
 import os
 import secrets
 import tempfile
 from pathlib import Path
 
+from otel_bridge.config import Config
 from otel_bridge.errors import StartRefused
+
+log = logging.getLogger(__name__)
 
 
 class UserHasher:
@@ -26,6 +30,23 @@ class UserHasher:
 
     def __call__(self, user_id: str) -> str:
         return hmac.digest(self._key, user_id.encode("utf-8", "surrogatepass"), "sha256")[:8].hex()
+
+
+def user_hash_key(config: Config, has_journal: bool) -> bytes:
+    """The key of the user hash, made where there is none. `has_journal`: there is a journal already, whose users were
+    hashed with a key. Raises StartRefused."""
+    if not config.user_hash_key and has_journal and not config.key_path.exists():
+        log.warning(
+            "journal %s has no key beside it (%s): a new one is made, and every user will look new. "
+            "If you have a backup of the key, stop now and restore it.",
+            config.journal, config.key_path.name,
+        )  # fmt: skip
+    folder = config.key_path.parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StartRefused(f"journal {config.journal}: cannot make {folder}: {error.strerror}") from None
+    return load_or_create_key(config.key_path, config.user_hash_key)
 
 
 _KEY_BYTES = 32

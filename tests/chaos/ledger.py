@@ -13,7 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from otel_bridge.journal.sqlite import SqliteReader
+from otel_bridge import journal
+from otel_bridge.export.pipe import CONSUMER
 from otel_bridge.records import Event, Idle, Session, decode, event_span_id, session_span_id
 from tests.harness.bridge import GUIDE_EVENT, GUIDE_SESSION, Bridge
 from tests.harness.otlp import OtlpReceiver
@@ -194,7 +195,7 @@ def journaled(bridge: Bridge) -> tuple[Counter[bytes], Counter[bytes]]:
     """Every session and event in the journal's file, by id."""
     sessions: Counter[bytes] = Counter()
     events: Counter[bytes] = Counter()
-    reader = SqliteReader(bridge.journal)
+    reader = journal.open_reader(f"sqlite:///{bridge.journal}", CONSUMER)
     after = 0
     while found := reader.segments(after, 500):
         for segment in found:

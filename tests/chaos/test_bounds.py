@@ -47,7 +47,7 @@ def test_memory_is_flat_with_a_long_backlog_and_it_drains(
     idle = _memory(bridge)
     assert bridge.stop() == 0
     fill(bridge.journal, PENDING)
-    folding = _start(bridge)  # every record is folded, as none is in a checkpoint
+    folding = _start(bridge)  # every record is folded, as none is in a snapshot
     wait_for(lambda: bridge.metric("otel_bridge_export_attempts_total", result="retry") > 1, "attempts")
     full = _memory(bridge)
     pending = bridge.metric("otel_bridge_pending_records")
@@ -75,7 +75,7 @@ def test_memory_and_start_do_not_grow_with_the_journal(make_bridge: Callable[...
     assert bridge.stop() == 0
     fill(bridge.journal, JOURNALED)
     folding = _start(bridge)
-    assert bridge.stop() == 0  # with a checkpoint
+    assert bridge.stop() == 0  # with a snapshot
     took = _start(bridge)
     wait_for(lambda: bridge.metric("gen_ai_client_operation_duration_seconds_count") == JOURNALED, "the count")
     gap = bridge.metric("otel_bridge_ledger_gap")

@@ -8,8 +8,9 @@ from collections.abc import Callable
 
 import pytest
 
-from otel_bridge.journal.sqlite import SqliteReader, SqliteStore
-from otel_bridge.journal.store import Append
+from otel_bridge import journal
+from otel_bridge.export.pipe import CONSUMER
+from otel_bridge.journal import Append
 from otel_bridge.records import Event, Session
 from tests.chaos.disks import SmallDisk
 from tests.chaos.lanes import LONG, side_by_side
@@ -155,13 +156,13 @@ def test_retention_trims_what_is_exported_and_nothing_else(
 ) -> None:
     """With a retention of a quarter of an hour, records journaled an hour ago go when they are exported."""
     bridge = make_bridge(OTEL_BRIDGE_RETENTION_DAYS="0.0104")
-    store = SqliteStore(bridge.journal)
+    store = journal.open(f"sqlite:///{bridge.journal}", CONSUMER)
     past = time.time_ns() // 1000 - 3600 * 1_000_000
     session = Session(uuid.uuid4().bytes, "devops-expert", "u", past, past)
     store.begin()
     for start in range(0, 3000, 10):
         store.write([Append([Event(uuid.uuid4().bytes, session.id, "devops-expert", "u", "consulta", None, 1.0, 1, 1,
-                                   past + start, past + start) for _ in range(10)], [None] * 10, 0)])  # fmt: skip
+                                   past + start, past + start) for _ in range(10)], [None] * 10)])  # fmt: skip
     store.commit()
     store.close()
     bridge.start()  # nowhere to export to: everything stays, however old
@@ -172,13 +173,13 @@ def test_retention_trims_what_is_exported_and_nothing_else(
     bridge.environ.update(receiver.environ)
     bridge.start()
     settle(bridge)
-    reader = SqliteReader(bridge.journal)
+    reader = journal.open_reader(f"sqlite:///{bridge.journal}", CONSUMER)
     # Only that its session fell idle is newer than the retention.
     wait_for(lambda: all(one.spans == 0 for one in reader.segments(0, 400)), "a trimmed journal", 40)
     reader.close()
     assert len(receiver.times) == 3000 and bridge.metric("otel_bridge_ledger_gap") == 0
     assert bridge.metric("otel_bridge_exported_records_total") == 3000
     bridge.kill()
-    bridge.start()  # what is trimmed is still counted, from the checkpoint
+    bridge.start()  # what is trimmed is still counted, from the snapshot
     assert bridge.metric("gen_ai_client_operation_duration_seconds_count") == 3000
     assert bridge.metric("otel_bridge_ledger_gap") == 0

@@ -74,7 +74,7 @@ def _newest_segment(path: Path) -> None:
         db.execute("UPDATE segment SET body = zeroblob(length(body)) WHERE last = (SELECT max(last) FROM segment)")
 
 
-def _checkpoint(path: Path) -> None:
+def _snapshot(path: Path) -> None:
     with closing(sqlite3.connect(path, isolation_level=None)) as db:
         db.execute("UPDATE meta SET body = x'c1'")
 
@@ -92,7 +92,7 @@ DAMAGE = {
     "no database": (_not_sqlite, "Restore it from a backup"),
     "cut in half": (_cut, "Restore it from a backup"),
     "newest segment": (_newest_segment, "checksum"),
-    "checkpoint": (_checkpoint, "restore it from a backup"),
+    "snapshot": (_snapshot, "restore it from a backup"),
     "newer schema": (_sql("PRAGMA user_version = 99"), "newer release: run that one"),
     "another program's database": (
         _sql("PRAGMA user_version = 0; DROP TABLE meta; CREATE TABLE recipes (name TEXT)"),

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 
 import pytest
 from google.rpc.status_pb2 import Status
 
-from otel_bridge.journal.sqlite import SqliteStore
 from tests.chaos.lanes import LONG, side_by_side
 from tests.chaos.ledger import settle
 from tests.harness.bridge import GUIDE_EVENT, Bridge
@@ -169,11 +170,8 @@ def test_a_damaged_segment_is_parked_and_the_rest_delivered(
     for _ in range(3):
         bridge.post("/events", [{**GUIDE_EVENT, "sesion_id": session}] * 10)
     assert bridge.stop() == 0
-    store = SqliteStore(bridge.journal)
-    store.begin()
-    store._db.execute("UPDATE segment SET body = zeroblob(length(body)) WHERE last = 11")
-    store.commit()
-    store.close()
+    with closing(sqlite3.connect(bridge.journal, isolation_level=None)) as db:
+        db.execute("UPDATE segment SET body = zeroblob(length(body)) WHERE last = 11")
     bridge.environ.update(receiver.environ)
     bridge.start()
     settle(bridge)

@@ -131,6 +131,7 @@ PROVOKED_ELSEWHERE = {
     errors.QUEUE_FULL: "tests/chaos",
     errors.DISK_FULL: "tests/chaos",
     errors.JOURNAL_UNAVAILABLE: "tests/chaos",
+    errors.OUTCOME_UNKNOWN: "tests/journal/test_outcome.py",
     errors.SHUTTING_DOWN: "tests/chaos",
 }
 

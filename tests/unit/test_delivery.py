@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 
+from otel_bridge import journal
 from otel_bridge.config import Otlp
 from otel_bridge.export.backoff import BACKOFF_SECONDS, CONFIG_BACKOFF_SECONDS
 from otel_bridge.export.delivery import Delivery
 from otel_bridge.export.otlp import connect
-from otel_bridge.export.pipe import Report
+from otel_bridge.export.pipe import CONSUMER, Report
 from otel_bridge.export.shutdown import Shutdown
 from otel_bridge.export.spans import SpanProjection
-from otel_bridge.journal.sqlite import SqliteStore
-from otel_bridge.journal.store import Append, Segment
+from otel_bridge.journal import Append, Segment
 from tests.harness.otlp import OtlpReceiver, Reply
 from tests.unit.samples import gpt, session
 
@@ -37,9 +37,9 @@ class Delivering:
     """A real delivery, from a journal with one record to a real receiver."""
 
     def __init__(self, folder: Path, receiver: OtlpReceiver) -> None:
-        self.store = SqliteStore(folder / "journal.db")
+        self.store = journal.open(f"sqlite:///{folder}/journal.db", CONSUMER)
         self.store.begin()
-        self.store.write([Append([session()], [None], 0)])
+        self.store.write([Append([session()], [None])])
         self.store.commit()
         self.reader = self.store.reader()
         self.transport = connect(
@@ -122,7 +122,7 @@ def test_a_segment_is_read_once_whatever_the_batches_and_again_after_a_failure(
     store, delivery = delivering.store, delivering.delivery
     for i in range(50):
         store.begin()
-        store.write([Append([session(100 * i + n) for n in range(100)], [None] * 100, 0)])
+        store.write([Append([session(100 * i + n) for n in range(100)], [None] * 100)])
         store.commit()
     read: list[int] = []
     segments = delivering.reader.segments

@@ -33,6 +33,7 @@ PERMANENT = {
     "urn:otel-bridge:cola-llena": 503,
     "urn:otel-bridge:disco-lleno": 503,
     "urn:otel-bridge:diario-no-disponible": 503,
+    "urn:otel-bridge:resultado-desconocido": 503,
     "urn:otel-bridge:servicio-deteniendose": 503,
 }
 

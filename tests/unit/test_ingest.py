@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from otel_bridge import config, errors
+from otel_bridge import config, errors, journal
 from otel_bridge.access.caller import Access, Caller
 from otel_bridge.config import Gpt
 from otel_bridge.errors import Problem
@@ -21,7 +21,6 @@ from otel_bridge.intake.contents import Contents
 from otel_bridge.intake.ingest import Ingest
 from otel_bridge.intake.sessions import Sessions
 from otel_bridge.journal import Journal
-from otel_bridge.journal.sqlite import SqliteStore
 from otel_bridge.metrics.own import SelfMetrics
 from otel_bridge.privacy.users import UserHasher
 from otel_bridge.records import Record, decode
@@ -38,7 +37,7 @@ class Desk:
         folder.joinpath("c.toml").write_text(CONFIG, encoding="utf-8")
         environ = {f"OTEL_BRIDGE_{name.upper()}": value for name, value in settings.items()}
         loaded = config.load(str(folder / "c.toml"), environ)
-        self.store = SqliteStore(folder / "journal.db")
+        self.store = journal.open(f"sqlite:///{folder}/journal.db", "otlp")
         self.journal = Journal(self.store, lambda records, seq: None)
         self.metrics = SelfMetrics()
         self.reader = self.store.reader()

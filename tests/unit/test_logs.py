@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
-import sqlite3
 from collections.abc import Iterator
 
 import pytest
 
 from otel_bridge import logs
+from otel_bridge.journal import StoreError
 
 
 class Stream:
@@ -88,8 +88,8 @@ def test_the_message_of_an_exception_that_may_hold_a_users_text_is_not_written(s
 def test_an_error_of_the_system_is_written_whole(stream: Stream) -> None:
     logs.set_up("json", "info")
     try:
-        raise sqlite3.OperationalError("no such table: usage")
-    except sqlite3.Error:
+        raise StoreError("no such table: usage")
+    except StoreError:
         logging.getLogger("x").exception("failed")
     assert "no such table: usage" in json.loads(stream.getvalue())["exception"]
 

@@ -1,4 +1,4 @@
-"""Records → the GPT metrics: what each adds, what bounds the series, and that a checkpoint loses nothing."""
+"""Records → the GPT metrics: what each adds, what bounds the series, and that a snapshot loses nothing."""
 
 from __future__ import annotations
 
@@ -204,7 +204,7 @@ def test_a_bucket_holds_its_last_event_as_exemplar() -> None:
     assert {getattr(held, "id", None) or held.event for held in exemplars} == {uid(2), uid(3)}
 
 
-# --- checkpoint -------------------------------------------------------------------------------------------------------
+# --- snapshot -------------------------------------------------------------------------------------------------------
 
 
 def reloaded(state: MetricState, **caps: int) -> MetricState:
@@ -224,7 +224,7 @@ MIXED: list[Record] = [
 ]
 
 
-def test_a_loaded_checkpoint_is_the_state_that_was_dumped() -> None:
+def test_a_loaded_snapshot_is_the_state_that_was_dumped() -> None:
     state = folded(*MIXED)
     again = reloaded(state)
     assert everything(again) == everything(state)
@@ -234,8 +234,8 @@ def test_a_loaded_checkpoint_is_the_state_that_was_dumped() -> None:
 
 @given(st.data())
 @settings(max_examples=40)
-def test_a_checkpoint_anywhere_changes_nothing(data: st.DataObject) -> None:
-    """Fold all, or fold some, checkpoint, load, fold the rest: the same state, caps included."""
+def test_a_snapshot_anywhere_changes_nothing(data: st.DataObject) -> None:
+    """Fold all, or fold some, snapshot, load, fold the rest: the same state, caps included."""
     kinds = st.sampled_from(["a", "b", "c", "d", None])
     records: list[Record] = data.draw(
         st.lists(
@@ -264,18 +264,18 @@ def test_a_checkpoint_anywhere_changes_nothing(data: st.DataObject) -> None:
     assert resumed.capped == whole.capped and resumed.accepted == whole.accepted
 
 
-def test_the_same_records_give_the_same_checkpoint() -> None:
+def test_the_same_records_give_the_same_snapshot() -> None:
     assert folded(*MIXED).dump() == folded(*MIXED).dump()
 
 
-def test_records_in_one_piece_or_one_by_one_give_the_same_checkpoint() -> None:
+def test_records_in_one_piece_or_one_by_one_give_the_same_snapshot() -> None:
     state = MetricState({"devops-expert": gpt()})
     for seq, record in enumerate(MIXED, 1):
         state.apply([record], seq)
     assert state.dump() == folded(*MIXED).dump()
 
 
-def test_a_checkpoint_of_another_version_is_refused() -> None:
+def test_a_snapshot_of_another_version_is_refused() -> None:
     document = msgspec.msgpack.decode(folded().dump())
     with pytest.raises(ValueError, match="version 99"):
         MetricState({}).load(0, msgspec.msgpack.encode({**document, "version": 99}))

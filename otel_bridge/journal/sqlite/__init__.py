@@ -2,11 +2,44 @@
 
 `database.py` has the tables, how they are opened and what SQLite's errors mean; `writing.py` is the one
 writer and `grouping.py` the statement that holds what it commits, `reading.py` a reader for any thread or process,
-`replay.py` the operator's write from another process.
+`replay.py` the operator's write from another process. A URL of it is `sqlite:///relative/path` or `sqlite:////absolute`.
 """
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from otel_bridge.errors import StartRefused
 from otel_bridge.journal.sqlite.reading import SqliteReader
-from otel_bridge.journal.sqlite.replay import mark_replay
+from otel_bridge.journal.sqlite.replay import mark_replay as _mark_replay
 from otel_bridge.journal.sqlite.writing import SqliteStore
 
-__all__ = ["SqliteReader", "SqliteStore", "mark_replay"]
+__all__ = ["SqliteReader", "SqliteStore", "exists", "mark_replay", "open", "open_reader"]
+
+
+def _path(url: str) -> Path:
+    return Path(url.removeprefix("sqlite:///"))
+
+
+def _existing(url: str) -> Path:
+    path = _path(url)
+    if not path.exists():
+        raise StartRefused(f"journal {path}: there is none yet. Start `otel-bridge serve`, or name one with --journal.")
+    return path
+
+
+def exists(url: str) -> bool:
+    return _path(url).exists()
+
+
+def open(url: str, consumer: str) -> SqliteStore:
+    return SqliteStore(_path(url), consumer)
+
+
+def open_reader(url: str, consumer: str) -> SqliteReader:
+    return SqliteReader(_existing(url), consumer)
+
+
+def mark_replay(url: str, seqs: Sequence[int] | None) -> int:
+    return _mark_replay(_existing(url), seqs)

@@ -1,22 +1,36 @@
 """The tables, a connection to them, and SQLite's errors as the store's.
 
 segment   what was accepted: one row a run of records committed together, body as `records.encode`
-seen      keys of the last one or two horizons, by generation: what a retry is recognised by
+seen      dedup keys of the last one or two horizons, by generation: what a retry is recognised by
 session   a row a session: what events need to know of it, its totals, whether it is live
 usage     events and tokens by hour, GPT and user: what windows and top users are counted from
-sink      a cursor a sink, and how many spans it has delivered
-parked    records that a sink refused
-meta      checkpoint of the metric state
+sink      a cursor a consumer, and how many spans it has delivered
+parked    records that the consumer's endpoint refused; `words` is its message
+meta      the snapshot of the metrics, in the row `checkpoint`
+
+Tables, columns and rows keep the names that they had in the first release: a journal of then is opened as it is.
 """
 
 from __future__ import annotations
 
+import functools
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Concatenate, ParamSpec, Protocol, TypeVar
 
-from otel_bridge.journal.store import StoreFull, StoreUnavailable
+from otel_bridge.journal.store import DEDUP_HORIZON_US, StoreError, StoreFull, StoreUnavailable
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class _HasPath(Protocol):
+    path: Path
+
+
+S = TypeVar("S", bound=_HasPath)
 
 SCHEMA_VERSION = 1
 HOUR_US = 3_600 * 1_000_000
@@ -65,25 +79,70 @@ def connect(path: Path, read_only: bool = False) -> sqlite3.Connection:
     return connection
 
 
+def generation_of(arrived_us: int) -> int:
+    """Dedup keys are kept by generations one horizon long: the current one and the one before it are searched, older
+    ones are dropped whole. So forgetting costs nothing that grows with the journal."""
+    return arrived_us // DEDUP_HORIZON_US
+
+
+def advice(path: Path, error: sqlite3.Error) -> str:
+    """What is wrong with the file, and what to do."""
+    code = _primary_code(error)
+    what = f"journal {path}: {error}"
+    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        return (
+            f"{what}. The file is damaged and is left as it is. Restore it from a backup, or save what can be "
+            f"read with `sqlite3 {path} .recover`, or move it away to start with an empty journal: what "
+            "it held and was not exported is then lost."
+        )
+    if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
+        return f"{what}. Make the file and its directory writable by this user."
+    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return f"{what}. Another program holds the file; close it and start again."
+    if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
+        return f"{what}. Make room on the disk, or check it, and start again."
+    return what
+
+
+def _primary_code(error: sqlite3.Error) -> int:
+    return (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
+
+
+_UNAVAILABLE = (
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_CORRUPT,
+    sqlite3.SQLITE_NOTADB,
+    sqlite3.SQLITE_PERM,
+    sqlite3.SQLITE_NOMEM,
+)
+
+
 @contextmanager
-def translated() -> Iterator[None]:
-    """SQLite's errors → the store's."""
+def translated(path: Path) -> Iterator[None]:
+    """SQLite's errors of a write → the store's."""
     try:
         yield
     except sqlite3.Error as error:
-        code = (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
+        code = _primary_code(error)
         if code == sqlite3.SQLITE_FULL:
-            raise StoreFull("the disk that holds the journal is full") from error
-        if code in (
-            sqlite3.SQLITE_IOERR,
-            sqlite3.SQLITE_CANTOPEN,
-            sqlite3.SQLITE_READONLY,
-            sqlite3.SQLITE_BUSY,
-            sqlite3.SQLITE_LOCKED,
-            sqlite3.SQLITE_CORRUPT,
-            sqlite3.SQLITE_NOTADB,
-            sqlite3.SQLITE_PERM,
-            sqlite3.SQLITE_NOMEM,
-        ):
-            raise StoreUnavailable(f"the journal cannot be written: {error}") from error
-        raise
+            raise StoreFull("the disk that holds the journal is full", advice(path, error)) from error
+        message = f"the journal cannot be written: {error}"
+        kind = StoreUnavailable if code in _UNAVAILABLE else StoreError
+        raise kind(message, advice(path, error)) from error
+
+
+def reading(method: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S, P], R]:
+    """A method that reads, of an object with a `path`: SQLite's errors → StoreError."""
+
+    @functools.wraps(method)
+    def read(self: S, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return method(self, *args, **kwargs)
+        except sqlite3.Error as error:
+            raise StoreError(f"the journal cannot be read: {error}", advice(self.path, error)) from error
+
+    return read

@@ -28,7 +28,7 @@ CREATE TEMP VIEW taken AS SELECT NULL AS kind, {", ".join(f"NULL AS {column}" fo
 
 CREATE TEMP TRIGGER taken_keys INSTEAD OF INSERT ON taken WHEN NEW.kind = 1 BEGIN
     INSERT INTO seen (generation, key, arrived_us)
-    SELECT NEW.a, substr(NEW.c, 1 + one.key * NEW.b, NEW.b), one.value FROM json_each(NEW.d) AS one;
+    SELECT NEW.a, substr(NEW.c, 1 + arrived.key * NEW.b, NEW.b), arrived.value FROM json_each(NEW.d) AS arrived;
 END;
 
 CREATE TEMP TRIGGER taken_segment INSTEAD OF INSERT ON taken WHEN NEW.kind = 2 BEGIN

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sqlite3
 import time
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from otel_bridge.journal.sqlite.database import HOUR_US, connect, translated
+from otel_bridge.journal.sqlite.database import HOUR_US, connect, reading
 from otel_bridge.journal.store import Ledger, Parked, Segment, SessionInfo, SessionRow, TopUser, Window
 from otel_bridge.records import Idle
 
@@ -20,46 +19,53 @@ READ_BYTES = 4 << 20
 class SqliteReader:
     """A connection of its own: reads what is committed and never waits for the writer."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, consumer: str) -> None:
         self.path = path
-        self._db = connect(path, read_only=True)
-        self._db.execute("PRAGMA query_only = ON")
-        self._writable: sqlite3.Connection | None = None
+        self._consumer = consumer
+        self._connect()
 
+    @reading
+    def _connect(self) -> None:
+        self._db = connect(self.path, read_only=True)
+        self._db.execute("PRAGMA query_only = ON")
+
+    @reading
     def sessions(self, ids: Sequence[bytes]) -> dict[bytes, SessionInfo]:
-        found = {}
+        infos = {}
         for start in range(0, len(ids), 512):
             part = ids[start : start + 512]
             sql = f"SELECT id, gpt, user FROM session WHERE id IN ({', '.join('?' * len(part))})"
             for session_id, gpt, user in self._db.execute(sql, part):
-                found[session_id] = SessionInfo(gpt, user)
-        return found
+                infos[session_id] = SessionInfo(gpt, user)
+        return infos
 
+    @reading
     def session(self, session_id: bytes) -> SessionRow | None:
         row = self._db.execute(
-            "SELECT gpt, user, started_us, last_us, first_event_us, last_event_us, events, failed, tokens_in, "
+            "SELECT gpt, user, started_us, first_event_us, last_event_us, events, failed, tokens_in, "
             "tokens_out, live FROM session WHERE id = ?",
             (session_id,),
         ).fetchone()
         return SessionRow._make((*row[:-1], bool(row[-1]))) if row else None
 
+    @reading
     def segments(self, after: int, limit: int) -> list[Segment]:
-        """Segments after a cursor, in order: `limit` of them, or fewer where they are large (one at least)."""
         rows = self._db.execute(
             "SELECT last, count, spans, arrived_us, crc, body FROM segment WHERE last > ? ORDER BY last LIMIT ?",
             (after, limit),
         )
-        found, size = [], 0
+        segments, size = [], 0
         try:
             for last, count, spans, arrived_us, crc, body in rows:
-                found.append(Segment(last, count, spans, arrived_us, body, zlib.crc32(body) != crc))
+                segments.append(Segment(last, count, spans, arrived_us, body, zlib.crc32(body) != crc))
                 size += len(body)
                 if size > READ_BYTES:
                     break
         finally:
             rows.close()  # ends the read: a snapshot that stays open would hold the write-ahead log
-        return found
+        return segments
 
+    @reading
     def parked(self, limit: int, replay_only: bool = False) -> list[Parked]:
         where = "WHERE replay = 1" if replay_only else ""
         return [
@@ -70,23 +76,28 @@ class SqliteReader:
             )
         ]
 
-    def cursor(self, sink: str) -> int:
-        row = self._db.execute("SELECT cursor FROM sink WHERE name = ?", (sink,)).fetchone()
-        return row[0] if row else 0
+    @reading
+    def cursor(self) -> int:
+        return self._sink()[0]
 
-    def exported(self, sink: str) -> int:
-        row = self._db.execute("SELECT exported FROM sink WHERE name = ?", (sink,)).fetchone()
-        return row[0] if row else 0
+    def _sink(self) -> tuple[int, int]:
+        """(cursor, spans exported)."""
+        row = self._db.execute("SELECT cursor, exported FROM sink WHERE name = ?", (self._consumer,)).fetchone()
+        return row or (0, 0)
 
-    def pin(self) -> None:
+    @reading
+    def begin_snapshot(self) -> None:
         if self._db.in_transaction:  # an earlier snapshot that nobody came to count
             self._db.execute("ROLLBACK")
         self._db.execute("BEGIN")
         self._db.execute("SELECT 1 FROM sink LIMIT 1").fetchone()
 
-    def ledger(self, sink: str) -> Ledger:
+    @reading
+    def ledger(self) -> Ledger:
+        if not self._db.in_transaction:
+            self.begin_snapshot()
         try:
-            cursor = self.cursor(sink)
+            cursor, exported = self._sink()
             last = self._db.execute("SELECT coalesce(max(last), 0) FROM segment").fetchone()[0]
             pending = self._db.execute(
                 "SELECT coalesce(sum(spans), 0) FROM segment WHERE last > ?", (cursor,)
@@ -95,11 +106,12 @@ class SqliteReader:
                 "SELECT arrived_us FROM segment WHERE last > ? AND spans > 0 ORDER BY last LIMIT 1", (cursor,)
             ).fetchone()
             parked = self._db.execute("SELECT coalesce(sum(spans), 0) FROM parked").fetchone()[0]
-            return Ledger(last, cursor, self.exported(sink), pending, parked, oldest[0] if oldest else None)
+            return Ledger(last, cursor, exported, pending, parked, oldest[0] if oldest else None)
         finally:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
 
+    @reading
     def windows(self, now_us: int, windows: dict[str, int]) -> list[Window]:
         starts = [now_us - seconds * 1_000_000 for seconds in windows.values()]
         sums = ", ".join("sum(last_us >= ?)" for _ in starts)
@@ -118,6 +130,7 @@ class SqliteReader:
             for i, name in enumerate(windows)
         ]
 
+    @reading
     def top_users(self, now_us: int, seconds: int, limit: int) -> list[TopUser]:
         since = (now_us - seconds * 1_000_000) // HOUR_US
         return [
@@ -131,8 +144,9 @@ class SqliteReader:
             )
         ]
 
-    def idle_candidates(self, before_us: int, limit: int) -> list[tuple[bytes, Idle]]:
-        found = []
+    @reading
+    def idle_candidates(self, before_us: int, limit: int) -> list[Idle]:
+        idles = []
         for session, gpt, stretch, last, events in self._db.execute(
             "SELECT id, gpt, stretch_us, last_event_us, stretch_events FROM session "
             "WHERE live = 1 AND last_us < ? ORDER BY last_us LIMIT ?",
@@ -140,31 +154,24 @@ class SqliteReader:
         ):
             start = stretch if stretch is not None else (last or 0)
             duration = max(0.0, ((last if last is not None and events else start) - start) / 1e6)
-            found.append((session, Idle(session, gpt, duration, events, time.time_ns() // 1000)))
-        return found
+            idles.append(Idle(session, gpt, duration, events, time.time_ns() // 1000))
+        return idles
 
+    @reading
     def bytes_used(self) -> int:
         """Bytes that hold something: pages in use and the write-ahead log. Freed pages are used again."""
         pages, free, size = (
             self._db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "freelist_count", "page_size")
         )
-        return int((pages - free) * size) + self.log_bytes()
-
-    def log_bytes(self) -> int:
-        try:
-            return Path(f"{self.path}-wal").stat().st_size
-        except FileNotFoundError:
-            return 0
-
-    def move_log(self) -> int:
-        """Moves what it can of the write-ahead log into the file, without waiting for anyone; returns how many pages
-        the log held."""
-        with translated():
-            if self._writable is None:
-                self._writable = connect(self.path)
-            return int(self._writable.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()[1])
+        return int((pages - free) * size) + wal_bytes(self.path)
 
     def close(self) -> None:
         self._db.close()
-        if self._writable is not None:
-            self._writable.close()
+
+
+def wal_bytes(path: Path) -> int:
+    """Size of the write-ahead log of the journal at `path`."""
+    try:
+        return Path(f"{path}-wal").stat().st_size
+    except FileNotFoundError:
+        return 0

@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from otel_bridge.journal.sqlite.database import connect
+from otel_bridge.journal.sqlite.database import connect, translated
 
 
 def mark_replay(path: Path, seqs: Sequence[int] | None) -> int:
-    """Asks for these parked records (None: all) to be sent again; returns how many there are.
+    """Asks for these parked records (None: all) to be sent again; returns how many there are. Raises StoreError.
 
     The one write that comes from another process than the bridge: a command of the operator's.
     """
-    db = connect(path)
-    try:
-        if seqs is None:
-            return db.execute("UPDATE parked SET replay = 1").rowcount
-        return sum(db.execute("UPDATE parked SET replay = 1 WHERE seq = ?", (seq,)).rowcount for seq in seqs)
-    finally:
-        db.close()
+    with translated(path):
+        db = connect(path)
+        try:
+            if seqs is None:
+                return db.execute("UPDATE parked SET replay = 1").rowcount
+            return sum(db.execute("UPDATE parked SET replay = 1 WHERE seq = ?", (seq,)).rowcount for seq in seqs)
+        finally:
+            db.close()

@@ -1,29 +1,36 @@
-"""The bridge's writing side: what is accepted, where sinks stand, what is forgotten."""
+"""The bridge's writing side: what is accepted, where the consumer stands, what is forgotten."""
 
 from __future__ import annotations
 
 import fcntl
+import os
 import sqlite3
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from otel_bridge.errors import StartRefused
+from otel_bridge.journal.append import CONFLICT, Append, Duplicate, Outcome
 from otel_bridge.journal.sqlite import grouping
-from otel_bridge.journal.sqlite.database import BUSY_MS, HOUR_US, SCHEMA, SCHEMA_VERSION, connect, translated
+from otel_bridge.journal.sqlite.database import (
+    BUSY_MS,
+    HOUR_US,
+    SCHEMA,
+    SCHEMA_VERSION,
+    advice,
+    connect,
+    generation_of,
+    reading,
+    translated,
+)
 from otel_bridge.journal.sqlite.grouping import Keys
-from otel_bridge.journal.sqlite.reading import SqliteReader
+from otel_bridge.journal.sqlite.reading import SqliteReader, wal_bytes
 from otel_bridge.journal.store import (
-    CONFLICT,
     DEDUP_HORIZON_US,
     SEGMENT_RECORDS,
-    Append,
-    Duplicate,
-    Outcome,
     Parked,
     Trimmed,
-    generation_of,
 )
 from otel_bridge.records import Event, Idle, Record, Session, encode
 
@@ -31,15 +38,27 @@ PAST_TIMED = b"d"
 """Sorts after every key that starts with its event's time ("c…"): a generation of them is passed once and for all."""
 TRIM_BYTES = 4 << 20
 """Of segments that are deleted at once: every page of a deleted row is read, and answers wait meanwhile."""
+WAL_PAGES = 500
+"""A write-ahead log of so many pages is begun anew, which takes a few milliseconds between two commits. Left alone
+under load, it grows to its limit every few seconds, and that step holds answers up for 50 ms."""
+WAL_BYTES = 64 << 20
+"""A write-ahead log longer than this, or than an eighth of what the journal may take, is moved into the file although
+answers wait for it: its bytes count, and a small limit must not be used up by the log alone."""
 
 
 class SqliteStore:
     """The writing side. One process holds it at a time (a lock beside the file)."""
 
-    def __init__(self, path: Path) -> None:
+    backend = "sqlite"
+
+    def __init__(self, path: Path, consumer: str) -> None:
         """Opens the journal, or makes it where there is none. Raises StartRefused: a journal that cannot be
         used is never started afresh, for it holds what was promised."""
         self.path = path
+        self.place = str(path)
+        self._consumer = consumer
+        self._maintainer: sqlite3.Connection | None = None
+        """The housekeeping thread's connection."""
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._lock = self._take_lock()
@@ -52,29 +71,11 @@ class SqliteStore:
                 self._lock.close()
                 raise
         except sqlite3.Error as error:
-            raise StartRefused(self.advice(error)) from error
+            raise StartRefused(advice(path, error)) from error
         except OSError as error:
             raise StartRefused(
                 f"journal {path}: {error.strerror}: the directory must exist and be writable by this user"
             ) from error
-
-    def advice(self, error: sqlite3.Error) -> str:
-        """What is wrong with the file, and what to do."""
-        code = (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
-        what = f"journal {self.path}: {error}"
-        if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-            return (
-                f"{what}. The file is damaged and is left as it is. Restore it from a backup, or save what can be "
-                f"read with `sqlite3 {self.path} .recover`, or move it away to start with an empty journal: what "
-                "it held and was not exported is then lost."
-            )
-        if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
-            return f"{what}. Make the file and its directory writable by this user."
-        if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-            return f"{what}. Another program holds the file; close it and start again."
-        if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
-            return f"{what}. Make room on the disk, or check it, and start again."
-        return what
 
     def _take_lock(self) -> Any:
         lock = self.path.with_name(self.path.name + ".lock").open("a+")  # held until close
@@ -106,7 +107,7 @@ class SqliteStore:
         db.execute("PRAGMA synchronous = FULL")
         db.execute("PRAGMA cache_size = -65536")
         db.execute("PRAGMA temp_store = MEMORY")
-        # The maintenance worker moves the log into the file, off the way of the next answer.
+        # `maintain` moves the log into the file, off the way of the next answer.
         db.execute("PRAGMA wal_autocheckpoint = 0")
         if version == 0:
             db.executescript(f"BEGIN IMMEDIATE; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
@@ -116,7 +117,9 @@ class SqliteStore:
         cursor = db.execute("SELECT coalesce(max(cursor), 0) FROM sink").fetchone()[0]
         saved = db.execute("SELECT coalesce(max(seq), 0) FROM meta").fetchone()[0]
         self.last: int = max(row[0] if row else 0, cursor, saved)
-        self.generation: int = db.execute("SELECT coalesce(max(generation), 0) FROM seen").fetchone()[0]
+        self._committed = self.last
+        self._generation: int = db.execute("SELECT coalesce(max(generation), 0) FROM seen").fetchone()[0]
+        """The newest: new keys belong to it. It never goes back, whatever the wall clock does."""
         self._searched: tuple[int, bytes | None] = (-1, None)
         self._trim_from = b""
         grouping.prepare(db)
@@ -124,14 +127,19 @@ class SqliteStore:
     # --- transactions -----------------------------------------------------------------------------------------
 
     def begin(self) -> None:
-        with translated():
+        with translated(self.path):
             self._db.execute("BEGIN IMMEDIATE")
 
     def commit(self) -> None:
-        with translated():
+        with translated(self.path):
             self._db.execute("COMMIT")
+        self._committed = self.last
+
+    def resolve_outcome(self) -> bool | None:
+        raise NotImplementedError("a commit to a local file has no unknown outcome")
 
     def rollback(self) -> None:
+        self.last = self._committed
         if self._db.in_transaction:
             try:
                 self._db.execute("ROLLBACK")
@@ -140,9 +148,9 @@ class SqliteStore:
 
     def _insert(self, head: str, width: int, values: list[Any]) -> None:
         """Inserts rows of `width` values that stand one after another."""
-        one = "(" + "?, " * (width - 1) + "?)"
+        row = "(" + "?, " * (width - 1) + "?)"
         for rows in grouping.portions(len(values) // width):
-            sql = head + ", ".join([one] * (rows.stop - rows.start))
+            sql = head + ", ".join([row] * (rows.stop - rows.start))
             self._db.execute(sql, values[rows.start * width : rows.stop * width])
 
     def _select_in(self, head: str, fixed: tuple[Any, ...], keys: list[bytes]) -> Iterator[tuple[Any, ...]]:
@@ -153,21 +161,22 @@ class SqliteStore:
     # --- accepting ----------------------------------------------------------------------------------------------
 
     def write(self, appends: list[Append]) -> list[Record]:
-        with translated():
+        with translated(self.path):
             return self._take(appends)
 
     def write_alone(self, appends: list[Append]) -> list[Record]:
-        with translated():
+        with translated(self.path):
             new = self._take(appends)
             if self._db.in_transaction:
                 self._db.execute("COMMIT")
-            return new
+        self._committed = self.last
+        return new
 
     def _take(self, appends: list[Append]) -> list[Record]:
         """In the transaction that is open. Where none is, it is left open if it took more than one statement."""
-        found = self._all_new(appends)
-        if found is not None:
-            new, keys = found
+        all_new = self._all_new(appends)
+        if all_new is not None:
+            new, keys = all_new
             before = self.last
             try:
                 self._put(keys, new, {})
@@ -209,10 +218,8 @@ class SqliteStore:
         keys: list[bytes] = []
         arrived: list[int] = []
         new: list[Record] = []
-        newest = self.generation
         for append in appends:
-            # The first of a generation, or one that waited while it changed: its key may stand in either.
-            if append.digests or (self._generation(append) != newest and any(append.keys)):
+            if append.digests:
                 return None
             new += append.records
             for key, record in zip(append.keys, append.records, strict=True):
@@ -221,6 +228,9 @@ class SqliteStore:
                     arrived.append(record.arrived_us)
         if not keys:
             return new, None
+        newest = self._generation
+        if generation_of(max(arrived)) > newest:  # the first of a generation
+            return None
         before, width = self._before(newest), len(keys[0])
         if max(keys) >= PAST_TIMED or (before is not None and min(keys) <= before):
             return None
@@ -228,11 +238,9 @@ class SqliteStore:
             return None
         return new, Keys(newest, width, b"".join(keys), f"[{','.join(map(str, arrived))}]")
 
-    def _generation(self, append: Append) -> int:
-        return max(generation_of(append.records[0].arrived_us), self.generation) if append.records else 0
-
     def _before(self, newest: int) -> bytes | None:
-        """The greatest key of the generation before: keys start with their event's time, so live traffic is past it."""
+        """The greatest timed key of the generation before: keys start with their event's time, so live traffic is past
+        it. That generation grows no more, so it is looked up once."""
         if self._searched[0] != newest:
             # Keys that clients choose sort after the timed ones, and would hide them.
             row = self._db.execute(
@@ -243,13 +251,21 @@ class SqliteStore:
 
     def _sort_out(self, appends: list[Append]) -> tuple[list[Record], dict[bytes, bytes]]:
         """Looks every key up; returns the new records, and digests of new sessions whose id the client chose."""
-        known = self._known(appends)
+        times = [
+            record.arrived_us
+            for append in appends
+            for key, record in zip(append.keys, append.records, strict=True)
+            if key is not None
+        ]
+        if times:
+            self._generation = max(self._generation, generation_of(max(times)))
+        remembered = self._look_up(appends)
         new: list[Record] = []
-        seen: list[Any] = []
+        rows: list[Any] = []
         session_digests: dict[bytes, bytes] = {}
         for append in appends:
             outcomes: list[Outcome] | None = None
-            keys, digests, generation = append.keys, append.digests, self._generation(append)
+            keys, digests = append.keys, append.digests
             for i, record in enumerate(append.records):
                 key = keys[i]
                 digest = digests.get(i)
@@ -259,30 +275,27 @@ class SqliteStore:
                         continue
                     assert isinstance(record, Session)
                     key = b"S" + record.id
-                before = known.get(key)
+                before = remembered.get(key)
                 if before is None:
                     new.append(record)
-                    known[key] = (generation, record.arrived_us, digest)
+                    remembered[key] = (record.arrived_us, digest)
                     if isinstance(record, Session) and keys[i] is None:
                         assert digest is not None
                         session_digests[record.id] = digest
                     else:
-                        seen += (generation, key, record.arrived_us, digest)
+                        rows += (self._generation, key, record.arrived_us, digest)
                     continue
                 if outcomes is None:
                     outcomes = [None] * len(append.records)
-                outcomes[i] = CONFLICT if before[2] != digest else Duplicate(before[1])
+                outcomes[i] = CONFLICT if before[1] != digest else Duplicate(before[0])
             append.outcomes = outcomes
-        if seen:
-            self.generation = max(self.generation, *seen[::4])
-            if min(seen[::4]) < self.generation:
-                self._searched = (-1, None)  # the generation before has grown
+        if rows:
             # OR REPLACE: a key older than the horizon may still stand in its generation.
-            self._insert("INSERT OR REPLACE INTO seen (generation, key, arrived_us, digest) VALUES ", 4, seen)
+            self._insert("INSERT OR REPLACE INTO seen (generation, key, arrived_us, digest) VALUES ", 4, rows)
         return new, session_digests
 
-    def _known(self, appends: list[Append]) -> dict[bytes, tuple[int, int, bytes | None]]:
-        """What is remembered of the keys that these appends carry: key → (generation, arrived, digest)."""
+    def _look_up(self, appends: list[Append]) -> dict[bytes, tuple[int, bytes | None]]:
+        """What is remembered of the keys that these appends carry: key → (arrived, digest)."""
         keys: list[bytes] = []
         chosen: list[bytes] = []
         now_us = 0
@@ -293,24 +306,23 @@ class SqliteStore:
                     chosen.append(append.records[i].id)  # type: ignore[union-attr]
             if append.records:
                 now_us = append.records[0].arrived_us
-        known: dict[bytes, tuple[int, int, bytes | None]] = {}
+        remembered: dict[bytes, tuple[int, bytes | None]] = {}
         if keys:
-            newest = max(self.generation, max(self._generation(append) for append in appends))
             horizon = now_us - DEDUP_HORIZON_US
-            for generation in (newest, newest - 1):
+            for generation in (self._generation, self._generation - 1):
                 for key, arrived_us, digest in self._select_in(
                     "SELECT key, arrived_us, digest FROM seen WHERE generation = ? AND key",
                     (generation,),
                     keys,
                 ):
                     if arrived_us > horizon:
-                        known[key] = (generation, arrived_us, digest)
+                        remembered[key] = (arrived_us, digest)
         if chosen:
             for session_id, started_us, digest in self._select_in(
                 "SELECT id, started_us, coalesce(digest, x'') FROM session WHERE id", (), chosen
             ):
-                known[b"S" + session_id] = (0, started_us, digest)
-        return known
+                remembered[b"S" + session_id] = (started_us, digest)
+        return remembered
 
     def _segments(self, records: list[Record]) -> list[tuple[Any, ...]]:
         rows = []
@@ -324,7 +336,7 @@ class SqliteStore:
 
     def fall_idle(self, idles: list[Idle], before_us: int) -> list[Record]:
         fallen: list[Record] = []
-        with translated():
+        with translated(self.path):
             for idle in idles:
                 changed = self._db.execute(
                     "UPDATE session SET live = 0, stretch_us = NULL, stretch_events = 0 "
@@ -337,52 +349,54 @@ class SqliteStore:
                 self._put(None, fallen, {})
         return fallen
 
-    # --- sinks ----------------------------------------------------------------------------------------------------
+    # --- the consumer ---------------------------------------------------------------------------------------------
 
-    def advance(self, sink: str, cursor: int, exported: int, parked: Sequence[Parked]) -> None:
-        with translated():
+    def advance(self, cursor: int, exported: int, parked: Sequence[Parked]) -> None:
+        with translated(self.path):
             self._db.execute(
                 "INSERT INTO sink (name, cursor, exported) VALUES (?, ?, ?) ON CONFLICT (name) DO UPDATE SET "
                 "cursor = max(cursor, excluded.cursor), "
                 # A report that comes twice is counted once.
                 "exported = exported + CASE WHEN excluded.cursor > cursor THEN excluded.exported ELSE 0 END",
-                (sink, cursor, exported),
+                (self._consumer, cursor, exported),
             )
         self.repark(parked)
 
     def repark(self, parked: Sequence[Parked]) -> None:
-        with translated():
-            for one in parked:
+        with translated(self.path):
+            for record in parked:
                 self._db.execute(
                     "INSERT INTO parked (seq, body, spans, reason, words, parked_us) VALUES (?, ?, ?, ?, ?, ?) "
                     "ON CONFLICT (seq) DO UPDATE SET reason = excluded.reason, words = excluded.words, "
                     "parked_us = excluded.parked_us, replay = 0",
-                    (one.seq, one.body, one.spans, one.reason, one.words, one.parked_us),
+                    (record.seq, record.body, record.spans, record.reason, record.message, record.parked_us),
                 )
 
-    def unpark(self, seqs: Sequence[int], sink: str) -> None:
-        with translated():
+    def unpark(self, seqs: Sequence[int]) -> None:
+        with translated(self.path):
             for seq in seqs:
                 row = self._db.execute("DELETE FROM parked WHERE seq = ? RETURNING spans", (seq,)).fetchone()
                 if row:
-                    self._db.execute("UPDATE sink SET exported = exported + ? WHERE name = ?", (row[0], sink))
+                    self._db.execute("UPDATE sink SET exported = exported + ? WHERE name = ?", (row[0], self._consumer))
 
-    # --- checkpoint, retention ----------------------------------------------------------------------------------------
+    # --- snapshot, retention ------------------------------------------------------------------------------------------
 
-    def checkpoint(self) -> tuple[int, bytes] | None:
+    @reading
+    def snapshot(self) -> tuple[int, bytes] | None:
         row: tuple[int, bytes] | None = self._db.execute(
             "SELECT seq, body FROM meta WHERE name = 'checkpoint'"
         ).fetchone()
         return row
 
-    def save_checkpoint(self, seq: int, state: bytes) -> None:
-        with translated():
+    def save_snapshot(self, seq: int, state: bytes) -> None:
+        with translated(self.path):
             self._db.execute("INSERT OR REPLACE INTO meta (name, seq, body) VALUES ('checkpoint', ?, ?)", (seq, state))
 
-    def trim(self, before_us: int, limit: int, sink: str) -> Trimmed:
-        """Deletes up to `limit` rows of each table that are past retention and done with."""
-        with translated():
-            cursor = self._db.execute("SELECT coalesce(max(cursor), 0) FROM sink WHERE name = ?", (sink,)).fetchone()[0]
+    def trim(self, before_us: int, limit: int) -> Trimmed:
+        with translated(self.path):
+            cursor = self._db.execute(
+                "SELECT coalesce(max(cursor), 0) FROM sink WHERE name = ?", (self._consumer,)
+            ).fetchone()[0]
             saved = self._db.execute("SELECT coalesce(max(seq), 0) FROM meta").fetchone()[0]
             safe = min(cursor, saved)
             # Only the oldest rows are looked at: a clock that stepped must not make this a scan.
@@ -416,22 +430,35 @@ class SqliteStore:
         return old
 
     def forget(self, limit: int) -> int:
-        with translated():
+        with translated(self.path):
             return self._db.execute(
                 "DELETE FROM seen WHERE (generation, key) IN "
                 "(SELECT generation, key FROM seen WHERE generation < ? LIMIT ?)",
-                (self.generation - 1, limit),
+                (self._generation - 1, limit),
             ).rowcount
 
-    def finish_log(self) -> None:
-        """Moves what has come while a reader's `move_log` was moving the rest: the next commit then begins the log
-        anew, unless somebody still reads it. Waits for nobody."""
-        with translated():
+    # --- maintenance --------------------------------------------------------------------------------------------------
+
+    def maintain(self, max_bytes: int, between_commits: Callable[[Callable[[], None]], None]) -> None:
+        """Checkpoints the write-ahead log: most of it in the caller's thread, the end of it between two commits."""
+        with translated(self.path):
+            if self._maintainer is None:
+                self._maintainer = connect(self.path)
+            pages = self._maintainer.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()[1]  # waits for nobody
+        if pages > WAL_PAGES:
+            between_commits(self._finish_checkpoint)
+        if wal_bytes(self.path) > min(WAL_BYTES, max_bytes // 8):
+            between_commits(self._truncate_wal)
+
+    def _finish_checkpoint(self) -> None:
+        """Moves what has come while `maintain` was moving the rest: the next commit then begins the log anew, unless
+        somebody still reads it. Waits for nobody."""
+        with translated(self.path):
             self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
 
-    def restart_log(self) -> None:
+    def _truncate_wal(self) -> None:
         """Moves the whole write-ahead log into the file and starts it anew; for when it has grown long."""
-        with translated():
+        with translated(self.path):
             # Answers wait for it, and it for readers: not for long. The next second tries again.
             self._db.execute("PRAGMA busy_timeout = 250")
             try:
@@ -439,10 +466,19 @@ class SqliteStore:
             finally:
                 self._db.execute(f"PRAGMA busy_timeout = {BUSY_MS}")
 
+    def free_space(self) -> int | None:
+        try:
+            stat = os.statvfs(self.path.parent)
+        except OSError:
+            return 0
+        return stat.f_bavail * stat.f_frsize
+
     def reader(self) -> SqliteReader:
-        return SqliteReader(self.path)
+        return SqliteReader(self.path, self._consumer)
 
     def close(self) -> None:
+        if self._maintainer is not None:
+            self._maintainer.close()
         self._db.close()
         self._lock.close()
 

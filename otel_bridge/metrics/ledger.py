@@ -1,0 +1,59 @@
+"""The ledger that `/metrics` shows: what was accepted against what became of it."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+from otel_bridge.journal import Journal, Ledger, Reader
+from otel_bridge.metrics.state import MetricState
+
+LEDGER_SECONDS = 0.5
+"""A ledger that young is shown again; counting it costs with the backlog, so an older one may be, too."""
+
+
+class LedgerView:
+    """The ledger's two sides as of one moment: what the metric state has accepted, what the store holds.
+
+    The writer fixes the moment between two commits, where both sides are at the same record; the counting is then
+    done on that snapshot, in the reading thread.
+    """
+
+    def __init__(self, journal: Journal, reader: Reader, state: MetricState) -> None:
+        self._journal = journal
+        self._reader = reader
+        self._state = state
+        self._lock = threading.Lock()
+        self._taken = 0.0
+        self._cost = 0.0
+        self._last: tuple[int, Ledger] | None = None
+        self._waits_since: tuple[int, float] | None = None
+        """The cursor that has not moved, and since when it has been seen not to (monotonic)."""
+
+    def lag(self) -> float:
+        """Seconds that the oldest pending record waits, at the least: the wall clock's answer, or, where that was set
+        back, the time that the same record has been seen to be the oldest."""
+        if self._last is None or self._last[1].oldest_pending_us is None or self._waits_since is None:
+            return 0.0
+        counted = time.monotonic() - self._taken
+        wall = time.time() - counted - self._last[1].oldest_pending_us / 1e6
+        return max(0.0, wall, self._taken - self._waits_since[1])
+
+    def read(self) -> tuple[int, Ledger]:
+        """(accepted, ledger). Raises TimeoutError where the writer does not answer."""
+        with self._lock:
+            if self._last is not None and time.monotonic() - self._taken < max(LEDGER_SECONDS, 10 * self._cost):
+                return self._last
+            started = time.monotonic()
+            accepted = self._journal.run_between_commits(self._begin_snapshot).result(timeout=5)
+            self._last = (accepted, self._reader.ledger())
+            self._taken = time.monotonic()
+            self._cost = self._taken - started
+            cursor = self._last[1].cursor
+            if self._waits_since is None or self._waits_since[0] != cursor or not self._last[1].pending:
+                self._waits_since = (cursor, self._taken)
+            return self._last
+
+    def _begin_snapshot(self) -> int:
+        self._reader.begin_snapshot()
+        return sum(self._state.accepted.values())

@@ -1,0 +1,71 @@
+"""Whether records can be accepted safely, and what an operator would ask next: what `/readyz` answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from otel_bridge.access.limits import RateLimits
+from otel_bridge.export.exporter import Exporter
+from otel_bridge.journal import Journal
+from otel_bridge.ops.reload import Reloader
+from otel_bridge.ops.space import Space
+from otel_bridge.ops.supervisor import Worker
+
+
+class Health:
+    """Asks every part that can be unwell. Any thread."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        space: Space,
+        exporter: Exporter | None,
+        reloader: Reloader,
+        limits: RateLimits,
+        workers: Sequence[Worker],
+    ) -> None:
+        self._journal = journal
+        self._space = space
+        self._exporter = exporter
+        self._reloader = reloader
+        self._limits = limits
+        self._workers = workers
+
+    def workers(self) -> list[tuple[str, bool, int]]:
+        """Every background worker: its name, whether it is up, how often it was started again."""
+        writer = ("journal-writer", self._journal.alive and self._journal.fatal_error is None, 0)
+        return [writer, *((worker.name, worker.alive, worker.restarts) for worker in self._workers)]
+
+    def readiness(self) -> tuple[bool, dict[str, object]]:
+        """Whether records can be accepted safely, and the body of `/readyz`."""
+        problems = []
+        why_full = self._space.why_full()
+        if why_full is not None:
+            problems.append(f"disco: {why_full}")
+        elif self._journal.last_error is not None:
+            problems.append(f"diario: {self._journal.last_error}")
+        problems += [f"proceso de fondo caído: {name}" for name, up, _ in self.workers() if not up]
+        return not problems, {
+            "estado": "no listo" if problems else "listo",
+            "problemas": problems,
+            "exportacion": self._export(),
+            "configuracion": self._configuration(),
+            "limites": "Redis no responde; cada réplica cuenta sola" if self._limits.fallback else "normales",
+        }
+
+    def _export(self) -> dict[str, object]:
+        if self._exporter is None:
+            return {"estado": "sin destino configurado; los registros esperan en el diario"}
+        state: dict[str, object] = {"estado": self._exporter.state}
+        if self._exporter.message:
+            state["ultima_respuesta"] = self._exporter.message
+        return state
+
+    def _configuration(self) -> dict[str, object]:
+        """Says that something is wrong, and not what: that may name paths, and anyone may ask."""
+        state: dict[str, object] = {"estado": "vigente"}
+        if self._reloader.failure is not None:
+            state["estado"] = "el archivo tiene un error y sigue vigente la anterior; el log dice cuál"
+        if self._reloader.pending:
+            state["requieren_reinicio"] = list(self._reloader.pending)
+        return state

@@ -1,0 +1,42 @@
+"""Active sessions and users, and the users with the most events: counted again and again, for `/metrics`."""
+
+from __future__ import annotations
+
+import time
+
+from otel_bridge import catalog
+from otel_bridge.config import Config
+from otel_bridge.journal import Reader, TopUser, Window
+
+COST_FACTOR = 20
+"""Counting costs with the sessions that are kept. Its pause is so many times as long as it took: it never takes more than
+a twentieth of a core."""
+
+
+class Windows:
+    """`step` is a supervised worker's; `latest` is read from any thread."""
+
+    def __init__(self, reader: Reader, config: Config) -> None:
+        """`reader`: for `step` alone."""
+        self._reader = reader
+        self._cost = 0.0
+        self.latest: tuple[list[Window], list[TopUser]] | None = None
+        """None until they have been counted once: a gauge must not fall to 0 because the bridge restarted."""
+        self.configure(config)
+
+    def configure(self, config: Config) -> None:
+        """Takes on a configuration; the next pause goes by it."""
+        self._interval = config.windows_interval_seconds
+
+    def pause_seconds(self) -> float:
+        """How long to wait before the next step."""
+        return max(self._interval, COST_FACTOR * self._cost)
+
+    def step(self) -> None:
+        """Counts once. Raises StoreError."""
+        started = time.monotonic()
+        now_us = time.time_ns() // 1000
+        windows = self._reader.windows(now_us, catalog.WINDOWS)
+        top_users = self._reader.top_users(now_us, catalog.WINDOWS["1d"], catalog.TOP_USERS)
+        self.latest = (windows, top_users)
+        self._cost = time.monotonic() - started

@@ -1,0 +1,107 @@
+"""What only SQLite has: its settings, its write-ahead log, its file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from otel_bridge import journal
+from otel_bridge.errors import StartRefused
+from otel_bridge.journal.sqlite import SqliteStore, grouping, writing
+from otel_bridge.journal.sqlite.reading import wal_bytes
+from tests.journal.backends import CONSUMER, SqliteBackend
+from tests.journal.stores import append, at, commit, held
+from tests.journal.test_open import refused
+from tests.journal.test_store import MIDNIGHT
+from tests.unit.samples import event
+
+
+@pytest.fixture
+def backend(tmp_path: Path) -> Iterator[SqliteBackend]:
+    made = SqliteBackend(tmp_path)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def store(backend: SqliteBackend) -> SqliteStore:
+    opened = backend.open()
+    assert isinstance(opened, SqliteStore)
+    return opened
+
+
+def test_a_commit_is_an_fsync(store: SqliteStore) -> None:
+    assert store._db.execute("PRAGMA synchronous").fetchone()[0] == 2
+    assert store._db.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
+
+
+def test_few_texts_are_prepared_however_many_sessions_a_commit_has() -> None:
+    row = [None] * 15
+    texts = {sql for count in range(1, 1500) for sql, _ in grouping.statements(None, [[None] * 6], [row] * count)}
+    assert len(texts) <= 200
+
+
+def test_the_wal_is_begun_anew_although_commits_never_pause(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writing, "WAL_PAGES", 50)
+    reader = store.reader()
+    sizes, number = [], 0
+
+    def between(run: Callable[[], None]) -> None:
+        reader.ledger()  # what kept the last commit from being moved has ended
+        run()
+
+    for _ in range(8):
+        for _ in range(50):
+            number += 1
+            commit(store, append(event(number)))
+        reader.begin_snapshot()
+        number += 1
+        commit(store, append(event(number)))
+        store.maintain(1 << 40, between)
+        sizes.append(wal_bytes(store.path))
+    assert sizes[-1] <= 1.5 * sizes[0]
+    assert len(held(store)) == number
+
+
+def test_a_wal_that_is_long_for_its_journal_is_emptied(store: SqliteStore) -> None:
+    commit(store, append(*(event(n) for n in range(1000))))
+    assert wal_bytes(store.path) > 100_000
+    store.maintain(1 << 40, lambda run: run())
+    assert wal_bytes(store.path) > 100_000
+    store.maintain(800_000, lambda run: run())
+    assert wal_bytes(store.path) == 0
+
+
+def test_a_key_that_a_client_chose_yesterday_makes_no_key_of_today_a_suspect(store: SqliteStore) -> None:
+    """Nobody looks keys up one by one, which is the price of a repeat, for what is plainly new."""
+    before, after = at(MIDNIGHT - 0.0001, 1), at(MIDNIGHT + 0.0001, 2)
+    commit(store, append(before, keys=[b"i1"], digests={0: b"content"}))
+    commit(store, append(after, keys=[b"c1"]))
+    statements: list[str] = []
+    store._db.set_trace_callback(statements.append)
+    commit(store, append(after, keys=[b"c2"]))
+    assert statements and not [sql for sql in statements if "SELECT key, arrived_us" in sql]
+
+
+def test_somebody_elses_file_is_refused_and_left_alone(backend: SqliteBackend) -> None:
+    backend.sql("CREATE TABLE recipes (name TEXT)")
+    assert "no otel-bridge journal" in refused(backend)
+    assert backend.sql("SELECT name FROM sqlite_master") == [("recipes",)]
+
+
+def test_a_file_that_is_no_database_is_refused_and_left_as_it_is(backend: SqliteBackend) -> None:
+    garbage = b"this is no database, but somebody may want it\n" * 100
+    backend.path.write_bytes(garbage)
+    said = refused(backend)
+    assert "damaged" in said and "backup" in said
+    assert backend.path.read_bytes() == garbage
+
+
+def test_a_directory_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StartRefused, match="directory must exist and be writable"):
+        journal.open(f"sqlite:///{tmp_path}/file/journal.db", CONSUMER)
