@@ -184,7 +184,7 @@ class Reader(Protocol):
 
     def idle_candidates(self, before_us: int, limit: int) -> list[Idle]:
         """Sessions that are live and were last heard of before then, the oldest first, as the records that
-        `Store.fall_idle` would journal."""
+        `Store.fall_idle` would journal: duration (seconds) and number of the events since it was last idle."""
 
     def bytes_used(self) -> int:
         """Bytes that the journal takes, without what it has freed and will use again."""
@@ -223,9 +223,13 @@ class Store(Protocol):
         """Takes the appends and sets their outcomes; returns the new records, numbered without gaps in the order of the
         appends and within each. The first of its transaction.
 
-        A key that was taken within `DEDUP_HORIZON_US` before the append's arrival is a Duplicate, or a Conflict where
-        the digests differ; the same within one group. Adds the records to their sessions (an event makes a session
-        that is missing) and to the usage of their hour.
+        A key that was taken within `DEDUP_HORIZON_US` before its record's arrival is a Duplicate, or a Conflict where
+        the digests differ; the same within one group, and across midnight or whatever else a backend keeps keys by.
+        A clock that goes back makes nothing forgotten. A session with a digest and no key is compared with the
+        session of its id: one that exists with that digest is a Duplicate, any other a Conflict.
+
+        Adds the records to their sessions and to the usage of their hour (by arrival). A session is made by its
+        record, or by its first event where that is missing; each event adds to its totals and makes it live.
         """
 
     def write_alone(self, appends: list[Append]) -> list[Record]:
@@ -271,4 +275,4 @@ class Store(Protocol):
         """A reader of the same journal, for the same consumer. Any thread; who asks for it closes it."""
 
     def close(self) -> None:
-        """Gives the journal up to the next process. Open readers stay their owners'."""
+        """Gives the journal up to the next process. Called after its readers are closed, by any thread."""

@@ -9,7 +9,7 @@ from otel_bridge.config import Config
 from otel_bridge.journal import Reader, TopUser, Window
 
 COST_FACTOR = 20
-"""Counting costs with the sessions that are kept. Its pause is so many times as long as it took: it never takes more than
+"""Counting costs with the sessions that are kept. Its pause is so many times as long as it took: it takes no more than
 a twentieth of a core."""
 
 

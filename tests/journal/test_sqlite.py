@@ -76,6 +76,16 @@ def test_a_wal_that_is_long_for_its_journal_is_emptied(store: SqliteStore) -> No
     assert wal_bytes(store.path) == 0
 
 
+def test_what_closes_last_leaves_one_file(store: SqliteStore) -> None:
+    reader = store.reader()
+    commit(store, append(event(1)))
+    reader.ledger()
+    store.maintain(1 << 40, lambda run: run())
+    reader.close()
+    store.close()
+    assert sorted(path.name for path in store.path.parent.iterdir()) == ["journal.db", "journal.db.lock"]
+
+
 def test_a_key_that_a_client_chose_yesterday_makes_no_key_of_today_a_suspect(store: SqliteStore) -> None:
     """Nobody looks keys up one by one, which is the price of a repeat, for what is plainly new."""
     before, after = at(MIDNIGHT - 0.0001, 1), at(MIDNIGHT + 0.0001, 2)
