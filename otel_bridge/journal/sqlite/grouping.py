@@ -5,6 +5,10 @@ A statement hands the interpreter's lock to the event loop, and a busy loop give
 commit and not once a table, and a statement without a transaction around it is one by itself (SQLite keeps or undoes it
 whole).
 View and triggers are TEMP: they are the connection's, and nothing of them is in the file.
+
+Measured against one INSERT a table within BEGIN and COMMIT, alternating, eight rounds of single events at half of the
+maximum with a scrape each second, medians: p99 7.3 ms instead of 12.1, p50 1.5 instead of 2.2, processor time a request
+54 µs instead of 56.
 """
 
 from __future__ import annotations
