@@ -217,7 +217,11 @@ class Problem(Exception):
         return body
 
 
-class StartRefused(Exception):
+class OperatorError(Exception):
+    """Its message is for an operator, and repeats nothing that a client has sent: it may be logged."""
+
+
+class StartRefused(OperatorError):
     """The process must not start. Each argument is a line that says what was found, expected and what to do."""
 
     def __str__(self) -> str:

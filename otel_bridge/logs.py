@@ -20,14 +20,13 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any
 
-from otel_bridge.errors import StartRefused
-from otel_bridge.journal.store import StoreError
+from otel_bridge.errors import OperatorError
 
 request: ContextVar[tuple[bytes, bytes | None] | None] = ContextVar("request", default=None)
 """The request that is being served: its checked id, and its `traceparent` as received."""
 _TRACE_ID = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-")
 
-_SPEAKING = (OSError, StoreError, RuntimeError, StartRefused)
+_SPEAKING = (OSError, RuntimeError, OperatorError)
 """Exceptions whose message is the system's or ours. A KeyError's or ValueError's may be what a client wrote."""
 _SILENT = (RecursionError, NotImplementedError)
 

@@ -100,7 +100,10 @@ class Append:
 
     def add_done_callback(self, callback: Callable[[Any], object], *, context: Context | None = None) -> None:
         assert self._callback is None, "an append is awaited by one coroutine"
-        self._callback = callback if context is None else lambda append: context.run(callback, append)
+        if self._settled:
+            self.get_loop().call_soon(callback, self, context=context)
+        else:
+            self._callback = callback if context is None else lambda append: context.run(callback, append)
 
     def remove_done_callback(self, callback: Callable[[Any], object]) -> int:
         self._callback = None

@@ -28,6 +28,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
+from otel_bridge.errors import OperatorError
 from otel_bridge.journal.append import Append
 from otel_bridge.records import Idle, Record
 
@@ -39,7 +40,7 @@ SEGMENT_RECORDS = 2_000
 """Records of one commit that share one journal row, at the most."""
 
 
-class StoreError(Exception):
+class StoreError(OperatorError):
     """The base of all that a store raises. As itself: something is wrong with this call, others may go well."""
 
     def __init__(self, message: str, advice: str | None = None) -> None:

@@ -128,16 +128,16 @@ def test_what_a_transaction_journals_is_folded(backend: Backend) -> None:
 
 def test_no_room_is_503_and_nothing_is_taken(backend: Backend) -> None:
     async def scenario(journal: Journal) -> None:
-        journal.why_full = lambda: "no room"
         with pytest.raises(Problem) as caught:
             await journal.append(append(event(1)))
         assert caught.value.kind is errors.DISK_FULL and "Retry-After" in caught.value.headers
         assert journal.last_error == "no room"
-        journal.why_full = lambda: None
+        why.clear()
         await journal.append(append(event(2)))
         assert journal.last_error is None
 
-    served(backend, scenario)
+    why = ["no room"]
+    served(backend, scenario, why_full=lambda: why[0] if why else None)
     assert held(backend.open()) == [event(2)]
 
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections import Counter
 from dataclasses import replace
-from pathlib import Path
+from typing import cast
 
 import pytest
 
 from otel_bridge import config
 from otel_bridge.config import Config, Otlp
 from otel_bridge.export.exporter import Exporter
-from otel_bridge.export.pipe import Report
+from otel_bridge.journal import Journal, Store
 
 
 class Process:
@@ -29,10 +30,9 @@ def loaded() -> Config:
 
 
 def running(configured: Config) -> tuple[Exporter, Process]:
-    reports: list[Report] = []
-    exporter = Exporter(
-        Path("unused.db"), Otlp("http://127.0.0.1:1", "http/protobuf"), dict(configured.gpts), (), reports.append
-    )
+    # Its journal is never asked.
+    journal = Journal(cast(Store, None), lambda records, seq: None)
+    exporter = Exporter(configured, Otlp("http://127.0.0.1:1", "http/protobuf"), journal, Counter())
     process = Process()
     exporter._process = process  # type: ignore[assignment]
     return exporter, process

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from otel_bridge import catalog
+from otel_bridge import catalog, config
 from otel_bridge.config import Gpt, Price
 from otel_bridge.metrics.state import MetricState
 from otel_bridge.records import Record
@@ -283,7 +283,8 @@ def test_a_snapshot_of_another_version_is_refused() -> None:
 
 def test_a_new_registry_changes_what_comes_and_not_what_was() -> None:
     state = folded(event(1))
-    state.configure({"devops-expert": replace(gpt(), latency_objective_seconds=0.1, event_types=("otra-cosa",))})
+    changed = replace(gpt(), latency_objective_seconds=0.1, event_types=("otra-cosa",))
+    state.configure(replace(config.load(str(config.SHIPPED), {}), gpts={"devops-expert": changed}))
     state.apply([event(2)], 2)
     assert counters(state, catalog.SLO_EVENTS) == {(*BASE, "good"): 1, (*BASE, "bad"): 1}
     assert label_values(state, catalog.OPERATION_DURATION, "event_type") == {"consulta", "otro"}
