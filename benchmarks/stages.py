@@ -106,7 +106,7 @@ def run(events: int, rounds: int, session_count: int) -> Table:
         prepared: list[Draft] = []
 
         def prepare(i: int) -> None:
-            draft = Draft(identity, labels, caller, now_us)
+            draft = Draft(identity, labels, decoded[i], caller, now_us, lambda draft: all_taken(draft.records))
             for place, event in enumerate(decoded[i]):
                 event_us, found = contract.event_time(event), dict[str, int]()
                 text = contents.kept(event.contenido, found)

@@ -8,7 +8,7 @@ import logging
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from otel_bridge import journal, logs
 from otel_bridge.access import keys
@@ -16,16 +16,16 @@ from otel_bridge.access.caller import Access
 from otel_bridge.config import Config
 from otel_bridge.export.exporter import Exporter
 from otel_bridge.export.pipe import CONSUMER
+from otel_bridge.http import request_spans
 from otel_bridge.http.app import App
 from otel_bridge.http.bodies import Bodies
 from otel_bridge.http.protocol import MAX_CONNECTIONS, Bounds
-from otel_bridge.http.request_spans import RequestSpans
 from otel_bridge.intake.contents import Contents
 from otel_bridge.intake.conversations import Conversations
 from otel_bridge.intake.ingest import Ingest
 from otel_bridge.intake.sessions import Sessions
 from otel_bridge.journal import Journal, StoreError
-from otel_bridge.mcp.mount import McpMount
+from otel_bridge.mcp.mount import McpMount, make_app
 from otel_bridge.metrics.ledger import LedgerView
 from otel_bridge.metrics.listener import MetricsListener
 from otel_bridge.metrics.own import SelfMetrics
@@ -39,9 +39,6 @@ from otel_bridge.ops.space import Space
 from otel_bridge.ops.supervisor import Worker, periodic
 from otel_bridge.ops.windows import Windows
 from otel_bridge.privacy.users import UserHasher, user_hash_key
-
-if TYPE_CHECKING:
-    from otel_bridge.mcp.tools import McpApp
 
 log = logging.getLogger(__name__)
 
@@ -69,11 +66,8 @@ class Bridge:
         self._loop: asyncio.AbstractEventLoop | None = None
 
         # 1. The journal, and the state that its records fold to.
-        request_spans = None
-        if config.otlp is not None and config.request_spans != "off":
-            request_spans = RequestSpans(config.service_name, config.otlp, config.request_spans)
-        self._request_spans = request_spans
-        self._own = own = SelfMetrics(request_spans)
+        self._request_spans = request_spans.open(config)
+        own = SelfMetrics(self._request_spans)
         state = MetricState(config.gpts, config.max_models_per_gpt, config.max_errors_per_gpt)
         store = journal.open(config.journal, CONSUMER)
         snapshot.restore(store, state, own)
@@ -95,19 +89,16 @@ class Bridge:
         self.ingest = Ingest(config, self.journal, Sessions(for_sessions), Contents(config), UserHasher(key), own, key)
         conversations = Conversations(self.ingest, own, key)
         bodies = Bodies(config)
-
-        def make_mcp() -> McpApp:
-            from otel_bridge.mcp.tools import McpApp  # see mcp/mount.py
-
-            return McpApp(self.config, self.access, conversations, bodies, own)
-
-        self._mcp = McpMount(make_mcp)
+        self._mcp = McpMount(
+            lambda: make_app(self.config, self.access, self.ingest, conversations, bodies, own)
+        )  # fmt: skip
         workers: list[Worker] = []
         health = Health(self.journal, space, self._exporter, self.reloader, self.access.limits, workers)
         self.bounds = Bounds(config, max_connections)
         self.application = App(
-            config, self.access, self.ingest, conversations, bodies, own, health.readiness, self._mcp.routes
-        )
+            config, self.access, self.journal, self.ingest, conversations, bodies, own,
+            health.readiness, self._mcp.routes,
+        )  # fmt: skip
         sources = Sources(
             state=state,
             own=own,

@@ -72,7 +72,11 @@ class Access:
 class Caller:
     """Who makes a request, as far as its headers and its connection tell."""
 
-    __slots__ = ("_access", "_admitted", "_peer", "_raw", "conversation", "headers", "idempotency_key", "link")
+    link: bytes | None = None
+    """The caller's trace id (16 bytes) and span id (8), from `traceparent`; an unusable one is ignored (W3C Trace
+    Context)."""
+    idempotency_key: str | None = None
+    _admitted: tuple[str, ...] = ()
 
     def __init__(
         self,
@@ -85,12 +89,7 @@ class Caller:
         self._access = access
         self._raw = raw
         self._peer = peer
-        self._admitted: tuple[str, ...] = ()
         self.headers = headers
-        self.link: bytes | None = None
-        """The caller's trace id (16 bytes) and span id (8), from `traceparent`; an unusable one is ignored (W3C Trace
-        Context)."""
-        self.idempotency_key: str | None = None
         self.conversation = conversation
         if b"traceparent" in headers:
             match = _TRACEPARENT.match(headers[b"traceparent"].decode("latin-1"))

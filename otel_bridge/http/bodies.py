@@ -50,7 +50,10 @@ class Bodies:
 class Body:
     """One body while it is received and in hand."""
 
-    __slots__ = ("_bodies", "_gzip", "_pieces", "_size", "counted")
+    counted = 0
+    """Bytes of it that are counted among all."""
+    _gzip = False
+    _size = 0
 
     def __init__(self, bodies: Bodies, headers: Mapping[bytes, bytes]) -> None:
         """Checks what its request's headers say of it. Raises Problem (413, 415)."""
@@ -60,7 +63,6 @@ class Body:
             raise Problem(errors.UNSUPPORTED_MEDIA)
         if kind is not None and kind != b"application/json":
             _check_type(kind)
-        self._gzip = False
         if b"content-encoding" in headers:
             encoding = headers[b"content-encoding"].strip().lower()
             self._gzip = encoding == b"gzip"
@@ -71,9 +73,6 @@ class Body:
             raise _too_large(MAX_BATCH_BYTES)
         self._bodies = bodies
         self._pieces: list[bytes] = []
-        self._size = 0
-        self.counted = 0
-        """Bytes of it that are counted among all."""
 
     def add(self, piece: bytes) -> None:
         """Takes the next piece. Raises Problem (413, 503)."""

@@ -56,16 +56,15 @@ class Bounds:
         """The server stops: every answer from then on is its connection's last."""
         self.parting: set[Protocol] = set()
         """Connections past the cap that have been refused and get a moment to read so."""
-        self._default_headers: Pairs = []
-        self._default_lines = b""
+        self.default_headers: Pairs = []
+        """What uvicorn puts on every answer."""
+        self.default_lines = b""
         self.configure(config)
 
-    def default_lines(self, server_state: ServerState) -> bytes:
-        """The headers that uvicorn puts on every answer, as lines. It makes a new list of them each second."""
-        if server_state.default_headers is not self._default_headers:
-            self._default_headers = server_state.default_headers
-            self._default_lines = as_lines(self._default_headers)
-        return self._default_lines
+    def renew(self, default_headers: Pairs) -> None:
+        """Takes on the headers of every answer. uvicorn makes a new list of them each second."""
+        self.default_headers = default_headers
+        self.default_lines = as_lines(default_headers)
 
     def configure(self, config: Config) -> None:
         self.body_seconds = config.body_timeout_seconds
@@ -191,9 +190,11 @@ class Protocol(HttpToolsProtocol):
         # Not uvicorn's: it makes an ASGI scope, which a post does without (0.7 µs).
         self.url = b""
         self.headers = []
-        self.expect_100_continue = False
         self._in_head = self._in_message = True
         self._head_bytes = self._dropped = 0
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
         if self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT":
@@ -217,10 +218,11 @@ class Protocol(HttpToolsProtocol):
         return self._application.posts.get(urllib.parse.unquote_to_bytes(path)) if path else None
 
     def _begin_asgi(self) -> None:
-        url, headers, expects_continue = self.url, self.headers, self.expect_100_continue
+        url, headers = self.url, self.headers
         super().on_message_begin()
-        self.url, self.expect_100_continue = url, expects_continue
-        self.headers.extend(headers)
+        self.url = url
+        for name, value in headers:
+            super().on_header(name, value)
         self._unset_keepalive_if_required()
         super().on_headers_complete()
         if self._bounds.draining and self.cycle is not None:
@@ -228,13 +230,15 @@ class Protocol(HttpToolsProtocol):
 
     def _begin(self, post: Post) -> None:
         parser, previous = self.parser, self.cycle
-        exchange = Exchange(self._application, self, post, self.headers, self.expect_100_continue)
+        its_turn = previous is None or previous.response_complete
+        exchange = Exchange(self._application, self, post, self.headers, its_turn)
         if not parser.should_keep_alive() or parser.get_http_version() == "1.0" or self._bounds.draining:
             exchange.keep_alive = False
         self.cycle = exchange
-        if previous is None or previous.response_complete:
+        if its_turn:
             self._answering = exchange
-            exchange.begin()
+            if exchange.problem is not None or exchange.expects_continue:
+                exchange.begin()
         else:
             self.flow.pause_reading()
             self.pipeline.appendleft((exchange, self.app))
@@ -273,8 +277,9 @@ class Protocol(HttpToolsProtocol):
         transport = self.transport
         if transport.is_closing():
             return
-        defaults = self._bounds.default_lines(self.server_state)
-        transport.write(on_the_wire(status, defaults, lines, body, exchange.keep_alive))
+        if self.server_state.default_headers is not self._bounds.default_headers:
+            self._bounds.renew(self.server_state.default_headers)
+        transport.write(on_the_wire(status, self._bounds.default_lines, lines, body, exchange.keep_alive))
         if exchange.keep_alive:
             self.on_response_complete()
         else:
@@ -295,12 +300,13 @@ class Protocol(HttpToolsProtocol):
             super().on_response_complete()
         if self.flow.write_paused:
             self.flow.pause_reading()
-        if not (self._refusal or self.expect_100_continue):
+        if self._refusal is None and not self._in_message:
             return
         answered = self.cycle is None or self.cycle.response_complete
+        asked = self.cycle.expects_continue if isinstance(self.cycle, Exchange) else self.expect_100_continue
         if self._refusal is not None and answered:
             self._end(self._refusal)
-        elif self.expect_100_continue and self._in_message and answered:
+        elif asked and self._in_message and answered:
             # Refused before it was asked for its body: whether the client sends that now nobody knows.
             self.transport.close()
 

@@ -15,9 +15,16 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 from opentelemetry.trace import SpanKind, Status, StatusCode
 
 from otel_bridge import __version__, catalog
-from otel_bridge.config import Otlp
+from otel_bridge.config import Config, Otlp
 
 SLOW_SECONDS = 1.0
+
+
+def open(config: Config) -> RequestSpans | None:
+    """What makes spans of the bridge's own requests; None where nobody wants them or takes them."""
+    if config.otlp is None or config.request_spans == "off":
+        return None
+    return RequestSpans(config.service_name, config.otlp, config.request_spans)
 
 
 class RequestSpans:

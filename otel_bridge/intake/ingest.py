@@ -2,8 +2,8 @@
 
 bytes ──contract──▶ values ──sessions, caller──▶ draft: redacted records ──journal (fsync)──▶ results ──▶ answer
 
-Every function here waits for futures only, and only where something is missing: an event of a session that is
-remembered waits for its commit and for nothing else. So the exchange may run it without a task (http/exchange.py).
+Every coroutine here waits for futures only, and only where something is missing: an event of a session that is
+remembered waits for nothing until it is a draft. So the exchange may run it without a task (http/exchange.py).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -33,9 +33,9 @@ from otel_bridge.journal import Duplicate, Journal
 from otel_bridge.metrics.own import SelfMetrics
 from otel_bridge.privacy.users import UserHasher
 
-R = TypeVar("R")
-Answering = Coroutine[Any, Any, Answer]
-"""A request that is taken in: awaited, or driven by its exchange (http/exchange.py), it gives the answer."""
+Taking = Coroutine[Any, Any, Draft | Answer]
+"""A request on its way in: it gives a draft, which is journaled and then answers, or the answer itself. Awaited by
+`Ingest.finish`, or driven by its exchange (http/exchange.py)."""
 
 Items = Sequence[EventIn | Problem]
 """What a request holds, in order: events, and what is wrong with those that are none."""
@@ -84,13 +84,12 @@ class Ingest:
 
     # --- sessions ---------------------------------------------------------------------------------------------------
 
-    async def create_session(self, body: bytes, caller: Caller) -> Answer:
-        """`POST /api/sessions`. Raises Problem."""
-        session, started_us = contract.decode_session(body)
-        return await self.open_session(session, started_us, caller)
+    def create_session(self, body: bytes, caller: Caller) -> Taking:
+        """`POST /api/sessions`. Raises Problem, here or from what it returns."""
+        return self.open_session(*contract.decode_session(body), caller)
 
-    async def open_session(self, session: SessionIn, started_us: int, caller: Caller) -> Answer:
-        """Journals a checked session and answers it. Raises Problem."""
+    async def open_session(self, session: SessionIn, started_us: int, caller: Caller) -> Draft:
+        """The draft of a checked session. Raises Problem."""
         gpt = self.gpts.get(session.gpt_id)
         if gpt is None:
             caller.admit_unknown(1)
@@ -98,15 +97,19 @@ class Ingest:
         pending = caller.admit(gpt, 1)
         if pending is not None:
             await pending
-        draft = Draft(self._identity, self._labels, caller, time.time_ns() // 1000)
-        user = self._hasher(session.usuario_id)
-        draft.add_session(session, started_us, user)
-        await self._journal.append(draft)
+        now_us = time.time_ns() // 1000
+        draft = Draft(self._identity, self._labels, (session,), caller, now_us, self._answer_session)
+        draft.add_session(session, started_us, self._hasher(session.usuario_id))
+        return draft
+
+    def _answer_session(self, draft: Draft) -> Answer:
         status, record = draft.session_result()
         if status == 200:
             self._metrics.duplicate("session")
-        self.sessions.remember(KnownSession(record.id, gpt.id, user))
-        return answers.session_answer(status, record.id, gpt.id, session.usuario_id, started_us)
+        self.sessions.remember(KnownSession(record.id, record.gpt, record.user))
+        session = draft.items[0]
+        assert isinstance(session, SessionIn)
+        return answers.session_answer(status, record.id, record.gpt, session.usuario_id, record.started_us)
 
     async def session_state(self, session_id: str, caller: Caller) -> Answer:
         """`GET /api/sessions/{id}`. Raises Problem."""
@@ -128,15 +131,15 @@ class Ingest:
 
     # --- events -----------------------------------------------------------------------------------------------------
 
-    def add_events(self, body: bytes, caller: Caller) -> Answering:
+    def add_events(self, body: bytes, caller: Caller) -> Taking:
         """`POST /api/events`, one object or an array. Raises Problem, here or from what it returns."""
         if contract.is_batch(body):
             return self._add_batch_of(body, caller)
-        return self.add_event(contract.decode_event(body), caller)
+        return self._prepare((contract.decode_event(body),), caller, self._answer_event)
 
-    def add_event(self, event: EventIn, caller: Caller) -> Answering:
-        """Journals one event and answers it. What it returns raises Problem."""
-        return self._take((event,), caller, _answer_event)
+    def add_event(self, event: EventIn, caller: Caller) -> Taking:
+        """The draft of one event. What it returns raises Problem."""
+        return self._prepare((event,), caller, self._answer_event)
 
     async def _add_batch_of(self, body: bytes, caller: Caller) -> Answer:
         async with self._batches:
@@ -147,10 +150,13 @@ class Ingest:
 
     async def add_batch(self, items: Items, caller: Caller) -> Answer:
         """Journals the good items of a batch in one commit; the answer has one result an item, in order."""
-        draft = await self._take(items, caller, lambda draft, items: draft)
+        draft = await self._prepare(items, caller, self._answer_event)
+        if draft.records:
+            await self._journal.append(draft)
+        self._count(draft)
         if draft.all_new:
             return answers.all_taken(draft.records)
-        results = draft.results(items)
+        results = draft.results()
         for result in results:
             if isinstance(result, Problem):
                 self._metrics.rejected("event", result.kind)
@@ -158,19 +164,19 @@ class Ingest:
             return await self._contents.aside(answers.batch_answer, results)
         return answers.batch_answer(results)
 
-    async def _take(
-        self,
-        items: Items,
-        caller: Caller,
-        then: Callable[[Draft, Sequence[EventIn | Problem]], R],
-    ) -> R:
-        """Journals what is good of these items, then returns what `then` makes of it: one coroutine, where one in
-        another would cost each event 0.5 µs. Raises Problem where they are refused as a whole."""
-        amounts = _amounts(items)
-        sessions, missing = self.sessions.remembered(amounts)
+    def _answer_event(self, draft: Draft) -> Answer:
+        if draft.outcomes or draft.redactions:
+            self._count(draft)
+        event = draft.items[0]
+        assert event.__class__ is EventIn
+        return answers.event_answer(event, *draft.event_result())
+
+    async def _prepare(self, items: Items, caller: Caller, answer: Callable[[Draft], Answer]) -> Draft:
+        """The draft of what is good of these items. Raises Problem where they are refused as a whole."""
+        sessions, missing = self.sessions.remembered(items)
         if missing:
             sessions |= await self.sessions.look_up(missing)
-        refused, pending = self._admit(amounts, len(items), sessions, caller)
+        refused, pending = self._admit(items, sessions, caller)
         for gpt_id, admission in pending:
             try:
                 await admission
@@ -178,7 +184,7 @@ class Ingest:
                 refused[gpt_id] = problem
         if refused:
             self._raise_if_whole(refused, len(items), sessions)
-        draft = Draft(self._identity, self._labels, caller, time.time_ns() // 1000)
+        draft = Draft(self._identity, self._labels, items, caller, time.time_ns() // 1000, answer)
         contents, alone, began = self._contents, len(items) == 1, time.perf_counter()
         counts: dict[str, int] = {}
         for place, item in enumerate(items):
@@ -206,24 +212,23 @@ class Ingest:
             if not alone and time.perf_counter() - began > CHUNK_SECONDS:
                 await asyncio.sleep(0)
                 began = time.perf_counter()
-        if draft.records:
-            await self._journal.append(draft)
-            if draft.outcomes or draft.redactions:
-                self._count(draft)
-        return then(draft, items)
+        return draft
 
     def _admit(
-        self, amounts: Mapping[int, int], items: int, sessions: Mapping[int, KnownSession], caller: Caller
+        self, items: Items, sessions: Mapping[int, KnownSession], caller: Caller
     ) -> tuple[dict[str | None, Problem], list[tuple[str, asyncio.Future[None]]]]:
         """Asks that a request's items be let in: why they are not, by their session's GPT (None: of no session that
-        exists), and what must be awaited to know. `amounts`: items by session."""
+        exists), and what must be awaited to know."""
         refused: dict[str | None, Problem] = {}
         pending: list[tuple[str, asyncio.Future[None]]] = []
-        of_gpts: dict[str, int] = {}
-        unknown = items
-        for number, session in sessions.items():
-            of_gpts[session.gpt] = of_gpts.get(session.gpt, 0) + amounts[number]
-        for gpt_id, amount in of_gpts.items():
+        amounts: dict[str, int] = {}
+        for item in items:
+            if item.__class__ is EventIn:
+                session = sessions.get(item.sesion_id.int)
+                if session is not None:
+                    amounts[session.gpt] = amounts.get(session.gpt, 0) + 1
+        unknown = len(items)
+        for gpt_id, amount in amounts.items():
             gpt = self.gpts.get(gpt_id)
             if gpt is None:
                 refused[gpt_id] = Problem(errors.GPT_NOT_FOUND)
@@ -241,7 +246,7 @@ class Ingest:
             try:
                 caller.admit_unknown(unknown)
             except Problem as problem:
-                unregistered = [gpt_id for gpt_id in of_gpts if gpt_id not in self.gpts]
+                unregistered = [gpt_id for gpt_id in amounts if gpt_id not in self.gpts]
                 refused |= dict.fromkeys((None, *unregistered), problem)
         return refused, pending
 
@@ -255,6 +260,17 @@ class Ingest:
             self._metrics.rejected("event", refusal.kind, items - 1)  # who answers it counts one more
             raise refusal
 
+    # --- the end of it ------------------------------------------------------------------------------------------------
+
+    async def finish(self, taking: Taking) -> Answer:
+        """The answer to a request, for what runs in a task: journals its draft and waits. Raises Problem."""
+        outcome = await taking
+        if isinstance(outcome, Answer):
+            return outcome
+        if outcome.records:
+            await self._journal.append(outcome)
+        return outcome.answer()
+
     # --- parts ------------------------------------------------------------------------------------------------------
 
     def _count(self, draft: Draft) -> None:
@@ -267,19 +283,3 @@ class Ingest:
         for i, counts in draft.redactions.items():
             if outcomes is None or outcomes[i] is None:
                 self._metrics.redactions.update(counts)
-
-
-def _answer_event(draft: Draft, items: Items) -> Answer:
-    event = items[0]
-    assert not isinstance(event, Problem)
-    return answers.event_answer(event, *draft.event_result(event))
-
-
-def _amounts(items: Items) -> dict[int, int]:
-    """How many items are of each session, by its UUID as a number."""
-    amounts: dict[int, int] = {}
-    for item in items:
-        if not isinstance(item, Problem):
-            number = item.sesion_id.int
-            amounts[number] = amounts.get(number, 0) + 1
-    return amounts

@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple, TypeVar
 
-from otel_bridge.journal.store import Reader, SessionRow
+from otel_bridge.contract import EventIn
+from otel_bridge.errors import Problem
+from otel_bridge.journal import Reader, SessionRow
 
 REMEMBERED = 50_000
 
@@ -35,17 +37,23 @@ class Sessions:
     def close(self) -> None:
         self._thread.shutdown(wait=True)
 
-    def remembered(self, session_ids: Iterable[int]) -> tuple[dict[int, KnownSession], list[int]]:
-        """Those of these sessions that are remembered, by UUID as a number, and those that must be looked up."""
+    def remembered(self, items: Sequence[EventIn | Problem]) -> tuple[dict[int, KnownSession], list[int]]:
+        """The sessions of these items that are remembered, by UUID as a number, and those that must be looked up."""
         sessions: dict[int, KnownSession] = {}
-        missing: list[int] = []
-        for number in session_ids:
-            session = self._remembered.get(number)
-            if session is None:
-                missing.append(number)
-            else:
-                sessions[number] = session
-        return sessions, missing
+        missing: dict[int, None] = {}
+        for item in items:
+            if item.__class__ is EventIn:
+                number = item.sesion_id.int
+                if number not in sessions:
+                    session = self._remembered.get(number)
+                    if session is not None:
+                        sessions[number] = session
+                    else:
+                        missing[number] = None
+        return sessions, list(missing)
+
+    def remembers(self, session_id: bytes) -> bool:
+        return int.from_bytes(session_id, "big") in self._remembered
 
     def remember(self, session: KnownSession) -> None:
         # The oldest entry goes, not the least used: a miss costs one read.

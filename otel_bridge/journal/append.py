@@ -38,16 +38,12 @@ class Append:
     future beside it costs an event 1.7 µs: to be made, and to pass its result through the loop's queue.)
     """
 
-    __slots__ = (
-        "_asyncio_future_blocking",
-        "_callback",
-        "_error",
-        "_settled",
-        "digests",
-        "keys",
-        "outcomes",
-        "records",
-    )
+    outcomes: list[Outcome] | None = None
+    """Set by the commit: one entry a record, or None where all were new."""
+    _asyncio_future_blocking = False
+    _callback: Callable[[Any], object] | None = None
+    _error: Exception | None = None
+    _settled = False
 
     def __init__(
         self, records: list[Record], keys: list[bytes | None], digests: dict[int, bytes] | None = None
@@ -55,12 +51,6 @@ class Append:
         self.records = records
         self.keys = keys
         self.digests = {} if digests is None else digests
-        self.outcomes: list[Outcome] | None = None
-        """Set by the commit: one entry a record, or None where all were new."""
-        self._asyncio_future_blocking = False
-        self._callback: Callable[[Any], object] | None = None
-        self._error: Exception | None = None
-        self._settled = False
 
     def settle(self, error: Exception | None) -> None:
         """What waits goes on: the append is committed, or `error` says why it is not. On the event loop."""
@@ -102,8 +92,10 @@ class Append:
         assert self._callback is None, "an append is awaited by one coroutine"
         if self._settled:
             self.get_loop().call_soon(callback, self, context=context)
+        elif context is None:
+            self._callback = callback
         else:
-            self._callback = callback if context is None else lambda append: context.run(callback, append)
+            self._callback = lambda append: context.run(callback, append)
 
     def remove_done_callback(self, callback: Callable[[Any], object]) -> int:
         self._callback = None

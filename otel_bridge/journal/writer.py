@@ -355,9 +355,10 @@ class Journal:
 
     def _resolve(self, group: list[Append], error: Exception | None) -> None:
         for append in group:
-            if append not in self._waiting:
-                continue
-            self._waiting.remove(append)
+            try:
+                self._waiting.remove(append)
+            except KeyError:
+                continue  # answered already
             self._waiting_records -= len(append.records)
             try:
                 append.settle(error)

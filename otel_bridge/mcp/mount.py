@@ -12,7 +12,7 @@ import contextvars
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from starlette.routing import BaseRoute, Route
 from starlette.types import Receive, Scope, Send
@@ -25,6 +25,13 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 PATH = "/mcp"
+
+
+def make_app(*parts: Any) -> McpApp:
+    """`McpApp` of these parts, its package imported."""
+    from otel_bridge.mcp.tools import McpApp
+
+    return McpApp(*parts)
 
 
 class McpMount:

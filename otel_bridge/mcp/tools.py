@@ -13,7 +13,7 @@ on loopback alone, it answers to loopback names and to `public_url`'s (`Host`).
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import urlsplit
@@ -36,8 +36,8 @@ from otel_bridge.http.app import peer_of
 from otel_bridge.http.bodies import Bodies, Gone
 from otel_bridge.http.cors import Cors, RawHeaders
 from otel_bridge.http.responses import problem_body, unexpected
-from otel_bridge.intake.answers import Answer
 from otel_bridge.intake.conversations import Conversations
+from otel_bridge.intake.ingest import Ingest, Taking
 from otel_bridge.metrics.own import SelfMetrics
 
 CREATE, ADD = "crear_sesion", "registrar_evento"
@@ -45,7 +45,7 @@ MAX_CALL_BYTES = 1 << 20
 SUBJECT = "openai-subject"
 """Prefix of a `usuario_id` that a client's `_meta` tells."""
 
-Handler = Callable[[dict[str, Any], Mapping[str, Any], Caller], Awaitable[Answer]]
+Handler = Callable[[dict[str, Any], Mapping[str, Any], Caller], Taking]
 """A tool: its arguments, the call's `_meta`, who calls."""
 
 
@@ -56,11 +56,13 @@ class McpApp:
         self,
         config: Config,
         access: Access,
+        ingest: Ingest,
         conversations: Conversations,
         bodies: Bodies,
         metrics: SelfMetrics,
     ) -> None:
         self._access = access
+        self._ingest = ingest
         self._conversations = conversations
         self._bodies = bodies
         self._metrics = metrics
@@ -180,7 +182,7 @@ class McpApp:
         arguments = {name: value for name, value in (params.arguments or {}).items() if value is not None}
         try:
             caller = self._access.caller(scope["headers"], peer_of(scope), _conversation(meta))
-            answer = await handle(arguments, meta, caller)
+            answer = await self._ingest.finish(handle(arguments, meta, caller))
         except Problem as problem:
             self._metrics.rejected(kind, problem.kind)
             return _result(problem_body(problem), failed=True)
@@ -190,7 +192,7 @@ class McpApp:
             return _result(problem_body(unforeseen), failed=True)
         return _result(answer.body, failed=False)
 
-    async def _create(self, fields: dict[str, Any], meta: Mapping[str, Any], caller: Caller) -> Answer:
+    def _create(self, fields: dict[str, Any], meta: Mapping[str, Any], caller: Caller) -> Taking:
         user = user_of(meta.get("openai/subject"), SUBJECT)
         if user is not None:
             fields["usuario_id"] = user
@@ -200,10 +202,10 @@ class McpApp:
         if "gpt_id" not in fields and (gpt or len(self._gpts) == 1):
             fields["gpt_id"] = gpt or next(iter(self._gpts))
         fields.setdefault("timestamp_inicio", contract.format_time(time.time_ns() // 1000))
-        return await self._conversations.create_session(*contract.session_from(fields), caller)
+        return self._conversations.create_session(*contract.session_from(fields), caller)
 
-    async def _add(self, fields: dict[str, Any], meta: Mapping[str, Any], caller: Caller) -> Answer:
-        return await self._conversations.add_event(fields, caller)
+    def _add(self, fields: dict[str, Any], meta: Mapping[str, Any], caller: Caller) -> Taking:
+        return self._conversations.add_event(fields, caller)
 
 
 def _conversation(meta: Mapping[str, Any]) -> Conversation | None:

@@ -247,8 +247,7 @@ async def _serve(app: App, body: bytes) -> int:
     """The status that a post of one event is answered with, without a socket."""
     connection = Answers()
     post = app.application.posts[b"/api/events"]
-    exchange = Exchange(app.application, connection, post, [(b"content-type", b"application/json")], False)
-    exchange.begin()
+    exchange = Exchange(app.application, connection, post, [(b"content-type", b"application/json")], True)
     exchange.receive(body)
     exchange.received()
     return await asyncio.wait_for(connection.statuses.get(), 10)
@@ -262,7 +261,7 @@ def test_what_was_served_leaves_nothing_for_the_collector(tmp_path: Path) -> Non
     gpt = b'{"gpt_id":"devops-expert","usuario_id":"u","timestamp_inicio":"2025-06-29T20:00:00Z"}'
 
     async def serve() -> tuple[int, list[int]]:
-        created = await app.ingest.create_session(gpt, app.access.caller([], "127.0.0.1"))
+        created = await app.ingest.finish(app.ingest.create_session(gpt, app.access.caller([], "127.0.0.1")))
         session, statuses = str(json.loads(created.body)["id"]), []
         for fields in ({}, {"tipo": 5}, {"id": "0197bd2e-6c00-7d9a-8f3e-2a4b6c8d0e1f"}, {
             "id": "0197bd2e-6c00-7d9a-8f3e-2a4b6c8d0e1f", "contenido": "otro"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from otel_bridge import journal
 from otel_bridge.export.backoff import Backoff
 from otel_bridge.export.batch import Batch
 from otel_bridge.export.bisection import CONFIRMATIONS, Bisection, Part
@@ -16,7 +17,6 @@ from otel_bridge.export.probe import Probe
 from otel_bridge.export.result import SendResult
 from otel_bridge.export.shutdown import Shutdown
 from otel_bridge.export.spans import SpanProjection
-from otel_bridge.journal.sqlite import SqliteStore
 from otel_bridge.journal.store import Append
 from otel_bridge.records import Record, Session
 from tests.unit.samples import gpt, session
@@ -66,9 +66,9 @@ class Search:
     """A bisection of eight records, numbered from 1, that were refused together."""
 
     def __init__(self, folder: Path, behave: Behaviour, first: SendResult = POISON, count: int = 8) -> None:
-        store = SqliteStore(folder / "journal.db")
+        store = journal.open(f"sqlite:///{folder}/journal.db", "otlp")
         store.begin()
-        store.write([Append([session(n) for n in range(1, count + 1)], [None] * count, 0)])
+        store.write([Append([session(n) for n in range(1, count + 1)], [None] * count)])
         store.commit()
         reader = store.reader()
         batch = Batch(0)

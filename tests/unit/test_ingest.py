@@ -57,7 +57,7 @@ class Desk:
 
     async def session(self, caller: Caller | None = None, **fields: Any) -> Answer:
         body = json.dumps({**GUIDE_SESSION, **fields}).encode()
-        return await self.ingest.create_session(body, caller or self.caller())
+        return await self.ingest.finish(self.ingest.create_session(body, caller or self.caller()))
 
     async def new(self, **fields: Any) -> str:
         return str(json.loads((await self.session(**fields)).body)["id"])
@@ -70,7 +70,7 @@ class Desk:
         return await self.post(json.dumps(items).encode(), caller)
 
     async def post(self, body: bytes, caller: Caller | None = None) -> Answer:
-        return await self.ingest.add_events(body, caller or self.caller())
+        return await self.ingest.finish(self.ingest.add_events(body, caller or self.caller()))
 
     def records(self) -> list[Record]:
         return [record for segment in self.reader.segments(0, 1000) for record in decode(segment.body)]
