@@ -220,6 +220,10 @@ class Problem(Exception):
 class OperatorError(Exception):
     """Its message is for an operator, and repeats nothing that a client has sent: it may be logged."""
 
+    def lines(self) -> list[str]:
+        """What to tell the operator, a line a problem."""
+        return [str(line) for line in self.args]
+
 
 class StartRefused(OperatorError):
     """The process must not start. Each argument is a line that says what was found, expected and what to do."""

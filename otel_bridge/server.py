@@ -104,27 +104,28 @@ def bind(host: str, port: int) -> socket.socket:
     return listener
 
 
+def settings(bridge: Bridge) -> uvicorn.Config:
+    """How uvicorn serves a bridge."""
+    return uvicorn.Config(
+        bridge.application,
+        loop="uvloop",
+        http=partial(Protocol, bridge.bounds, bridge.application),  # type: ignore[arg-type]
+        ws="none",
+        lifespan="off",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=30,
+        timeout_graceful_shutdown=max(1, int(bridge.config.shutdown_seconds)),
+    )
+
+
 def serve(config: Config, announce: Callable[[Bridge, int], None], read_config: Callable[[], Config]) -> int:
     """Serves until a signal; returns the exit code. SIGHUP reads the configuration again. Raises StartRefused."""
     listener = bind(config.host, config.port)
     bridge = Bridge(config, read_config, _max_connections())
-    server = _Server(
-        uvicorn.Config(
-            bridge.application,
-            loop="uvloop",
-            http=partial(Protocol, bridge.bounds, bridge.application),  # type: ignore[arg-type]
-            ws="none",
-            lifespan="off",
-            access_log=False,
-            log_config=None,
-            server_header=False,
-            proxy_headers=False,
-            timeout_keep_alive=30,
-            timeout_graceful_shutdown=max(1, int(config.shutdown_seconds)),
-        ),
-        bridge.bounds,
-        bridge.reloader.soon,
-    )
+    server = _Server(settings(bridge), bridge.bounds, bridge.reloader.soon)
 
     # What is here now stays: the collector need not look at it again, and looks less often at what comes and goes.
     gc.collect()

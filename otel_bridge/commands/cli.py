@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from otel_bridge import __version__, config
 from otel_bridge.commands import client
-from otel_bridge.errors import StartRefused
+from otel_bridge.errors import OperatorError
 
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -174,8 +174,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = build_parser().parse_args(argv)
     try:
         return int(arguments.run(arguments) or 0)
-    except StartRefused as refusal:
-        for line in refusal.args:
+    except OperatorError as refusal:
+        for line in refusal.lines():
             print(f"otel-bridge: {line}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

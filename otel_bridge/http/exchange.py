@@ -28,10 +28,6 @@ from otel_bridge.intake.ingest import Taking
 if TYPE_CHECKING:
     from otel_bridge.http.app import App
 
-_UNKNOWN_OUTCOME = (
-    "El servicio se detuvo antes de poder responder. Reintenta el mismo envío: lo que ya se hubiera tomado se reconoce."
-)
-
 
 class Post(NamedTuple):
     """A route that takes records in."""
@@ -142,9 +138,10 @@ class Exchange:
             self._body = None
 
     def give_up(self) -> None:
-        """The stop does not wait for it any longer. Whether the journal still takes it nobody can say."""
+        """The stop does not wait for it any longer. Whether the journal still takes what it has nobody can say."""
         self.keep_alive = False
-        self._refuse(Problem(errors.SHUTTING_DOWN, _UNKNOWN_OUTCOME, headers={"Retry-After": "5"}))
+        kind = errors.SHUTTING_DOWN if self._taking is None else errors.OUTCOME_UNKNOWN
+        self._refuse(Problem(kind, headers={"Retry-After": "5"}))
 
     # --- taking it in -------------------------------------------------------------------------------------------------
 

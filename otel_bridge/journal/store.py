@@ -48,6 +48,9 @@ class StoreError(OperatorError):
         self.advice = advice or message
         """For an operator whose start it stops: what is wrong and what to do."""
 
+    def lines(self) -> list[str]:
+        return [self.advice]
+
 
 class StoreUnavailable(StoreError):
     """The store cannot take records now. Nothing was taken."""

@@ -315,7 +315,7 @@ def test_a_stop_that_cannot_wait_says_that_it_knows_nothing(tmp_path: Path) -> N
         bridge.process.send_signal(signal.SIGTERM)
         status, headers, body = connection.answer()
         assert (status, headers["retry-after"], headers["connection"]) == (503, "5", "close")
-        assert body["type"] == "urn:otel-bridge:servicio-deteniendose"
+        assert body["type"] == "urn:otel-bridge:resultado-desconocido"
         assert connection.file.read(1) == b""  # the one behind it was not begun
         other.execute("ROLLBACK")
     assert bridge.process.wait(20) == 0
