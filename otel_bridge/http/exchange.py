@@ -102,6 +102,8 @@ class Exchange:
     def begin(self) -> None:
         """It is its turn: every answer before it has left."""
         self._its_turn = True
+        if self.disconnected:
+            return
         if self.problem is not None:
             self._refuse(self.problem)
         elif self._is_whole:

@@ -188,6 +188,9 @@ class Ingest:
         contents, alone, began = self._contents, len(items) == 1, time.perf_counter()
         counts: dict[str, int] = {}
         for place, item in enumerate(items):
+            if not alone and time.perf_counter() - began > CHUNK_SECONDS:
+                await asyncio.sleep(0)
+                began = time.perf_counter()
             if isinstance(item, Problem):
                 draft.problems[place] = item
                 continue
@@ -209,9 +212,6 @@ class Ingest:
             draft.add_event(place, item, event_us, session, text, counts)
             if counts:
                 counts = {}
-            if not alone and time.perf_counter() - began > CHUNK_SECONDS:
-                await asyncio.sleep(0)
-                began = time.perf_counter()
         return draft
 
     def _admit(

@@ -11,6 +11,7 @@ import json
 import signal
 import socket
 import sqlite3
+import struct
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -291,6 +292,16 @@ def test_a_client_that_leaves_before_its_answer_loses_nothing(bridge: Bridge) ->
             connection.socket.sendall(request(event(session)))
     wait_for(lambda: bridge.metric("otel_bridge_records_total", result="accepted", kind="event") == counted + 20,
              "twenty events")  # fmt: skip
+    assert ask(bridge, request(event(session)))[0] == 201
+    assert "unexpected" not in bridge.output() and "Traceback" not in bridge.output()
+
+
+def test_a_client_that_leaves_with_requests_in_line_harms_nobody(bridge: Bridge) -> None:
+    session = bridge.session()
+    for _ in range(20):
+        with Connection(bridge) as connection:
+            connection.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            connection.socket.sendall(request(event(session)) * 50)
     assert ask(bridge, request(event(session)))[0] == 201
     assert "unexpected" not in bridge.output() and "Traceback" not in bridge.output()
 
