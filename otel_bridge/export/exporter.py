@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import subprocess
 import sys
 import threading
@@ -17,6 +18,10 @@ from otel_bridge.export.pipe import Report, Setup, Stop, read_frame, write_frame
 from otel_bridge.journal import Journal, Store, StoreUnavailable
 
 log = logging.getLogger(__name__)
+
+_MALLOC = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str(64 << 20)}
+"""For glibc: a request's bytes (up to 4 MiB) are made and freed all the time, and by default each is given back to the
+system and faulted in again. Drain 137,000 → 150,000 spans/s."""
 
 
 class Exporter:
@@ -67,6 +72,7 @@ class Exporter:
             stdout=subprocess.PIPE,
             # Ctrl-C in a terminal goes to the whole group; the bridge alone decides when this process stops.
             start_new_session=True,
+            env={**os.environ, **_MALLOC},
         )
         self._process = process
         assert process.stdin is not None and process.stdout is not None
