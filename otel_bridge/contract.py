@@ -219,10 +219,13 @@ def _format_second(second: int) -> str:
     return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
+_MILLIS = [f".{milli:03d}Z" for milli in range(1000)]
+
+
 def format_time(micros: int) -> str:
     """Microseconds since the Unix epoch → ISO 8601 in UTC with milliseconds and `Z`."""
     # Answers of the same second share its text: it is computed once a second, not once an answer.
-    return f"{_format_second(micros // 1_000_000)}.{micros // 1000 % 1000:03d}Z"
+    return _format_second(micros // 1_000_000) + _MILLIS[micros // 1000 % 1000]
 
 
 def decode_session(body: bytes) -> tuple[SessionIn, int]:

@@ -159,12 +159,16 @@ class Exchange:
             self._step()
 
     def _step(self, _: object = None) -> None:
-        """Goes on until it is answered or has to wait."""
+        """Goes on until there is a draft or an answer, or it has to wait."""
         assert self._taking is not None
         try:
             future = self._taking.send(None)
         except StopIteration as end:
-            self._journal(end.value)
+            outcome = end.value
+            if isinstance(outcome, Answer):
+                self._answer(outcome)
+            else:
+                self._journal(outcome)
         except (Exception, asyncio.CancelledError) as error:
             self._refuse(error)
         else:
@@ -174,18 +178,14 @@ class Exchange:
                 future._asyncio_future_blocking = False  # as a task does with a future that it awaits
                 future.add_done_callback(self._step)
 
-    def _journal(self, outcome: Draft | Answer) -> None:
-        if isinstance(outcome, Answer):
-            self._answer(outcome)
-        elif not outcome.records:  # all of it is refused
-            self._committed(outcome)
-        else:
-            try:
-                self._app.journal.append(outcome)
-            except Exception as error:
-                self._refuse(error)
-            else:
-                outcome.add_done_callback(self._committed)
+    def _journal(self, draft: Draft) -> None:
+        if not draft.records:  # all of it is refused
+            self._committed(draft)
+            return
+        try:
+            self._app.journal.append(draft, self._committed)
+        except Exception as error:
+            self._refuse(error)
 
     def _committed(self, draft: Draft) -> None:
         """The draft has settled: it is committed, or the journal says why it is not."""

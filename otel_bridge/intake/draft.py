@@ -151,6 +151,8 @@ class Draft(Append):
 
     def event_result(self) -> EventResult:
         """What became of the one event of the request. Raises Problem."""
+        if self.outcomes is None and not self.problems:
+            return EventResult(201, self.records[0])  # type: ignore[arg-type]
         result = self.problems[0] if self.problems else self._result(0, self.items[0])
         if isinstance(result, Problem):
             raise result

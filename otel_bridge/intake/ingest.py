@@ -204,7 +204,10 @@ class Ingest:
                 draft.problems[place] = refused[None if session is None else session.gpt]
                 continue
             assert session is not None
-            if contents.must_wait(item.contenido, alone):
+            text: str | None = item.contenido
+            if contents.leaves(item.contenido):
+                pass
+            elif contents.must_wait(item.contenido, alone):
                 text = await contents.kept_elsewhere(item.contenido, counts)
                 began = time.perf_counter()
             else:

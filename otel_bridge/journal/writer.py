@@ -107,8 +107,9 @@ class Journal:
 
     # --- called from the event loop ---------------------------------------------------------------------
 
-    def append(self, append: Append) -> Append:
-        """Takes on an append, to be awaited: it settles once it is committed, fsynced and folded.
+    def append(self, append: Append, callback: Callable[[Any], object] | None = None) -> Append:
+        """Takes on an append: it settles once it is committed, fsynced and folded. Then `callback` gets it; without
+        one it is to be awaited.
 
         Awaited, it raises Problem (503) where nothing was taken, or where that cannot be known (OUTCOME_UNKNOWN).
         Raises Problem at once where too much waits.
@@ -120,6 +121,8 @@ class Journal:
             raise _refuse(errors.JOURNAL_UNAVAILABLE)
         if self._waiting_records and self._waiting_records + count > self._max_waiting:
             raise _refuse(errors.QUEUE_FULL)
+        if callback is not None:
+            append.add_done_callback(callback)
         self._waiting_records += count
         self._waiting.add(append)
         self._gathered.append(append)

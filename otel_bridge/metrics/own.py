@@ -31,6 +31,8 @@ class SelfMetrics:
         self.attempts: Counter[str] = Counter()
         self.durations: dict[tuple[str, str, str], list[float]] = {}
         """(route, method, status) → bucket counts, +Inf, sum. A restart sets these to zero."""
+        self._rows: dict[tuple[str, str, int], list[float]] = {}
+        """The same lists, by the status as it comes."""
         self._on_request = on_request
 
     def rejected(self, kind: str, error: ErrorKind, count: int = 1) -> None:
@@ -40,10 +42,10 @@ class SelfMetrics:
         self.records[(kind, "duplicate", "")] += count
 
     def observe(self, route: str, method: str, status: int, seconds: float) -> None:
-        key = (route, method, _STATUS.get(status) or str(status))
-        row = self.durations.get(key)
+        row = self._rows.get((route, method, status))
         if row is None:
-            row = self.durations[key] = [0.0] * (len(_BOUNDS) + 2)
+            row = self._rows[route, method, status] = [0.0] * (len(_BOUNDS) + 2)
+            self.durations[route, method, str(status)] = row
         row[bisect_left(_BOUNDS, seconds)] += 1
         row[-1] += seconds
         if self._on_request is not None:
@@ -64,6 +66,3 @@ class SelfMetrics:
             self.records[(kind, result, reason)] = count
         self.redactions.update(document["redactions"])
         self.attempts.update(document["attempts"])
-
-
-_STATUS = {status: str(status) for status in (200, 201, 207, 400, 404, 409, 413, 415, 422, 429, 500, 503)}
