@@ -249,7 +249,38 @@ def decode_event(body: bytes) -> EventIn:
     try:
         return _event_decoder.decode(body)
     except _BROKEN:
-        raise diagnose(body, EventIn) from None
+        event = _read_again(body)
+    if event is None:
+        raise diagnose(body, EventIn)
+    return event
+
+
+def _read_again(body: bytes | msgspec.Raw) -> EventIn | None:
+    """An event that was refused for integers written as 25.0 or 2.5e1: JSON Schema calls them integers, too (2020-12,
+    section 4.2.3), and msgspec does not. None: that is not what is wrong. Raises Problem (422) for what else is."""
+    try:
+        value = decode_value(body)
+    except _BROKEN:
+        return None
+    whole = _with_integers(value, EventIn)
+    return None if whole is value else event_from(whole)
+
+
+def _with_integers(value: object, shape: type[Struct]) -> object:
+    """A decoded value with integers where its fields want some and have a whole number; itself where there are none."""
+    if not isinstance(value, dict):
+        return value
+    whole = {
+        name: int(value[name])
+        for name in _integer_fields(shape)
+        if isinstance(value.get(name), float) and value[name].is_integer()
+    }
+    return {**value, **whole} if whole else value
+
+
+@lru_cache
+def _integer_fields(shape: type[Struct]) -> tuple[str, ...]:
+    return tuple(field.name for field in _fields(shape) if getattr(field.type, "__origin__", None) is int)
 
 
 def decode_value(body: bytes | msgspec.Raw) -> object:
@@ -271,6 +302,7 @@ def session_from(value: object) -> tuple[SessionIn, int]:
 
 def event_from(value: object) -> EventIn:
     """The event that a decoded value holds. Raises Problem (422). `event_time` completes the check."""
+    value = _with_integers(value, EventIn)
     try:
         event = msgspec.convert(value, EventIn)
         _check_text(event.tipo, event.contenido, event.timestamp, event.modelo, event.error)
@@ -317,7 +349,17 @@ def decode_mixed_batch(body: bytes) -> list[EventIn | Problem]:
 
     Raises Problem for a body that is no JSON array (400) or has too many items (413).
     """
-    return decode_items(body, _event_decoder.decode)
+    return decode_items(body, _read_item)
+
+
+def _read_item(raw: msgspec.Raw) -> EventIn:
+    try:
+        return _event_decoder.decode(raw)
+    except _BROKEN:
+        event = _read_again(raw) if len(memoryview(raw)) <= MAX_OBJECT_BYTES else None
+        if event is None:
+            raise
+        return event
 
 
 def decode_items(body: bytes, read: Callable[[msgspec.Raw], EventIn]) -> list[EventIn | Problem]:
@@ -395,7 +437,10 @@ def _clean(text: str) -> bool:
 
 def _malformed(body: bytes) -> Problem | None:
     try:
-        json.loads(body)
+        text = body.decode()
+        if "\0" in text[:4]:  # UTF-16 or UTF-32 of plain letters
+            return Problem(errors.JSON_MALFORMED, "El cuerpo no es texto UTF-8.")
+        json.loads(text)
     except RecursionError:
         return Problem(errors.JSON_MALFORMED, "El JSON anida demasiados niveles.")
     except UnicodeDecodeError:
@@ -431,6 +476,8 @@ def diagnose_value(value: object, shape: type[T]) -> Problem:
     if not isinstance(value, dict):
         no_object = FieldError("", "se esperaba un objeto JSON", "tipo", example(shape))
         return Problem(errors.INVALID_DATA, errors=[no_object])
+    value = _with_integers(value, shape)
+    assert isinstance(value, dict)
     field_errors = []
     for field in _fields(shape):
         error = _field_error(field, value)

@@ -143,5 +143,6 @@ def server_url(public_url: str | None, headers: Mapping[bytes, bytes], scheme: s
     host = headers.get(b"host", b"")
     if not _HOST(host):
         return "http://127.0.0.1:8000"
-    forwarded = headers.get(b"x-forwarded-proto", b"").lower()
+    # One proxy behind another lists what each was asked by: the first is the client's.
+    forwarded = headers.get(b"x-forwarded-proto", b"").partition(b",")[0].strip().lower()
     return f"{'https' if forwarded == b'https' else scheme}://{host.decode()}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import codecs
 import zlib
 from collections.abc import Mapping
 
@@ -16,6 +17,8 @@ from otel_bridge.errors import Problem
 MAX_BATCH_BYTES = 8 << 20
 MAX_BODIES_BYTES = 256 << 20
 """All bodies that are being received or are in hand, together: what senders can make the process hold."""
+MAX_MEMBERS = 1_000
+"""Of a gzip body: each is begun anew, and copies what is left."""
 SMALL_BODY_BYTES = 16 << 10
 """Up to here a body is not counted among all: what it costs until it is answered, a connection does."""
 
@@ -65,8 +68,8 @@ class Body:
             _check_type(kind)
         if b"content-encoding" in headers:
             encoding = headers[b"content-encoding"].strip().lower()
-            self._gzip = encoding == b"gzip"
-            if encoding not in (b"", b"identity", b"gzip"):
+            self._gzip = encoding in (b"gzip", b"x-gzip")  # RFC 9110, section 8.4.1.3
+            if not self._gzip and encoding not in (b"", b"identity"):
                 raise Problem(errors.UNSUPPORTED_MEDIA, "«Content-Encoding» solo puede ser gzip.")
         declared = headers.get(b"content-length")
         if declared is not None and declared.isdigit() and int(declared) > MAX_BATCH_BYTES:
@@ -89,6 +92,8 @@ class Body:
         self._pieces.clear()
         if self._gzip:
             body = _inflate(body)
+        if body.startswith(codecs.BOM_UTF8):
+            body = body[len(codecs.BOM_UTF8) :]
         if len(body) > SMALL_BODY_BYTES:
             if len(body) > MAX_OBJECT_BYTES and not contract.is_batch(body):
                 raise _too_large(MAX_OBJECT_BYTES)
@@ -130,17 +135,24 @@ def _check_type(value: bytes) -> None:
 
 
 def _inflate(raw: bytes) -> bytes:
-    """gzip → bytes, stopping at the limit: a bomb costs no more than an honest batch."""
-    inflater = zlib.decompressobj(wbits=31)
-    try:
-        body = inflater.decompress(raw, MAX_BATCH_BYTES + 1)
-    except zlib.error:
-        raise Problem(errors.ENCODING_MALFORMED) from None
-    if len(body) > MAX_BATCH_BYTES:
-        raise _too_large(MAX_BATCH_BYTES)
-    if not inflater.eof or inflater.unused_data:
-        raise Problem(errors.ENCODING_MALFORMED)
-    return body
+    """gzip of one or several members (RFC 1952, section 2.2) → bytes, stopping at the limit: a bomb costs no more than
+    an honest batch."""
+    members: list[bytes] = []
+    size = 0
+    while raw or not members:
+        inflater = zlib.decompressobj(wbits=31)
+        try:
+            member = inflater.decompress(raw, MAX_BATCH_BYTES + 1 - size)
+        except zlib.error:
+            raise Problem(errors.ENCODING_MALFORMED) from None
+        size += len(member)
+        if size > MAX_BATCH_BYTES or len(members) == MAX_MEMBERS:
+            raise _too_large(MAX_BATCH_BYTES)
+        if not inflater.eof:
+            raise Problem(errors.ENCODING_MALFORMED)
+        members.append(member)
+        raw = inflater.unused_data
+    return b"".join(members)
 
 
 def _too_large(limit: int) -> Problem:

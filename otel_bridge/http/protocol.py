@@ -175,6 +175,16 @@ class Protocol(HttpToolsProtocol):
         self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
         self._feed(start + as_lines(headers) + b"\r\n" + rest)
 
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """A client that closes its half may still read: what it has sent whole is answered, then the connection
+        ends."""
+        cycle = self.cycle
+        if cycle is None or cycle.response_complete or self._in_message:
+            return False
+        cycle.keep_alive = False
+        self._deaf = True
+        return True
+
     def pause_writing(self) -> None:
         # A client that reads no answers sends no more requests, either.
         super().pause_writing()

@@ -1,0 +1,154 @@
+"""What the field really sends: read as it was meant, answered although something follows it."""
+
+from __future__ import annotations
+
+import codecs
+import gzip
+import http.client
+import json
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.harness.bridge import GUIDE_EVENT, Bridge
+
+
+@pytest.fixture(scope="module")
+def bridge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bridge]:
+    started = Bridge(tmp_path_factory.mktemp("as-sent")).start()
+    yield started
+    started.stop()
+
+
+def post(body: bytes, length: int | None = None, **headers: str) -> bytes:
+    """A post on a connection that ends with its answer."""
+    fields = {"Host": "x", "Content-Type": "application/json", "Connection": "close"}
+    fields["Content-Length"] = str(len(body) if length is None else length)
+    fields |= {name.replace("_", "-"): value for name, value in headers.items()}
+    head = "".join(f"{name}: {value}\r\n" for name, value in fields.items() if value)
+    return f"POST /api/events HTTP/1.1\r\n{head}\r\n".encode() + body
+
+
+def event(session: str, **fields: Any) -> bytes:
+    return json.dumps({**GUIDE_EVENT, "sesion_id": session, **fields}, ensure_ascii=False).encode()
+
+
+def answers(bridge: Bridge, raw: bytes, close_half: bool = False) -> list[tuple[int, dict[str, Any]]]:
+    """Every answer on a connection until the bridge ends it."""
+    told = []
+    with socket.create_connection(("127.0.0.1", bridge.port), timeout=20) as connection:
+        connection.sendall(raw)
+        if close_half:
+            connection.shutdown(socket.SHUT_WR)
+        file = connection.makefile("rb")
+        while line := file.readline():
+            headers = http.client.parse_headers(file)
+            told.append((int(line.split()[1]), json.loads(file.read(int(headers["content-length"])))))
+    return told
+
+
+def statuses(bridge: Bridge, raw: bytes, **options: Any) -> list[int]:
+    return [status for status, _ in answers(bridge, raw, **options)]
+
+
+# --- what was taken is answered ---------------------------------------------------------------------------------------
+
+
+def test_what_follows_a_post_does_not_take_its_answer_away(bridge: Bridge) -> None:
+    session = bridge.session()
+    counted = bridge.metric("otel_bridge_records_total", result="accepted", kind="event")
+    good = post(event(session), Connection="")
+    assert statuses(bridge, good + b"x") == [201, 400]
+    assert statuses(bridge, good + b"\0\1garbage\r\n\r\n") == [201, 400]
+    assert statuses(bridge, good * 2 + b"no request") == [201, 201, 400]
+    assert bridge.metric("otel_bridge_records_total", result="accepted", kind="event") == counted + 4
+
+
+def test_a_length_in_characters_is_answered_with_what_is_wrong(bridge: Bridge) -> None:
+    body = event(bridge.session(), contenido="¿Cómo configuro la integración continua?")
+    (first, refusal), *rest = answers(bridge, post(body, length=len(body.decode()), Connection=""))
+    assert first == 400 and refusal["type"] == "urn:otel-bridge:json-malformado"
+    assert [status for status, _ in rest] == [400]
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        post(b"", length=0).replace(b"Content-Length: 0\r\n", b""),
+        post(b"{}").replace(b"Content-Length: 2", b"Transfer-Encoding: xchunked"),
+        post(b"zz\r\n{}\r\n0\r\n\r\n").replace(b"Content-Length: 15", b"Transfer-Encoding: chunked"),
+    ],
+    ids=["no length", "an unknown coding", "a bad chunk size"],
+)
+def test_a_body_that_cannot_be_read_is_400(bridge: Bridge, raw: bytes) -> None:
+    told = answers(bridge, raw)
+    assert [status for status, _ in told] == [400] and told[0][1]["type"].startswith("urn:otel-bridge:")
+
+
+def test_a_sender_that_closes_its_half_is_answered(bridge: Bridge) -> None:
+    good = post(event(bridge.session()), Connection="")
+    assert statuses(bridge, good, close_half=True) == [201]
+    assert statuses(bridge, good * 3, close_half=True) == [201] * 3
+    assert statuses(bridge, good[:-5], close_half=True) == []
+    raw = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+    assert statuses(bridge, raw, close_half=True) == [200]
+
+
+# --- read as it was meant ---------------------------------------------------------------------------------------------
+
+
+def test_a_byte_order_mark_is_skipped(bridge: Bridge) -> None:
+    one = event(bridge.session())
+    for body in (one, b"[" + one + b"]"):
+        assert statuses(bridge, post(codecs.BOM_UTF8 + body)) == [201]
+    packed = gzip.compress(codecs.BOM_UTF8 + one)
+    assert statuses(bridge, post(packed, Content_Encoding="gzip")) == [201]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "latin-1"])
+@pytest.mark.parametrize("batch", [False, True], ids=["event", "batch"])
+def test_another_encoding_is_named(bridge: Bridge, encoding: str, batch: bool) -> None:
+    text = event(bridge.session()).decode()
+    ((status, problem),) = answers(bridge, post((f"[{text}]" if batch else text).encode(encoding)))
+    assert status == 400 and "UTF-8" in problem["detail"], problem
+
+
+@pytest.mark.parametrize("number", ["25.0", "2.5e1", "2500e-2", "0.0", "-0.0", "1E2"])
+def test_an_integer_may_be_written_as_a_number_without_a_fraction(bridge: Bridge, number: str) -> None:
+    body = event(bridge.session(), tokens_entrada=7777).replace(b"7777", number.encode())
+    ((status, told),) = answers(bridge, post(body))
+    assert status == 201 and told["tokens_entrada"] == int(float(number))
+    ((status, told),) = answers(bridge, post(b"[" + body + b"]"))
+    assert status == 201 and told["aceptados"] == 1
+    ((status, told),) = answers(bridge, post(body, openai_conversation_id="c-1"))
+    assert status == 201
+
+
+@pytest.mark.parametrize(
+    "number", ["25.5", '"25"', '"25.0"', "true", "null", "-1.0", "9007199254740993.0", "1e400", "[25.0]"]
+)
+def test_what_is_no_integer_is_refused_by_name(bridge: Bridge, number: str) -> None:
+    body = event(bridge.session(), tokens_entrada=7777).replace(b"7777", number.encode())
+    ((status, problem),) = answers(bridge, post(body))
+    assert status in (400, 422)
+    if status == 422:
+        assert [error["campo"] for error in problem["errors"]] == ["tokens_entrada"]
+
+
+def test_gzip_of_several_members_is_one_body(bridge: Bridge) -> None:
+    body = event(bridge.session())
+    members = gzip.compress(body[:20]) + gzip.compress(b"") + gzip.compress(body[20:])
+    for name in ("gzip", "x-gzip", "GZip"):
+        assert statuses(bridge, post(members, Content_Encoding=name)) == [201]
+    assert statuses(bridge, post(members + b"rest", Content_Encoding="gzip")) == [400]
+    bomb = gzip.compress(b" " * (5 << 20)) * 2
+    assert statuses(bridge, post(bomb, Content_Encoding="gzip")) == [413]
+
+
+@pytest.mark.parametrize("proto", ["https, http", "https,https", "HTTPS"])
+def test_the_first_of_several_proxies_says_how_the_client_asked(bridge: Bridge, proto: str) -> None:
+    headers = {"X-Forwarded-Proto": proto, "Host": "gpt.example"}
+    document = bridge.http.get(f"{bridge.url}/openapi-gpt.json", headers=headers).json()
+    assert document["servers"] == [{"url": "https://gpt.example"}]
