@@ -267,15 +267,15 @@ class Protocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         if self._offers_upgrade:
             return  # read anew in a moment
+        self._in_message = False
+        self._completed = True
+        if self._deadline is not None:
+            self._set_deadline(None)
         cycle = self.cycle
         if isinstance(cycle, Exchange):
             cycle.received()
         else:
             super().on_message_complete()
-        self._in_message = False
-        self._completed = True
-        if self._deadline is not None:
-            self._set_deadline(None)
 
     # --- answers ------------------------------------------------------------------------------------------------------
 

@@ -185,6 +185,15 @@ def test_a_client_that_asks_first_is_told_to_go_on(bridge: Bridge) -> None:
         assert connection.answer()[0] == 201
 
 
+def test_a_question_that_is_refused_with_its_whole_body_keeps_the_connection(bridge: Bridge) -> None:
+    with Connection(bridge) as connection:
+        connection.socket.sendall(request(b"{}", Expect="100-continue"))
+        assert connection.file.read(25) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        assert connection.answer()[0] == 422
+        connection.socket.sendall(request(event(bridge.session())))
+        assert connection.answer()[0] == 201
+
+
 def test_a_question_behind_another_request_is_answered(bridge: Bridge) -> None:
     body = event(bridge.session())
     asked = request(body, Expect="100-continue")[: -len(body)]
