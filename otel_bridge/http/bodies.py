@@ -18,7 +18,9 @@ MAX_BATCH_BYTES = 8 << 20
 MAX_BODIES_BYTES = 256 << 20
 """All bodies that are being received or are in hand, together: what senders can make the process hold."""
 MAX_MEMBERS = 1_000
-"""Of a gzip body: each is begun anew, and copies what is left."""
+"""Of a gzip body."""
+PIECE_BYTES = 64 << 10
+"""Of a gzip body that is inflated at once."""
 SMALL_BODY_BYTES = 16 << 10
 """Up to here a body is not counted among all: what it costs until it is answered, a connection does."""
 
@@ -75,7 +77,9 @@ class Body:
         if declared is not None and declared.isdigit() and int(declared) > MAX_BATCH_BYTES:
             raise _too_large(MAX_BATCH_BYTES)
         self._bodies = bodies
-        self._pieces: list[bytes] = []
+        self._first = b""
+        self._rest: bytearray | None = None
+        """What came after the first piece, which is nearly always all. Not a list: a piece may be two bytes."""
 
     def add(self, piece: bytes) -> None:
         """Takes the next piece. Raises Problem (413, 503)."""
@@ -84,12 +88,17 @@ class Body:
             if self._size > MAX_BATCH_BYTES:
                 raise _too_large(MAX_BATCH_BYTES)
             self._count(self._size)
-        self._pieces.append(piece)
+        if self._rest is not None:
+            self._rest += piece
+        elif self._first:
+            self._rest = bytearray(piece)
+        else:
+            self._first = piece
 
     def whole(self) -> bytes:
         """The body, inflated, when all of it has come; counted until `release`. Raises Problem (400, 413, 503)."""
-        body = b"".join(self._pieces)
-        self._pieces.clear()
+        body = self._first if self._rest is None else self._first + self._rest
+        self._first, self._rest = b"", None
         if self._gzip:
             body = _inflate(body)
         if body.startswith(codecs.BOM_UTF8):
@@ -108,7 +117,7 @@ class Body:
 
     def release(self) -> None:
         """It is in hand no longer."""
-        self._pieces.clear()
+        self._first, self._rest = b"", None
         self._bodies.held -= self.counted
         self.counted = 0
 
@@ -138,20 +147,25 @@ def _inflate(raw: bytes) -> bytes:
     """gzip of one or several members (RFC 1952, section 2.2) → bytes, stopping at the limit: a bomb costs no more than
     an honest batch."""
     members: list[bytes] = []
-    size = 0
-    while raw or not members:
-        inflater = zlib.decompressobj(wbits=31)
-        try:
-            member = inflater.decompress(raw, MAX_BATCH_BYTES + 1 - size)
-        except zlib.error:
-            raise Problem(errors.ENCODING_MALFORMED) from None
-        size += len(member)
-        if size > MAX_BATCH_BYTES or len(members) == MAX_MEMBERS:
+    at = count = size = 0
+    while at < len(raw) or not count:
+        if count == MAX_MEMBERS:
             raise _too_large(MAX_BATCH_BYTES)
-        if not inflater.eof:
-            raise Problem(errors.ENCODING_MALFORMED)
-        members.append(member)
-        raw = inflater.unused_data
+        count += 1
+        inflater = zlib.decompressobj(wbits=31)
+        while not inflater.eof:
+            piece = raw[at : at + PIECE_BYTES]  # not all that is left: each member would copy what follows it
+            if not piece:
+                raise Problem(errors.ENCODING_MALFORMED)
+            try:
+                inflated = inflater.decompress(piece, MAX_BATCH_BYTES + 1 - size)
+            except zlib.error:
+                raise Problem(errors.ENCODING_MALFORMED) from None
+            size += len(inflated)
+            if size > MAX_BATCH_BYTES:
+                raise _too_large(MAX_BATCH_BYTES)
+            members.append(inflated)
+            at += len(piece) - len(inflater.unused_data)
     return b"".join(members)
 
 

@@ -92,6 +92,7 @@ class Protocol(HttpToolsProtocol):
     """What still comes is not read: the connection is about to end."""
     _idle_since = 0.0
     _head_bytes = 0
+    _trailer_bytes = 0
     _dropped = 0
 
     def __init__(
@@ -130,6 +131,9 @@ class Protocol(HttpToolsProtocol):
             if isinstance(cycle, Exchange):
                 cycle.lost()
         super().connection_lost(exc)
+        # An exchange knows its connection: not both ways, else only the collector would free them.
+        self.cycle = self._answering = None
+        self.pipeline.clear()
 
     def data_received(self, data: bytes) -> None:
         if self._deaf or self.transport.is_closing():
@@ -201,10 +205,17 @@ class Protocol(HttpToolsProtocol):
         self.url = b""
         self.headers = []
         self._in_head = self._in_message = True
-        self._head_bytes = self._dropped = 0
+        self._head_bytes = self._trailer_bytes = self._dropped = 0
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self.headers.append((name.lower(), value))
+        if self._in_head:
+            self.headers.append((name.lower(), value))
+            return
+        # A trailer: nothing that it says counts (RFC 9110, section 6.5.1), and it is not without end.
+        self._trailer_bytes += len(name) + len(value)
+        if self._trailer_bytes > HEAD_BYTES:
+            self._end(Problem(errors.HEADER_INVALID, f"Los «trailers» superan {HEAD_BYTES >> 10} KiB: envía menos."))
+            self._deaf = True
 
     def on_headers_complete(self) -> None:
         if self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT":
@@ -296,11 +307,13 @@ class Protocol(HttpToolsProtocol):
             transport.close()
 
     def on_response_complete(self) -> None:
+        self._idle_since = self.loop.time()
         if not self.pipeline and not self.flow.read_paused and isinstance(self.cycle, Exchange):
             # The usual end. Not uvicorn's: it makes a timer an answer, and cancels it at the next request (1 µs).
-            self._idle_since = self.loop.time()
             if self.timeout_keep_alive_task is None:
                 self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self._idle)
+        elif self.transport.is_closing():
+            return
         elif self.pipeline and isinstance(following := self.pipeline[-1][0], Exchange):
             self.pipeline.pop()
             self.flow.resume_reading()
@@ -316,9 +329,12 @@ class Protocol(HttpToolsProtocol):
         asked = self.cycle.expects_continue if isinstance(self.cycle, Exchange) else self.expect_100_continue
         if self._refusal is not None and answered:
             self._end(self._refusal)
-        elif asked and self._in_message and answered:
+        elif asked and self._in_message and not self._in_head and answered:
             # Refused before it was asked for its body: whether the client sends that now nobody knows.
             self.transport.close()
+
+    def timeout_keep_alive_handler(self) -> None:
+        self._idle()  # uvicorn's own does not ask whether a post has come since
 
     def _idle(self) -> None:
         """Ends a connection on which nothing has come since its last answer, or looks again when that may be so."""

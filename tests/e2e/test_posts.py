@@ -12,16 +12,20 @@ import signal
 import socket
 import sqlite3
 import struct
+import tracemalloc
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from otel_bridge import config
 from otel_bridge.app import Bridge as App
+from otel_bridge.http.bodies import Bodies, Body
 from otel_bridge.http.exchange import Exchange
+from otel_bridge.http.protocol import Protocol
 from tests.harness.bridge import GUIDE_EVENT, Bridge
 from tests.harness.waiting import wait_for
 
@@ -183,6 +187,57 @@ def test_a_client_that_asks_first_is_told_to_go_on(bridge: Bridge) -> None:
         assert connection.file.read(25) == b"HTTP/1.1 100 Continue\r\n\r\n"
         connection.socket.sendall(body)
         assert connection.answer()[0] == 201
+
+
+@pytest.mark.parametrize("behind", [b"P", b"GET /healt"])
+def test_an_answered_question_keeps_the_connection_for_what_has_begun_behind_it(bridge: Bridge, behind: bytes) -> None:
+    with Connection(bridge) as connection:
+        connection.socket.sendall(request(event(bridge.session()), Expect="100-continue") + behind)
+        assert connection.file.read(25) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        assert connection.answer()[0] == 201
+        rest = {b"P": request(event(bridge.session())), b"GET /healt": b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"}
+        connection.socket.sendall(rest[behind][len(behind) :])
+        assert connection.answer()[0] in (200, 201)
+
+
+def test_posts_behind_a_get_keep_a_connection_alive() -> None:
+    """The time without a request counts from the last answer, whoever gave it."""
+    protocol = Protocol.__new__(Protocol)
+    closed: list[bool] = []
+    now = [100.0]
+    protocol.loop = SimpleNamespace(time=lambda: now[0], call_later=lambda seconds, call: seconds)  # type: ignore[assignment]
+    protocol.transport = SimpleNamespace(is_closing=lambda: False, close=lambda: closed.append(True))  # type: ignore[assignment]
+    protocol.cycle = SimpleNamespace(response_complete=True)  # type: ignore[assignment]
+    protocol.timeout_keep_alive, protocol._idle_since = 30, 95.0
+    protocol.timeout_keep_alive_handler()  # uvicorn's, armed by a GET; a post was answered five seconds ago
+    assert not closed and protocol.timeout_keep_alive_task == 25.0
+    now[0] = 126.0
+    protocol.timeout_keep_alive_handler()
+    assert closed
+
+
+def test_trailers_say_nothing_and_have_an_end(bridge: Bridge) -> None:
+    body = event(bridge.session())
+    chunked = request(b"", Content_Length="", Transfer_Encoding="chunked") + b"%x\r\n%b\r\n0\r\n" % (len(body), body)
+    assert ask(bridge, chunked + b"Idempotency-Key: a b\r\n\r\n")[0] == 201
+    with Connection(bridge) as connection:
+        with suppress(OSError):
+            connection.socket.sendall(chunked + b"X-A: %b\r\n" % (b"v" * 1000) * 200)
+        assert connection.answer()[0] == 400
+
+
+def test_a_body_in_the_smallest_chunks_costs_no_more_than_its_bytes(bridge: Bridge) -> None:
+    body = event(bridge.session(), contenido="x" * 200_000)
+    chunks = b"".join(b"2\r\n%b\r\n" % body[i : i + 2] for i in range(0, len(body) // 2 * 2, 2))
+    chunks += (b"1\r\n%b\r\n" % body[-1:] if len(body) % 2 else b"") + b"0\r\n\r\n"
+    assert ask(bridge, request(b"", Content_Length="", Transfer_Encoding="chunked") + chunks)[0] == 201
+    received = Body(Bodies(config.load(str(config.SHIPPED), {})), {})
+    tracemalloc.start()
+    for _ in range(500_000):
+        received.add(bytes(2))
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert held < 3 << 20 and received.whole() == bytes(1_000_000)
 
 
 def test_a_question_that_is_refused_with_its_whole_body_keeps_the_connection(bridge: Bridge) -> None:
