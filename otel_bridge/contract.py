@@ -180,7 +180,8 @@ _event_decoder = msgspec.json.Decoder(EventIn)
 _events_decoder = msgspec.json.Decoder(list[EventIn])
 _raws_decoder = msgspec.json.Decoder(list[msgspec.Raw])
 
-_BROKEN = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+BROKEN = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises for a body or a value that it refuses."""
 
 
 def parse_time(text: str) -> int:
@@ -232,11 +233,9 @@ def decode_session(body: bytes) -> tuple[SessionIn, int]:
     """The session in a body and its start, in microseconds. Raises Problem (400, 422)."""
     try:
         session = _session_decoder.decode(body)
-        if _clean(session.gpt_id) and _clean(session.usuario_id) and session.id != NIL_UUID:
-            return session, parse_time(session.timestamp_inicio)
-    except (*_BROKEN, ValueError, OverflowError):
-        pass
-    raise diagnose(body, SessionIn)
+        return session, _session_time(session)
+    except (*BROKEN, ValueError, OverflowError):
+        raise diagnose(body, SessionIn) from None
 
 
 def is_batch(body: bytes) -> bool:
@@ -248,7 +247,7 @@ def decode_event(body: bytes) -> EventIn:
     """The event in a body. Raises Problem (400, 422). `event_time` completes the check."""
     try:
         return _event_decoder.decode(body)
-    except _BROKEN:
+    except BROKEN:
         event = _read_again(body)
     if event is None:
         raise diagnose(body, EventIn)
@@ -260,7 +259,7 @@ def _read_again(body: bytes | msgspec.Raw) -> EventIn | None:
     section 4.2.3), and msgspec does not. None: that is not what is wrong. Raises Problem (422) for what else is."""
     try:
         value = decode_value(body)
-    except _BROKEN:
+    except BROKEN:
         return None
     whole = _with_integers(value, EventIn)
     return None if whole is value else event_from(whole)
@@ -293,11 +292,16 @@ def session_from(value: object) -> tuple[SessionIn, int]:
     try:
         session = msgspec.convert(value, SessionIn)
         _check_text(session.gpt_id, session.usuario_id, session.timestamp_inicio)
-        if _clean(session.gpt_id) and _clean(session.usuario_id) and session.id != NIL_UUID:
-            return session, parse_time(session.timestamp_inicio)
-    except (*_BROKEN, ValueError, OverflowError):
-        pass
-    raise diagnose_value(value, SessionIn)
+        return session, _session_time(session)
+    except (*BROKEN, ValueError, OverflowError):
+        raise diagnose_value(value, SessionIn) from None
+
+
+def _session_time(session: SessionIn) -> int:
+    """Checks what the types cannot say and returns the session's start in microseconds. Raises ValueError."""
+    if "\0" in session.gpt_id or "\0" in session.usuario_id or session.id == NIL_UUID:
+        raise ValueError
+    return parse_time(session.timestamp_inicio)
 
 
 def event_from(value: object) -> EventIn:
@@ -308,7 +312,7 @@ def event_from(value: object) -> EventIn:
         _check_text(event.tipo, event.contenido, event.timestamp, event.modelo, event.error)
         if math.isfinite(event.latency_ms):
             return event
-    except (*_BROKEN, ValueError, OverflowError):
+    except (*BROKEN, ValueError, OverflowError):
         pass
     raise diagnose_value(value, EventIn)
 
@@ -337,7 +341,7 @@ def decode_good_batch(body: bytes) -> list[EventIn | Problem] | None:
     may take ten times as long. Raises Problem for too many items (413)."""
     try:
         events: list[EventIn | Problem] = list(_events_decoder.decode(body))
-    except _BROKEN:
+    except BROKEN:
         return None
     if len(events) > MAX_BATCH_ITEMS:
         raise _too_many()
@@ -355,7 +359,7 @@ def decode_mixed_batch(body: bytes) -> list[EventIn | Problem]:
 def _read_item(raw: msgspec.Raw) -> EventIn:
     try:
         return _event_decoder.decode(raw)
-    except _BROKEN:
+    except BROKEN:
         event = _read_again(raw) if len(memoryview(raw)) <= MAX_OBJECT_BYTES else None
         if event is None:
             raise
@@ -371,26 +375,17 @@ def decode_items(body: bytes, read: Callable[[msgspec.Raw], EventIn]) -> list[Ev
     raws = _split(body)
     if len(raws) > MAX_BATCH_ITEMS:
         raise _too_many()
-    try:
-        body.decode()
-    except UnicodeDecodeError:
-        raise Problem(errors.JSON_MALFORMED, "El cuerpo no es texto UTF-8.") from None
+    _text(body)
     return _each(raws, read)
 
 
 def _split(body: bytes) -> list[msgspec.Raw]:
     try:
         return _raws_decoder.decode(body)
-    except _BROKEN:
-        raise _not_even_array(body) from None
-
-
-def _not_even_array(body: bytes) -> Problem:
-    problem = _malformed(body)
-    if problem is not None:
-        return problem
+    except BROKEN:
+        _read_leniently(body)
     # Python reads it and msgspec does not: NaN, Infinity or a lone surrogate somewhere in the batch.
-    return Problem(
+    raise Problem(
         errors.INVALID_DATA,
         "El lote contiene un número no finito (NaN, Infinity) o un carácter Unicode incompleto; JSON no los admite.",
     )
@@ -404,9 +399,9 @@ def _each(raws: list[msgspec.Raw], read: Callable[[msgspec.Raw], EventIn]) -> li
     for raw in raws:
         try:
             items.append(read(raw))
-        except (*_BROKEN, Problem) as error:
+        except (*BROKEN, Problem) as error:
             wrong += 1
-            if len(bytes(raw)) > MAX_OBJECT_BYTES:
+            if len(memoryview(raw)) > MAX_OBJECT_BYTES:
                 items.append(_LARGE)
             elif wrong > DIAGNOSED_ITEMS:
                 items.append(_WRONG_TOO)
@@ -428,42 +423,52 @@ def _too_many() -> Problem:
     )
 
 
-def _clean(text: str) -> bool:
-    return "\0" not in text
-
-
 # --- the slow path: every error of a refused body ---------------------------------------------------
 
 
-def _malformed(body: bytes) -> Problem | None:
+def _text(body: bytes) -> str:
+    """Raises Problem (400)."""
     try:
-        text = body.decode()
-        if "\0" in text[:4]:  # UTF-16 or UTF-32 of plain letters
-            return Problem(errors.JSON_MALFORMED, "El cuerpo no es texto UTF-8.")
-        json.loads(text)
-    except RecursionError:
-        return Problem(errors.JSON_MALFORMED, "El JSON anida demasiados niveles.")
+        return body.decode()
     except UnicodeDecodeError:
-        return Problem(errors.JSON_MALFORMED, "El cuerpo no es texto UTF-8.")
+        raise _not_utf8() from None
+
+
+def _not_utf8() -> Problem:
+    return Problem(errors.JSON_MALFORMED, "El cuerpo no es texto UTF-8.")
+
+
+def _read_leniently(body: bytes) -> object:
+    """What Python reads, which is more than msgspec does: NaN, Infinity and lone surrogates. Raises Problem (400) where
+    it is no JSON."""
+    text = _text(body)
+    if "\0" in text[:4]:  # UTF-16 or UTF-32 of plain letters
+        raise _not_utf8()
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise _too_deep() from None
     except json.JSONDecodeError as error:
         where = f"línea {error.lineno}, columna {error.colno}"
-        return Problem(errors.JSON_MALFORMED, f"El cuerpo no es JSON válido: revisa {where}.")
+        raise Problem(errors.JSON_MALFORMED, f"El cuerpo no es JSON válido: revisa {where}.") from None
     except ValueError:  # an integer of more digits than Python converts
-        return Problem(errors.JSON_MALFORMED, "El cuerpo tiene un número con demasiadas cifras.")
-    return None
+        raise Problem(errors.JSON_MALFORMED, "El cuerpo tiene un número con demasiadas cifras.") from None
+
+
+def _too_deep() -> Problem:
+    return Problem(errors.JSON_MALFORMED, "El JSON anida demasiados niveles.")
 
 
 def diagnose(body: bytes, shape: type[T]) -> Problem:
     """Why `body` is no `shape`: 400 where it is not JSON, else 422 with every wrong field."""
     if not body.strip():
         return Problem(errors.JSON_MALFORMED, "El cuerpo está vacío; se esperaba un objeto JSON.")
-    problem = _malformed(body)
-    if problem is not None:
-        return problem
     try:
-        return diagnose_value(json.loads(body), shape)
+        return diagnose_value(_read_leniently(body), shape)
+    except Problem as problem:
+        return problem
     except RecursionError:
-        return Problem(errors.JSON_MALFORMED, "El JSON anida demasiados niveles.")
+        return _too_deep()
 
 
 @lru_cache

@@ -123,6 +123,12 @@ class Caller:
         self._admitted += (gpt.id,)
         return self._access.limits.take(f"{gpt.id}/{who}", rate, items) if rate else None
 
+    async def admitted(self, gpt: Gpt, items: int) -> None:
+        """`admit`, awaited where that must be."""
+        pending = self.admit(gpt, items)
+        if pending is not None:
+            await pending
+
     def _check_key(self, gpt: Gpt, rate: Rate | None) -> str:
         """What a caller with a valid key is counted by. Raises Problem (401, 403, 429)."""
         key = keys.presented(self.headers)

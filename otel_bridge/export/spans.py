@@ -18,6 +18,7 @@ from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
 from otel_bridge import __version__, catalog
 from otel_bridge.config import UNKNOWN, Gpt
+from otel_bridge.ids import uuid_text
 from otel_bridge.records import Event, Record, Session, event_span_id, session_span_id
 
 _KIND_INTERNAL = b"\x30\x01"  # Span.kind (6) = SPAN_KIND_INTERNAL
@@ -137,8 +138,7 @@ class SpanProjection:
         return b"".join(_text_attribute(key, value) for key, value in attributes)
 
     def _session_attributes(self, session_id: bytes, user: str) -> bytes:
-        digits = session_id.hex()
-        uuid = f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}".encode()
+        uuid = uuid_text(session_id).encode()
         return _CONVERSATION + uuid + _SESSION + uuid + _text_attribute(catalog.USER_HASH, user)
 
     def _session(self, session: Session) -> bytes:

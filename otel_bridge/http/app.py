@@ -29,7 +29,6 @@ from otel_bridge.http.bodies import Bodies, Gone
 from otel_bridge.http.cors import Cors, Pairs
 from otel_bridge.http.exchange import Post
 from otel_bridge.http.responses import (
-    JSON,
     PROBLEM,
     SECURITY,
     as_lines,
@@ -89,20 +88,18 @@ class App:
         self._cors = Cors(config.cors_origins)
         vary = self._cors.headers({}) if self._cors else []
         self._common_lines = as_lines([*SECURITY, *vary])
-        self._lines = as_lines([JSON, *SECURITY, *vary])
 
-    # --- the headers of a post's answer -------------------------------------------------------------------------------
+    # --- the headers of every answer --------------------------------------------------------------------------------
 
-    def lines(self, headers: Mapping[bytes, bytes], own_id: bytes) -> bytes:
-        """Header lines of a JSON answer to a request with these headers."""
-        if b"origin" in headers and self._cors:
-            return as_lines([JSON]) + self.common_lines(headers, own_id)
-        return b"%bx-request-id: %b\r\n" % (self._lines, own_id)
+    def common_headers(self, headers: Mapping[bytes, bytes], own_id: bytes) -> Pairs:
+        """Headers that all answers have, to a request with these headers."""
+        cors = self._cors.headers(headers) if self._cors else []
+        return [*SECURITY, *cors, (b"x-request-id", own_id)]
 
     def common_lines(self, headers: Mapping[bytes, bytes], own_id: bytes) -> bytes:
-        """Header lines that all answers have."""
+        """`common_headers` as they leave; of a request from no browser all but the id is ready."""
         if b"origin" in headers and self._cors:
-            return as_lines([*SECURITY, *self._cors.headers(headers), (b"x-request-id", own_id)])
+            return as_lines(self.common_headers(headers, own_id))
         return b"%bx-request-id: %b\r\n" % (self._common_lines, own_id)
 
     # --- everything else ----------------------------------------------------------------------------------------------
@@ -115,9 +112,7 @@ class App:
         headers = dict(scope["headers"])
         own_id = request_id(headers)
         logs.request.set((own_id, headers.get(b"traceparent")))
-        common: Pairs = [*SECURITY, (b"x-request-id", own_id)]
-        if self._cors:
-            common += self._cors.headers(headers)
+        common = self.common_headers(headers, own_id)
         status = 0
 
         async def watch(message: Message) -> None:

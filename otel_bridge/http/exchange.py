@@ -20,7 +20,7 @@ from otel_bridge import errors, logs
 from otel_bridge.access.caller import Caller
 from otel_bridge.errors import Problem
 from otel_bridge.http.bodies import Body
-from otel_bridge.http.responses import problem_body, problem_lines, request_id, unexpected
+from otel_bridge.http.responses import JSON_LINE, problem_body, problem_lines, request_id, unexpected
 from otel_bridge.intake.answers import Answer
 from otel_bridge.intake.draft import Draft
 from otel_bridge.intake.ingest import Taking
@@ -199,7 +199,7 @@ class Exchange:
     # --- answering ----------------------------------------------------------------------------------------------------
 
     def _answer(self, answer: Answer) -> None:
-        lines = self._app.lines(self._headers, self._request_id)
+        lines = JSON_LINE + self._app.common_lines(self._headers, self._request_id)
         if answer.location is not None:
             lines += b"location: %b\r\n" % answer.location.encode()
         self._finish(answer.status, lines, answer.body)

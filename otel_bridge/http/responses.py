@@ -19,7 +19,7 @@ from otel_bridge.http.cors import Pairs
 
 log = logging.getLogger(__name__)
 
-JSON = (b"content-type", b"application/json")
+JSON_LINE = b"content-type: application/json\r\n"
 PROBLEM = (b"content-type", b"application/problem+json")
 SECURITY = (
     (b"x-content-type-options", b"nosniff"),

@@ -14,8 +14,6 @@ from hashlib import blake2b
 from typing import Any
 from uuid import UUID
 
-import msgspec
-
 from otel_bridge import contract, errors
 from otel_bridge.access.caller import Caller, Conversation
 from otel_bridge.contract import EventIn, SessionIn
@@ -70,7 +68,7 @@ class Conversations:
             return await self._ingest.add_batch(items, caller)
         try:
             value = contract.decode_value(body)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        except contract.BROKEN:
             raise contract.diagnose(body, EventIn) from None
         return await self._add(filling, value, caller)
 
@@ -81,19 +79,15 @@ class Conversations:
         if conversation is None or gpt is None or session.id is not None or caller.idempotency_key is not None:
             return await self._ingest.open_session(session, started_us, caller)
         session_id = self.session_of(gpt.id, conversation.id)
-        pending = caller.admit(gpt, 1)
-        if pending is not None:
-            await pending
+        await caller.admitted(gpt, 1)
         row = await self._ingest.sessions.row(session_id)
         if row is None:
             session.id = UUID(bytes=session_id)
-            try:
-                return await self._ingest.finish(self._ingest.open_session(session, started_us, caller))
-            except Problem as problem:
-                if problem.kind is not errors.ID_CONFLICT:
-                    raise
-                row = await self._ingest.sessions.row(session_id)  # another call of the conversation was first
-                assert row is not None
+            answer = await self._open_first(session, started_us, caller)
+            if answer is not None:
+                return answer
+            row = await self._ingest.sessions.row(session_id)
+            assert row is not None
         self._metrics.duplicate("session")
         return answers.session_answer(200, session_id, gpt.id, session.usuario_id, row.started_us)
 
@@ -126,18 +120,21 @@ class Conversations:
             new = (
                 not self._ingest.sessions.remembers(session.id) and await self._ingest.sessions.row(session.id) is None
             )
-            pending = caller.admit(self.gpts[gpt_id], session.events + new)
-            if pending is not None:
-                await pending
+            await caller.admitted(self.gpts[gpt_id], session.events + new)
             if new:
                 user = filling.conversation.user or f"openai-conversation:{filling.conversation.id}"
                 started = contract.format_time(session.started_us)
                 opened = SessionIn(gpt_id, user, started, UUID(bytes=session.id))
-                try:
-                    await self._ingest.finish(self._ingest.open_session(opened, session.started_us, caller))
-                except Problem as problem:
-                    if problem.kind is not errors.ID_CONFLICT:  # another call of the conversation was first
-                        raise
+                await self._open_first(opened, session.started_us, caller)
+
+    async def _open_first(self, session: SessionIn, started_us: int, caller: Caller) -> Answer | None:
+        """Opens a conversation's session; None where another call of that was first. Raises Problem."""
+        try:
+            return await self._ingest.finish(self._ingest.open_session(session, started_us, caller))
+        except Problem as problem:
+            if problem.kind is not errors.ID_CONFLICT:
+                raise
+            return None
 
 
 class _FilledSession:

@@ -94,9 +94,7 @@ class Ingest:
         if gpt is None:
             caller.admit_unknown(1)
             raise Problem(errors.GPT_NOT_FOUND)
-        pending = caller.admit(gpt, 1)
-        if pending is not None:
-            await pending
+        await caller.admitted(gpt, 1)
         now_us = time.time_ns() // 1000
         draft = Draft(self._identity, self._labels, (session,), caller, now_us, self._answer_session)
         draft.add_session(session, started_us, self._hasher(session.usuario_id))
@@ -113,9 +111,10 @@ class Ingest:
 
     async def session_state(self, session_id: str, caller: Caller) -> Answer:
         """`GET /api/sessions/{id}`. Raises Problem."""
-        row = None
+        row, id_ = None, b""
         with contextlib.suppress(ValueError):
-            row = await self.sessions.row(UUID(session_id).bytes)
+            id_ = UUID(session_id).bytes
+            row = await self.sessions.row(id_)
         if row is None:
             caller.admit_unknown(1)
             raise Problem(errors.SESSION_NOT_FOUND)
@@ -124,10 +123,8 @@ class Ingest:
             # A GPT that has left the configuration has taken its keys along: its sessions are shown to nobody.
             caller.admit_unknown(1)
             raise Problem(errors.GPT_NOT_FOUND)
-        pending = caller.admit(gpt, 1)
-        if pending is not None:
-            await pending
-        return answers.session_state(UUID(session_id).bytes, row, self._trace_url)
+        await caller.admitted(gpt, 1)
+        return answers.session_state(id_, row, self._trace_url)
 
     # --- events -----------------------------------------------------------------------------------------------------
 

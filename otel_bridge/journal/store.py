@@ -29,12 +29,13 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 from otel_bridge.errors import OperatorError
+from otel_bridge.ids import DAY_US
 from otel_bridge.journal.append import Append
 from otel_bridge.records import Idle, Record
 
-DEDUP_HORIZON_US = 86_400 * 1_000_000
+DEDUP_HORIZON_US = DAY_US
 """How long a dedup key is remembered, in microseconds (the contract's 24 h). A store may keep it longer, and must then
-not find it."""
+not find it. Ids that are derived from a key are told apart by the same day (`ids.derived_uuid`)."""
 
 SEGMENT_RECORDS = 2_000
 """Records of one commit that share one journal row, at the most."""

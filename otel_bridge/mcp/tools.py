@@ -3,7 +3,7 @@
 It keeps no state: each call is a request of its own, so memory does not grow with clients and any replica can answer.
 Arguments are checked by the same contract, let in by the same caller and taken by the same ingest, and come back as the
 API's own answer or problem. Session and subject are taken from `_meta` where a client sends them (`openai/session`,
-`openai/subject`): hints, as in `actions`.
+`openai/subject`): hints, as in `intake/conversations.py`.
 
 A web page must not reach a bridge on its reader's machine by a name that it points there (DNS rebinding): browsers
 say where a page is from (`Origin`), and only configured origins and the bridge's own are let in; and while it listens

@@ -46,6 +46,14 @@ class Histogram:
         self.sum = 0.0
         self.exemplars: list[Event | Exemplar | None] = [None] * (buckets + 1)
 
+    def observe(self, bounds: Sequence[float], value: float, exemplar: Event | None = None) -> None:
+        """Counts a value in its bucket. `bounds`: the buckets' upper ones, ascending, without +Inf."""
+        bucket = bisect_left(bounds, value)
+        self.counts[bucket] += 1
+        self.sum += value
+        if exemplar is not None:
+            self.exemplars[bucket] = exemplar
+
 
 class _EventSeries:
     """The series that one event adds to, resolved once for its GPT, type, model and error."""
@@ -149,23 +157,9 @@ class MetricState:
             error = self._admit(gpt_series.errors, error, self._max_errors, "error_type", catalog.OTHER_ERROR)
         series = gpt_series.series.get((type_, model, error)) or self._series(gpt_series, type_, model, error)
         seconds = event.latency_ms / 1000
-        histogram = series.duration
-        bucket = bisect_left(_DURATION_BOUNDS, seconds)
-        histogram.counts[bucket] += 1
-        histogram.sum += seconds
-        histogram.exemplars[bucket] = event
-        tokens = event.tokens_in
-        histogram = series.tokens_in
-        bucket = bisect_left(_TOKEN_BOUNDS, tokens)
-        histogram.counts[bucket] += 1
-        histogram.sum += tokens
-        histogram.exemplars[bucket] = event
-        tokens = event.tokens_out
-        histogram = series.tokens_out
-        bucket = bisect_left(_TOKEN_BOUNDS, tokens)
-        histogram.counts[bucket] += 1
-        histogram.sum += tokens
-        histogram.exemplars[bucket] = event
+        series.duration.observe(_DURATION_BOUNDS, seconds, event)
+        series.tokens_in.observe(_TOKEN_BOUNDS, event.tokens_in, event)
+        series.tokens_out.observe(_TOKEN_BOUNDS, event.tokens_out, event)
         if error is None and seconds <= series.objective:
             series.good[0] += 1
         else:
@@ -184,9 +178,7 @@ class MetricState:
             (catalog.SESSION_DURATION, idle.duration_s),
             (catalog.SESSION_EVENTS, idle.events),
         ):
-            histogram = self._histogram(metric, base)
-            histogram.counts[bisect_left(metric.buckets, value)] += 1
-            histogram.sum += value
+            self._histogram(metric, base).observe(metric.buckets, value)
 
     # --- labels, and what bounds them ------------------------------------------------------------------------------
 
