@@ -7,7 +7,7 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from typing import Protocol
 
 from otel_bridge import journal, logs
@@ -78,20 +78,21 @@ class Bridge:
 
         # 2. What works in the background.
         self._exporter = None if config.otlp is None else Exporter(config, config.otlp, self.journal, own.attempts)
+        sessions = Sessions(for_sessions)
         self._housekeeping = Housekeeping(
-            self.journal, for_housekeeping, space, state, own, config, self._stopping, self._on_trimmed
-        )
+            self.journal, for_housekeeping, space, state, own, config, self._stopping,
+            refuse=lambda ids: self._run_on_loop(lambda: sessions.refuse(ids)),
+            readmit=lambda ids: self._run_on_loop(lambda: sessions.readmit(ids)),
+        )  # fmt: skip
         windows = Windows(for_windows, config)
         self.reloader = Reloader(config, read_config or (lambda: self.config), self._reconfigure)
 
         # 3. What answers.
         self.access = Access(config)
-        self.ingest = Ingest(config, self.journal, Sessions(for_sessions), Contents(config), UserHasher(key), own, key)
+        self.ingest = Ingest(config, self.journal, sessions, Contents(config), UserHasher(key), own, key)
         conversations = Conversations(self.ingest, own, key)
         bodies = Bodies(config)
-        self._mcp = McpMount(
-            lambda: make_app(self.config, self.access, self.ingest, conversations, bodies, own)
-        )  # fmt: skip
+        self._mcp = McpMount(lambda: make_app(self.config, self.access, self.ingest, conversations, bodies, own))
         workers: list[Worker] = []
         health = Health(self.journal, space, self._exporter, self.reloader, self.access.limits, workers)
         self.bounds = Bounds(config, max_connections)
@@ -172,10 +173,6 @@ class Bridge:
             reader.close()
         self.journal.stop()
 
-    def _on_trimmed(self, session_ids: Sequence[bytes]) -> None:
-        if self._loop is not None:
-            self._loop.call_soon_threadsafe(self.ingest.sessions.forget, session_ids)
-
     def _reconfigure(self, config: Config) -> None:
         """Takes on a configuration. Called in the reloader's thread."""
         before, self.config = self.config, config
@@ -183,16 +180,20 @@ class Bridge:
             part.configure(config)
         if (before.log_format, before.log_level) != (config.log_format, config.log_level):
             logs.set_up(config.log_format, config.log_level)
-        if self._loop is None:
-            return
-        done = threading.Event()
 
         def on_loop() -> None:
             # Between two requests' steps: keys, limits and the registry change together.
             for part in self._configured_on_loop:
                 part.configure(config)
-            done.set()
 
-        with contextlib.suppress(RuntimeError):  # the loop ends: nobody asks any more
-            self._loop.call_soon_threadsafe(on_loop)
-            done.wait(5)
+        self._run_on_loop(on_loop)
+
+    def _run_on_loop(self, run: Callable[[], None]) -> bool:
+        """Runs it between two steps of requests, from another thread. False: not within 5 s, or nobody asks now."""
+        loop, done = self._loop, threading.Event()
+        if loop is None:
+            return False
+        with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
+            loop.call_soon_threadsafe(run)
+            loop.call_soon_threadsafe(done.set)
+        return done.wait(5)

@@ -177,7 +177,7 @@ TOP_USER_TOKENS = Metric(
 SESSION_DURATION = Metric(
     "gpt_session_duration_seconds",
     "histogram",
-    "Time from a session's start to its last activity, observed when it falls idle.",
+    "Time from a session's first event to its last, observed when it falls idle.",
     BASE,
     "seconds",
     (1.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1200.0, 1800.0, 3600.0, 7200.0, 14400.0, 28800.0, 86400.0),

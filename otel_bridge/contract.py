@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Annotated, Any, TypeVar
 from uuid import UUID
@@ -18,7 +18,7 @@ from uuid import UUID
 import msgspec
 from msgspec import Meta, Struct
 
-from otel_bridge import errors
+from otel_bridge import errors, times
 from otel_bridge.errors import FieldError, Problem
 
 MAX_BATCH_ITEMS = 10_000
@@ -28,10 +28,7 @@ MAX_OBJECT_BYTES = 1 << 20
 """The limit of one object, alone or wrong in a batch: to name its wrong fields it is read again."""
 MAX_LATENCY_MS = 7 * 86_400_000
 MAX_TOKENS = 1_000_000_000
-MIN_TIME_US = 0
-MAX_TIME_US = int(datetime(2200, 1, 1, tzinfo=UTC).timestamp()) * 1_000_000
 NIL_UUID = UUID(int=0)
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def _meta(expected: str, example: object, description: str, **limits: Any) -> Meta:
@@ -52,7 +49,7 @@ _USER = _meta(
     max_length=256,
 )
 _TIME = _meta(
-    "una fecha y hora ISO 8601, entre 1970 y 2199; sin desfase se entiende UTC",
+    "una fecha y hora ISO 8601 (RFC 3339), desde 2015 y no más de un día por delante; sin desfase se entiende UTC",
     "2025-06-29T20:00:00.000Z",
     "Momento del registro.",
     extra_json_schema={"format": "date-time"},
@@ -184,58 +181,14 @@ BROKEN = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What msgspec raises for a body or a value that it refuses."""
 
 
-def parse_time(text: str) -> int:
-    """ISO 8601 → microseconds since the Unix epoch (UTC; an offset is converted, none means UTC).
-
-    Raises ValueError for anything else, and for a moment outside 1970–2199.
-    """
-    # The two forms that the guide's clients send (…:00.123Z of JavaScript, …:00.123456Z of Python). Times of the
-    # same second share the parsed second: 0.4 µs instead of 1.0.
-    size = len(text)
-    if (size == 24 or size == 27) and text[-1] == "Z" and text[19] == "." and text[16] == text[13] == ":":
-        fraction = text[20:-1]
-        if fraction.isascii() and fraction.isdecimal():
-            return _parse_second(text[:19]) + (int(fraction) * 1000 if size == 24 else int(fraction))
-    return _parse_any_time(text)
-
-
-@lru_cache(maxsize=4096)
-def _parse_second(text: str) -> int:
-    return _parse_any_time(text)
-
-
-def _parse_any_time(text: str) -> int:
-    moment = datetime.fromisoformat(text)
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    since = moment - _EPOCH  # whole numbers: a float is a microsecond off after 2106
-    micros = (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
-    if not MIN_TIME_US <= micros < MAX_TIME_US:
-        raise ValueError("out of range")
-    return micros
-
-
-@lru_cache(maxsize=256)
-def _format_second(second: int) -> str:
-    return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
-
-
-_MILLIS = [f".{milli:03d}Z" for milli in range(1000)]
-
-
-def format_time(micros: int) -> str:
-    """Microseconds since the Unix epoch → ISO 8601 in UTC with milliseconds and `Z`."""
-    # Answers of the same second share its text: it is computed once a second, not once an answer.
-    return _format_second(micros // 1_000_000) + _MILLIS[micros // 1000 % 1000]
-
-
 def decode_session(body: bytes) -> tuple[SessionIn, int]:
     """The session in a body and its start, in microseconds. Raises Problem (400, 422)."""
+    now_us = time.time_ns() // 1000
     try:
         session = _session_decoder.decode(body)
-        return session, _session_time(session)
-    except (*BROKEN, ValueError, OverflowError):
-        raise diagnose(body, SessionIn) from None
+        return session, _session_time(session, now_us)
+    except (*BROKEN, ValueError):
+        raise diagnose(body, SessionIn, now_us) from None
 
 
 def is_batch(body: bytes) -> bool:
@@ -289,19 +242,20 @@ def decode_value(body: bytes | msgspec.Raw) -> object:
 
 def session_from(value: object) -> tuple[SessionIn, int]:
     """The session that a decoded value holds, and its start in microseconds. Raises Problem (422)."""
+    now_us = time.time_ns() // 1000
     try:
         session = msgspec.convert(value, SessionIn)
         _check_text(session.gpt_id, session.usuario_id, session.timestamp_inicio)
-        return session, _session_time(session)
-    except (*BROKEN, ValueError, OverflowError):
-        raise diagnose_value(value, SessionIn) from None
+        return session, _session_time(session, now_us)
+    except (*BROKEN, ValueError):
+        raise diagnose_value(value, SessionIn, now_us) from None
 
 
-def _session_time(session: SessionIn) -> int:
+def _session_time(session: SessionIn, now_us: int) -> int:
     """Checks what the types cannot say and returns the session's start in microseconds. Raises ValueError."""
     if "\0" in session.gpt_id or "\0" in session.usuario_id or session.id == NIL_UUID:
         raise ValueError
-    return parse_time(session.timestamp_inicio)
+    return times.parse_time(session.timestamp_inicio, now_us)
 
 
 def event_from(value: object) -> EventIn:
@@ -324,16 +278,16 @@ def _check_text(*texts: str | None) -> None:
             text.encode()
 
 
-def event_time(event: EventIn) -> int | None:
+def event_time(event: EventIn, now_us: int) -> int | None:
     """Checks what the types cannot say and returns the event's own time in microseconds, if it has one.
 
-    Raises ValueError; `diagnose_value` then says what is wrong.
+    `now_us`: its arrival. Raises ValueError; `diagnose_value` then says what is wrong.
     """
     if "\0" in event.contenido or "\0" in event.tipo or (event.id is not None and event.id == NIL_UUID):
         raise ValueError
     if event.modelo is not None and "\0" in event.modelo:
         raise ValueError
-    return None if event.timestamp is None else parse_time(event.timestamp)
+    return None if event.timestamp is None else times.parse_time(event.timestamp, now_us)
 
 
 def decode_good_batch(body: bytes) -> list[EventIn | Problem] | None:
@@ -459,12 +413,13 @@ def _too_deep() -> Problem:
     return Problem(errors.JSON_MALFORMED, "El JSON anida demasiados niveles.")
 
 
-def diagnose(body: bytes, shape: type[T]) -> Problem:
-    """Why `body` is no `shape`: 400 where it is not JSON, else 422 with every wrong field."""
+def diagnose(body: bytes, shape: type[T], now_us: int | None = None) -> Problem:
+    """Why `body` is no `shape`: 400 where it is not JSON, else 422 with every wrong field. `now_us`: its arrival, where
+    that has been asked for already."""
     if not body.strip():
         return Problem(errors.JSON_MALFORMED, "El cuerpo está vacío; se esperaba un objeto JSON.")
     try:
-        return diagnose_value(_read_leniently(body), shape)
+        return diagnose_value(_read_leniently(body), shape, now_us)
     except Problem as problem:
         return problem
     except RecursionError:
@@ -476,8 +431,10 @@ def _fields(shape: type[Struct]) -> tuple[msgspec.structs.FieldInfo, ...]:
     return msgspec.structs.fields(shape)  # msgspec evaluates every annotation anew: a millisecond
 
 
-def diagnose_value(value: object, shape: type[T]) -> Problem:
-    """422 with every wrong field of a value that has been read leniently."""
+def diagnose_value(value: object, shape: type[T], now_us: int | None = None) -> Problem:
+    """422 with every wrong field of a value that has been read leniently. `now_us` as `diagnose` has it."""
+    if now_us is None:
+        now_us = time.time_ns() // 1000
     if not isinstance(value, dict):
         no_object = FieldError("", "se esperaba un objeto JSON", "tipo", example(shape))
         return Problem(errors.INVALID_DATA, errors=[no_object])
@@ -485,7 +442,7 @@ def diagnose_value(value: object, shape: type[T]) -> Problem:
     assert isinstance(value, dict)
     field_errors = []
     for field in _fields(shape):
-        error = _field_error(field, value)
+        error = _field_error(field, value, now_us)
         if error is not None:
             field_errors.append(error)
     if not field_errors:
@@ -495,7 +452,7 @@ def diagnose_value(value: object, shape: type[T]) -> Problem:
     return Problem(errors.INVALID_DATA, f"Revisa: {names}.", field_errors)
 
 
-def _field_error(field: msgspec.structs.FieldInfo, value: dict[str, object]) -> FieldError | None:
+def _field_error(field: msgspec.structs.FieldInfo, value: dict[str, object], now_us: int) -> FieldError | None:
     meta = field_meta(field.type)
     expected, sample = meta["expected"], meta["example"]
     if field.name not in value:
@@ -513,8 +470,11 @@ def _field_error(field: msgspec.structs.FieldInfo, value: dict[str, object]) -> 
             if "\0" in given:
                 raise ValueError
             if expected == _TIME.extra["expected"]:  # type: ignore[index]
-                parse_time(given)
-            elif meta["expected"] == "un UUID" and UUID(given) == NIL_UUID:
+                wrong = times.explain(given, now_us)
+                if wrong is None:
+                    return None
+                return FieldError(field.name, f"{wrong.words}; se espera {expected}", "valor", wrong.instead or sample)
+            if meta["expected"] == "un UUID" and UUID(given) == NIL_UUID:
                 raise ValueError
     except msgspec.ValidationError as error:
         kind = "tipo" if str(error).startswith("Expected") and "got" in str(error) else "valor"

@@ -8,13 +8,13 @@ from typing import NamedTuple
 
 import msgspec
 
-from otel_bridge import contract
 from otel_bridge.contract import BatchOut, EventIn, EventOut, ItemOut, SessionOut, SessionState
 from otel_bridge.errors import Problem
 from otel_bridge.ids import uuid_text
 from otel_bridge.intake.draft import EventResult
 from otel_bridge.journal.store import SessionRow
 from otel_bridge.records import Event, Record, event_span_id
+from otel_bridge.times import format_time
 
 _encode = msgspec.json.Encoder().encode
 
@@ -29,7 +29,7 @@ class Answer(NamedTuple):
 
 def session_answer(status: int, session_id: bytes, gpt_id: str, user_id: str, started_us: int) -> Answer:
     text = uuid_text(session_id)
-    body = SessionOut(text, gpt_id, user_id, contract.format_time(started_us), session_id.hex())
+    body = SessionOut(text, gpt_id, user_id, format_time(started_us), session_id.hex())
     return Answer(status, _encode(body), f"/api/sessions/{text}")
 
 
@@ -40,15 +40,15 @@ def session_state(session_id: bytes, row: SessionRow, trace_url: str | None) -> 
         id=uuid_text(session_id),
         gpt_id=row.gpt,
         usuario_hash=row.user,
-        timestamp_inicio=contract.format_time(row.started_us),
+        timestamp_inicio=format_time(row.started_us),
         trace_id=trace_id,
         eventos=row.events,
         eventos_con_error=row.failed,
         tokens_entrada=row.tokens_in,
         tokens_salida=row.tokens_out,
         activa=row.live,
-        primer_evento=None if row.first_event_us is None else contract.format_time(row.first_event_us),
-        ultimo_evento=None if row.last_event_us is None else contract.format_time(row.last_event_us),
+        primer_evento=None if row.first_event_us is None else format_time(row.first_event_us),
+        ultimo_evento=None if row.last_event_us is None else format_time(row.last_event_us),
         enlace_traza=trace_url.replace("{trace_id}", trace_id) if trace_url else None,
     )
     return Answer(200, _encode(state))
@@ -69,7 +69,7 @@ def event_answer(event: EventIn, status: int, record: Event) -> Answer:
         int(event.latency_ms) if event.latency_ms.is_integer() else event.latency_ms,
         event.tokens_entrada,
         event.tokens_salida,
-        contract.format_time(record.end_us),
+        format_time(record.end_us),
         trace_id,
         event_span_id(record.id).hex(),
     )

@@ -8,13 +8,14 @@ post for. An MCP client's `_meta` says the same (mcp/tools.py).
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Mapping
 from hashlib import blake2b
 from typing import Any
 from uuid import UUID
 
-from otel_bridge import contract, errors
+from otel_bridge import contract, errors, times
 from otel_bridge.access.caller import Caller, Conversation
 from otel_bridge.contract import EventIn, SessionIn
 from otel_bridge.errors import FieldError, Problem
@@ -24,6 +25,7 @@ from otel_bridge.intake.answers import Answer
 from otel_bridge.intake.draft import Draft
 from otel_bridge.intake.ingest import Ingest, Taking
 from otel_bridge.metrics.own import SelfMetrics
+from otel_bridge.times import format_time
 
 GPT_MISSING = FieldError(
     "gpt_id",
@@ -123,7 +125,7 @@ class Conversations:
             await caller.admitted(self.gpts[gpt_id], session.events + new)
             if new:
                 user = filling.conversation.user or f"openai-conversation:{filling.conversation.id}"
-                started = contract.format_time(session.started_us)
+                started = format_time(session.started_us)
                 opened = SessionIn(gpt_id, user, started, UUID(bytes=session.id))
                 await self._open_first(opened, session.started_us, caller)
 
@@ -143,7 +145,7 @@ class _FilledSession:
     def __init__(self, session_id: bytes) -> None:
         self.id = session_id
         self.events = 0
-        self.started_us = contract.MAX_TIME_US
+        self.started_us = sys.maxsize
 
 
 class _Filling:
@@ -163,14 +165,15 @@ class _Filling:
         gpt_id = self._gpt_of(value)
         session_id = self._conversations.session_of(gpt_id, self.conversation.id)
         event = contract.event_from({**value, "sesion_id": uuid_text(session_id)})
+        now_us = time.time_ns() // 1000
         try:
-            event_us = contract.event_time(event)
-        except (ValueError, OverflowError):
+            event_us = contract.event_time(event, now_us)
+        except ValueError:
             return event  # refused where it is taken in, with every wrong field
-        ended_us = time.time_ns() // 1000 if event_us is None else event_us
+        ended_us = now_us if event_us is None else event_us
         session = self.sessions.setdefault(gpt_id, _FilledSession(session_id))
         session.events += 1
-        started_us = max(contract.MIN_TIME_US, ended_us - round(event.latency_ms * 1000))
+        started_us = max(times.EARLIEST_US, ended_us - round(event.latency_ms * 1000))
         session.started_us = min(session.started_us, started_us)
         return event
 

@@ -103,8 +103,9 @@ class Ingest:
     def _answer_session(self, draft: Draft) -> Answer:
         status, record = draft.session_result()
         if status == 200:
-            self._metrics.duplicate("session")
-        self.sessions.remember(KnownSession(record.id, record.gpt, record.user))
+            self._metrics.duplicate("session")  # and not remembered: it may be past retention
+        else:
+            self.sessions.remember(KnownSession(record.id, record.gpt, record.user))
         session = draft.items[0]
         assert isinstance(session, SessionIn)
         return answers.session_answer(status, record.id, record.gpt, session.usuario_id, record.started_us)
@@ -181,7 +182,8 @@ class Ingest:
                 refused[gpt_id] = problem
         if refused:
             self._raise_if_whole(refused, len(items), sessions)
-        draft = Draft(self._identity, self._labels, items, caller, time.time_ns() // 1000, answer)
+        now_us = time.time_ns() // 1000
+        draft = Draft(self._identity, self._labels, items, caller, now_us, answer)
         contents, alone, began = self._contents, len(items) == 1, time.perf_counter()
         counts: dict[str, int] = {}
         for place, item in enumerate(items):
@@ -192,9 +194,9 @@ class Ingest:
                 draft.problems[place] = item
                 continue
             try:
-                event_us = contract.event_time(item)
-            except (ValueError, OverflowError):
-                draft.problems[place] = contract.diagnose_value(msgspec.to_builtins(item), EventIn)
+                event_us = contract.event_time(item, now_us)
+            except ValueError:
+                draft.problems[place] = contract.diagnose_value(msgspec.to_builtins(item), EventIn, now_us)
                 continue
             session = sessions.get(item.sesion_id.int)
             if refused and (session is None or session.gpt in refused):
@@ -212,6 +214,8 @@ class Ingest:
             draft.add_event(place, item, event_us, session, text, counts)
             if counts:
                 counts = {}
+        if self.sessions.refuses(sessions):  # trimmed while a text was waited for
+            return await self._prepare(items, caller, answer)
         return draft
 
     def _admit(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple, TypeVar
 
@@ -12,6 +13,8 @@ from otel_bridge.errors import Problem
 from otel_bridge.journal import Reader, SessionRow
 
 REMEMBERED = 50_000
+REFUSED_SECONDS = 60.0
+"""How long what was found of a session before it was deleted may still be on its way to the journal."""
 
 A = TypeVar("A")
 R = TypeVar("R")
@@ -33,6 +36,8 @@ class Sessions:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="journal-read")
         self._remembered: dict[int, KnownSession] = {}
         """By UUID as a number: the one form of it that costs nothing to get."""
+        self._refused: dict[int, float] = {}
+        """Sessions on their way out, and since when (monotonic, seconds)."""
 
     def close(self) -> None:
         self._thread.shutdown(wait=True)
@@ -59,24 +64,46 @@ class Sessions:
         # The oldest entry goes, not the least used: a miss costs one read.
         if len(self._remembered) >= REMEMBERED:
             del self._remembered[next(iter(self._remembered))]
-        self._remembered[int.from_bytes(session.id, "big")] = session
+        number = int.from_bytes(session.id, "big")
+        self._remembered[number] = session
+        self._refused.pop(number, None)  # its id is used anew
 
-    def forget(self, session_ids: Iterable[bytes]) -> None:
-        """These sessions are past retention: their events are refused, as after a restart."""
+    def refuse(self, session_ids: Iterable[bytes]) -> None:
+        """These sessions are past retention and about to be deleted: they are not found any more."""
+        now = time.monotonic()
+        while self._refused and (
+            len(self._refused) >= REMEMBERED or next(iter(self._refused.values())) < now - REFUSED_SECONDS
+        ):
+            del self._refused[next(iter(self._refused))]
         for session_id in session_ids:
-            self._remembered.pop(int.from_bytes(session_id, "big"), None)
+            number = int.from_bytes(session_id, "big")
+            self._remembered.pop(number, None)
+            self._refused[number] = now
+
+    def readmit(self, session_ids: Iterable[bytes]) -> None:
+        """These sessions were heard of meanwhile, and were not deleted."""
+        for session_id in session_ids:
+            self._refused.pop(int.from_bytes(session_id, "big"), None)
+
+    def refuses(self, sessions: Mapping[int, KnownSession]) -> bool:
+        """Whether one of these sessions, found a while ago, is refused by now."""
+        return bool(self._refused) and not self._refused.keys().isdisjoint(sessions)
 
     async def look_up(self, session_ids: Sequence[int]) -> dict[int, KnownSession]:
         """Those of these sessions that exist in the journal, by UUID as a number; they are remembered from now on."""
         rows = await self._read(self._reader.sessions, [number.to_bytes(16, "big") for number in session_ids])
         sessions = [KnownSession(session_id, info.gpt, info.user) for session_id, info in rows.items()]
-        for session in sessions:
+        found = {int.from_bytes(session.id, "big"): session for session in sessions}
+        for number in self._refused.keys() & found.keys():  # refused while they were read
+            del found[number]
+        for session in found.values():
             self.remember(session)
-        return {int.from_bytes(session.id, "big"): session for session in sessions}
+        return found
 
     async def row(self, session_id: bytes) -> SessionRow | None:
         """A session's state; None where it does not exist, or not any more."""
-        return await self._read(self._reader.session, session_id)
+        row = await self._read(self._reader.session, session_id)
+        return None if int.from_bytes(session_id, "big") in self._refused else row
 
     async def _read(self, function: Callable[[A], R], argument: A) -> R:
         return await asyncio.get_running_loop().run_in_executor(self._thread, function, argument)

@@ -148,10 +148,10 @@ class TopUser(NamedTuple):
 
 
 class Trimmed(NamedTuple):
-    """What one step of trimming deleted: how many rows, and among them which sessions."""
+    """What one step of trimming did: how many rows it deleted, and which sessions it was to delete and kept."""
 
     rows: int
-    sessions: list[bytes]
+    kept_sessions: list[bytes]
 
 
 class Reader(Protocol):
@@ -181,15 +181,21 @@ class Reader(Protocol):
         number comes from rows of its own, so that what goes missing shows."""
 
     def windows(self, now_us: int, windows: dict[str, int]) -> list[Window]:
-        """Sessions and users that were heard of in the last so many seconds (name → seconds), by their arrival. A GPT
-        without any may be missing."""
+        """Sessions and users that were active in the last so many seconds (name → seconds): a session when it arrived,
+        and at the time of each of its events, or at the event's arrival where that is earlier. A GPT without any may be
+        missing."""
 
     def top_users(self, now_us: int, seconds: int, limit: int) -> list[TopUser]:
-        """The `limit` users of each GPT with the most events in the last `seconds`, in whole hours."""
+        """The `limit` users of each GPT with the most events in the last `seconds`, in whole hours of their arrival. An
+        event that arrived more than a day late is not counted."""
+
+    def old_sessions(self, before_us: int, limit: int) -> list[bytes]:
+        """Of the next `limit` sessions, round and round, those that are not live and were last heard of before then."""
 
     def idle_candidates(self, before_us: int, limit: int) -> list[Idle]:
         """Sessions that are live and were last heard of before then, the oldest first, as the records that
-        `Store.fall_idle` would journal: duration (seconds) and number of the events since it was last idle."""
+        `Store.fall_idle` would journal: duration (seconds, from the first event to the last) and number of the events
+        since it was last idle. Events that lie more than a day before the others count, but not for the duration."""
 
     def bytes_used(self) -> int:
         """Bytes that the journal takes, without what it has freed and will use again."""
@@ -260,9 +266,10 @@ class Store(Protocol):
     def save_snapshot(self, seq: int, state: bytes) -> None:
         """Replaces the snapshot of the metrics."""
 
-    def trim(self, before_us: int, limit: int) -> Trimmed:
+    def trim(self, before_us: int, limit: int, sessions: Sequence[bytes]) -> Trimmed:
         """Deletes up to `limit` rows of each table that arrived before then: segments at or below both the cursor and
-        the snapshot, sessions that are not live, usage. A step of it: short, for answers wait."""
+        the snapshot, usage, and those of these sessions that are still as `Reader.old_sessions` found them. A step of
+        it: short, for answers wait."""
 
     def forget(self, limit: int) -> int:
         """Deletes up to `limit` dedup keys past the horizon; returns how many. 0: there are none left."""

@@ -39,6 +39,7 @@ from otel_bridge.http.responses import problem_body, unexpected
 from otel_bridge.intake.conversations import Conversations
 from otel_bridge.intake.ingest import Ingest, Taking
 from otel_bridge.metrics.own import SelfMetrics
+from otel_bridge.times import format_time
 
 CREATE, ADD = "crear_sesion", "registrar_evento"
 MAX_CALL_BYTES = 1 << 20
@@ -201,7 +202,7 @@ class McpApp:
         gpt = caller.gpt_of_key()
         if "gpt_id" not in fields and (gpt or len(self._gpts) == 1):
             fields["gpt_id"] = gpt or next(iter(self._gpts))
-        fields.setdefault("timestamp_inicio", contract.format_time(time.time_ns() // 1000))
+        fields.setdefault("timestamp_inicio", format_time(time.time_ns() // 1000))
         return self._conversations.create_session(*contract.session_from(fields), caller)
 
     def _add(self, fields: dict[str, Any], meta: Mapping[str, Any], caller: Caller) -> Taking:

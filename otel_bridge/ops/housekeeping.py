@@ -6,9 +6,10 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from otel_bridge.config import Config
-from otel_bridge.journal import Journal, Reader, StoreUnavailable
+from otel_bridge.journal import Journal, Reader, Store, StoreUnavailable, Trimmed
 from otel_bridge.metrics.own import SelfMetrics
 from otel_bridge.metrics.state import MetricState
 from otel_bridge.ops import snapshot
@@ -41,16 +42,20 @@ class Housekeeping:
         own: SelfMetrics,
         config: Config,
         stopping: threading.Event,
-        on_trimmed: Callable[[Sequence[bytes]], None],
+        refuse: Callable[[Sequence[bytes]], bool],
+        readmit: Callable[[Sequence[bytes]], bool],
     ) -> None:
-        """`reader`: for `step` alone. `on_trimmed`: told in the worker's thread which sessions (ids) are gone."""
+        """`reader`: for `step` alone. `refuse`: told before sessions (ids) are deleted; from its return on no event of
+        theirs comes to the journal, unless it returns False. `readmit`: they are not deleted after all. Both are called
+        in the worker's thread."""
         self._journal = journal
         self._reader = reader
         self._space = space
         self._state = state
         self._own = own
         self._stopping = stopping
-        self._on_trimmed = on_trimmed
+        self._refuse = refuse
+        self._readmit = readmit
         self._saved_seq = 0
         self._saved_at = 0.0
         self._waits_for: str | None = None
@@ -120,11 +125,21 @@ class Housekeeping:
         while time.monotonic() < deadline and not self._stopping.is_set():
             started = time.monotonic()
             trimmed, forgotten = self._journal.transact(
-                lambda store: (store.trim(before_us, TRIM_ROWS), store.forget(TRIM_ROWS))
+                partial(_trim_and_forget, before_us, self._old_sessions(before_us))
             ).result()
-            if trimmed.sessions:
-                self._on_trimmed(trimmed.sessions)
+            if trimmed.kept_sessions:
+                self._readmit(trimmed.kept_sessions)
             if not trimmed.rows and not forgotten:
                 return
             now = time.monotonic()
             self._stopping.wait(min(pauses * (now - started), max(0.0, deadline - now)))
+
+    def _old_sessions(self, before_us: int) -> list[bytes]:
+        """Sessions to delete, of which nothing comes to the journal any more. What came before is in front of the
+        deletion, and keeps its session."""
+        sessions = self._reader.old_sessions(before_us, TRIM_ROWS)
+        return sessions if sessions and self._refuse(sessions) else []
+
+
+def _trim_and_forget(before_us: int, sessions: Sequence[bytes], store: Store) -> tuple[Trimmed, int]:
+    return store.trim(before_us, TRIM_ROWS, sessions), store.forget(TRIM_ROWS)

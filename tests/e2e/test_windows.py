@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 
-from tests.harness.bridge import GUIDE_EVENT, Bridge
+from tests.harness.bridge import GUIDE_EVENT, GUIDE_SESSION, Bridge
 from tests.harness.waiting import wait_for
 
 Make = Callable[..., Bridge]
@@ -53,15 +54,39 @@ def test_an_idle_session_is_counted_once_across_restarts_and_again_when_it_wakes
     state = lambda: bridge.http.get(f"{bridge.api}/sessions/{session}", timeout=10).json()  # noqa: E731
     assert state()["activa"] is True
     wait_for(lambda: observed(bridge)[0] == 1, "an idle session")
-    assert observed(bridge) == (1, 2, 95)
+    assert observed(bridge) == (1, 2, 65)
     assert state()["activa"] is False
     for end in (bridge.stop, bridge.kill):
         end()
         bridge.start()
-        assert observed(bridge) == (1, 2, 95)
+        assert observed(bridge) == (1, 2, 65)
 
     bridge.event(session, timestamp="2025-06-29T21:00:00Z")
     wait_for(lambda: observed(bridge)[0] == 2, "the second stretch")
-    assert observed(bridge) == (2, 3, 95)
+    assert observed(bridge) == (2, 3, 65)
     assert bridge.metric("otel_bridge_ledger_gap") == 0, "an idle session is no record that is exported"
     assert bridge.metric("otel_bridge_records_total", result="accepted") == 4
+
+
+def test_times_far_from_now_move_nothing_of_today(make_bridge: Make) -> None:
+    """A start that was copied from the guide, an event of a clock that was never set, history that arrives late."""
+    bridge = make_bridge(OTEL_BRIDGE_IDLE_AFTER_SECONDS="2").start()
+    now = datetime.now(UTC)
+    old = bridge.session(timestamp_inicio="2025-06-29T20:00:00.000Z", usuario_id="ana")
+    late = bridge.session(timestamp_inicio=(now - timedelta(days=3)).isoformat(), usuario_id="bruno")
+    ends = [now - timedelta(seconds=40), now - timedelta(days=4_000), now]
+    events = [{**GUIDE_EVENT, "sesion_id": old, "timestamp": end.isoformat()} for end in ends]
+    assert bridge.post("/events", events).status_code == 201
+    for end in (now - timedelta(days=3), now - timedelta(days=3) + timedelta(seconds=25)):
+        assert bridge.event(late, timestamp=end.isoformat()).status_code == 201
+    for far in ("1970-01-01T00:00:00Z", "2199-01-01T00:00:00Z", (now + timedelta(hours=25)).isoformat()):
+        for answer in (
+            bridge.event(old, timestamp=far),
+            bridge.post("/sessions", {**GUIDE_SESSION, "timestamp_inicio": far}),
+        ):
+            assert answer.status_code == 422, answer.text
+    wait_for(lambda: observed(bridge)[0] == 2, "both sessions idle")
+    assert observed(bridge) == (2, 5, 40 + 25)
+    assert bridge.metric("gen_ai_client_operation_duration_seconds_count") == 5
+    wait_for(lambda: bridge.metric("gpt_active_users", window="1d") == 2, "windows")
+    assert bridge.metric("gpt_top_user_events") == 2, "of the last day"

@@ -325,10 +325,10 @@ def test_a_session_and_its_events_may_share_a_commit(store: Store) -> None:
 
 
 def test_a_session_falls_idle_once_and_its_stretch_is_what_is_observed(store: Store) -> None:
-    commit(store, append(session(), event(1, end_us=START_US + 90_000_000)))
+    commit(store, append(session(), event(1, end_us=START_US), event(2, end_us=START_US + 90_000_000)))
     before = session().arrived_us + HOUR_US
     (found,) = idles(store, before)
-    assert (found.duration_s, found.events) == (90.0, 1)
+    assert (found.duration_s, found.events) == (90.0, 2)
     assert transact(store, lambda: store.fall_idle([found, found], before)) == [found]
     assert idles(store, before) == []
     assert transact(store, lambda: store.fall_idle([found], before)) == []
@@ -355,6 +355,46 @@ def test_a_session_that_woke_meanwhile_does_not_fall_idle(store: Store) -> None:
     assert transact(store, lambda: store.fall_idle(candidates, before)) == []
 
 
+DAY_US = 24 * HOUR_US
+
+
+@pytest.mark.parametrize("together", [True, False], ids=["one commit", "a commit each"])
+@pytest.mark.parametrize(
+    ("minutes", "length"),
+    [
+        ([0, 1, 3], 180.0),
+        ([3, 0, 1], 180.0),
+        ([1, 3, 0], 180.0),
+        ([-400 * 1440, 0, 2], 120.0),
+        ([0, -400 * 1440, 2], 120.0),
+        ([0, 2, -400 * 1440], 120.0),
+        ([-400 * 1440, -400 * 1440 + 5], 300.0),
+        ([-400 * 1440 + 5, -400 * 1440, 10], 0.0),
+        ([-1439, 0], 1439 * 60.0),
+        ([0, -1439], 1439 * 60.0),
+    ],
+)
+def test_a_length_is_from_the_first_event_to_the_last_and_history_does_not_stretch_it(
+    store: Store, minutes: list[int], length: float, together: bool
+) -> None:
+    """The session's own start, which a client claims, has no part in it."""
+    commit(store, append(session(started_us=START_US - 500 * DAY_US)))
+    events = [event(i, end_us=START_US + at * 60_000_000) for i, at in enumerate(minutes)]
+    for group in [events] if together else [[one] for one in events]:
+        commit(store, append(*group))
+    (found,) = idles(store, START_US + HOUR_US)
+    assert (found.duration_s, found.events) == (length, len(minutes))
+
+
+def test_a_late_event_of_a_session_that_was_idle_has_a_length_of_its_own(store: Store) -> None:
+    commit(store, append(session(), event(1), event(2, end_us=START_US + 60_000_000)))
+    before = START_US + HOUR_US
+    transact(store, lambda: store.fall_idle(idles(store, before), before))
+    commit(store, append(event(3, end_us=START_US - HOUR_US, arrived_us=before)))
+    (found,) = idles(store, before + HOUR_US)
+    assert (found.duration_s, found.events) == (0.0, 1)
+
+
 def test_a_session_without_events_is_observed_as_empty(store: Store) -> None:
     commit(store, append(session()))
     (found,) = idles(store, START_US + HOUR_US)
@@ -362,6 +402,27 @@ def test_a_session_without_events_is_observed_as_empty(store: Store) -> None:
 
 
 # --- windows ------------------------------------------------------------------------------------------------------
+
+
+def test_history_that_arrives_late_makes_nobody_active_today(store: Store) -> None:
+    now = START_US + 1_000 * HOUR_US
+    commit(store, append(session(user="a", arrived_us=now - 800 * HOUR_US)))
+    commit(store, append(session(2, user="b", arrived_us=now - 800 * HOUR_US)))
+    times = {"a": [now - 700 * HOUR_US, now - 50 * HOUR_US, now - 60 * HOUR_US], "b": [now + 20 * HOUR_US]}
+    for user, ends in times.items():
+        for i, end_us in enumerate(ends):
+            of = session().id if user == "a" else uid(2)
+            commit(store, append(event(100 * len(ends) + i, session=of, user=user, end_us=end_us, arrived_us=now)))
+    reader = store.reader()
+    found = {w.window: (w.sessions, w.users) for w in reader.windows(now, {"1d": 86_400, "7d": 604_800})}
+    later = {w.window: w.users for w in reader.windows(now + 25 * HOUR_US, {"1d": 86_400})}
+    top = reader.top_users(now, 86_400, 5)
+    live = reader.session(session().id)
+    reader.close()
+    assert found == {"1d": (1, 1), "7d": (2, 2)}
+    assert later == {"1d": 0}, "an event of tomorrow was active today"
+    assert [(one.user, one.events) for one in top] == [("b", 1)]
+    assert live is not None and live.live and live.events == 3, "it is heard of, and counted"
 
 
 def test_windows_count_sessions_and_distinct_users_by_their_arrival(store: Store) -> None:
@@ -465,7 +526,10 @@ def test_parked_records_keep_the_message_of_their_refusal_and_wait_for_a_replay(
 
 
 def trim(store: Store, before_us: int = START_US + 10 * HOUR_US, limit: int = 100) -> int:
-    return int(transact(store, lambda: store.trim(before_us, limit)).rows)
+    reader = store.reader()
+    sessions = reader.old_sessions(before_us, limit)
+    reader.close()
+    return int(transact(store, lambda: store.trim(before_us, limit, sessions)).rows)
 
 
 def three_segments(store: Store) -> None:
@@ -523,6 +587,19 @@ def test_a_live_session_is_never_trimmed_and_an_idle_one_is(store: Store) -> Non
         trim(store)
     reader = store.reader()
     assert reader.session(session().id) is not None and reader.session(uid(2)) is None
+    reader.close()
+
+
+def test_a_session_that_was_heard_of_again_is_kept_and_named(store: Store) -> None:
+    for n in (1, 2):
+        commit(store, append(session(n)))
+    before = START_US + HOUR_US
+    transact(store, lambda: store.fall_idle(idles(store, before), before))
+    reader = store.reader()
+    assert sorted(reader.old_sessions(before, 10)) == [uid(1), uid(2)]
+    commit(store, append(event(9, session=uid(2), arrived_us=before - 1)))
+    assert transact(store, lambda: store.trim(before, 10, [uid(1), uid(2)])).kept_sessions == [uid(2)]
+    assert (reader.session(uid(1)), reader.session(uid(2)) is None) == (None, False)
     reader.close()
 
 

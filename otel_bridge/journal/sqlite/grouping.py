@@ -18,14 +18,20 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+from otel_bridge.ids import DAY_US
 from otel_bridge.journal.sqlite.database import HOUR_US
 
-_COLUMNS = "abcdefghijklmno"
+_COLUMNS = "abcdefghijklmnopqrs"
 
 
 def _new(count: int) -> str:
     return ", ".join(f"NEW.{column}" for column in _COLUMNS[:count])
 
+
+_LATER = f"(stretch_us IS NULL OR excluded.stretch_us > coalesce(stretch_last_us, stretch_us) + {DAY_US})"
+_EARLIER = f"excluded.stretch_last_us < stretch_us - {DAY_US}"
+"""Events that lie more than a day from a period's others are history that arrives late, or that was there first: the
+later ones are the period's, and its length is from the first to the last of them."""
 
 _VIEW = f"""
 CREATE TEMP VIEW taken AS SELECT NULL AS kind, {", ".join(f"NULL AS {column}" for column in _COLUMNS)};
@@ -41,17 +47,21 @@ END;
 
 CREATE TEMP TRIGGER taken_session INSTEAD OF INSERT ON taken WHEN NEW.kind = 3 BEGIN
     INSERT INTO session (id, gpt, user, started_us, last_us, first_event_us, last_event_us, events, failed, tokens_in,
-        tokens_out, stretch_us, stretch_events, live, digest) VALUES ({_new(15)})
+        tokens_out, stretch_us, stretch_events, live, digest, stretch_last_us, active_us) VALUES ({_new(17)})
     ON CONFLICT (id) DO UPDATE SET last_us = excluded.last_us,
         first_event_us = min(coalesce(first_event_us, excluded.first_event_us), excluded.first_event_us),
         last_event_us = max(coalesce(last_event_us, excluded.last_event_us), excluded.last_event_us),
         events = events + excluded.events, failed = failed + excluded.failed,
         tokens_in = tokens_in + excluded.tokens_in, tokens_out = tokens_out + excluded.tokens_out,
-        stretch_us = coalesce(stretch_us, excluded.stretch_us),
+        stretch_us = CASE WHEN {_LATER} THEN excluded.stretch_us WHEN {_EARLIER} THEN stretch_us
+            ELSE min(stretch_us, excluded.stretch_us) END,
+        stretch_last_us = CASE WHEN {_LATER} THEN excluded.stretch_last_us WHEN {_EARLIER} THEN stretch_last_us
+            ELSE max(coalesce(stretch_last_us, stretch_us), excluded.stretch_last_us) END,
+        active_us = max(coalesce(active_us, last_us), excluded.active_us),
         stretch_events = stretch_events + excluded.stretch_events, live = 1;
-    -- Its hour's usage: e arrived, h events, j and k tokens.
+    -- Its hour's usage: e arrived, r events and s tokens that are not of an earlier day.
     INSERT INTO usage (hour, gpt, user, events, tokens)
-    SELECT NEW.e / {HOUR_US}, NEW.b, NEW.c, NEW.h, NEW.j + NEW.k WHERE NEW.h > 0
+    SELECT NEW.e / {HOUR_US}, NEW.b, NEW.c, NEW.r, NEW.s WHERE NEW.r > 0
     ON CONFLICT (hour, gpt, user) DO UPDATE
     SET events = events + excluded.events, tokens = tokens + excluded.tokens;
 END;
@@ -105,7 +115,7 @@ def statements(
 
 @lru_cache(256)
 def _insert(keys: bool, segments: int, sessions: int) -> str:
-    rows = [_row(1, 4)] * keys + [_row(2, 6)] * segments + [_row(3, 15)] * sessions
+    rows = [_row(1, 4)] * keys + [_row(2, 6)] * segments + [_row(3, 19)] * sessions
     return f"INSERT INTO taken VALUES {', '.join(rows)}"
 
 

@@ -14,6 +14,7 @@ from otel_bridge.records import Idle
 
 READ_BYTES = 4 << 20
 """Of segments that are read at once."""
+_ACTIVITY = "SELECT gpt, user, coalesce(active_us, last_us) AS active_us FROM session"
 
 
 class SqliteReader:
@@ -22,6 +23,7 @@ class SqliteReader:
     def __init__(self, path: Path, consumer: str) -> None:
         self.path = path
         self._consumer = consumer
+        self._old_from = b""
         self._connect()
 
     @reading
@@ -114,13 +116,13 @@ class SqliteReader:
     @reading
     def windows(self, now_us: int, windows: dict[str, int]) -> list[Window]:
         starts = [now_us - seconds * 1_000_000 for seconds in windows.values()]
-        sums = ", ".join("sum(last_us >= ?)" for _ in starts)
+        sums = ", ".join("sum(active_us >= ?)" for _ in starts)
         counts: dict[str, list[Any]] = {}
-        for gpt, *sessions in self._db.execute(f"SELECT gpt, {sums} FROM session GROUP BY gpt", starts):
+        for gpt, *sessions in self._db.execute(f"SELECT gpt, {sums} FROM ({_ACTIVITY}) GROUP BY gpt", starts):
             counts[gpt] = [sessions, [0] * len(starts)]
         for gpt, *users in self._db.execute(
-            f"SELECT gpt, {sums} FROM (SELECT gpt, user, max(last_us) AS last_us FROM session GROUP BY gpt, user) "
-            "GROUP BY gpt",
+            f"SELECT gpt, {sums} FROM (SELECT gpt, user, max(active_us) AS active_us FROM ({_ACTIVITY}) "
+            "GROUP BY gpt, user) GROUP BY gpt",
             starts,
         ):
             counts[gpt][1] = users
@@ -145,15 +147,22 @@ class SqliteReader:
         ]
 
     @reading
+    def old_sessions(self, before_us: int, limit: int) -> list[bytes]:
+        # A walk through all of them: no index on their age is kept for it.
+        rows = self._db.execute(
+            "SELECT id, last_us, live FROM session WHERE id > ? ORDER BY id LIMIT ?", (self._old_from, limit)
+        ).fetchall()
+        self._old_from = rows[-1][0] if len(rows) == limit else b""
+        return [session for session, last_us, live in rows if last_us < before_us and not live]
+
+    @reading
     def idle_candidates(self, before_us: int, limit: int) -> list[Idle]:
         idles = []
-        for session, gpt, stretch, last, events in self._db.execute(
-            "SELECT id, gpt, stretch_us, last_event_us, stretch_events FROM session "
+        for session, gpt, duration, events in self._db.execute(
+            "SELECT id, gpt, coalesce((stretch_last_us - stretch_us) / 1e6, 0.0), stretch_events FROM session "
             "WHERE live = 1 AND last_us < ? ORDER BY last_us LIMIT ?",
             (before_us, limit),
         ):
-            start = stretch if stretch is not None else (last or 0)
-            duration = max(0.0, ((last if last is not None and events else start) - start) / 1e6)
             idles.append(Idle(session, gpt, duration, events, time.time_ns() // 1000))
         return idles
 

@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from otel_bridge.errors import StartRefused
+from otel_bridge.ids import DAY_US
 from otel_bridge.journal.append import CONFLICT, Append, Duplicate, Outcome
 from otel_bridge.journal.sqlite import grouping
 from otel_bridge.journal.sqlite.database import (
+    ADDED,
     BUSY_MS,
     HOUR_US,
     SCHEMA,
@@ -111,6 +113,8 @@ class SqliteStore:
         db.execute("PRAGMA wal_autocheckpoint = 0")
         if version == 0:
             db.executescript(f"BEGIN IMMEDIATE; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
+        elif "active_us" not in [column[1] for column in db.execute("PRAGMA table_info(session)")]:
+            db.executescript(f"BEGIN IMMEDIATE; {ADDED} COMMIT;")
         row = db.execute("SELECT last, crc, body FROM segment ORDER BY last DESC LIMIT 1").fetchone()
         if row is not None and zlib.crc32(row[2]) != row[1]:
             raise sqlite3.DatabaseError(f"the newest segment ({row[0]}) does not match its checksum")
@@ -121,7 +125,6 @@ class SqliteStore:
         self._generation: int = db.execute("SELECT coalesce(max(generation), 0) FROM seen").fetchone()[0]
         """The newest: new keys belong to it. It never goes back, whatever the wall clock does."""
         self._searched: tuple[int, bytes | None] = (-1, None)
-        self._trim_from = b""
         grouping.prepare(db)
 
     # --- transactions -----------------------------------------------------------------------------------------
@@ -339,7 +342,7 @@ class SqliteStore:
         with translated(self.path):
             for idle in idles:
                 changed = self._db.execute(
-                    "UPDATE session SET live = 0, stretch_us = NULL, stretch_events = 0 "
+                    "UPDATE session SET live = 0, stretch_us = NULL, stretch_last_us = NULL, stretch_events = 0 "
                     "WHERE id = ? AND live = 1 AND last_us < ?",
                     (idle.session, before_us),
                 )
@@ -392,7 +395,7 @@ class SqliteStore:
         with translated(self.path):
             self._db.execute("INSERT OR REPLACE INTO meta (name, seq, body) VALUES ('checkpoint', ?, ?)", (seq, state))
 
-    def trim(self, before_us: int, limit: int) -> Trimmed:
+    def trim(self, before_us: int, limit: int, sessions: Sequence[bytes]) -> Trimmed:
         with translated(self.path):
             cursor = self._db.execute(
                 "SELECT coalesce(max(cursor), 0) FROM sink WHERE name = ?", (self._consumer,)
@@ -410,24 +413,17 @@ class SqliteStore:
                     break
                 upto = last
             gone = self._db.execute("DELETE FROM segment WHERE last <= ?", (upto,)).rowcount if upto else 0
-            sessions = self._trim_sessions(before_us, limit)
+            kept = [session for session in sessions if not self._delete_session(session, before_us)]
             gone += self._db.execute(
                 "DELETE FROM usage WHERE (hour, gpt, user) IN "
                 "(SELECT hour, gpt, user FROM usage WHERE hour < ? LIMIT ?)",
                 (before_us // HOUR_US, limit),
             ).rowcount
-        return Trimmed(gone + len(sessions), sessions)
+        return Trimmed(gone + len(sessions) - len(kept), kept)
 
-    def _trim_sessions(self, before_us: int, limit: int) -> list[bytes]:
-        """Walks the sessions round and round, `limit` at a time: no index on their age is kept for it."""
-        rows = self._db.execute(
-            "SELECT id, last_us, live FROM session WHERE id > ? ORDER BY id LIMIT ?", (self._trim_from, limit)
-        ).fetchall()
-        self._trim_from = rows[-1][0] if len(rows) == limit else b""
-        old = [row[0] for row in rows if row[1] < before_us and not row[2]]
-        if old:
-            self._db.executemany("DELETE FROM session WHERE id = ?", [(session,) for session in old])
-        return old
+    def _delete_session(self, session: bytes, before_us: int) -> bool:
+        sql = "DELETE FROM session WHERE id = ? AND last_us < ? AND live = 0"
+        return self._db.execute(sql, (session, before_us)).rowcount > 0
 
     def forget(self, limit: int) -> int:
         with translated(self.path):
@@ -489,11 +485,13 @@ def _accounts(records: list[Record], digests: dict[bytes, bytes]) -> list[list[A
     for record in records:
         if record.__class__ is Event:
             row = sessions.get(record.session)
-            end_us = record.end_us
+            end_us, arrived_us, tokens = record.end_us, record.arrived_us, record.tokens_in + record.tokens_out
+            timely = end_us > arrived_us - DAY_US
             if row is None:
                 sessions[record.session] = [
-                    record.session, record.gpt, record.user, end_us, record.arrived_us, end_us, end_us, 1,
+                    record.session, record.gpt, record.user, end_us, arrived_us, end_us, end_us, 1,
                     record.error is not None, record.tokens_in, record.tokens_out, end_us, 1, 1, None,
+                    end_us, min(end_us, arrived_us), timely, tokens if timely else 0,
                 ]  # fmt: skip
                 continue
             first = row[5]
@@ -506,11 +504,28 @@ def _accounts(records: list[Record], digests: dict[bytes, bytes]) -> list[list[A
             row[10] += record.tokens_out
             if record.error is not None:
                 row[8] += 1
+            _count_period(row, end_us)
+            if row[16] < end_us:
+                row[16] = min(end_us, arrived_us)
+            if timely:
+                row[17] += 1
+                row[18] += tokens
         elif record.__class__ is Session:
             sessions[record.id] = [
                 record.id, record.gpt, record.user, record.started_us, record.arrived_us, None, None, 0, 0,
-                0, 0, record.started_us, 0, 1, digests.get(record.id),
+                0, 0, None, 0, 1, digests.get(record.id), None, record.arrived_us, 0, 0,
             ]  # fmt: skip
     for row in sessions.values():
         row[12] = row[7]
     return list(sessions.values())
+
+
+def _count_period(row: list[Any], end_us: int) -> None:
+    """The first and the last event of the period in an account, as `grouping` merges those of two commits."""
+    first, last = row[11], row[15]
+    if first is None or end_us > last + DAY_US:
+        row[11] = row[15] = end_us
+    elif end_us > last:
+        row[15] = end_us
+    elif first - DAY_US <= end_us < first:
+        row[11] = end_us
