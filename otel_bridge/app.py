@@ -67,7 +67,7 @@ class Bridge:
 
         # 1. The journal, and the state that its records fold to.
         self._request_spans = request_spans.open(config)
-        own = SelfMetrics(self._request_spans)
+        own = SelfMetrics()
         state = MetricState(config.gpts, config.max_models_per_gpt, config.max_errors_per_gpt)
         store = journal.open(config.journal, CONSUMER)
         snapshot.restore(store, state, own)
@@ -98,7 +98,7 @@ class Bridge:
         self.bounds = Bounds(config, max_connections)
         self.application = App(
             config, self.access, self.journal, self.ingest, conversations, bodies, own,
-            health.readiness, self._mcp.routes,
+            health.readiness, self._mcp.routes, self._request_spans,
         )  # fmt: skip
         sources = Sources(
             state=state,

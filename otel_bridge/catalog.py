@@ -12,6 +12,10 @@ from typing import Literal
 
 # --- traces ---------------------------------------------------------------------------------------
 
+SCHEMA_URL = "https://opentelemetry.io/schemas/1.41.1"
+"""Version of the semantic conventions that names of spans and attributes follow: the last release that has the GenAI
+names as its own (https://github.com/open-telemetry/semantic-conventions/tree/v1.41.1)."""
+
 SCOPE_NAME = "otel_bridge"
 SERVICE_NAME = "service.name"
 SERVICE_NAMESPACE = "service.namespace"
@@ -32,11 +36,20 @@ SESSION_ID = "session.id"
 USER_HASH = "user.hash"
 ERROR_TYPE = "error.type"
 EVENT_TYPE = "gpt.event.type"
+"""An event's type as it was posted, redacted. Its span is named after it where it is configured, else `otro`."""
+SESSION_CLAIMED_START = "gpt.session.claimed_start"
+"""ISO 8601 text: the start that a session's client gave, where that is too far from its arrival to be its span's."""
 
 # The bridge's own request spans (stable HTTP conventions).
 HTTP_REQUEST_METHOD = "http.request.method"
+HTTP_REQUEST_METHOD_ORIGINAL = "http.request.method_original"
 HTTP_ROUTE = "http.route"
 HTTP_RESPONSE_STATUS_CODE = "http.response.status_code"
+URL_PATH = "url.path"
+URL_SCHEME = "url.scheme"
+
+OTHER_METHOD = "_OTHER"
+"""`http.request.method` of a method that the conventions do not know."""
 
 SPAN_ATTRIBUTES = (
     GEN_AI_OPERATION_NAME,
@@ -52,7 +65,20 @@ SPAN_ATTRIBUTES = (
     USER_HASH,
     ERROR_TYPE,
     EVENT_TYPE,
+    SESSION_CLAIMED_START,
 )
+"""Of the spans of sessions and events."""
+
+REQUEST_SPAN_ATTRIBUTES = (
+    HTTP_REQUEST_METHOD,
+    HTTP_REQUEST_METHOD_ORIGINAL,
+    HTTP_ROUTE,
+    HTTP_RESPONSE_STATUS_CODE,
+    URL_PATH,
+    URL_SCHEME,
+    ERROR_TYPE,
+)
+"""Of the bridge's own request spans."""
 
 
 def session_span_name(gpt_id: str) -> str:
@@ -63,7 +89,7 @@ def session_span_name(gpt_id: str) -> str:
 # --- label values ---------------------------------------------------------------------------------
 
 OTHER_EVENT_TYPE = "otro"
-"""`event_type` of every type that is not configured for its GPT."""
+"""`event_type`, and a span's name, of every type that is not configured for its GPT."""
 
 OTHER_MODEL = "otro"
 """`gen_ai_request_model` past the cap on distinct models of one GPT."""

@@ -83,6 +83,7 @@ def _traces() -> list[tuple[int, Panel]]:
     slow = traceql.newest(
         traceql.select(
             traceql.spans(traceql.IS_EVENT, traceql.OF_GPT, traceql.OF_TYPE, traceql.OF_USER, "duration > $umbral"),
+            catalog.EVENT_TYPE,
             catalog.GEN_AI_AGENT_ID,
             catalog.USER_HASH,
             catalog.GEN_AI_USAGE_INPUT_TOKENS,
@@ -127,6 +128,7 @@ def _traces() -> list[tuple[int, Panel]]:
                             excludeByName={
                                 "Trace Service": True,
                                 "Trace Name": True,
+                                "Name": True,
                                 "kind": True,
                                 "service.name": True,
                             },
@@ -136,7 +138,7 @@ def _traces() -> list[tuple[int, Panel]]:
                                     (
                                         "Start time",
                                         "Duration",
-                                        "Name",
+                                        catalog.EVENT_TYPE,
                                         catalog.GEN_AI_AGENT_ID,
                                         catalog.USER_HASH,
                                         catalog.GEN_AI_USAGE_INPUT_TOKENS,
@@ -150,7 +152,7 @@ def _traces() -> list[tuple[int, Panel]]:
                     overrides=[
                         column("Start time", displayName="Inicio", custom__width=170),
                         column("Duration", displayName="Duración", unit="ns", custom__width=100),
-                        column("Name", displayName="Tipo", custom__hidden=False, custom__minWidth=120),
+                        column(catalog.EVENT_TYPE, displayName="Tipo", unit="string", custom__minWidth=120),
                         column(catalog.GEN_AI_AGENT_ID, displayName="GPT", unit="string", custom__minWidth=120),
                         column(catalog.USER_HASH, displayName="Usuario", unit="string", custom__minWidth=150),
                         column(catalog.GEN_AI_USAGE_INPUT_TOKENS, displayName="Entrada", custom__width=85),

@@ -1,6 +1,7 @@
 """TraceQL, written with the catalog's attribute names.
 
-A session's root span is named `session <gpt>`; its events are spans of kind server, named after their type.
+A session's root span is named `session <gpt>`; its events are spans of kind server, named after their type, or `otro`
+where that is not configured: what was posted is the attribute `gpt.event.type`.
 """
 
 from __future__ import annotations

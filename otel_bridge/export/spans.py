@@ -18,8 +18,13 @@ from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
 from otel_bridge import __version__, catalog
 from otel_bridge.config import UNKNOWN, Gpt
+from otel_bridge.contract import format_time
 from otel_bridge.ids import uuid_text
 from otel_bridge.records import Event, Record, Session, event_span_id, session_span_id
+
+FAR_US = 86_400_000_000
+"""A session's claimed start further than this from its arrival, either way, is not its span's: a trace from the guide's
+own example of a start lasts years, and trace stores keep a duration in 32 bits of milliseconds."""
 
 _KIND_INTERNAL = b"\x30\x01"  # Span.kind (6) = SPAN_KIND_INTERNAL
 _KIND_SERVER = b"\x30\x02"  # Span.kind (6) = SPAN_KIND_SERVER
@@ -120,39 +125,49 @@ class SpanProjection:
                 KeyValue(key=key, value=AnyValue(string_value=value))
                 for key, value in resource_attributes(gpt_id, self._resource).items()
             ]
-            head = self._heads[gpt_id] = _field(b"\x0a", Resource(attributes=attributes).SerializeToString())
+            resource = _field(b"\x0a", Resource(attributes=attributes).SerializeToString())
+            head = self._heads[gpt_id] = resource + _SCHEMA_URL
         return head
 
     def _gpt(self, gpt_id: str) -> Gpt:
         return self._gpts.get(gpt_id) or Gpt(gpt_id, gpt_id, provider=UNKNOWN)
 
-    def _common(self, gpt: Gpt, model: str | None) -> bytes:
-        attributes = [
-            (catalog.GEN_AI_OPERATION_NAME, catalog.OPERATION),
-            (catalog.GEN_AI_PROVIDER_NAME, gpt.provider),
-            (catalog.GEN_AI_AGENT_ID, gpt.id),
-            (catalog.GEN_AI_AGENT_NAME, gpt.name),
-        ]
+    def _agent(self, gpt: Gpt) -> bytes:
+        return (
+            _text_attribute(catalog.GEN_AI_PROVIDER_NAME, gpt.provider)
+            + _text_attribute(catalog.GEN_AI_AGENT_ID, gpt.id)
+            + _text_attribute(catalog.GEN_AI_AGENT_NAME, gpt.name)
+        )
+
+    def _operation(self, gpt: Gpt, model: str | None) -> bytes:
+        """What makes backends count a span as a call: an operation, and a model where no operation is named."""
+        attributes = _text_attribute(catalog.GEN_AI_OPERATION_NAME, catalog.OPERATION)
         if model or gpt.model != UNKNOWN:
-            attributes.append((catalog.GEN_AI_REQUEST_MODEL, model or gpt.model))
-        return b"".join(_text_attribute(key, value) for key, value in attributes)
+            attributes += _text_attribute(catalog.GEN_AI_REQUEST_MODEL, model or gpt.model)
+        return attributes
 
     def _session_attributes(self, session_id: bytes, user: str) -> bytes:
         uuid = uuid_text(session_id).encode()
         return _CONVERSATION + uuid + _SESSION + uuid + _text_attribute(catalog.USER_HASH, user)
 
     def _session(self, session: Session) -> bytes:
+        """A root is no call: it says which agent, and neither operation nor model (docs/decisions/0007-spans.md)."""
         constant = self._roots.get(session.gpt)
         if constant is None:
             gpt = self._gpt(session.gpt)
             name = _field(b"\x2a", catalog.session_span_name(session.gpt).encode())
-            constant = self._roots[session.gpt] = name + _KIND_INTERNAL + _FLAGS + self._common(gpt, None)
-        at = session.started_us * 1000
+            constant = self._roots[session.gpt] = name + _KIND_INTERNAL + _FLAGS + self._agent(gpt)
+        at_us, claim = session.started_us, b""
+        if abs(at_us - session.arrived_us) > FAR_US:
+            claim = _text_attribute(catalog.SESSION_CLAIMED_START, format_time(at_us))
+            at_us = session.arrived_us
+        at = at_us * 1000
         return (
             b"\x0a\x10" + session.id + b"\x12\x08" + session_span_id(session.id)
             + constant
             + _times(b"\x39", at, b"\x41", at)
             + self._session_attributes(session.id, session.user)
+            + claim
             + _link(session.link)
         )  # fmt: skip
 
@@ -188,11 +203,15 @@ class SpanProjection:
 
     def _template(self, key: tuple[str, str, str | None]) -> bytes:
         gpt_id, type_, model = key
+        gpt = self._gpt(gpt_id)
+        # What nobody configured is a client's text: names are few, and backends list them.
+        name = type_ if type_ in gpt.event_types else catalog.OTHER_EVENT_TYPE
         constant = (
-            _field(b"\x2a", type_.encode())
+            _field(b"\x2a", name.encode())
             + _KIND_SERVER
             + _FLAGS
-            + self._common(self._gpt(gpt_id), model)
+            + self._operation(gpt, model)
+            + self._agent(gpt)
             + _text_attribute(catalog.EVENT_TYPE, type_)
         )
         # Types and models are what clients write: what is kept of them is bounded.
@@ -225,4 +244,8 @@ _CONVERSATION = _uuid_attribute_head(catalog.GEN_AI_CONVERSATION_ID)
 _SESSION = _uuid_attribute_head(catalog.SESSION_ID)
 _MESSAGES_HEAD = b'[{"role":"user","parts":[{"type":"text","content":'
 _MESSAGES_TAIL = b"}]}]"
-_SCOPE = _field(b"\x0a", InstrumentationScope(name=catalog.SCOPE_NAME, version=__version__).SerializeToString())
+_SCHEMA_URL = _field(b"\x1a", catalog.SCHEMA_URL.encode())  # ResourceSpans.schema_url (3), ScopeSpans.schema_url (3)
+_SCOPE = (
+    _field(b"\x0a", InstrumentationScope(name=catalog.SCOPE_NAME, version=__version__).SerializeToString())
+    + _SCHEMA_URL
+)

@@ -12,6 +12,7 @@ from otel_bridge import __version__, errors
 from otel_bridge.config import Gpt
 from otel_bridge.contract import EventIn, SessionIn
 from otel_bridge.errors import Problem
+from otel_bridge.http.scheme import client_scheme
 
 SESSION_FIELDS = ("gpt_id", "usuario_id", "timestamp_inicio")
 EVENT_FIELDS = (
@@ -143,6 +144,4 @@ def server_url(public_url: str | None, headers: Mapping[bytes, bytes], scheme: s
     host = headers.get(b"host", b"")
     if not _HOST(host):
         return "http://127.0.0.1:8000"
-    # One proxy behind another lists what each was asked by: the first is the client's.
-    forwarded = headers.get(b"x-forwarded-proto", b"").partition(b",")[0].strip().lower()
-    return f"{'https' if forwarded == b'https' else scheme}://{host.decode()}"
+    return f"{client_scheme(headers, scheme)}://{host.decode()}"

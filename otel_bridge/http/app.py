@@ -28,6 +28,7 @@ from otel_bridge.http import actions_openapi, openapi
 from otel_bridge.http.bodies import Bodies, Gone
 from otel_bridge.http.cors import Cors, Pairs
 from otel_bridge.http.exchange import Post
+from otel_bridge.http.request_spans import RequestSpans, shown_path
 from otel_bridge.http.responses import (
     PROBLEM,
     SECURITY,
@@ -37,6 +38,7 @@ from otel_bridge.http.responses import (
     request_id,
     unexpected,
 )
+from otel_bridge.http.scheme import client_scheme
 from otel_bridge.intake.conversations import Conversations
 from otel_bridge.intake.ingest import Ingest
 from otel_bridge.journal import Journal
@@ -65,6 +67,7 @@ class App:
         metrics: SelfMetrics,
         readiness: Readiness,
         routes: Sequence[BaseRoute] = (),
+        request_spans: RequestSpans | None = None,
     ) -> None:
         self.access = access
         self.journal = journal
@@ -75,6 +78,7 @@ class App:
             b"/api/events": Post("/api/events", "event", conversations.post_events),
         }
         """By path."""
+        self.request_spans = request_spans
         self._ingest = ingest
         self._readiness = readiness
         self.configure(config)
@@ -145,6 +149,11 @@ class App:
         method = scope["method"] if scope["method"] in _METHODS else "OTRO"
         seconds = time.perf_counter() - started
         self.metrics.observe(template, method, status, seconds)
+        if self.request_spans is not None:
+            matched = getattr(route, "path", None)
+            path = shown_path(scope["path"], matched, status, self._paths)
+            scheme = client_scheme(headers, scope["scheme"])
+            self.request_spans(scope["method"], matched, path, scheme, status, seconds)
         if self.logs_requests:
             self.log_request(template, method, status, seconds, b"")
 
@@ -170,6 +179,7 @@ class App:
             exception_handlers={Problem: _on_problem, HTTPException: _on_http, Exception: _on_unexpected},
         )
         starlette.router.redirect_slashes = False
+        self._paths = frozenset(route.path for route in starlette.routes if isinstance(route, Route))
         return starlette
 
     async def _session(self, request: Request) -> Response:

@@ -21,6 +21,7 @@ from otel_bridge.access.caller import Caller
 from otel_bridge.errors import Problem
 from otel_bridge.http.bodies import Body
 from otel_bridge.http.responses import JSON_LINE, problem_body, problem_lines, request_id, unexpected
+from otel_bridge.http.scheme import client_scheme
 from otel_bridge.intake.answers import Answer
 from otel_bridge.intake.draft import Draft
 from otel_bridge.intake.ingest import Taking
@@ -225,6 +226,9 @@ class Exchange:
             self._connection.send(self, status, lines, body)
         seconds = time.perf_counter() - self._started
         self._app.metrics.observe(self._post.route, "POST", status, seconds)
+        if self._app.request_spans is not None:
+            route = self._post.route
+            self._app.request_spans("POST", route, route, client_scheme(self._headers, "http"), status, seconds)
         if self._app.logs_requests:
             token = logs.request.set((self._request_id, self._headers.get(b"traceparent")))
             self._app.log_request(self._post.route, "POST", status, seconds, body if status in (200, 201) else b"")

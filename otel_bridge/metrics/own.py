@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable
 
 import msgspec
 
@@ -20,8 +19,7 @@ _BOUNDS = catalog.REQUEST_DURATION.buckets
 
 
 class SelfMetrics:
-    def __init__(self, on_request: Callable[[str, str, int, float], None] | None = None) -> None:
-        """`on_request` is called for every answer: route, method, status, seconds."""
+    def __init__(self) -> None:
         self.records: Counter[tuple[str, str, str]] = Counter(
             {(kind, "duplicate", ""): 0 for kind in RECORD_KINDS}
             | {(kind, "rejected", error.type): 0 for kind in RECORD_KINDS for error in errors.ERROR_KINDS}
@@ -33,7 +31,6 @@ class SelfMetrics:
         """(route, method, status) → bucket counts, +Inf, sum. A restart sets these to zero."""
         self._rows: dict[tuple[str, str, int], list[float]] = {}
         """The same lists, by the status as it comes."""
-        self._on_request = on_request
 
     def rejected(self, kind: str, error: ErrorKind, count: int = 1) -> None:
         self.records[(kind, "rejected", error.type)] += count
@@ -48,8 +45,6 @@ class SelfMetrics:
             self.durations[route, method, str(status)] = row
         row[bisect_left(_BOUNDS, seconds)] += 1
         row[-1] += seconds
-        if self._on_request is not None:
-            self._on_request(route, method, status, seconds)
 
     def dump(self) -> bytes:
         return msgspec.msgpack.encode(

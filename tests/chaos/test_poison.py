@@ -32,7 +32,7 @@ def _post(bridge: Bridge, total: int = 120, bad: tuple[int, ...] = (7, 60, 61)) 
 
 
 def _bad(spans: list[Received]) -> bool:
-    return any(one.span.name == POISON for one in spans)
+    return any(one.attributes.get("gpt.event.type") == POISON for one in spans)
 
 
 def _parked(bridge: Bridge) -> float:

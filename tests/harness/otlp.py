@@ -35,6 +35,8 @@ class Received:
     span: Span
     resource: dict[str, Any]
     scope: tuple[str, str]
+    schemas: tuple[str, str]
+    """The schema URLs of its resource and of its scope."""
     at: float = field(default_factory=time.time)
 
     @property
@@ -206,7 +208,12 @@ class OtlpReceiver:
 def _read(body: bytes) -> list[Received]:
     request = ExportTraceServiceRequest.FromString(body)
     return [
-        Received(span, plain(of_resource.resource.attributes), (of_scope.scope.name, of_scope.scope.version))
+        Received(
+            span,
+            plain(of_resource.resource.attributes),
+            (of_scope.scope.name, of_scope.scope.version),
+            (of_resource.schema_url, of_scope.schema_url),
+        )
         for of_resource in request.resource_spans
         for of_scope in of_resource.scope_spans
         for span in of_scope.spans

@@ -22,16 +22,16 @@ from tests.unit.samples import SESSION_ID, START_US, USER, event, gpt, idle, ses
 
 UUID_TEXT = "0197bd2e-6c00-7d9a-8f3e-2a4b6c8d0e1f"
 SESSION_ATTRIBUTES = {
-    "gen_ai.operation.name": "invoke_agent",
     "gen_ai.provider.name": "openai",
     "gen_ai.agent.id": "devops-expert",
     "gen_ai.agent.name": "DevOps Expert",
     "gen_ai.conversation.id": UUID_TEXT,
-    "gen_ai.request.model": "gpt-4o",
     "session.id": UUID_TEXT,
     "user.hash": USER,
 }
 EVENT_ATTRIBUTES = SESSION_ATTRIBUTES | {
+    "gen_ai.operation.name": "invoke_agent",
+    "gen_ai.request.model": "gpt-4o",
     "gpt.event.type": "consulta",
     "gen_ai.usage.input_tokens": 25,
     "gen_ai.usage.output_tokens": 150,
@@ -62,6 +62,24 @@ def test_a_session_is_a_root_span_that_starts_and_ends_at_its_start() -> None:
     assert len(span.links) == 0
 
 
+DAY_US = 86_400_000_000
+
+
+@pytest.mark.parametrize("far", [DAY_US + 1, -DAY_US - 1, 515 * DAY_US, 40 * 365 * DAY_US])
+def test_a_root_starts_at_its_arrival_where_its_claimed_start_is_far_from_that(far: int) -> None:
+    record = session(arrived_us=START_US + far)
+    span = one_span(record)
+    assert span.start_time_unix_nano == span.end_time_unix_nano == record.arrived_us * 1000
+    assert plain(span.attributes) == SESSION_ATTRIBUTES | {"gpt.session.claimed_start": "2025-06-29T20:00:00.000Z"}
+
+
+@pytest.mark.parametrize("near", [DAY_US, 0, -DAY_US])
+def test_a_root_starts_when_its_client_says_up_to_a_day_from_its_arrival(near: int) -> None:
+    span = one_span(session(arrived_us=START_US + near))
+    assert span.start_time_unix_nano == START_US * 1000
+    assert plain(span.attributes) == SESSION_ATTRIBUTES
+
+
 def test_an_event_is_a_child_span_that_ends_at_its_time_and_lasts_its_latency() -> None:
     span = one_span(event())
     assert span.name == "consulta"
@@ -76,7 +94,7 @@ def test_an_event_is_a_child_span_that_ends_at_its_time_and_lasts_its_latency() 
 
 EVENTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "its own model": ({"model": "o3"}, {"gen_ai.request.model": "o3"}),
-    "a type that is not configured keeps its raw name": ({"type": "raro"}, {"gpt.event.type": "raro"}),
+    "a type that is not configured": ({"type": "mi tipo raro"}, {"gpt.event.type": "mi tipo raro"}),
     "an error": ({"error": "timeout"}, {"error.type": "timeout"}),
     "no tokens": (
         {"tokens_in": 0, "tokens_out": 0},
@@ -100,6 +118,16 @@ def test_an_events_attributes(case: str) -> None:
     changes, wanted = EVENTS[case]
     expected = {key: value for key, value in (EVENT_ATTRIBUTES | wanted).items() if value is not None}
     assert plain(one_span(event(**changes)).attributes) == expected
+
+
+@pytest.mark.parametrize(
+    ("type_", "name"), [("pipeline", "pipeline"), ("mi tipo raro", "otro"), ("Consulta", "otro"), ("otro", "otro")]
+)
+def test_a_span_is_named_after_a_configured_type_else_otro(type_: str, name: str) -> None:
+    span = one_span(event(type=type_))
+    assert (span.name, plain(span.attributes)["gpt.event.type"]) == (name, type_)
+    own = {"devops-expert": replace(gpt(), event_types=("mi tipo raro",))}
+    assert one_span(event(type=type_), gpts=own).name == ("mi tipo raro" if type_ == "mi tipo raro" else "otro")
 
 
 def test_an_error_marks_the_span_failed() -> None:
@@ -150,6 +178,13 @@ def test_the_gpt_is_the_service_and_the_scope_is_the_bridge() -> None:
     assert (scope.name, scope.version) == ("otel_bridge", __version__)
 
 
+def test_resource_and_scope_name_the_conventions_that_they_follow() -> None:
+    gpts = {"devops-expert": gpt(), "ventas": Gpt("ventas", "Ventas")}
+    for one in request(session(), event(), event(gpt="ventas"), gpts=gpts).resource_spans:
+        assert one.schema_url == "https://opentelemetry.io/schemas/1.41.1"
+        assert [of_scope.schema_url for of_scope in one.scope_spans] == [one.schema_url]
+
+
 def test_configured_resource_attributes_are_added_but_never_name_the_service() -> None:
     configured = (("deployment.environment", "prod"), ("service.name", "mine"), ("service.namespace", "ia"))
     (resource_spans,) = request(event(), resource=configured).resource_spans
@@ -180,7 +215,14 @@ def test_an_event_whose_id_is_its_sessions_is_not_its_own_parent() -> None:
 
 
 def test_the_same_records_give_the_same_bytes() -> None:
-    records: list[Record] = [session(), event(1), event(2, model="o3", error="e", content="x")]
+    far = session(arrived_us=START_US + 515 * DAY_US)
+    records: list[Record] = [
+        session(),
+        far,
+        event(1),
+        event(3, type="raro"),
+        event(2, model="o3", error="e", content="x"),
+    ]
     gpts = {"devops-expert": gpt()}
     first = SpanProjection(gpts)
     assert first.request(records) == first.request(records) == SpanProjection(gpts).request(records)
@@ -191,7 +233,9 @@ def test_thousands_of_made_up_types_do_not_mix() -> None:
     for start in range(0, 10_000, 2_000):
         records: list[Record] = [event(n + 1, type=f"t{n}") for n in range(start, start + 2_000)]
         spans = ExportTraceServiceRequest.FromString(projection.request(records)).resource_spans[0].scope_spans[0].spans
-        assert [span.name for span in spans] == [f"t{n}" for n in range(start, start + 2_000)]
+        types = [plain(span.attributes)["gpt.event.type"] for span in spans]
+        assert types == [f"t{n}" for n in range(start, start + 2_000)]
+        assert {span.name for span in spans} == {"otro"}
 
 
 texts = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=300)
@@ -215,7 +259,8 @@ def test_any_event_is_read_back_as_it_went_in(record: Event) -> None:
     """The bytes are joined by hand: whatever their lengths, the official classes must read them."""
     span = one_span(record)
     found = plain(span.attributes)
-    assert span.name == found["gpt.event.type"] == record.type
+    assert found["gpt.event.type"] == record.type
+    assert span.name == (record.type if record.type in gpt().event_types else "otro")
     assert found["gen_ai.usage.input_tokens"] == record.tokens_in
     assert found["gen_ai.usage.output_tokens"] == record.tokens_out
     assert found.get("error.type") == record.error
