@@ -18,9 +18,9 @@ from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
 from otel_bridge import __version__, catalog
 from otel_bridge.config import UNKNOWN, Gpt
-from otel_bridge.contract import format_time
 from otel_bridge.ids import uuid_text
 from otel_bridge.records import Event, Record, Session, event_span_id, session_span_id
+from otel_bridge.times import format_time
 
 FAR_US = 86_400_000_000
 """A session's claimed start further than this from its arrival, either way, is not its span's: a trace from the guide's

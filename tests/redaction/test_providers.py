@@ -294,6 +294,6 @@ def test_hostile_repetition_is_bounded_work() -> None:
     """Thirty times the time that it takes on a quiet machine: what grows with the square takes much longer."""
     for unit in filter(None, UNITS):
         text = (unit * (SIZE // len(unit) + 1))[: SIZE - 1] + "1"
-        began = time.perf_counter()
+        began = time.thread_time()
         list(find_provider_keys(text))
-        assert time.perf_counter() - began < 0.1, unit
+        assert time.thread_time() - began < 0.1, unit
