@@ -77,6 +77,7 @@ class Caller:
     Context)."""
     idempotency_key: str | None = None
     _admitted: tuple[str, ...] = ()
+    _key_hash: str | None = None
 
     def __init__(
         self,
@@ -129,10 +130,17 @@ class Caller:
         if pending is not None:
             await pending
 
+    @property
+    def key_hash(self) -> str:
+        """Of the key that this request presents, as the configuration holds it; empty where there is none."""
+        if self._key_hash is None:
+            key = keys.presented(self.headers)
+            self._key_hash = "" if key is None else keys.hash_of(key)
+        return self._key_hash
+
     def _check_key(self, gpt: Gpt, rate: Rate | None) -> str:
         """What a caller with a valid key is counted by. Raises Problem (401, 403, 429)."""
-        key = keys.presented(self.headers)
-        digest = "" if key is None else keys.hash_of(key)
+        digest = self.key_hash
         if keys.among(digest, gpt.api_key_hashes):
             return digest[7:39]
         if rate:
@@ -148,11 +156,13 @@ class Caller:
         if access.rate:
             access.limits.take_here(f"?/{self.address}", access.rate, items)
 
+    def gpts_of_key(self) -> list[str]:
+        """The GPTs that this request's key belongs to: one, unless the operator gave several the same key."""
+        if not self.key_hash:
+            return []
+        return [gpt.id for gpt in self._access.gpts if keys.among(self.key_hash, gpt.api_key_hashes)]
+
     def gpt_of_key(self) -> str | None:
         """The one GPT that this request's key belongs to."""
-        key = keys.presented(self.headers)
-        if key is None:
-            return None
-        digest = keys.hash_of(key)
-        gpts = [gpt.id for gpt in self._access.gpts if keys.among(digest, gpt.api_key_hashes)]
+        gpts = self.gpts_of_key()
         return gpts[0] if len(gpts) == 1 else None

@@ -59,11 +59,11 @@ class Draft(Append):
         self.redactions: dict[int, dict[str, int]] = {}
         """Redactions of each record that has any, by kind."""
 
-    def add_session(self, session: SessionIn, started_us: int, user: str) -> None:
-        """A session of a checked body; `user` is its user's hash."""
+    def add_session(self, session: SessionIn, started_us: int, user: str, own_id: bytes | None = None) -> None:
+        """A session of a checked body; `user` is its user's hash, `own_id` replaces an id that another GPT has."""
         caller, key = self._caller, None
         if session.id is not None:
-            session_id = session.id.bytes
+            session_id = own_id or session.id.bytes
         elif caller.idempotency_key is not None:
             key = self._identity.of_header(b"session", session.gpt_id.encode(), caller.idempotency_key)
             session_id = derived_uuid(key, self._now_us)
@@ -88,7 +88,7 @@ class Draft(Append):
         key: bytes | None
         if event.id is not None:
             event_id = event.id.bytes
-            key = self._identity.of_id(event_id)
+            key = self._identity.of_id(session.gpt, event_id)
             self.digests[position] = self._identity.event_digest(session.id, event, event_us)
         elif caller.idempotency_key is not None:
             key = self._identity.of_header(b"event%d" % place, session.id, caller.idempotency_key)
@@ -136,6 +136,11 @@ class Draft(Append):
     def all_new(self) -> bool:
         """Whether every item of the request has been journaled by it: none was refused, none is a repeat."""
         return self.outcomes is None and not self.problems
+
+    @property
+    def conflicts(self) -> bool:
+        """Whether the one record of the request has an id that stands for something else."""
+        return self.outcomes is not None and isinstance(self.outcomes[0], Conflict)
 
     def session_result(self) -> tuple[int, Session]:
         """The session of this request and its status. Raises Problem."""

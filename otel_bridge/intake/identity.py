@@ -9,22 +9,37 @@ from hashlib import blake2b
 from struct import Struct
 
 from otel_bridge.contract import EventIn
+from otel_bridge.ids import stamp_uuid
 
 _numbers = Struct("<dqqq").pack
 
 
 class Identity:
-    """Makes keys and digests. Keys begin with a letter for their kind: `c` content, `i` id, `k` Idempotency-Key."""
+    """Makes keys and digests. Keys begin with a letter for their kind: `c` content, `g` an id within its GPT, `k`
+    Idempotency-Key (`i` was an id, whatever its GPT, in journals of 0.1.0)."""
 
     def __init__(self, key: bytes) -> None:
         key = blake2b(key, digest_size=32, person=b"content-digest").digest()
         # Digests are copied, not made: the key is hashed once (0.5 µs).
         self._of_content = blake2b(digest_size=10, key=key).copy
         self._of_all = blake2b(digest_size=16, key=key).copy
+        self._masks: dict[str, int] = {}
+        """By GPT."""
 
-    def of_id(self, event_id: bytes) -> bytes:
-        """The key of an event whose id the client chose (17 bytes)."""
-        return b"i" + event_id
+    def of_id(self, gpt_id: str, event_id: bytes) -> bytes:
+        """The key of an event whose id the client chose (17 bytes): no GPT can take an id away from another.
+
+        Ids that stand together stay together, since all of a GPT's are changed in the same bits.
+        """
+        mask = self._masks.get(gpt_id)
+        if mask is None:
+            mask = self._masks[gpt_id] = int.from_bytes(self._digest(b"event-ids\0", gpt_id.encode()), "big")
+        return b"g" + (int.from_bytes(event_id, "big") ^ mask).to_bytes(16, "big")
+
+    def own_session(self, gpt_id: str, chosen_id: bytes) -> bytes:
+        """The id (UUIDv8) of a GPT's session whose chosen id another GPT has."""
+        digest = self._digest(b"session-ids\0", gpt_id.encode(), b"\0", chosen_id)
+        return stamp_uuid(int.from_bytes(digest, "big"), 8)
 
     def of_header(self, kind: bytes, scope: bytes, idempotency_key: str) -> bytes:
         """The key that an `Idempotency-Key` gives a record of that kind within a GPT or a session (17 bytes)."""

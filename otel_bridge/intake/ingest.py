@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -88,17 +88,49 @@ class Ingest:
         """`POST /api/sessions`. Raises Problem, here or from what it returns."""
         return self.open_session(*contract.decode_session(body), caller)
 
-    async def open_session(self, session: SessionIn, started_us: int, caller: Caller) -> Draft:
-        """The draft of a checked session. Raises Problem."""
+    async def open_session(self, session: SessionIn, started_us: int, caller: Caller) -> Draft | Answer:
+        """The draft of a checked session. Raises Problem.
+
+        An id that the client chose is its own, whoever used it before: where another GPT has it, the session of a GPT
+        with keys gets another one, and the chosen one leads to it for whoever presents such a key (`_own_sessions`).
+        Without keys nothing tells whose session an event means: there it is a conflict.
+        """
         gpt = self.gpts.get(session.gpt_id)
         if gpt is None:
             caller.admit_unknown(1)
             raise Problem(errors.GPT_NOT_FOUND)
         await caller.admitted(gpt, 1)
+        draft = self._draft_session(session, started_us, caller, None)
+        if session.id is None or not gpt.api_key_hashes:
+            return draft
+        await self._journal.append(draft)
+        if draft.conflicts:
+            row = await self.sessions.row(session.id.bytes)
+            if row is not None and row.gpt != gpt.id:
+                own_id = self._identity.own_session(gpt.id, session.id.bytes)
+                return self._draft_session(session, started_us, caller, own_id)
+        return draft.answer()
+
+    def _draft_session(self, session: SessionIn, started_us: int, caller: Caller, own_id: bytes | None) -> Draft:
         now_us = time.time_ns() // 1000
         draft = Draft(self._identity, self._labels, (session,), caller, now_us, self._answer_session)
-        draft.add_session(session, started_us, self._hasher(session.usuario_id))
+        draft.add_session(session, started_us, self._hasher(session.usuario_id), own_id)
         return draft
+
+    async def _own_sessions(
+        self, numbers: Iterable[int], sessions: Mapping[int, KnownSession], caller: Caller
+    ) -> dict[int, KnownSession]:
+        """The sessions of a key's own GPT whose chosen id another GPT has as well, by that id as a number."""
+        own = caller.gpts_of_key()
+        strange = [number for number in numbers if number not in sessions or sessions[number].gpt not in own]
+        ids: dict[int, int] = {}
+        for number in strange:
+            for own_id in self._own_ids(own, number.to_bytes(16, "big")):
+                ids[int.from_bytes(own_id, "big")] = number
+        return {ids[number]: session for number, session in (await self.sessions.find([*ids])).items()} if ids else {}
+
+    def _own_ids(self, gpt_ids: Iterable[str], chosen_id: bytes) -> list[bytes]:
+        return [self._identity.own_session(gpt_id, chosen_id) for gpt_id in gpt_ids]
 
     def _answer_session(self, draft: Draft) -> Answer:
         status, record = draft.session_result()
@@ -116,6 +148,12 @@ class Ingest:
         with contextlib.suppress(ValueError):
             id_ = UUID(session_id).bytes
             row = await self.sessions.row(id_)
+            own = caller.gpts_of_key()
+            if row is None or row.gpt not in own:
+                for own_id in self._own_ids(own, id_):
+                    own_row = await self.sessions.row(own_id)
+                    if own_row is not None:
+                        row, id_ = own_row, own_id
         if row is None:
             caller.admit_unknown(1)
             raise Problem(errors.SESSION_NOT_FOUND)
@@ -172,8 +210,11 @@ class Ingest:
     async def _prepare(self, items: Items, caller: Caller, answer: Callable[[Draft], Answer]) -> Draft:
         """The draft of what is good of these items. Raises Problem where they are refused as a whole."""
         sessions, missing = self.sessions.remembered(items)
+        numbers = (*sessions, *missing) if caller.key_hash else ()
         if missing:
             sessions |= await self.sessions.look_up(missing)
+        if numbers:
+            sessions |= await self._own_sessions(numbers, sessions, caller)
         refused, pending = self._admit(items, sessions, caller)
         for gpt_id, admission in pending:
             try:
@@ -214,7 +255,7 @@ class Ingest:
             draft.add_event(place, item, event_us, session, text, counts)
             if counts:
                 counts = {}
-        if self.sessions.refuses(sessions):  # trimmed while a text was waited for
+        if self.sessions.refuses(sessions.values()):  # trimmed while a text was waited for
             return await self._prepare(items, caller, answer)
         return draft
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple, TypeVar
 
@@ -85,9 +85,15 @@ class Sessions:
         for session_id in session_ids:
             self._refused.pop(int.from_bytes(session_id, "big"), None)
 
-    def refuses(self, sessions: Mapping[int, KnownSession]) -> bool:
+    def refuses(self, sessions: Iterable[KnownSession]) -> bool:
         """Whether one of these sessions, found a while ago, is refused by now."""
-        return bool(self._refused) and not self._refused.keys().isdisjoint(sessions)
+        return bool(self._refused) and any(int.from_bytes(one.id, "big") in self._refused for one in sessions)
+
+    async def find(self, numbers: Sequence[int]) -> dict[int, KnownSession]:
+        """Those of these sessions that exist, by UUID as a number."""
+        found = {number: self._remembered[number] for number in numbers if number in self._remembered}
+        missing = [number for number in numbers if number not in found]
+        return found | await self.look_up(missing) if missing else found
 
     async def look_up(self, session_ids: Sequence[int]) -> dict[int, KnownSession]:
         """Those of these sessions that exist in the journal, by UUID as a number; they are remembered from now on."""

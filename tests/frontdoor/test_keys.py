@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -90,6 +91,63 @@ def test_in_a_batch_of_two_gpts_only_the_keys_own_events_are_taken(keyed: Bridge
     answer = keyed.post("/events", batch, headers=bearer(ONE))
     assert answer.status_code == 207
     assert [item["estado"] for item in answer.json()["resultados"]] == [201, 403, 201]
+
+
+# --- whose ids --------------------------------------------------------------------------------------------------------
+
+
+def test_nobody_without_its_key_takes_a_session_id_away_from_a_gpt(keyed: Bridge) -> None:
+    """A keyless caller was first with an id that a client of another GPT has chosen."""
+    chosen = str(uuid.uuid4())
+    squat = keyed.post("/sessions", {**GUIDE_SESSION, "id": chosen})
+    assert squat.status_code == 201 and squat.json()["id"] == chosen
+    body = {**GUIDE_SESSION, "gpt_id": "uno", "id": chosen}
+    made = keyed.post("/sessions", body, headers=bearer(ONE))
+    assert made.status_code == 201 and made.json()["gpt_id"] == "uno"
+    given = made.json()["id"]
+    assert given != chosen and made.json()["trace_id"] == given.replace("-", "")
+    again = keyed.post("/sessions", body, headers=bearer(SECOND))
+    assert (again.status_code, again.json()) == (200, made.json())
+    changed = keyed.post("/sessions", {**body, "usuario_id": "otra"}, headers=bearer(ONE))
+    assert changed.status_code == 409, "its own id with other content"
+
+    for sent in (chosen, given):  # whether the client reads the answer or not
+        event = {**GUIDE_EVENT, "sesion_id": sent}
+        assert keyed.post("/events", event, headers=bearer(ONE)).json()["sesion_id"] == given
+        assert keyed.post("/events", [event, event], headers=bearer(ONE)).status_code == 201
+        state = keyed.http.get(f"{keyed.api}/sessions/{sent}", headers=bearer(ONE)).json()
+        assert (state["id"], state["gpt_id"]) == (given, "uno")
+    assert state["eventos"] == 6
+    assert keyed.event(chosen).json()["sesion_id"] == chosen, "the keyless one's is its own"
+    assert keyed.http.get(f"{keyed.api}/sessions/{chosen}").json()["eventos"] == 1
+    assert keyed.post("/events", {**GUIDE_EVENT, "sesion_id": given}).status_code == 401
+    # A third GPT of a key: an id that it never used leads nowhere.
+    assert keyed.post("/events", {**GUIDE_EVENT, "sesion_id": given}, headers=bearer(OTHER)).status_code == 403
+
+
+def test_two_gpts_with_keys_may_choose_the_same_ids(keyed: Bridge) -> None:
+    chosen, event_id = str(uuid.uuid4()), str(uuid.uuid4())
+    for gpt, key in (("otro", OTHER), ("uno", ONE)):
+        made = keyed.post("/sessions", {**GUIDE_SESSION, "gpt_id": gpt, "id": chosen}, headers=bearer(key))
+        assert made.status_code == 201, made.text
+        event = {**GUIDE_EVENT, "sesion_id": chosen, "id": event_id}
+        first, second = (keyed.post("/events", event, headers=bearer(key)) for _ in range(2))
+        assert (first.status_code, second.status_code) == (201, 200)
+        assert first.json() == second.json() and first.json()["sesion_id"] == made.json()["id"]
+        state = keyed.http.get(f"{keyed.api}/sessions/{chosen}", headers=bearer(key)).json()
+        assert (state["gpt_id"], state["eventos"]) == (gpt, 1)
+
+
+def test_two_gpts_without_keys_share_the_ids_of_sessions_and_not_those_of_events(serve: Serve) -> None:
+    """Nothing tells whose session a keyless event means."""
+    bridge = serve("[gpts.devops-expert]\n[gpts.ventas]\n")
+    chosen, event_id = str(uuid.uuid4()), str(uuid.uuid4())
+    assert bridge.post("/sessions", {**GUIDE_SESSION, "id": chosen}).status_code == 201
+    assert bridge.post("/sessions", {**GUIDE_SESSION, "gpt_id": "ventas", "id": chosen}).status_code == 409
+    others = bridge.session(gpt_id="ventas")
+    assert bridge.event(others, id=event_id).status_code == 201
+    assert bridge.event(chosen, id=event_id).status_code == 201
+    assert bridge.event(chosen, id=event_id, contenido="otro").status_code == 409
 
 
 def test_a_gpt_without_keys_takes_documented_clients_as_they_are(keyed: Bridge) -> None:

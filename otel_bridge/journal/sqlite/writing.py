@@ -124,8 +124,15 @@ class SqliteStore:
         self._committed = self.last
         self._generation: int = db.execute("SELECT coalesce(max(generation), 0) FROM seen").fetchone()[0]
         """The newest: new keys belong to it. It never goes back, whatever the wall clock does."""
+        self._unscoped = self._has_unscoped_ids()
+        """Whether 0.1.0 wrote ids that are still remembered: their keys say nothing of a GPT."""
         self._searched: tuple[int, bytes | None] = (-1, None)
         grouping.prepare(db)
+
+    def _has_unscoped_ids(self) -> bool:
+        newest = self._generation
+        sql = "SELECT 1 FROM seen WHERE generation = ? AND key >= x'69' AND key < x'6a' LIMIT 1"
+        return any(self._db.execute(sql, (generation,)).fetchone() for generation in (newest, newest - 1))
 
     # --- transactions -----------------------------------------------------------------------------------------
 
@@ -279,6 +286,8 @@ class SqliteStore:
                     assert isinstance(record, Session)
                     key = b"S" + record.id
                 before = remembered.get(key)
+                if before is None and self._unscoped and key[:1] == b"g":
+                    before = remembered.get(_unscoped(record))
                 if before is None:
                     new.append(record)
                     remembered[key] = (record.arrived_us, digest)
@@ -304,6 +313,9 @@ class SqliteStore:
         now_us = 0
         for append in appends:
             keys.extend([key for key in append.keys if key is not None])
+            if self._unscoped:
+                named = [r for r, key in zip(append.records, append.keys, strict=True) if key and key[:1] == b"g"]
+                keys.extend([_unscoped(record) for record in named])
             for i in append.digests:
                 if append.keys[i] is None:
                     chosen.append(append.records[i].id)  # type: ignore[union-attr]
@@ -529,3 +541,9 @@ def _count_period(row: list[Any], end_us: int) -> None:
         row[15] = end_us
     elif first - DAY_US <= end_us < first:
         row[11] = end_us
+
+
+def _unscoped(record: Record) -> bytes:
+    """The key that 0.1.0 gave an event whose id the client chose."""
+    assert record.__class__ is Event
+    return b"i" + record.id
