@@ -16,10 +16,10 @@ from typing import Annotated, Any, TypeVar
 from uuid import UUID
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from otel_bridge import errors, times
-from otel_bridge.errors import FieldError, Problem
+from otel_bridge.errors import FieldError, Problem, ProblemOut
 
 MAX_BATCH_ITEMS = 10_000
 DIAGNOSED_ITEMS = 200
@@ -72,8 +72,17 @@ _ERROR = _meta(
     "un código corto: letras, cifras y «_ . : / -», 64 como mucho",
     "timeout",
     "Código de error; marca el evento como fallido.",
-    pattern=r"^[A-Za-z0-9_.:/-]{1,64}$(?!\n)",
+    # `\Z`, for Python's `$` lets a line break follow. Documents say `$` for it (http/schemas.py).
+    pattern=r"^[A-Za-z0-9_.:/-]{1,64}\Z",
 )
+
+Uuid = Annotated[str, Meta(extra_json_schema={"format": "uuid"})]
+Moment = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
+TraceId = Annotated[str, Meta(pattern="^[0-9a-f]{32}$")]
+SpanId = Annotated[str, Meta(pattern="^[0-9a-f]{16}$")]
+Url = Annotated[str, Meta(extra_json_schema={"format": "uri"})]
+Total = Annotated[int, Meta(ge=0, extra_json_schema={"format": "int64"})]
+"""A sum over any number of events: a client generated with 32 bits would overflow."""
 
 
 class SessionIn(Struct, gc=False):
@@ -103,34 +112,34 @@ class EventIn(Struct, gc=False):
 class SessionOut(Struct):
     """201 (or 200 for a retry) of `POST /api/sessions`."""
 
-    id: str
+    id: Uuid
     gpt_id: str
     usuario_id: str
-    timestamp_inicio: str
-    trace_id: str
+    timestamp_inicio: Moment
+    trace_id: TraceId
 
 
 class EventOut(Struct):
     """201 (or 200 for a retry) of `POST /api/events` with one object."""
 
-    id: str
-    sesion_id: str
+    id: Uuid
+    sesion_id: Uuid
     tipo: str
     latency_ms: float
     tokens_entrada: int
     tokens_salida: int
-    timestamp: str
-    trace_id: str
-    span_id: str
+    timestamp: Moment
+    trace_id: TraceId
+    span_id: SpanId
 
 
-class ItemOut(Struct, omit_defaults=True):
-    """Result of one item of a batch, at the item's position."""
+class ItemOut(Struct):
+    """Result of one item of a batch, at the item's position: its `id`, or why it is refused."""
 
     indice: int
     estado: int
-    id: str | None = None
-    error: dict[str, Any] | None = None
+    id: Uuid | UnsetType = UNSET
+    error: ProblemOut | UnsetType = UNSET
 
 
 class BatchOut(Struct):
@@ -141,33 +150,22 @@ class BatchOut(Struct):
     resultados: list[ItemOut]
 
 
-class SessionState(Struct, omit_defaults=True):
-    """200 of `GET /api/sessions/{id}`."""
+class SessionState(Struct):
+    """200 of `GET /api/sessions/{id}`. `enlace_traza`: where `trace_url` is configured."""
 
-    id: str
+    id: Uuid
     gpt_id: str
-    usuario_hash: str
-    timestamp_inicio: str
-    trace_id: str
-    eventos: int
-    eventos_con_error: int
-    tokens_entrada: int
-    tokens_salida: int
+    usuario_hash: Annotated[str, Meta(pattern="^[0-9a-f]{16}$")]
+    timestamp_inicio: Moment
+    trace_id: TraceId
+    eventos: Total
+    eventos_con_error: Total
+    tokens_entrada: Total
+    tokens_salida: Total
     activa: bool
-    primer_evento: str | None = None
-    ultimo_evento: str | None = None
-    enlace_traza: str | None = None
-
-
-class ProblemOut(Struct):
-    """Every error: `application/problem+json` (RFC 9457)."""
-
-    type: str
-    title: str
-    status: int
-    detail: str
-    errors: list[FieldError] = []
-    id: str | None = None
+    primer_evento: Moment | UnsetType = UNSET
+    ultimo_evento: Moment | UnsetType = UNSET
+    enlace_traza: Url | UnsetType = UNSET
 
 
 T = TypeVar("T", SessionIn, EventIn)

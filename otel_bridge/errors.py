@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
-import msgspec
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,13 +29,24 @@ class ErrorKind:
         return f"urn:otel-bridge:{self.slug}"
 
 
-class FieldError(msgspec.Struct, frozen=True):
+class FieldError(Struct, frozen=True):
     """What is wrong with one field, so that a person or a model can correct it."""
 
     campo: str
     mensaje: str
     tipo: str
     ejemplo: Any
+
+
+class ProblemOut(Struct):
+    """Every error: `application/problem+json` (RFC 9457)."""
+
+    type: Annotated[str, Meta(extra_json_schema={"format": "uri"})]
+    title: str
+    status: int
+    detail: str
+    errors: list[FieldError] | UnsetType = UNSET
+    id: str | UnsetType = UNSET
 
 
 JSON_MALFORMED = ErrorKind(
@@ -202,19 +213,16 @@ class Problem(Exception):
         self.headers = dict(headers or {})
         self.reference = reference
 
-    def document(self) -> dict[str, object]:
+    def document(self) -> ProblemOut:
         """The `application/problem+json` body (RFC 9457)."""
-        body: dict[str, object] = {
-            "type": self.kind.type,
-            "title": self.kind.title,
-            "status": self.kind.status,
-            "detail": self.detail,
-        }
-        if self.errors:
-            body["errors"] = list(self.errors)
-        if self.reference:
-            body["id"] = self.reference
-        return body
+        return ProblemOut(
+            self.kind.type,
+            self.kind.title,
+            self.kind.status,
+            self.detail,
+            list(self.errors) or UNSET,
+            self.reference or UNSET,
+        )
 
 
 class OperatorError(Exception):

@@ -140,7 +140,7 @@ def journal_url(raw: object) -> str:
 def trace_url(raw: object) -> str | None:
     """A URL with `{trace_id}` in it; None where it is empty."""
     url = optional_text(raw)
-    if url is not None and "{trace_id}" not in url:
+    if url is not None and ("{trace_id}" not in url or _http_parts(url) is None):
         raise ValueError("a URL with {trace_id} in it")
     return url
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
+from functools import lru_cache
 from typing import Any
 
-import msgspec
+from msgspec import Struct
 
 from otel_bridge import __version__, errors
 from otel_bridge.config import Gpt
-from otel_bridge.contract import EventIn, SessionIn
+from otel_bridge.contract import EventIn, EventOut, SessionIn, SessionOut
 from otel_bridge.errors import Problem
+from otel_bridge.http import schemas
+from otel_bridge.http.openapi import LICENSE
 from otel_bridge.http.scheme import client_scheme
 
 SESSION_FIELDS = ("gpt_id", "usuario_id", "timestamp_inicio")
@@ -34,18 +37,22 @@ _DESCRIPTIONS = {
 }
 
 
-def properties(shape: type[Any], names: Collection[str], gpt: Gpt | None) -> dict[str, dict[str, Any]]:
+@lru_cache
+def _of_contract(shape: type[Struct]) -> dict[str, dict[str, Any]]:
+    """A type's fields as JSON Schemas. Read only: a type has the same ones for ever."""
+    fields: dict[str, dict[str, Any]] = schemas.of((shape,))[shape.__name__]["properties"]
+    return fields
+
+
+def properties(shape: type[Struct], names: Collection[str], gpt: Gpt | None) -> dict[str, dict[str, Any]]:
     """JSON Schemas of these fields, flat, from the types that validate; narrowed to one GPT where one is given."""
-    _, components = msgspec.json.schema_components((shape,), ref_template="{name}")
-    of_contract = components[shape.__name__]["properties"]
     found = {}
     for name in names:
-        schema = dict(of_contract.get(name) or {"type": "string"})
+        schema = dict(_of_contract(shape).get(name) or {"type": "string"})
         for choice in schema.pop("anyOf", ()):
             if choice != {"type": "null"}:
                 schema.update(choice)
-        for key in ("default", "examples", "title"):
-            schema.pop(key, None)
+        schema.pop("examples", None)
         schema["description"] = _DESCRIPTIONS.get(name, schema.get("description", ""))
         if name == "gpt_id":
             schema = {"type": "string", "description": "Código del GPT."}
@@ -58,33 +65,41 @@ def properties(shape: type[Any], names: Collection[str], gpt: Gpt | None) -> dic
     return found
 
 
+def object_of(fields: dict[str, dict[str, Any]], required: Collection[str] = ()) -> dict[str, Any]:
+    """The JSON Schema of an object with these fields."""
+    schema: dict[str, Any] = {"type": "object", "properties": fields}
+    if required:  # before draft 6 an empty list is an error
+        schema["required"] = list(required)
+    return schema
+
+
+def servers(url: str) -> list[dict[str, str]]:
+    return [{"url": url}]
+
+
 def document(gpt: Gpt, server: str) -> dict[str, Any]:
     """OpenAPI 3.1 of one GPT's actions, ready to import: two operations that never ask the user for a confirmation."""
-    session = {
-        "type": "object",
-        "properties": properties(SessionIn, SESSION_FIELDS, gpt),
-        "required": list(SESSION_FIELDS),
-    }
-    event = {
-        "type": "object",
-        "properties": properties(EventIn, EVENT_FIELDS, gpt),
-        "required": ["gpt_id", "tipo", "contenido", "latency_ms", "tokens_entrada", "tokens_salida"],
-    }
+    session = object_of(properties(SessionIn, SESSION_FIELDS, gpt), SESSION_FIELDS)
+    event = object_of(
+        properties(EventIn, EVENT_FIELDS, gpt),
+        ("gpt_id", "tipo", "contenido", "latency_ms", "tokens_entrada", "tokens_salida"),
+    )
     found: dict[str, Any] = {
         "openapi": "3.1.0",
         "info": {
             "title": f"Métricas de {gpt.name}"[:100],
             "version": __version__,
             "description": "Registra sesiones y eventos del GPT.",
+            "license": LICENSE,
         },
-        "servers": [{"url": server}],
+        "servers": servers(server),
         "paths": {
             "/api/sessions": _post(
                 "crearSesion",
                 "Crea la sesión",
                 "Llámala una vez, al empezar la conversación. Guarda el «id» devuelto y envíalo en cada evento.",
                 session,
-                {"id": "Identificador de la sesión.", "trace_id": "Identificador de su traza."},
+                _answer(SessionOut, {"id": "Identificador de la sesión.", "trace_id": "Identificador de su traza."}),
             ),
             "/api/events": _post(
                 "agregarEvento",
@@ -92,7 +107,7 @@ def document(gpt: Gpt, server: str) -> dict[str, Any]:
                 "Llámala después de responder cada pregunta del usuario. Si recibes 422, corrige los campos que nombra "
                 "«errors» y repite una vez.",
                 event,
-                {"id": "Identificador del evento.", "sesion_id": "Sesión en la que quedó."},
+                _answer(EventOut, {"id": "Identificador del evento.", "sesion_id": "Sesión en la que quedó."}),
             ),
         },
         "components": {"schemas": {}},
@@ -100,13 +115,21 @@ def document(gpt: Gpt, server: str) -> dict[str, Any]:
     if gpt.api_key_hashes:
         found["components"]["securitySchemes"] = {"clave": {"type": "http", "scheme": "bearer"}}
         found["security"] = [{"clave": []}]
+    else:
+        for path in found["paths"].values():
+            path["post"]["security"] = []  # said, since linters take nothing said for forgotten
     return found
 
 
+def _answer(shape: type[Struct], words: Mapping[str, str]) -> dict[str, Any]:
+    """The schema of an answer: those of its fields that a model has a use for."""
+    return object_of({name: {**_of_contract(shape)[name], "description": word} for name, word in words.items()}, words)
+
+
 def _post(
-    operation: str, summary: str, description: str, body: dict[str, Any], answer: dict[str, str]
+    operation: str, summary: str, description: str, body: dict[str, Any], answer: dict[str, Any]
 ) -> dict[str, Any]:
-    out = {"type": "object", "properties": {k: {"type": "string", "description": v} for k, v in answer.items()}}
+    content = {"application/json": {"schema": answer}}
     return {
         "post": {
             "operationId": operation,
@@ -115,7 +138,8 @@ def _post(
             "x-openai-isConsequential": False,
             "requestBody": {"required": True, "content": {"application/json": {"schema": body}}},
             "responses": {
-                "201": {"description": "Registrado.", "content": {"application/json": {"schema": out}}},
+                "200": {"description": "Ya estaba registrado: la primera respuesta.", "content": content},
+                "201": {"description": "Registrado.", "content": content},
                 "422": {"description": "Datos inválidos: «errors» nombra cada campo y lo que se espera de él."},
             },
         }

@@ -24,9 +24,9 @@ from otel_bridge import errors, logs
 from otel_bridge.access.caller import Access
 from otel_bridge.config import Config
 from otel_bridge.errors import Problem
-from otel_bridge.http import actions_openapi, openapi
 from otel_bridge.http.bodies import Bodies, Gone
 from otel_bridge.http.cors import Cors, Pairs
+from otel_bridge.http.documents import Documents
 from otel_bridge.http.exchange import Post
 from otel_bridge.http.request_spans import RequestSpans, shown_path
 from otel_bridge.http.responses import (
@@ -86,7 +86,7 @@ class App:
 
     def configure(self, config: Config) -> None:
         """Takes on a configuration; requests under way finish with the one they began with."""
-        self._config = config
+        self._documents = Documents(config)
         self.logs_requests = log.isEnabledFor(logging.DEBUG)
         """Whether each request gets a line in the log. Asked here, for to ask the logger costs a post 0.1 µs."""
         self._cors = Cors(config.cors_origins)
@@ -195,14 +195,12 @@ class App:
         return Response(msgspec.json.encode(state), 200 if ready else 503, media_type="application/json")
 
     async def _openapi(self, request: Request) -> Response:
-        body = msgspec.json.encode(openapi.document(self._config.public_url))
-        return Response(body, media_type="application/json")
+        return Response(self._documents.openapi, media_type="application/json")
 
     async def _openapi_gpt(self, request: Request) -> Response:
-        gpt = actions_openapi.choose(self._config.gpts.values(), request.query_params.get("gpt"))
-        headers = dict(request.scope["headers"])
-        server = actions_openapi.server_url(self._config.public_url, headers, request.scope["scheme"])
-        return Response(msgspec.json.encode(actions_openapi.document(gpt, server)), media_type="application/json")
+        scope = request.scope
+        body = self._documents.actions(request.query_params.get("gpt"), dict(scope["headers"]), scope["scheme"])
+        return Response(body, media_type="application/json")
 
 
 def peer_of(scope: Scope) -> str:

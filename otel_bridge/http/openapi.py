@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
-
 from otel_bridge import __version__, contract, errors
-from otel_bridge.errors import ErrorKind, FieldError
+from otel_bridge.errors import ErrorKind, ProblemOut
+from otel_bridge.http import schemas
+
+LICENSE = {"name": "Apache License 2.0", "identifier": "Apache-2.0"}
+"""The `license` of a document's `info`, as pyproject.toml has it."""
 
 _SHAPES = (
     contract.SessionIn,
@@ -16,10 +18,53 @@ _SHAPES = (
     contract.EventOut,
     contract.BatchOut,
     contract.SessionState,
-    contract.ProblemOut,
-    FieldError,
+    ProblemOut,
 )
 _REF = "#/components/schemas/{name}"
+
+_RECORDS, _HEALTH = "registros", "salud"
+_ALIVE: dict[str, Any] = {"estado": {"type": "string"}}
+_READY: dict[str, Any] = {**_ALIVE, "problemas": {"type": "array", "items": {"type": "string"}}}
+
+_HEADERS: dict[str, Any] = {
+    "Location": {
+        "description": "Ruta de la sesión.",
+        "required": True,
+        "schema": {"type": "string", "format": "uri-reference"},
+    },
+    "WWW-Authenticate": {"description": "Cómo presentar la clave.", "required": True, "schema": {"type": "string"}},
+    "Retry-After": {
+        "description": "Segundos que esperar antes de repetir.",
+        "required": True,
+        "schema": {"type": "integer", "minimum": 1},
+    },
+    "RateLimit-Limit": {
+        "description": "Registros que se admiten en un periodo.",
+        "required": True,
+        "schema": {"type": "integer"},
+    },
+    "RateLimit-Remaining": {
+        "description": "Registros que quedan del periodo.",
+        "required": True,
+        "schema": {"type": "integer", "minimum": 0},
+    },
+    "RateLimit-Reset": {
+        "description": "Segundos hasta que se admita la misma petición.",
+        "required": True,
+        "schema": {"type": "integer", "minimum": 1},
+    },
+    "RateLimit-Policy": {
+        "description": "Límite y periodo en segundos, por ejemplo 6000;w=60.",
+        "required": True,
+        "schema": {"type": "string"},
+    },
+}
+HEADERS_OF = {
+    401: ("WWW-Authenticate",),
+    429: ("Retry-After", "RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset", "RateLimit-Policy"),
+    503: ("Retry-After",),
+}
+"""Headers that every problem of a status has, besides those of every answer."""
 
 _WRITE_ERRORS = (
     errors.JSON_MALFORMED,
@@ -44,9 +89,9 @@ _WRITE_ERRORS = (
 
 def document(server: str | None = None) -> dict[str, Any]:
     """The OpenAPI document of every public route."""
-    _, schemas = msgspec.json.schema_components(_SHAPES, ref_template=_REF)
+    components = schemas.of(_SHAPES, _REF)
     for shape in (contract.SessionIn, contract.EventIn):
-        schemas[shape.__name__]["examples"] = [contract.example(shape)]  # type: ignore[type-var]
+        components[shape.__name__]["examples"] = [contract.example(shape)]  # type: ignore[type-var]
     paths: dict[str, Any] = {
         "/api/sessions": {
             "post": {
@@ -57,9 +102,10 @@ def document(server: str | None = None) -> dict[str, Any]:
                 "requestBody": _body({"$ref": _ref("SessionIn")}),
                 "responses": {
                     "201": _created("SessionOut", "Creada."),
-                    "200": _json("SessionOut", "Repetición de una sesión ya creada: la primera respuesta."),
+                    "200": _created("SessionOut", "Repetición de una sesión ya creada: la primera respuesta."),
                     **_problems((*_WRITE_ERRORS, errors.GPT_NOT_FOUND)),
                 },
+                "tags": [_RECORDS],
             }
         },
         "/api/sessions/{id}": {
@@ -80,14 +126,17 @@ def document(server: str | None = None) -> dict[str, Any]:
                     "200": _json("SessionState", "Su estado."),
                     **_problems(
                         (
+                            errors.HEADER_INVALID,
                             errors.UNAUTHENTICATED,
                             errors.FORBIDDEN,
                             errors.SESSION_NOT_FOUND,
+                            errors.GPT_NOT_FOUND,
                             errors.RATE_LIMITED,
                             errors.SERVER_ERROR,
                         )
                     ),
                 },
+                "tags": [_RECORDS],
             }
         },
         "/api/events": {
@@ -121,10 +170,11 @@ def document(server: str | None = None) -> dict[str, Any]:
                     "207": _json("BatchOut", "Lote tomado en parte; un resultado por elemento."),
                     **_problems((*_WRITE_ERRORS, errors.SESSION_NOT_FOUND, errors.GPT_NOT_FOUND)),
                 },
+                "tags": [_RECORDS],
             }
         },
-        "/healthz": {"get": _plain("vivo", "Vive.")},
-        "/readyz": {"get": _plain("listo", "Puede aceptar registros.", "503")},
+        "/healthz": {"get": _health("vivo", "Vive.", _ALIVE)},
+        "/readyz": {"get": _health("listo", "Puede aceptar registros.", _READY, "503")},
     }
     return {
         "openapi": "3.1.0",
@@ -132,11 +182,17 @@ def document(server: str | None = None) -> dict[str, Any]:
             "title": "otel-bridge",
             "version": __version__,
             "description": "Recibe sesiones y eventos de GPT y los convierte en trazas y métricas de OpenTelemetry.",
+            "license": LICENSE,
         },
         "servers": [{"url": server or "/"}],
+        "tags": [
+            {"name": _RECORDS, "description": "Sesiones y eventos."},
+            {"name": _HEALTH, "description": "Si el puente vive y puede aceptar registros."},
+        ],
         "paths": paths,
         "components": {
-            "schemas": schemas,
+            "schemas": components,
+            "headers": _HEADERS,
             "securitySchemes": {
                 "clave": {"type": "http", "scheme": "bearer"},
                 "claveEnCabecera": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
@@ -156,8 +212,7 @@ def _json(name: str, description: str) -> dict[str, Any]:
 
 
 def _created(name: str, description: str) -> dict[str, Any]:
-    header = {"description": "Ruta del recurso creado.", "schema": {"type": "string"}}
-    return {**_json(name, description), "headers": {"Location": header}}
+    return {**_json(name, description), "headers": _headers("Location")}
 
 
 def _body(schema: dict[str, Any]) -> dict[str, Any]:
@@ -166,25 +221,38 @@ def _body(schema: dict[str, Any]) -> dict[str, Any]:
 
 def _problems(kinds: tuple[ErrorKind, ...]) -> dict[str, Any]:
     """Responses by status; statuses that several errors share list them all."""
-    by_status: dict[str, list[ErrorKind]] = {}
+    by_status: dict[int, list[ErrorKind]] = {}
     for kind in kinds:
-        by_status.setdefault(str(kind.status), []).append(kind)
-    return {
-        status: {
+        by_status.setdefault(kind.status, []).append(kind)
+    responses: dict[str, Any] = {}
+    for status, same in sorted(by_status.items()):
+        responses[str(status)] = response = {
             "description": " · ".join(f"{kind.title} ({kind.type})" for kind in same),
             "content": {"application/problem+json": {"schema": {"$ref": _ref("ProblemOut")}}},
         }
-        for status, same in sorted(by_status.items())
-    }
+        if status in HEADERS_OF:
+            response["headers"] = _headers(*HEADERS_OF[status])
+    return responses
 
 
-def _plain(operation: str, description: str, failing: str | None = None) -> dict[str, Any]:
-    schema = {"type": "object", "additionalProperties": True}
+def _headers(*names: str) -> dict[str, Any]:
+    return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
+
+
+def _health(operation: str, description: str, properties: dict[str, Any], failing: str | None = None) -> dict[str, Any]:
+    schema = {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": True}
     answer = {"description": description, "content": {"application/json": {"schema": schema}}}
     responses = {"200": answer}
     if failing:
         responses[failing] = {**answer, "description": "No puede aceptar registros; el cuerpo dice por qué."}
-    return {"operationId": operation, "summary": description, "responses": responses}
+    return {
+        "operationId": operation,
+        "summary": description,
+        "description": "Para quien vigila el servicio; no exige clave.",
+        "responses": responses,
+        "security": [],
+        "tags": [_HEALTH],
+    }
 
 
 def _idempotency_key() -> dict[str, Any]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
+from urllib.parse import quote
 
 import msgspec
+from msgspec import UNSET
 
 from otel_bridge.contract import BatchOut, EventIn, EventOut, ItemOut, SessionOut, SessionState
 from otel_bridge.errors import Problem
@@ -33,8 +36,19 @@ def session_answer(status: int, session_id: bytes, gpt_id: str, user_id: str, st
     return Answer(status, _encode(body), f"/api/sessions/{text}")
 
 
+_HOST = re.compile(r"[a-z]+://[^/?#]*", re.IGNORECASE).match
+
+
+def as_uri(trace_url: str) -> str:
+    """A template of links to traces as RFC 3986 has URIs: an address copied from Grafana holds braces and quotes."""
+    host = _HOST(trace_url)
+    start = host.end() if host else 0
+    rest = trace_url[start:].split("{trace_id}")
+    return trace_url[:start] + "{trace_id}".join(quote(part, safe="%/:?#@!$&'()*+,;=") for part in rest)
+
+
 def session_state(session_id: bytes, row: SessionRow, trace_url: str | None) -> Answer:
-    """`trace_url` has `{trace_id}` where the link to a trace wants it."""
+    """`trace_url`: a URI with `{trace_id}` where the link to a trace wants it."""
     trace_id = session_id.hex()
     state = SessionState(
         id=uuid_text(session_id),
@@ -47,9 +61,9 @@ def session_state(session_id: bytes, row: SessionRow, trace_url: str | None) -> 
         tokens_entrada=row.tokens_in,
         tokens_salida=row.tokens_out,
         activa=row.live,
-        primer_evento=None if row.first_event_us is None else format_time(row.first_event_us),
-        ultimo_evento=None if row.last_event_us is None else format_time(row.last_event_us),
-        enlace_traza=trace_url.replace("{trace_id}", trace_id) if trace_url else None,
+        primer_evento=UNSET if row.first_event_us is None else format_time(row.first_event_us),
+        ultimo_evento=UNSET if row.last_event_us is None else format_time(row.last_event_us),
+        enlace_traza=trace_url.replace("{trace_id}", trace_id) if trace_url else UNSET,
     )
     return Answer(200, _encode(state))
 

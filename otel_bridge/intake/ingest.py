@@ -76,7 +76,7 @@ class Ingest:
         self.gpts: Mapping[str, Gpt] = config.gpts
         self._labels.configure(config)
         self._contents.configure(config)
-        self._trace_url = config.trace_url
+        self._trace_url = None if config.trace_url is None else answers.as_uri(config.trace_url)
 
     def close(self) -> None:
         self.sessions.close()

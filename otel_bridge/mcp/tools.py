@@ -31,7 +31,7 @@ from otel_bridge.access.caller import Access, Caller, Conversation, conversation
 from otel_bridge.config import Config
 from otel_bridge.contract import EventIn, SessionIn
 from otel_bridge.errors import Problem
-from otel_bridge.http.actions_openapi import EVENT_FIELDS, SESSION_FIELDS, properties
+from otel_bridge.http.actions_openapi import EVENT_FIELDS, SESSION_FIELDS, object_of, properties
 from otel_bridge.http.app import peer_of
 from otel_bridge.http.bodies import Bodies, Gone
 from otel_bridge.http.cors import Cors, RawHeaders
@@ -153,18 +153,16 @@ class McpApp:
                     name=CREATE,
                     title="Crear sesión",
                     description="Abre la sesión de esta conversación. Llámala una vez, al empezar, y guarda el «id».",
-                    input_schema={"type": "object", "properties": session, "required": wanted},
+                    input_schema=object_of(session, wanted),
                     annotations=note,
                 ),
                 types.Tool(
                     name=ADD,
                     title="Registrar evento",
                     description="Registra una pregunta ya respondida. Si falla, corrige lo que nombra «errors».",
-                    input_schema={
-                        "type": "object",
-                        "properties": event,
-                        "required": ["tipo", "contenido", "latency_ms", "tokens_entrada", "tokens_salida"],
-                    },
+                    input_schema=object_of(
+                        event, ("tipo", "contenido", "latency_ms", "tokens_entrada", "tokens_salida")
+                    ),
                     annotations=note,
                 ),
             ]

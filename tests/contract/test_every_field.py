@@ -11,7 +11,8 @@ import msgspec
 import pytest
 
 from otel_bridge.contract import EventIn
-from otel_bridge.http.actions_openapi import EVENT_FIELDS
+from otel_bridge.http import openapi
+from otel_bridge.http.actions_openapi import EVENT_FIELDS, properties
 from tests.harness.bridge import GUIDE_EVENT
 from tests.unit.test_ingest import Desk
 
@@ -84,6 +85,20 @@ def _at_desk(folder: Path, scenario: Any) -> list[int]:
 def test_actions_ask_a_model_for_every_field_that_it_can_know() -> None:
     left_out = {"id", "timestamp"}  # a model repeats the example's id, and has no clock
     assert set(EVENT_FIELDS) | left_out == set(FIELDS) | {"gpt_id"}
+
+
+@pytest.mark.parametrize("field", FIELDS)
+def test_a_field_has_the_same_limits_for_a_model_as_in_the_api(field: str) -> None:
+    """Actions and tools show it flat, and without null: a model leaves out what it does not know."""
+    words = ("description", "examples")
+    (flat,) = properties(EventIn, (field,), None).values()
+    shown = dict(openapi.document()["components"]["schemas"]["EventIn"]["properties"][field])
+    if "anyOf" in shown:
+        value, null = shown.pop("anyOf")
+        assert null == {"type": "null"}
+        shown |= value
+    assert all(shown[word] for word in words) and flat["description"]
+    assert {k: v for k, v in flat.items() if k not in words} == {k: v for k, v in shown.items() if k not in words}
 
 
 @pytest.mark.parametrize(

@@ -176,3 +176,17 @@ def test_limits_and_cors_change_while_it_runs(make_bridge: Callable[..., Bridge]
 
 def test_every_reloaded_setting_is_a_setting() -> None:
     assert {setting.key for setting in config.SETTINGS} >= RELOADED
+
+
+def test_the_served_documents_are_made_anew(make_bridge: Callable[..., Bridge]) -> None:
+    bridge = make_bridge(table(more='public_url = "https://old.example"')).start()
+
+    def served(path: str) -> str:
+        return str(bridge.http.get(bridge.url + path).json()["servers"][0]["url"])
+
+    documents = ("/openapi.json", "/openapi-gpt.json")
+    assert [served(path) for path in documents] == ["https://old.example"] * 2
+    bridge.config.write_text(table(more='public_url = "https://new.example"'))
+    wait_for(lambda: served("/openapi.json") == "https://new.example", "the new address")
+    assert served("/openapi-gpt.json") == "https://new.example"
+    assert bridge.stop() == 0

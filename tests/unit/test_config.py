@@ -154,6 +154,7 @@ def test_a_variable_is_read_as_the_file_would_be(load: Load, variable: str, text
         ("rate_limit", '"0/minute"', "'0/minute'"),
         ("rate_limit", "6000", "6000"),
         ("trace_url", '"http://tempo/"', "'http://tempo/'"),
+        ("trace_url", '"/explore/{trace_id}"', "'/explore/{trace_id}'"),
         ("allow_keyless", '"maybe"', "'maybe'"),
         ("cors_origins", "[1]", "[1]"),
         ("log_level", '"loud"', "'loud'"),

@@ -1,0 +1,168 @@
+"""What the documents are tried with: packages from npm, and a Go program. Both are installed as their lock files say;
+where this machine lacks what that takes, the tests say so and are skipped."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from otel_bridge.access import keys
+from tests.harness.bridge import Bridge
+
+HERE = Path(__file__).parent
+NODE = (20, 19)
+"""The oldest that redocly runs on."""
+GO = (1, 25)
+"""As go.mod says."""
+INSTALL_SECONDS = 400
+CONFIG = f"""
+[gpts.devops-expert]
+[gpts.con-clave]
+api_key_hashes = ["{keys.hash_of(b"otb_" + b"d" * 43)}"]
+"""
+
+_UNREACHABLE = re.compile(
+    r"ENOTFOUND|EAI_AGAIN|ETIMEDOUT|ECONNREFUSED|ECONNRESET|ENETUNREACH|ERR_SOCKET_TIMEOUT|network timeout|"
+    r"no such host|i/o timeout|TLS handshake timeout|connection refused|network is unreachable|module lookup disabled"
+)
+"""What npm and Go say where no index can be reached. Anything else is a fault of ours."""
+
+
+class Install:
+    """A program that installs something, begun at once, so that two of them run side by side."""
+
+    def __init__(self, what: str, command: list[str], folder: Path, **environ: str) -> None:
+        self._what = what
+        self._output = tempfile.TemporaryFile("w+")  # noqa: SIM115 — `close` closes it
+        self._process = subprocess.Popen(
+            command, cwd=folder, env={**os.environ, **environ}, stdout=self._output, stderr=subprocess.STDOUT
+        )
+
+    def wait(self) -> None:
+        """Skips the test where no index was reached."""
+        code = self._process.wait(INSTALL_SECONDS)
+        self._output.seek(0)
+        said = self._output.read()
+        if code and _UNREACHABLE.search(said):
+            pytest.skip(f"{self._what} were not installed, for no index of packages was reached: {said[-200:]}")
+        assert code == 0, said
+
+    def close(self) -> None:
+        if self._process.poll() is None:
+            self._process.kill()
+            self._process.wait()
+        self._output.close()
+
+
+def lack(program: str, least: tuple[int, int], *asking: str) -> str | None:
+    """Why a program cannot be used here; None where it can."""
+    if shutil.which(program) is None:
+        return f"{program} is not installed"
+    said = subprocess.run([program, *asking], capture_output=True, text=True, timeout=60).stdout
+    found = re.search(r"(\d+)\.(\d+)", said)
+    if found is None or (int(found[1]), int(found[2])) < least:
+        return f"{program} is older than {least[0]}.{least[1]}: {said.strip()}"
+    return None
+
+
+class Tools:
+    """Both installations. Each is begun by the first test of any, and waited for by those that need it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.program = folder / "documents"
+        self.no_npm = lack("node", NODE, "--version") or lack("npm", (0, 0), "--version")
+        self.no_go = lack("go", GO, "version")
+        self._stamp = HERE / "node_modules" / ".of-lock"
+        self._lock = hashlib.sha256((HERE / "package-lock.json").read_bytes()).hexdigest()
+        self._npm = self._go = None
+        if self.no_npm is None and not (self._stamp.exists() and self._stamp.read_text() == self._lock):
+            # No scripts of packages: none of these needs its own, and one reports to its makers.
+            command = [
+                "npm",
+                "ci",
+                "--ignore-scripts",
+                "--no-audit",
+                "--no-fund",
+                "--prefer-offline",
+                "--fetch-retries=1",
+                "--fetch-timeout=60000",
+            ]
+            self._npm = Install("npm packages", command, HERE)
+        if self.no_go is None:
+            # Not optimised, not linked for a debugger: two thirds of the time.
+            command = [
+                "go",
+                "build",
+                "-mod=readonly",
+                "-gcflags=all=-N -l",
+                "-ldflags=-s -w",
+                "-o",
+                str(self.program),
+                ".",
+            ]
+            self._go = Install("Go modules", command, HERE / "go", CGO_ENABLED="0", GOTOOLCHAIN="local")
+
+    def npm(self, *command: str, folder: Path) -> subprocess.CompletedProcess[str]:
+        """Runs a command of a package."""
+        if self.no_npm is not None:
+            pytest.skip(self.no_npm)
+        if self._npm is not None:
+            self._npm.wait()
+            self._stamp.write_text(self._lock)
+        environ = {**os.environ, "REDOCLY_TELEMETRY": "off", "REDOCLY_SUPPRESS_UPDATE_NOTICE": "true", "NO_COLOR": "1"}
+        program = HERE / "node_modules" / ".bin" / command[0]
+        return subprocess.run(
+            [str(program), *command[1:]], cwd=folder, env=environ, capture_output=True, text=True, timeout=200
+        )
+
+    def go(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Runs the Go program."""
+        if self.no_go is not None:
+            pytest.skip(self.no_go)
+        assert self._go is not None
+        self._go.wait()
+        return subprocess.run([str(self.program), *arguments], capture_output=True, text=True, timeout=200)
+
+    def close(self) -> None:
+        for one in (self._npm, self._go):
+            if one is not None:
+                one.close()
+
+
+@pytest.fixture(scope="session")
+def tools(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tools]:
+    begun = Tools(tmp_path_factory.mktemp("tools"))
+    yield begun
+    begun.close()
+
+
+@pytest.fixture(scope="session")
+def bridge(tmp_path_factory: pytest.TempPathFactory, tools: Tools) -> Iterator[Bridge]:
+    """One with an open GPT and one that wants a key. Started while the tools are installed."""
+    made = Bridge(tmp_path_factory.mktemp("bridge"), CONFIG)
+    yield made.start()
+    made.close()
+
+
+@pytest.fixture(scope="session")
+def served(tmp_path_factory: pytest.TempPathFactory, bridge: Bridge) -> Path:
+    """A folder with the served documents: of the API, and of each GPT's actions."""
+    folder = tmp_path_factory.mktemp("served")
+    paths = {
+        "openapi": "/openapi.json",
+        "actions": "/openapi-gpt.json?gpt=devops-expert",
+        "actions-with-key": "/openapi-gpt.json?gpt=con-clave",
+    }
+    for name, path in paths.items():
+        answer = bridge.http.get(bridge.url + path, timeout=10)
+        assert answer.status_code == 200
+        (folder / f"{name}.json").write_bytes(answer.content)
+    return folder
