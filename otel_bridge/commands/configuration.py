@@ -16,8 +16,9 @@ def load(arguments: argparse.Namespace) -> Config:
     return config.load(arguments.config, os.environ, _overrides(arguments))
 
 
-def load_to_serve(arguments: argparse.Namespace) -> Config:
-    """The configuration that a start is decided by. Raises StartRefused with everything that forbids it."""
+def load_to_serve(arguments: argparse.Namespace) -> tuple[Config, list[str]]:
+    """The configuration that a start is decided by, and what is probably not meant in it. Raises StartRefused with
+    everything that forbids it."""
     loaded, diagnostics = config.read(arguments.config, os.environ, _overrides(arguments))
     if "allow_keyless" not in diagnostics.uncertain:
         try:
@@ -25,7 +26,7 @@ def load_to_serve(arguments: argparse.Namespace) -> Config:
         except StartRefused as refusal:
             diagnostics.add(str(refusal))
     diagnostics.refuse()
-    return loaded
+    return loaded, diagnostics.warnings
 
 
 def _overrides(arguments: argparse.Namespace) -> dict[str, object]:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from otel_bridge.config.diagnostics import Diagnostics
+from otel_bridge.config.diagnostics import NOT_SHOWN, Diagnostics, shown
 from otel_bridge.config.gpts import Gpt, read_gpts
 from otel_bridge.config.otlp import read_otlp, read_resource, read_service_name
 from otel_bridge.config.settings import ENV_PREFIX, SETTINGS, Config, Setting
@@ -48,7 +48,10 @@ def read(
         try:
             values[setting.key] = setting.read(raw)
         except ValueError as error:
-            diagnostics.wrong(place, raw, error)
+            if setting.secret:
+                diagnostics.add(f"{place}: found {NOT_SHOWN}, expected {error}")
+            else:
+                diagnostics.wrong(place, raw, error)
             diagnostics.uncertain.add(setting.key)
 
     document = _document(source, diagnostics)
@@ -80,10 +83,35 @@ def read(
         gpts=gpts,
         otlp=otlp,
         resource=resource,
-        service_name=read_service_name(environ),
+        service_name=read_service_name(environ, diagnostics),
         source=source,
     )
+    _check_together(config, diagnostics)
     return config, diagnostics
+
+
+def _check_together(config: Config, diagnostics: Diagnostics) -> None:
+    """Adds what cannot work although each setting is good by itself."""
+    same_port = config.port != 0 and config.port == config.metrics_port and _share(config.host, config.metrics_host)
+    if same_port and not diagnostics.uncertain & {"host", "port", "metrics_host", "metrics_port"}:
+        diagnostics.add(
+            f"{config.source}: metrics_port: found {config.metrics_port}, which is the API's port too; expected "
+            "another (--metrics-port)"
+        )
+    # Path.is_dir raises where this user may not look.
+    if "journal" not in diagnostics.uncertain and os.path.isdir(config.journal_path):  # noqa: PTH112
+        diagnostics.add(
+            f"{config.source}: journal: found {shown(config.journal)}, which is a folder; expected a file in it, such "
+            f"as {shown(config.journal.rstrip('/') + '/otel-bridge.db')}"
+        )
+
+
+def _share(host: str, other: str) -> bool:
+    """Whether two listeners on one port would meet: on the same address, or where one listens on all of them."""
+    one, two = ({"localhost": "127.0.0.1"}.get(name, name) for name in (host, other))
+    if one == two or "::" in (one, two):
+        return True
+    return "0.0.0.0" in (one, two) and ":" not in one + two  # noqa: S104
 
 
 def _source(path: str | None, environ: Mapping[str, str]) -> Path:
@@ -102,8 +130,12 @@ def _document(source: Path, diagnostics: Diagnostics) -> dict[str, Any] | None:
         diagnostics.add(
             f"{source}: no such configuration file. Name one with --config, or have one written by `otel-bridge init`."
         )
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
+        diagnostics.add(f"{source}: cannot be read: {error.strerror}. Make it readable for this user, or name another.")
+    except UnicodeDecodeError as error:
         diagnostics.add(f"{source}: cannot be read: {error}")
     except tomllib.TOMLDecodeError as error:
         diagnostics.add(f"{source}: not valid TOML: {error}")
+    except (ValueError, RecursionError):  # a number of thousands of digits, a list in a list in a list …
+        diagnostics.add(f"{source}: not valid TOML: a number is too long, or tables are nested too deeply")
     return None

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from otel_bridge.config import Config, Gpt, Otlp
+from otel_bridge.config import PROXY_VARIABLES, Config, Gpt, Otlp
 from otel_bridge.export.pipe import Report, Setup, Stop, read_frame, write_frame
 from otel_bridge.journal import Journal, Store, StoreUnavailable
 
@@ -72,7 +72,8 @@ class Exporter:
             stdout=subprocess.PIPE,
             # Ctrl-C in a terminal goes to the whole group; the bridge alone decides when this process stops.
             start_new_session=True,
-            env={**os.environ, **_MALLOC},
+            # The proxy is in the set-up; no library is to read the variables in its own way.
+            env={name: value for name, value in os.environ.items() if name not in PROXY_VARIABLES} | _MALLOC,
         )
         self._process = process
         assert process.stdin is not None and process.stdout is not None

@@ -8,6 +8,7 @@ itself: endpoint, protocol, headers, OTEL_RESOURCE_ATTRIBUTES, OTEL_TRACES_SAMPL
 from __future__ import annotations
 
 import time
+from typing import Any
 
 from opentelemetry.sdk.resources import SERVICE_NAME, SERVICE_VERSION, Resource
 from opentelemetry.sdk.trace import TracerProvider
@@ -62,10 +63,17 @@ class RequestSpans:
 
 
 def _exporter(otlp: Otlp) -> SpanExporter:
+    # The way goes through the proxy that records go through: each library reads those variables in its own way.
     if otlp.protocol == "grpc":
         from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter as GrpcExporter
 
-        return GrpcExporter()
+        proxy: Any = ("grpc.http_proxy", otlp.proxy) if otlp.proxy else ("grpc.enable_http_proxy", 0)
+        return GrpcExporter(channel_options=(proxy,))
+    import requests
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter as HttpExporter
 
-    return HttpExporter()
+    session = requests.Session()
+    session.trust_env = False
+    if otlp.proxy:
+        session.proxies = {"http": otlp.proxy, "https": otlp.proxy}
+    return HttpExporter(session=session)

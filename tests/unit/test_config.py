@@ -156,6 +156,28 @@ def test_a_variable_is_read_as_the_file_would_be(load: Load, variable: str, text
         ("trace_url", '"http://tempo/"', "'http://tempo/'"),
         ("allow_keyless", '"maybe"', "'maybe'"),
         ("cors_origins", "[1]", "[1]"),
+        ("port", "99999", "99999"),
+        ("metrics_port", "99999", "99999"),
+        ("host", '""', "''"),
+        ("host", '"127.0.0.1 "', "'127.0.0.1 '"),
+        ("host", '"999.0.0.1"', "'999.0.0.1'"),
+        ("host", '"[::1]"', "'[::1]'"),
+        ("metrics_host", '"a\\u0000b"', r"'a\x00b'"),
+        ("journal", '"sqlite:////var/lib/"', "'sqlite:////var/lib/'"),
+        ("journal", '"sqlite:///a\\u0000b"', r"'sqlite:///a\x00b'"),
+        ("journal_max_size", "0", "0"),
+        ("journal_max_size", '"0GiB"', "'0GiB'"),
+        ("journal_max_size", "-1", "-1"),
+        ("journal_max_size", '"9999999999TiB"', "'9999999999TiB'"),
+        ("disk_min_free", str(1 << 64), str(1 << 64)),
+        ("retention_days", "1" + "0" * 60, "1" + "0" * 60),
+        ("public_url", '"http://[::1"', "'http://[::1'"),
+        ("public_url", '"https://h:99999"', "'https://h:99999'"),
+        ("rate_limit_storage", '"redis://"', "'redis://'"),
+        ("rate_limit_storage", '"redis://h:99999"', "'redis://h:99999'"),
+        ("rate_limit_storage", '"redis://[::1"', "'redis://[::1'"),
+        ("cors_origins", '["https://[::1"]', "['https://[::1']"),
+        ("cors_origins", '["https://h:99999"]', "['https://h:99999']"),
         ("log_level", '"loud"', "'loud'"),
     ],
 )
@@ -202,6 +224,55 @@ def test_a_file_that_is_no_toml_is_refused(tmp_path: Path, raw: bytes) -> None:
     file.write_bytes(raw)
     with pytest.raises(StartRefused, match=re.escape(str(file))):
         config.load(str(file), {})
+
+
+@pytest.mark.parametrize("text", ["port = " + "9" * 5000, "x = " + "[" * 50_000], ids=["digits", "depth"])
+def test_a_file_that_python_cannot_read_is_refused(load: Load, text: str) -> None:
+    assert "not valid TOML" in refusal(load, text)
+
+
+def test_a_size_and_a_number_of_any_length_are_refused_with_words(load: Load) -> None:
+    for key, raw in {"DISK_MIN_FREE": "9" * 5000, "RETENTION_DAYS": "1e999", "PORT": "9" * 5000}.items():
+        (line,) = refusal(load, GPT, {f"OTEL_BRIDGE_{key}": raw}).splitlines()
+        assert f"OTEL_BRIDGE_{key}: found " in line and ", expected a" in line and len(line) < 400
+
+
+@pytest.mark.parametrize(
+    ("host", "metrics_host", "meet"),
+    [
+        ("127.0.0.1", "127.0.0.1", True),
+        ("0.0.0.0", "127.0.0.1", True),
+        ("127.0.0.1", "localhost", True),
+        ("::", "127.0.0.1", True),
+        ("::1", "127.0.0.1", False),
+        ("::1", "0.0.0.0", False),
+        ("127.0.0.1", "127.0.0.2", False),
+    ],
+)
+def test_one_port_for_two_listeners_is_refused(load: Load, host: str, metrics_host: str, meet: bool) -> None:
+    arguments = {"port": 9000, "metrics_port": 9000, "host": host, "metrics_host": metrics_host}
+    if meet:
+        assert "metrics_port: found 9000, which is the API's port too" in refusal(load, **arguments)
+    else:
+        load(**arguments)
+
+
+def test_free_ports_are_never_the_same(load: Load) -> None:
+    assert load(port=0, metrics_port=0).port == 0
+
+
+def test_a_journal_that_is_a_folder_is_refused(load: Load, tmp_path: Path) -> None:
+    assert "which is a folder; expected a file in it" in refusal(load, journal=f"sqlite:///{tmp_path}")
+
+
+@pytest.mark.parametrize("key", ["tiny7", " " * 40 + "x", "x" * 15])
+def test_a_short_key_of_the_user_hash_is_refused_unshown(load: Load, key: str) -> None:
+    for said in (
+        refusal(load, f"user_hash_key = '{key}'\n{GPT}"),
+        refusal(load, GPT, {"OTEL_BRIDGE_USER_HASH_KEY": key}),
+    ):
+        assert "16 characters at least" in said and "not shown" in said and key not in said
+    assert load(GPT, {"OTEL_BRIDGE_USER_HASH_KEY": "x" * 16}).user_hash_key == "x" * 16
 
 
 def test_a_directory_is_refused(tmp_path: Path) -> None:
