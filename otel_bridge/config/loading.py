@@ -59,7 +59,7 @@ def read(
         if key == "gpts":
             gpts = read_gpts(source, raw, diagnostics)
         elif key not in _BY_KEY:
-            nearest = diagnostics.unknown(f"{source}: unknown key {key!r}", key, [*_BY_KEY, "gpts"])
+            nearest = diagnostics.unknown(f"{source}: unknown key {shown(key)}", key, [*_BY_KEY, "gpts"])
             if nearest is not None:
                 diagnostics.uncertain.add(nearest)
         elif key not in variables and key not in arguments:

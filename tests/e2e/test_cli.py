@@ -127,6 +127,24 @@ def test_every_setting_that_cannot_work_is_told_at_once_and_no_secret_is(make_br
     assert not bridge.journal.parent.exists()
 
 
+@pytest.mark.parametrize(
+    ("command", "key"),
+    [
+        (["doctor", "--wait", "0.1", "--url", "http://u:s3cr3t@127.0.0.1:1"], ""),
+        (["doctor", "--wait", "0.1", "--json", "--url", "http://127.0.0.1:1/?token=s3cr3t@x"], ""),
+        (["demo", "--duration", "1", "--url", "http://u:s3cr3t@127.0.0.1:1"], "good"),
+        (["demo", "--duration", "1", "--url", "http://127.0.0.1:1"], "s3cr3t\nx"),
+        (["doctor", "--wait", "0.1", "--url", "http://127.0.0.1:1"], "s3cr3t\x7f"),
+        (["doctor", "--wait", "0.1", "--key", "s3cr3tñ"], ""),
+    ],
+)
+def test_a_client_command_shows_neither_login_nor_key(make_bridge: Make, command: list[str], key: str) -> None:
+    done = make_bridge(GPT_API_KEY=key).run(*command, timeout=90)
+    assert done.returncode in (1, 2)
+    assert "s3cr3t" not in done.stdout + done.stderr and "Traceback" not in done.stderr
+    assert done.stdout + done.stderr
+
+
 def test_a_missing_certificate_stops_the_start_over_grpc_as_well(make_bridge: Make, receiver: OtlpReceiver) -> None:
     bridge = make_bridge(**receiver.grpc_environ, OTEL_EXPORTER_OTLP_CERTIFICATE="/no/such/file.pem")
     bridge.environ["OTEL_EXPORTER_OTLP_ENDPOINT"] = f"https://127.0.0.1:{receiver.grpc_port}"

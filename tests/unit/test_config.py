@@ -402,9 +402,47 @@ def test_a_wrong_gpt_is_refused(load: Load, text: str, said: str) -> None:
     assert said in refusal(load, text)
 
 
-def test_a_key_hash_that_is_none_is_not_repeated(load: Load) -> None:
+KEY = "oops-my-key"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"[gpts.a]\napi_key_hashes = ['{KEY}']\n",
+        f"[gpts.a]\napi_key_hashes = ['{KEY}', 1]\n",
+        f"[gpts.a]\napi_key_hashes = [['{KEY}']]\n",
+        f"[gpts.a]\napi_key_hashes = '{KEY}'\n",
+        f"[gpts.a]\napi_key_hashes = {{key = '{KEY}'}}\n",
+        f"[gpts]\na = '{KEY}'\n",
+        f"[gpts]\na = ['{KEY}']\n",
+        f"user_hash_key = ['{KEY}']\n{GPT}",
+        f"user_hash_key = '{KEY}'\n{GPT}",
+        f"rate_limit_storage = 'redis://:{KEY}@h:99999'\n{GPT}",
+        f"rate_limit_storage = 'rediss://h:port?password={KEY}'\n{GPT}",
+        f"journal = 'postgresql://bridge:{KEY}@db/journal'\n{GPT}",
+        f"public_url = 'https://user:{KEY}@example.com'\n{GPT}",
+        f"public_url = 'https://example.com?key={KEY}'\n{GPT}",
+        f"trace_url = 'http://user:{KEY}@tempo/{{trace_id}}'\n{GPT}",
+        f"cors_origins = ['https://user:{KEY}@app.example']\n{GPT}",
+        f"log_level = 'Bearer {KEY}'\n{GPT}",
+        f"log_level = 'otb_{KEY}'\n{GPT}",
+        f"'otb_{KEY}' = 1\n{GPT}",
+        f"[gpts.a]\n'otb_{KEY}' = 1\n",
+    ],
+)
+def test_a_value_that_may_be_a_secret_is_not_repeated(load: Load, text: str) -> None:
     """Somebody who put the key itself there must not find it in a log."""
-    assert "oops-my-key" not in refusal(load, "[gpts.a]\napi_key_hashes = ['oops-my-key']\n")
+    assert KEY not in refusal(load, text)
+
+
+def test_a_configuration_shows_no_secret_of_its_own(load: Load) -> None:
+    environ = {
+        "OTEL_BRIDGE_USER_HASH_KEY": KEY * 2,
+        "OTEL_EXPORTER_OTLP_ENDPOINT": "http://h",
+        "OTEL_EXPORTER_OTLP_HEADERS": f"authorization=Bearer {KEY}",
+        "http_proxy": f"http://u:{KEY}@h:1",
+    }
+    assert KEY not in repr(load(GPT, environ))
 
 
 # --- the standard OpenTelemetry environment -----------------------------------------------------------------------
