@@ -10,6 +10,7 @@ from typing import Any
 
 from otel_bridge.config.diagnostics import NOT_SHOWN, Diagnostics, shown
 from otel_bridge.config.gpts import Gpt, read_gpts
+from otel_bridge.config.kubernetes import is_of_a_service
 from otel_bridge.config.otlp import read_otlp, read_resource, read_service_name
 from otel_bridge.config.settings import ENV_PREFIX, SETTINGS, Config, Setting
 
@@ -38,6 +39,11 @@ def read(
     environment and then the command line (`overrides`, None where an argument is not given) over it; and what is wrong
     with it. Where something is, defaults stand for it: the caller adds what it has to say and calls `refuse`."""
     diagnostics = Diagnostics()
+    environ = {
+        name: text
+        for name, text in environ.items()
+        if not (name.startswith(ENV_PREFIX) and is_of_a_service(name, text))
+    }
     source = _source(path, environ)
     arguments = {key: raw for key, raw in (overrides or {}).items() if raw is not None}
     variables = {_BY_VARIABLE[name].key for name in environ if name in _BY_VARIABLE}

@@ -213,6 +213,58 @@ def test_an_unknown_variable_of_ours_is_refused(load: Load) -> None:
     assert "unknown variable OTEL_BRIDGE_RATELIMIT; did you mean 'OTEL_BRIDGE_RATE_LIMIT'?" in said
 
 
+SERVICE = {
+    "SERVICE_HOST": "10.96.0.7",
+    "SERVICE_PORT": "8000",
+    "SERVICE_PORT_HTTP": "8000",
+    "SERVICE_PORT_METRICS_2": "9464",
+    "PORT": "tcp://10.96.0.7:8000",
+    "PORT_8000_TCP": "tcp://10.96.0.7:8000",
+    "PORT_8000_TCP_PROTO": "tcp",
+    "PORT_8000_TCP_PORT": "8000",
+    "PORT_8000_TCP_ADDR": "10.96.0.7",
+    "PORT_53_UDP": "udp://10.96.0.7:53",
+    "PORT_53_UDP_PROTO": "udp",
+}
+"""What Kubernetes sets for a Service, behind its name."""
+
+
+@pytest.mark.parametrize("service", ["OTEL_BRIDGE", "OTEL_BRIDGE_METRICS", "OTEL_BRIDGE_JOURNAL", "OTEL_BRIDGE_V2"])
+@pytest.mark.parametrize("address", ["10.96.0.7", "fd00::7"])
+def test_the_variables_of_a_kubernetes_service_are_none_of_ours(load: Load, service: str, address: str) -> None:
+    shown = {True: f"[{address}]", False: address}
+    environ = {
+        f"{service}_{name}": value.replace("10.96.0.7", shown[":" in address and "://" in value])
+        for name, value in SERVICE.items()
+    }
+    loaded = load(f"port = 1234\nmetrics_port = 1235\n{GPT}", environ)
+    assert (loaded.port, loaded.metrics_port) == (1234, 1235)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("SERVICE_HOST", "collector"),
+        ("SERVICE_PORT", "x"),
+        ("SERVICE_NAME", "10.96.0.7"),
+        ("SERVIC_PORT", "8000"),
+        ("PORT_8000_TCP_ADR", "10.96.0.7"),
+        ("PORT_8000_TCP_PORT", "tcp"),
+        ("PROT", "8000"),
+        ("PORTS", "tcp://10.96.0.7:8000"),
+    ],
+)
+def test_what_only_looks_like_one_of_them_is_an_unknown_variable(load: Load, name: str, value: str) -> None:
+    assert f"unknown variable OTEL_BRIDGE_{name}" in refusal(load, GPT, {f"OTEL_BRIDGE_{name}": value})
+
+
+@pytest.mark.parametrize("value", ["tcp://10.96.0.7:99999", "tcp://collector:8000", "http://10.96.0.7:8000", "tcp://"])
+def test_a_port_that_is_neither_a_number_nor_a_services_is_refused(load: Load, value: str) -> None:
+    assert f"OTEL_BRIDGE_PORT: found {value!r}, expected a whole number" in refusal(
+        load, GPT, {"OTEL_BRIDGE_PORT": value}
+    )
+
+
 def test_a_missing_file_is_refused_with_advice(tmp_path: Path) -> None:
     with pytest.raises(StartRefused, match=r"no such configuration file.*--config"):
         config.load(str(tmp_path / "none.toml"), {})
