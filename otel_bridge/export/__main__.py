@@ -10,7 +10,7 @@ from typing import IO
 
 import msgspec
 
-from otel_bridge import journal
+from otel_bridge import journal, signals
 from otel_bridge.config import Otlp
 from otel_bridge.export.delivery import Delivery
 from otel_bridge.export.otlp import connect
@@ -26,8 +26,10 @@ def main() -> int:
     stdin, stdout = sys.stdin.buffer, os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # a stray print must not break the frames
     # A service manager signals every process of its group. When to stop is the bridge's to say: it wants a last flush.
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Until here they were blocked: the bridge starts this process so.
+    for number in signals.ALL:
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, signals.ALL)
     first = read_frame(stdin)
     if first is None:
         return 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -13,6 +14,7 @@ from collections.abc import Mapping
 
 import msgspec
 
+from otel_bridge import signals
 from otel_bridge.config import PROXY_VARIABLES, Config, Gpt, Otlp
 from otel_bridge.export.pipe import Report, Setup, Stop, read_frame, write_frame
 from otel_bridge.journal import Journal, Store, StoreUnavailable
@@ -66,15 +68,7 @@ class Exporter:
         self._restart = False
         if self._stopping.is_set():
             return
-        process = subprocess.Popen(
-            [sys.executable, "-m", "otel_bridge.export"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            # Ctrl-C in a terminal goes to the whole group; the bridge alone decides when this process stops.
-            start_new_session=True,
-            # The proxy is in the set-up; no library is to read the variables in its own way.
-            env={name: value for name, value in os.environ.items() if name not in PROXY_VARIABLES} | _MALLOC,
-        )
+        process = _start()
         self._process = process
         assert process.stdin is not None and process.stdout is not None
         try:
@@ -131,6 +125,25 @@ class Exporter:
             process.wait(seconds + 2)
         except subprocess.TimeoutExpired:
             process.kill()
+
+
+def _start() -> subprocess.Popen[bytes]:
+    """The delivery process, as it starts."""
+    # A signal to the whole group would end it before it can say that it ignores it. What is blocked in the thread that
+    # starts it is blocked in it from its first instruction on.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signals.ALL)
+    try:
+        return subprocess.Popen(
+            [sys.executable, "-m", "otel_bridge.export"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            # Ctrl-C in a terminal goes to the whole group; the bridge alone decides when this process stops.
+            start_new_session=True,
+            # The proxy is in the set-up; no library is to read the variables in its own way.
+            env={name: value for name, value in os.environ.items() if name not in PROXY_VARIABLES} | _MALLOC,
+        )
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _write(store: Store, report: Report) -> None:
