@@ -123,8 +123,13 @@ def _share(host: str, other: str) -> bool:
 def _source(path: str | None, environ: Mapping[str, str]) -> Path:
     named = path or environ.get(FILE_VARIABLE)
     source = Path(named or DEFAULT_FILE)
-    if not named and not os.path.lexists(source):  # a link to nowhere is a mistake, not an absence
-        return SHIPPED
+    if not named:
+        try:
+            source.lstat()  # a link to nowhere is a mistake, not an absence, and so is what may not be looked at
+        except FileNotFoundError:
+            return SHIPPED
+        except OSError:
+            pass
     return source
 
 

@@ -12,6 +12,7 @@ import msgspec
 
 from otel_bridge import journal, signals
 from otel_bridge.config import Otlp
+from otel_bridge.errors import OperatorError
 from otel_bridge.export.delivery import Delivery
 from otel_bridge.export.otlp import connect
 from otel_bridge.export.pipe import CONSUMER, Setup, Stop, read_frame, write_frame
@@ -35,8 +36,13 @@ def main() -> int:
         return 0
     setup = msgspec.msgpack.decode(first, type=Setup)
     shutdown = Shutdown()
+    try:
+        reader = journal.open_reader(setup.journal, CONSUMER)
+    except OperatorError as refusal:
+        print(*(f"otel-bridge exporter: {line}" for line in refusal.lines()), sep="\n", file=sys.stderr)  # noqa: T201
+        return 1
     delivery = Delivery(
-        journal.open_reader(setup.journal, CONSUMER),
+        reader,
         SpanProjection(setup.gpts, setup.resource),
         connect(msgspec.convert(setup.otlp, Otlp)),
         lambda report: write_frame(stdout, report),

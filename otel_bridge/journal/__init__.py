@@ -84,7 +84,7 @@ def _backend(url: str) -> Any:
 
 
 def exists(url: str) -> bool:
-    """Whether there is a journal already."""
+    """Whether there is a journal already. Raises StartRefused: something else is there, or it may not be looked at."""
     return bool(_backend(url).exists(url))
 
 

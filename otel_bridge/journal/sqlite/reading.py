@@ -26,7 +26,7 @@ class SqliteReader:
 
     @reading
     def _connect(self) -> None:
-        self._db = connect(self.path, read_only=True)
+        self._db = connect(self.path, "ro")
         self._db.execute("PRAGMA query_only = ON")
 
     @reading

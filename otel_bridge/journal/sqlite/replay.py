@@ -14,7 +14,7 @@ def mark_replay(path: Path, seqs: Sequence[int] | None) -> int:
     The one write that comes from another process than the bridge: a command of the operator's.
     """
     with translated(path):
-        db = connect(path)
+        db = connect(path, "rw")
         try:
             if seqs is None:
                 return db.execute("UPDATE parked SET replay = 1").rowcount
