@@ -105,6 +105,13 @@ def _add_journal(commands: Commands, common: argparse.ArgumentParser) -> None:
     replay.add_argument(
         "seq", nargs="*", type=_whole(1, _LAST_SEQ), help="sequence numbers from `parked` (default: all)"
     )
+    replay.add_argument(
+        "--wait",
+        type=_seconds,
+        default=10.0,
+        metavar="SECONDS",
+        help="how long to wait for what becomes of them; 0: not at all (default: 10)",
+    )
     replay.set_defaults(run=_lazy("journal:replay"))
 
 
@@ -192,6 +199,13 @@ def _positive(text: str) -> float:
     value = _number(text)
     if not 0 < value < 1e9:
         raise argparse.ArgumentTypeError(f"found {text[:40]}, expected a number above 0 and below 1e9")
+    return value
+
+
+def _seconds(text: str) -> float:
+    value = _number(text)
+    if not 0 <= value < 1e9:
+        raise argparse.ArgumentTypeError(f"found {text[:40]}, expected seconds, from 0 to below 1e9")
     return value
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 
-from otel_bridge import config
+from otel_bridge import config, journal
 from otel_bridge.access import keys
 from otel_bridge.config import Config, Gpt
 from otel_bridge.errors import StartRefused
+from otel_bridge.journal import StoreError
 
 
 def load(arguments: argparse.Namespace) -> Config:
@@ -25,6 +27,13 @@ def load_to_serve(arguments: argparse.Namespace) -> tuple[Config, list[str]]:
             keys.refuse_keyless(loaded)
         except StartRefused as refusal:
             diagnostics.add(str(refusal))
+    if "journal" not in diagnostics.uncertain:
+        # Who may not look there may still be the one who asks about the rest: the start itself says that.
+        with contextlib.suppress(StoreError):
+            try:
+                journal.exists(loaded.journal)
+            except StartRefused as refusal:
+                diagnostics.add(str(refusal))
     diagnostics.refuse()
     return loaded, diagnostics.warnings
 

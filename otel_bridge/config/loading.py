@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -103,12 +102,6 @@ def _check_together(config: Config, diagnostics: Diagnostics) -> None:
         diagnostics.add(
             f"{config.source}: metrics_port: found {config.metrics_port}, which is the API's port too; expected "
             "another (--metrics-port)"
-        )
-    # Path.is_dir raises where this user may not look.
-    if "journal" not in diagnostics.uncertain and os.path.isdir(config.journal_path):  # noqa: PTH112
-        diagnostics.add(
-            f"{config.source}: journal: found {shown(config.journal)}, which is a folder; expected a file in it, such "
-            f"as {shown(config.journal.rstrip('/') + '/otel-bridge.db')}"
         )
 
 

@@ -17,7 +17,7 @@ from tests.harness.bridge import Bridge
 
 Make = Callable[..., Bridge]
 NOBODY = 65534
-COMMANDS = {
+COMMANDS: dict[str, list[str]] = {
     "serve": ["serve", "--port", "0", "--metrics-port", "0"],
     "status": ["journal", "status"],
     "parked": ["journal", "parked"],
@@ -75,6 +75,24 @@ def test_somebody_elses_file_is_refused_and_left_alone(make_bridge: Make, comman
     line = one_line(bridge.run(*COMMANDS[command], "--journal", f"sqlite:///{path}"))
     assert said in line and "file.db" in line
     assert around(path) == before, "something was written"
+
+
+def test_check_tells_it_with_all_the_rest(make_bridge: Make) -> None:
+    bridge = make_bridge(OTEL_BRIDGE_JOURNAL="sqlite:////etc/passwd", OTEL_BRIDGE_PORT="99999")
+    for command in ("check", "serve"):
+        done = bridge.run(command)
+        lines = done.stderr.splitlines()
+        assert done.returncode == 2 and len(lines) == 2, done
+        assert "OTEL_BRIDGE_PORT" in lines[0] and "journal /etc/passwd: the file is no otel-bridge journal" in lines[1]
+    assert not Path("/etc/passwd.lock").exists() and not Path("/etc/passwd.key").exists()
+    bridge = make_bridge(OTEL_BRIDGE_JOURNAL="sqlite:////etc")
+    assert "journal /etc: this is a folder. Name a file" in one_line(bridge.run("check"))
+
+
+def test_check_is_for_who_may_not_look_at_the_journal_too(nobody: AsNobody) -> None:
+    nobody.bridge.journal.parent.mkdir(0o700)
+    nobody.bridge.journal.write_text("secret")
+    assert nobody.run("check").returncode == 0
 
 
 @commands

@@ -313,10 +313,6 @@ def test_free_ports_are_never_the_same(load: Load) -> None:
     assert load(port=0, metrics_port=0).port == 0
 
 
-def test_a_journal_that_is_a_folder_is_refused(load: Load, tmp_path: Path) -> None:
-    assert "which is a folder; expected a file in it" in refusal(load, journal=f"sqlite:///{tmp_path}")
-
-
 @pytest.mark.parametrize("key", ["tiny7", " " * 40 + "x", "x" * 15])
 def test_a_short_key_of_the_user_hash_is_refused_unshown(load: Load, key: str) -> None:
     for said in (

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from otel_bridge.errors import StartRefused
 from otel_bridge.journal.sqlite.database import uri
+from otel_bridge.journal.store import StoreError
 
 _MAGIC = b"SQLite format 3\0"
 """https://www.sqlite.org/fileformat.html#magic_header_string"""
@@ -18,7 +19,7 @@ _TABLES = frozenset(("segment", "sink", "parked", "meta"))
 
 def is_journal(path: Path) -> bool:
     """Whether there is a journal; an empty file and an empty database are none yet. Raises StartRefused: something else
-    is there, or this user may not look."""
+    is there; StoreError: this user may not look."""
     try:
         kind = path.stat()
         if not stat.S_ISREG(kind.st_mode):
@@ -29,7 +30,7 @@ def is_journal(path: Path) -> bool:
     except (FileNotFoundError, NotADirectoryError):
         return False
     except OSError as error:
-        raise StartRefused(
+        raise StoreError(
             f"journal {path}: {error.strerror}. Run this as a user that may read it (this one is {os.geteuid()}), or "
             "name another with --journal."
         ) from None

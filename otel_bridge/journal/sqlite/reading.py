@@ -77,6 +77,10 @@ class SqliteReader:
         ]
 
     @reading
+    def replay_marks(self) -> dict[int, bool]:
+        return {seq: bool(marked) for seq, marked in self._db.execute("SELECT seq, replay FROM parked")}
+
+    @reading
     def cursor(self) -> int:
         return self._sink()[0]
 

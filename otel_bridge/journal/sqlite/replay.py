@@ -18,6 +18,9 @@ def mark_replay(path: Path, seqs: Sequence[int] | None) -> int:
         try:
             if seqs is None:
                 return db.execute("UPDATE parked SET replay = 1").rowcount
-            return sum(db.execute("UPDATE parked SET replay = 1 WHERE seq = ?", (seq,)).rowcount for seq in seqs)
+            db.execute("BEGIN IMMEDIATE")
+            count = sum(db.execute("UPDATE parked SET replay = 1 WHERE seq = ?", (seq,)).rowcount for seq in seqs)
+            db.execute("COMMIT")
+            return count
         finally:
             db.close()
