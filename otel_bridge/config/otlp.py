@@ -25,6 +25,9 @@ _QUOTE = "[\"'“”‘’«»]"
 _QUOTED = re.compile(rf"(^|[,=])\s*{_QUOTE}|{_QUOTE}\s*($|,)")
 """A quote where a pair, a name or a value begins or ends."""
 
+SECRET_CHARS = 8
+"""A shorter word is no secret: it would be found in everything."""
+
 
 @dataclass(frozen=True, slots=True)
 class Otlp:
@@ -43,6 +46,13 @@ class Otlp:
     client_key: str | None = None
     proxy: str | None = field(default=None, repr=False)
     """The HTTP proxy on the way, with a port and maybe a login in it; None: the way is direct."""
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What an endpoint may repeat and no message shows: values of headers, their words, a proxy's login."""
+        words = [word for _, value in self.headers for word in (value, *value.split())]
+        words += [unquote(word) for word in urlsplit(self.proxy or "").netloc.rpartition("@")[0].split(":")]
+        return tuple(sorted({word for word in words if len(word) >= SECRET_CHARS}, key=len, reverse=True))
 
 
 def read_otlp(environ: Mapping[str, str], diagnostics: Diagnostics) -> Otlp | None:

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections import Counter
 from collections.abc import Mapping
 
@@ -24,6 +25,12 @@ log = logging.getLogger(__name__)
 _MALLOC = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str(64 << 20)}
 """For glibc: a request's bytes (up to 4 MiB) are made and freed all the time, and by default each is given back to the
 system and faulted in again. Drain 137,000 → 150,000 spans/s."""
+
+IN_TROUBLE = frozenset(("retry", "config"))
+"""States in which nothing is delivered."""
+WORDS_SECONDS = 60.0
+FLAPPING_SECONDS = 5.0
+"""An endpoint that is well and unwell by turns is told so often at the most."""
 
 
 class Exporter:
@@ -45,6 +52,9 @@ class Exporter:
         self._restart = False
         """Whether the process was ended because it is started again with other GPTs."""
         self.state = "starting"
+        self._waits = False
+        """Whether the log says that delivery waits: since `_told_at`, with these words."""
+        self._told, self._told_at = "", float("-inf")
         self.message = ""
         """The endpoint's last text."""
 
@@ -91,6 +101,7 @@ class Exporter:
 
     def _take(self, report: Report) -> None:
         """Notes a report in the journal. While that cannot be written, the process waits for the pipe to be read."""
+        self._tell(report)
         self.state, self.message = report.state, report.message
         logged = False
         while True:
@@ -104,6 +115,18 @@ class Exporter:
                     log.error("what was delivered cannot be noted, delivery waits: %s", error)
                     logged = True
                 self._stopping.wait(1.0)
+
+    def _tell(self, report: Report) -> None:
+        """Logs that delivery waits and goes on again; while it waits, once a minute what else the endpoint says. Its
+        words are read here and beside the parked records alone."""
+        if report.state in IN_TROUBLE:
+            passed = time.monotonic() - self._told_at
+            if passed > (WORDS_SECONDS if self._waits else FLAPPING_SECONDS) and report.message != self._told:
+                log.warning("delivery waits (%s): %s", report.state, report.message)
+                self._waits, self._told, self._told_at = True, report.message, time.monotonic()
+        elif self._waits:
+            log.info("delivery goes on")
+            self._waits, self._told = False, ""
 
     def _note(self, report: Report) -> None:
         """Moves the cursor with what was delivered and parked. Raises StoreUnavailable."""

@@ -50,8 +50,8 @@ class GrpcTransport:
         try:
             response = self._export(body, timeout=self._otlp.timeout_seconds, metadata=self._otlp.headers)
         except grpc.RpcError as error:
-            return _classify(error)
-        return read_response(response)
+            return _classify(error).without(self._otlp.secrets)
+        return read_response(response).without(self._otlp.secrets)
 
     def close(self) -> None:
         self._channel.close()

@@ -136,7 +136,7 @@ class HttpTransport:
         if self._otlp.gzip:
             body = gzip.compress(body, compresslevel=1, mtime=0)
         with _deadline.within(self._otlp.timeout_seconds + 0.5):
-            return self._exchange(body)
+            return self._exchange(body).without(self._otlp.secrets)
 
     def _exchange(self, body: bytes) -> SendResult:
         try:
