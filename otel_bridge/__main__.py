@@ -1,7 +1,18 @@
-"""`python -m otel_bridge`."""
+"""`python -m otel_bridge`, and the command `otel-bridge`."""
 
 import sys
 
-from otel_bridge.commands.cli import main
+from otel_bridge import signals
 
-sys.exit(main())
+
+def main() -> int:
+    """Runs one command; returns the exit code."""
+    if sys.argv[1:2] == ["serve"]:
+        signals.hold()  # before the imports, which take longer than all the rest
+    from otel_bridge.commands import cli
+
+    return cli.main()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -17,6 +17,7 @@ from typing import Any
 
 import uvicorn
 
+from otel_bridge import signals
 from otel_bridge.app import Bridge
 from otel_bridge.config import Config
 from otel_bridge.errors import StartRefused
@@ -68,9 +69,11 @@ class _Server(uvicorn.Server):
             log.info("stopping: what was taken on is answered, then what waits for export gets its time")
             self.should_exit = True
 
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in signals.STOPPING:
             loop.add_signal_handler(number, stop, number)
         loop.add_signal_handler(signal.SIGHUP, self._on_hangup)
+        for kept in signals.take():
+            stop(kept) if kept in signals.STOPPING else self._on_hangup()
         yield
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -123,6 +126,9 @@ def settings(bridge: Bridge) -> uvicorn.Config:
 
 def serve(config: Config, announce: Callable[[Bridge, int], None], read_config: Callable[[], Config]) -> int:
     """Serves until a signal; returns the exit code. SIGHUP reads the configuration again. Raises StartRefused."""
+    if signals.stopped_by() is not None:
+        log.info("stopped before it had started")
+        return 0
     listener = bind(config.host, config.port)
     bridge = Bridge(config, read_config, _max_connections())
     server = _Server(settings(bridge), bridge.bounds, bridge.reloader.soon)

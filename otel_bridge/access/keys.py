@@ -120,10 +120,11 @@ def _with_hash(text: str, gpt_id: str, digest: str, has_some: bool) -> str | Non
 
 def _replace(path: Path, text: str) -> None:
     """The new file takes the old one's place at once, with its mode and owner: no reader ever sees half of it."""
-    target = path.resolve()
-    stat = target.stat()
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    name = None
     try:
+        target = path.resolve()
+        stat = target.stat()
+        handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
         with os.fdopen(handle, "w", encoding="utf-8", newline="") as out:
             out.write(text)
             out.flush()
@@ -133,5 +134,6 @@ def _replace(path: Path, text: str) -> None:
             os.chown(name, stat.st_uid, stat.st_gid)
         Path(name).replace(target)
     except OSError as error:
-        Path(name).unlink(missing_ok=True)
+        if name is not None:
+            Path(name).unlink(missing_ok=True)
         raise StartRefused(f"{path}: cannot be written: {error.strerror}. Paste the line by hand.") from None

@@ -17,11 +17,22 @@ class PostFailed(Exception):
     """The bridge cannot be reached or refuses what is posted; the text says what to do."""
 
 
+def shown_url(url: str) -> str:
+    """A URL as a message shows it: without a login and a query, which may be secrets."""
+    scheme, mark, rest = url.partition("://")
+    if not mark:
+        scheme, rest = "", url
+    if "@" in rest and ("?" in rest or "#" in rest):  # where the one ends and the other begins is anybody's guess
+        return f"{scheme}{mark}…"
+    return scheme + mark + rest.rpartition("@")[2].partition("?")[0]
+
+
 class Api:
     """The documented HTTP API, with the retries that the guide asks its clients for."""
 
     def __init__(self, url: str, key: str | None = None, patience_seconds: float = 30.0) -> None:
         self.url = url.rstrip("/").removesuffix("/api")
+        self.shown = shown_url(self.url)
         self._pool = urllib3.PoolManager(timeout=urllib3.Timeout(total=10.0), retries=False)
         self._headers = {"Content-Type": "application/json", "User-Agent": f"otel-bridge-demo/{__version__}"}
         if key:
@@ -39,11 +50,11 @@ class Api:
             try:
                 answer = self._pool.request("POST", f"{self.url}/api{path}", body=text, headers=self._headers)
             except urllib3.exceptions.HTTPError as error:
-                trouble = f"{self.url} no responde ({type(error).__name__}). ¿Está en marcha `otel-bridge serve`?"
+                trouble = f"{self.shown} no responde ({type(error).__name__}). ¿Está en marcha `otel-bridge serve`?"
             else:
                 if answer.status in (200, 201, 207):
                     return json.loads(answer.data)
-                trouble = f"{self.url}/api{path} respondió {answer.status}: {_problem_text(answer.data)}"
+                trouble = f"{self.shown}/api{path} respondió {answer.status}: {_problem_text(answer.data)}"
                 if answer.status not in (429, 502, 503, 504):
                     raise PostFailed(trouble)
                 pause = max(pause, _seconds(answer.headers.get("Retry-After")))

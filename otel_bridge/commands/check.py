@@ -8,8 +8,10 @@ from otel_bridge.commands.configuration import load_to_serve, missing
 
 
 def run(arguments: argparse.Namespace) -> int:
-    loaded = load_to_serve(arguments)
+    loaded, warnings = load_to_serve(arguments)
     print(f"{loaded.source}: good; {len(loaded.gpts)} GPT(s): {', '.join(loaded.gpts)}")
+    for warning in warnings:
+        print(f"warning: {warning}")
     for what in missing(loaded):
         print(f"not configured: {what}")
     return 0

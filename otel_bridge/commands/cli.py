@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -95,11 +96,22 @@ def _add_journal(commands: Commands, common: argparse.ArgumentParser) -> None:
     status.add_argument("--json", action="store_true", help="for a program to read")
     status.set_defaults(run=_lazy("journal:status"))
     parked = inside.add_parser("parked", parents=[place], help="records that the endpoint refused, and its words")
-    parked.add_argument("--limit", type=int, default=50, metavar="N", help="show N at the most (default: 50)")
+    parked.add_argument(
+        "--limit", type=_whole(1, 1_000_000), default=50, metavar="N", help="show N at the most (default: 50)"
+    )
     parked.add_argument("--json", action="store_true", help="for a program to read, a line a record")
     parked.set_defaults(run=_lazy("journal:parked"))
     replay = inside.add_parser("replay", parents=[place], help="send parked records again, after a fix")
-    replay.add_argument("seq", nargs="*", type=int, help="sequence numbers from `parked` (default: all)")
+    replay.add_argument(
+        "seq", nargs="*", type=_whole(1, _LAST_SEQ), help="sequence numbers from `parked` (default: all)"
+    )
+    replay.add_argument(
+        "--wait",
+        type=_seconds,
+        default=10.0,
+        metavar="SECONDS",
+        help="how long to wait for what becomes of them; 0: not at all (default: 10)",
+    )
     replay.set_defaults(run=_lazy("journal:replay"))
 
 
@@ -112,8 +124,10 @@ def _add_demo(commands: Commands, common: argparse.ArgumentParser) -> None:
     demo.add_argument(
         "--speed", type=_positive, default=1.0, metavar="N", help="how many times faster the day goes by (default: 1)"
     )
-    demo.add_argument("--hour", type=float, metavar="H", help="hour at which the day begins (default: it is now, UTC)")
-    demo.add_argument("--users", type=int, default=12, metavar="N", help="distinct users (default: 12)")
+    demo.add_argument("--hour", type=_hour, metavar="H", help="hour at which the day begins (default: it is now, UTC)")
+    demo.add_argument(
+        "--users", type=_whole(1, 1_000_000), default=12, metavar="N", help="distinct users (default: 12)"
+    )
     demo.add_argument("--seed", type=int, metavar="N", help="the same traffic again")
     demo.add_argument("--duration", type=_positive, metavar="SECONDS", help="stop after it (default: until Ctrl-C)")
     demo.add_argument(
@@ -162,11 +176,52 @@ def _lazy(name: str) -> Callable[[argparse.Namespace], int]:
     return run
 
 
+_LAST_SEQ = (1 << 63) - 1
+"""The largest number that a journal can give a record."""
+
+
+def _whole(low: int, high: int) -> Callable[[str], int]:
+    """Makes the reader of a whole number within the bounds."""
+
+    def read(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = low - 1
+        if not low <= value <= high:
+            raise argparse.ArgumentTypeError(f"found {text[:40]}, expected a whole number from {low} to {high}")
+        return value
+
+    return read
+
+
 def _positive(text: str) -> float:
-    value = float(text)
+    value = _number(text)
     if not 0 < value < 1e9:
-        raise argparse.ArgumentTypeError(f"found {text}, expected a number above 0")
+        raise argparse.ArgumentTypeError(f"found {text[:40]}, expected a number above 0 and below 1e9")
     return value
+
+
+def _seconds(text: str) -> float:
+    value = _number(text)
+    if not 0 <= value < 1e9:
+        raise argparse.ArgumentTypeError(f"found {text[:40]}, expected seconds, from 0 to below 1e9")
+    return value
+
+
+def _hour(text: str) -> float:
+    value = _number(text)
+    if not 0 <= value <= 24:
+        raise argparse.ArgumentTypeError(f"found {text[:40]}, expected an hour from 0 to 24")
+    return value
+
+
+def _number(text: str) -> float:
+    """Not a number where it is none."""
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -183,3 +238,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:  # what no command has expected of the system: rights, names, a disk
+        place = f"{error.filename}: " if error.filename is not None else ""
+        print(f"otel-bridge {arguments.command}: {place}{error.strerror or type(error).__name__}", file=sys.stderr)
+        return 2

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 from typing import NamedTuple
 
 from otel_bridge.commands.configuration import load
+from otel_bridge.errors import StartRefused
+
+_SENDABLE = re.compile(r"[\x20-\x7e]*")
+"""What a header can hold. The library that sends it would repeat another key in its complaint."""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -30,12 +35,16 @@ class Target(NamedTuple):
 def target(arguments: argparse.Namespace) -> Target:
     """The bridge that the options name; by default the one that the configuration starts on this machine."""
     loaded = load(arguments)
+    key = (arguments.key or os.environ.get("GPT_API_KEY") or "").strip()
+    if not _SENDABLE.fullmatch(key):
+        where = "--key" if arguments.key else "environment: GPT_API_KEY"
+        raise StartRefused(f"{where}: expected a key of printable ASCII characters (what was found is not shown)")
     url = arguments.url or local_url(loaded.host, loaded.port)
     return Target(
         url.rstrip("/").removesuffix("/api"),
         f"{local_url(loaded.metrics_host, loaded.metrics_port)}/metrics",
         arguments.gpt or next(iter(loaded.gpts)),
-        arguments.key or os.environ.get("GPT_API_KEY"),
+        key or None,
     )
 
 

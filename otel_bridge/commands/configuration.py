@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 
-from otel_bridge import config
+from otel_bridge import config, journal
 from otel_bridge.access import keys
 from otel_bridge.config import Config, Gpt
 from otel_bridge.errors import StartRefused
+from otel_bridge.journal import StoreError
 
 
 def load(arguments: argparse.Namespace) -> Config:
@@ -16,16 +18,24 @@ def load(arguments: argparse.Namespace) -> Config:
     return config.load(arguments.config, os.environ, _overrides(arguments))
 
 
-def load_to_serve(arguments: argparse.Namespace) -> Config:
-    """The configuration that a start is decided by. Raises StartRefused with everything that forbids it."""
+def load_to_serve(arguments: argparse.Namespace) -> tuple[Config, list[str]]:
+    """The configuration that a start is decided by, and what is probably not meant in it. Raises StartRefused with
+    everything that forbids it."""
     loaded, diagnostics = config.read(arguments.config, os.environ, _overrides(arguments))
     if "allow_keyless" not in diagnostics.uncertain:
         try:
             keys.refuse_keyless(loaded)
         except StartRefused as refusal:
             diagnostics.add(str(refusal))
+    if "journal" not in diagnostics.uncertain:
+        # Who may not look there may still be the one who asks about the rest: the start itself says that.
+        with contextlib.suppress(StoreError):
+            try:
+                journal.exists(loaded.journal)
+            except StartRefused as refusal:
+                diagnostics.add(str(refusal))
     diagnostics.refuse()
-    return loaded
+    return loaded, diagnostics.warnings
 
 
 def _overrides(arguments: argparse.Namespace) -> dict[str, object]:

@@ -21,7 +21,7 @@ def run(arguments: argparse.Namespace) -> int:
         rate=arguments.rate,
         speed=arguments.speed,
         hour=arguments.hour,
-        users=max(1, arguments.users),
+        users=arguments.users,
         seed=arguments.seed,
     )
     stop = threading.Event()

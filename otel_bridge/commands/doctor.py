@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 
+from otel_bridge.commands.api import shown_url
 from otel_bridge.commands.client import target
 from otel_bridge.commands.stations import Doctor, Places, StationResult
 from otel_bridge.commands.synthetic import USER
@@ -35,7 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
             print(*result.lines(), sep="\n", flush=True)
 
     if not arguments.json:
-        print(f"sesión sintética de {bridge.gpt} en {bridge.url} (usuario {USER})", flush=True)
+        print(f"sesión sintética de {bridge.gpt} en {shown_url(bridge.url)} (usuario {USER})", flush=True)
     doctor = Doctor(places, bridge.gpt, arguments.wait)
     results = doctor.examine(tell)
     good = all(result.answer != "no" for result in results)

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
+import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 import msgspec
 
@@ -13,6 +17,9 @@ from otel_bridge.commands.configuration import load
 from otel_bridge.export.pipe import CONSUMER
 from otel_bridge.ids import uuid_text
 from otel_bridge.records import Event, Session, decode, event_span_id, session_span_id
+
+POLL_SECONDS = 0.2
+PROGRESS_SECONDS = 1.0
 
 
 def status(arguments: argparse.Namespace) -> int:
@@ -78,6 +85,64 @@ def _identity(body: bytes) -> dict[str, str]:
 
 
 def replay(arguments: argparse.Namespace) -> int:
-    count = journal.mark_replay(load(arguments).journal, arguments.seq or None)
-    print(f"{count} parked record(s) will be sent again by the running bridge, or by the next one that starts")
-    return 0 if count or not arguments.seq else 1
+    """Marks, waits for what becomes of it, and says it. 1 where none of the numbers is a parked record's."""
+    url = load(arguments).journal
+    reader = journal.open_reader(url, CONSUMER)
+    parked_now = reader.replay_marks()
+    asked = [seq for seq in arguments.seq or parked_now if seq in parked_now]
+    unknown = sorted(set(arguments.seq) - set(asked))
+    if unknown:
+        print(f"not parked: {', '.join(map(str, unknown))}", file=sys.stderr)
+    if not asked:
+        print("nothing to send again: `otel-bridge journal parked` shows what there is")
+        return 1 if unknown else 0
+    said = f"{len(asked)} parked record(s) will be sent again by the running bridge, or by the next one that starts"
+    interrupted = False
+    try:
+        journal.mark_replay(url, arguments.seq or None)
+        print(said, flush=True)
+        replayed = _await(reader, asked, arguments.wait)
+    except KeyboardInterrupt:
+        replayed, interrupted = _Replayed.of(reader, asked), True
+    reader.close()
+    print(replayed)
+    if replayed.again:
+        print("What was refused again is parked as before; `otel-bridge journal parked` shows the endpoint's words.")
+    if replayed.waiting and arguments.wait:
+        print(
+            "What is not delivered yet goes on waiting: is a bridge with an endpoint running, and does the endpoint "
+            "answer? Its log says, and --wait waits longer."
+        )
+    return 130 if interrupted else 0
+
+
+class _Replayed(NamedTuple):
+    """What has become of records that were marked."""
+
+    delivered: int
+    again: int
+    waiting: int
+
+    @classmethod
+    def of(cls, reader: journal.Reader, asked: Sequence[int]) -> _Replayed:
+        marks = reader.replay_marks()
+        waiting = sum(marks.get(seq, False) for seq in asked)
+        still_parked = sum(seq in marks for seq in asked)
+        return cls(len(asked) - still_parked, still_parked - waiting, waiting)
+
+    def __str__(self) -> str:
+        return f"{self.delivered} delivered, {self.again} parked again, {self.waiting} not yet"
+
+
+def _await(reader: journal.Reader, asked: Sequence[int], seconds: float) -> _Replayed:
+    """What has become of the records once none waits, or after `seconds`. Says how it goes on standard error."""
+    deadline = time.monotonic() + seconds
+    told = replayed = _Replayed.of(reader, asked)
+    next_line = time.monotonic() + PROGRESS_SECONDS
+    while replayed.waiting and time.monotonic() < deadline:
+        time.sleep(min(POLL_SECONDS, max(0.0, deadline - time.monotonic())))
+        replayed = _Replayed.of(reader, asked)
+        if replayed.waiting and replayed != told and time.monotonic() >= next_line:
+            print(replayed, file=sys.stderr, flush=True)
+            told, next_line = replayed, time.monotonic() + PROGRESS_SECONDS
+    return replayed

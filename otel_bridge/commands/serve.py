@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 
 from otel_bridge import __version__, config, logs, server
@@ -12,10 +13,14 @@ from otel_bridge.commands.configuration import load, load_to_serve, missing
 from otel_bridge.config import Config
 from otel_bridge.errors import StartRefused
 
+log = logging.getLogger(__name__)
+
 
 def run(arguments: argparse.Namespace) -> int:
-    loaded = load_to_serve(arguments)
+    loaded, warnings = load_to_serve(arguments)
     logs.set_up(loaded.log_format, loaded.log_level)
+    for warning in warnings:
+        log.warning("%s", warning)
     os.umask(0o077)  # the journal and its key are for this user alone
 
     def announce(bridge: Bridge, port: int) -> None:

@@ -13,7 +13,7 @@ import json
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 from urllib.parse import urlencode
 
@@ -22,7 +22,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from otel_bridge import __version__
 from otel_bridge.catalog import OPERATION_DURATION, SESSIONS
-from otel_bridge.commands.api import Api, PostFailed
+from otel_bridge.commands.api import Api, PostFailed, shown_url
 from otel_bridge.commands.synthetic import SyntheticSession
 
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
@@ -78,6 +78,9 @@ class Doctor:
         self._wait = wait_seconds
         self._pool = urllib3.PoolManager(timeout=urllib3.Timeout(total=10.0), retries=False)
         self._export: str | None = None
+        urls = (places.api, places.metrics, places.prometheus, places.traces, places.grafana)
+        self._masks = {url: shown_url(url) for url in urls if url and url != shown_url(url)}
+        """What is never told, and what stands for it."""
 
     def examine(self, tell: Callable[[StationResult], None]) -> list[StationResult]:
         """The results in order, each told as soon as it is there. Where the bridge itself says no, the others are not
@@ -85,7 +88,7 @@ class Doctor:
         results: list[StationResult] = []
 
         def ask(station: str, check: Callable[[], StationResult]) -> bool:
-            result = self._patiently(station, check)
+            result = self._masked(self._patiently(station, check))
             results.append(result)
             tell(result)
             return result.answer == "sí"
@@ -176,7 +179,8 @@ class Doctor:
         trouble = f"{base} no tiene aún la traza" if spans == 0 else f"{base} tiene {spans} tramo de 2"
         raise NotYet(
             f"{trouble} (el puente dice de su entrega: «{self._export or 'nada'}»)",
-            "mira `otel-bridge journal status` y `journal parked`, y docs/runbooks/BridgeExportStalled.md",
+            "el log del puente dice qué respondió el destino; mira `otel-bridge journal status`, `journal parked` y "
+            "docs/runbooks/BridgeExportStalled.md",
         )
 
     def _grafana(self) -> StationResult:
@@ -219,6 +223,12 @@ class Doctor:
             if status != 200:
                 return f"su fuente «tempo» no ve la traza (respuesta {status or 'ninguna'})"
         return ""
+
+    def _masked(self, result: StationResult) -> StationResult:
+        text, todo = result.text, result.todo
+        for url, mask in self._masks.items():
+            text, todo = text.replace(url, mask), todo.replace(url, mask)
+        return replace(result, text=text, todo=todo)
 
     # --- asking ---------------------------------------------------------------------------------------------------
 

@@ -182,7 +182,7 @@ def post_traffic(
     stop = stop or threading.Event()
     begun = time.monotonic()
     say(
-        f"tráfico documentado hacia {traffic.api.url}/api · GPT {traffic.gpt} · "
+        f"tráfico documentado hacia {traffic.api.shown}/api · GPT {traffic.gpt} · "
         f"hasta {traffic.rate:g} eventos por segundo"
     )
     if traffic.speed != 1:

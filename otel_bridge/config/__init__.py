@@ -9,12 +9,14 @@ from otel_bridge.config.diagnostics import Diagnostics
 from otel_bridge.config.gpts import UNKNOWN, Gpt, Price
 from otel_bridge.config.loading import DEFAULT_FILE, SHIPPED, load, read
 from otel_bridge.config.otlp import Otlp
+from otel_bridge.config.proxies import VARIABLES as PROXY_VARIABLES
 from otel_bridge.config.rates import NO_LIMIT, Rate
 from otel_bridge.config.settings import REGIONS, SETTINGS, Config, Setting
 
 __all__ = [
     "DEFAULT_FILE",
     "NO_LIMIT",
+    "PROXY_VARIABLES",
     "REGIONS",
     "SETTINGS",
     "SHIPPED",

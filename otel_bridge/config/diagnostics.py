@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Sequence
 from typing import TypeVar
 
@@ -10,6 +11,18 @@ from otel_bridge.config.readers import Reader
 from otel_bridge.errors import StartRefused
 
 V = TypeVar("V")
+
+_MAY_HOLD_A_SECRET = re.compile(r"[@?#=;]|-----BEGIN|otb_|bearer|basic ", re.IGNORECASE)
+_SHOWN_CHARS = 200
+NOT_SHOWN = "a value that may hold a secret (not shown)"
+
+
+def shown(raw: object) -> str:
+    """What was found, as a message shows it; not at all where a login, a query, a header or a key may be in it."""
+    text = repr(raw)
+    if _MAY_HOLD_A_SECRET.search(text) or len(text) > _SHOWN_CHARS:
+        return NOT_SHOWN
+    return text
 
 
 class Diagnostics:
@@ -21,6 +34,8 @@ class Diagnostics:
 
     def __init__(self) -> None:
         self.lines: list[str] = []
+        self.warnings: list[str] = []
+        """What works and is probably not meant: where it is, and what to do."""
         self.uncertain: set[str] = set()
         """Keys that somebody has tried to give and whose value is not known: it is wrong, or the key is misspelt. A
         problem that may only be a consequence of these is not added."""
@@ -29,9 +44,13 @@ class Diagnostics:
         """`line`: where the problem is, the value found, what was expected."""
         self.lines.append(line)
 
+    def warn(self, line: str) -> None:
+        """Adds what does not stop a start."""
+        self.warnings.append(line)
+
     def wrong(self, place: str, raw: object, expected: object) -> None:
         """Adds a value that is not what is expected at `place`."""
-        self.add(f"{place}: found {raw!r}, expected {expected}")
+        self.add(f"{place}: found {shown(raw)}, expected {expected}")
 
     def unknown(self, problem: str, name: str, names: Sequence[str]) -> str | None:
         """Adds that a name is none of `names`, with advice; returns the one that was probably meant, None where none is

@@ -10,7 +10,7 @@ from typing import Any
 
 from otel_bridge import catalog
 from otel_bridge.config import readers
-from otel_bridge.config.diagnostics import Diagnostics
+from otel_bridge.config.diagnostics import Diagnostics, shown
 from otel_bridge.config.rates import Rate
 from otel_bridge.config.readers import Reader
 
@@ -48,6 +48,14 @@ class Gpt:
     """None: the general one. NO_LIMIT: off."""
 
 
+def _hashes(raw: object) -> tuple[str, ...]:
+    """Hashes of API keys."""
+    hashes = readers.texts(raw)
+    if not all(_HASH.fullmatch(digest) for digest in hashes):
+        raise ValueError("hashes such as sha256:…")
+    return hashes
+
+
 GPT_READERS: Mapping[str, Reader[Any]] = {
     "name": readers.text,
     "provider": readers.text,
@@ -55,7 +63,7 @@ GPT_READERS: Mapping[str, Reader[Any]] = {
     "event_types": readers.texts,
     "latency_objective_seconds": readers.number(0.001, 3600),
     "slo_target": readers.number(0.5, 0.99999),
-    "api_key_hashes": readers.texts,
+    "api_key_hashes": _hashes,
     "rate_limit": readers.gpt_rate,
 }
 """The keys of a GPT's table, beside `prices`."""
@@ -82,21 +90,25 @@ def _gpt(source: Path, gpt_id: str, table: object, diagnostics: Diagnostics) -> 
         diagnostics.add(f"{place}: expected an id of letters, digits and . _ -, 128 at the most")
     values: dict[str, Any] = {"name": gpt_id}
     if not isinstance(table, dict):
-        diagnostics.wrong(place, table, "a table")
+        # What was found is not repeated: it may be the key itself.
+        diagnostics.add(f"{place}: expected a table such as [gpts.devops-expert]")
         table = {}
     for key, raw in table.items():
         if key == "prices":
             model = table.get("model")
             values[key] = _prices(f"{place}.{key}", raw, model if isinstance(model, str) else UNKNOWN, diagnostics)
-        elif key in GPT_READERS:
-            values[key] = diagnostics.read(f"{place}.{key}", GPT_READERS[key], raw, None)
-            if key == "api_key_hashes" and not all(_HASH.fullmatch(digest) for digest in values[key] or ()):
+        elif key == "api_key_hashes":
+            try:
+                values[key] = _hashes(raw)
+            except ValueError:
                 # What was found is not repeated: it may be the key itself.
                 diagnostics.add(
                     f"{place}.{key}: expected hashes such as sha256:… made by `otel-bridge keys new {gpt_id}`"
                 )
+        elif key in GPT_READERS:
+            values[key] = diagnostics.read(f"{place}.{key}", GPT_READERS[key], raw, None)
         else:
-            diagnostics.unknown(f"{place}: unknown key {key!r}", key, [*GPT_READERS, "prices"])
+            diagnostics.unknown(f"{place}: unknown key {shown(key)}", key, [*GPT_READERS, "prices"])
     return Gpt(id=gpt_id, **values)
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from otel_bridge.config.diagnostics import Diagnostics
+from otel_bridge.config.diagnostics import NOT_SHOWN, Diagnostics, shown
 from otel_bridge.config.gpts import Gpt, read_gpts
+from otel_bridge.config.kubernetes import is_of_a_service
 from otel_bridge.config.otlp import read_otlp, read_resource, read_service_name
 from otel_bridge.config.settings import ENV_PREFIX, SETTINGS, Config, Setting
 
@@ -38,6 +38,11 @@ def read(
     environment and then the command line (`overrides`, None where an argument is not given) over it; and what is wrong
     with it. Where something is, defaults stand for it: the caller adds what it has to say and calls `refuse`."""
     diagnostics = Diagnostics()
+    environ = {
+        name: text
+        for name, text in environ.items()
+        if not (name.startswith(ENV_PREFIX) and is_of_a_service(name, text))
+    }
     source = _source(path, environ)
     arguments = {key: raw for key, raw in (overrides or {}).items() if raw is not None}
     variables = {_BY_VARIABLE[name].key for name in environ if name in _BY_VARIABLE}
@@ -48,7 +53,10 @@ def read(
         try:
             values[setting.key] = setting.read(raw)
         except ValueError as error:
-            diagnostics.wrong(place, raw, error)
+            if setting.secret:
+                diagnostics.add(f"{place}: found {NOT_SHOWN}, expected {error}")
+            else:
+                diagnostics.wrong(place, raw, error)
             diagnostics.uncertain.add(setting.key)
 
     document = _document(source, diagnostics)
@@ -56,7 +64,7 @@ def read(
         if key == "gpts":
             gpts = read_gpts(source, raw, diagnostics)
         elif key not in _BY_KEY:
-            nearest = diagnostics.unknown(f"{source}: unknown key {key!r}", key, [*_BY_KEY, "gpts"])
+            nearest = diagnostics.unknown(f"{source}: unknown key {shown(key)}", key, [*_BY_KEY, "gpts"])
             if nearest is not None:
                 diagnostics.uncertain.add(nearest)
         elif key not in variables and key not in arguments:
@@ -80,17 +88,41 @@ def read(
         gpts=gpts,
         otlp=otlp,
         resource=resource,
-        service_name=read_service_name(environ),
+        service_name=read_service_name(environ, diagnostics),
         source=source,
     )
+    _check_together(config, diagnostics)
     return config, diagnostics
+
+
+def _check_together(config: Config, diagnostics: Diagnostics) -> None:
+    """Adds what cannot work although each setting is good by itself."""
+    same_port = config.port != 0 and config.port == config.metrics_port and _share(config.host, config.metrics_host)
+    if same_port and not diagnostics.uncertain & {"host", "port", "metrics_host", "metrics_port"}:
+        diagnostics.add(
+            f"{config.source}: metrics_port: found {config.metrics_port}, which is the API's port too; expected "
+            "another (--metrics-port)"
+        )
+
+
+def _share(host: str, other: str) -> bool:
+    """Whether two listeners on one port would meet: on the same address, or where one listens on all of them."""
+    one, two = ({"localhost": "127.0.0.1"}.get(name, name) for name in (host, other))
+    if one == two or "::" in (one, two):
+        return True
+    return "0.0.0.0" in (one, two) and ":" not in one + two  # noqa: S104
 
 
 def _source(path: str | None, environ: Mapping[str, str]) -> Path:
     named = path or environ.get(FILE_VARIABLE)
     source = Path(named or DEFAULT_FILE)
-    if not named and not os.path.lexists(source):  # a link to nowhere is a mistake, not an absence
-        return SHIPPED
+    if not named:
+        try:
+            source.lstat()  # a link to nowhere is a mistake, not an absence, and so is what may not be looked at
+        except FileNotFoundError:
+            return SHIPPED
+        except OSError:
+            pass
     return source
 
 
@@ -102,8 +134,12 @@ def _document(source: Path, diagnostics: Diagnostics) -> dict[str, Any] | None:
         diagnostics.add(
             f"{source}: no such configuration file. Name one with --config, or have one written by `otel-bridge init`."
         )
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
+        diagnostics.add(f"{source}: cannot be read: {error.strerror}. Make it readable for this user, or name another.")
+    except UnicodeDecodeError as error:
         diagnostics.add(f"{source}: cannot be read: {error}")
     except tomllib.TOMLDecodeError as error:
         diagnostics.add(f"{source}: not valid TOML: {error}")
+    except (ValueError, RecursionError):  # a number of thousands of digits, a list in a list in a list …
+        diagnostics.add(f"{source}: not valid TOML: a number is too long, or tables are nested too deeply")
     return None

@@ -5,12 +5,28 @@ https://opentelemetry.io/docs/specs/otel/protocol/exporter/
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import unquote, urlsplit
 
-from otel_bridge.config import readers
+from otel_bridge.config import certificates, readers
 from otel_bridge.config.diagnostics import Diagnostics
+from otel_bridge.config.proxies import read_proxy
+
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+"""A token (RFC 9110, 5.6.2)."""
+_GRPC_NAME = re.compile(r"(?!grpc-)[0-9a-z_.-]+(?<!-bin)")
+"""gRPC keeps `grpc-` for itself, and a `-bin` name has bytes for a value (gRPC over HTTP/2, Custom-Metadata)."""
+_OURS = frozenset(("connection", "content-encoding", "content-length", "content-type", "te", "transfer-encoding"))
+"""Headers that each request has for itself: another value would break it."""
+_HEADER_VALUE = re.compile(r"[\x20-\x7e]*")
+_QUOTE = "[\"'“”‘’«»]"
+_QUOTED = re.compile(rf"(^|[,=])\s*{_QUOTE}|{_QUOTE}\s*($|,)")
+"""A quote where a pair, a name or a value begins or ends."""
+
+SECRET_CHARS = 8
+"""A shorter word is no secret: it would be found in everything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +36,7 @@ class Otlp:
     endpoint: str
     protocol: str
     """`http/protobuf` or `grpc`."""
-    headers: tuple[tuple[str, str], ...] = ()
+    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     timeout_seconds: float = 10.0
     gzip: bool = False
     insecure: bool = True
@@ -28,6 +44,15 @@ class Otlp:
     """Files: the authorities of the endpoint's certificate, the client's certificate, its key."""
     client_certificate: str | None = None
     client_key: str | None = None
+    proxy: str | None = field(default=None, repr=False)
+    """The HTTP proxy on the way, with a port and maybe a login in it; None: the way is direct."""
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What an endpoint may repeat and no message shows: values of headers, their words, a proxy's login."""
+        words = [word for _, value in self.headers for word in (value, *value.split())]
+        words += [unquote(word) for word in urlsplit(self.proxy or "").netloc.rpartition("@")[0].split(":")]
+        return tuple(sorted({word for word in words if len(word) >= SECRET_CHARS}, key=len, reverse=True))
 
 
 def read_otlp(environ: Mapping[str, str], diagnostics: Diagnostics) -> Otlp | None:
@@ -39,6 +64,9 @@ def read_otlp(environ: Mapping[str, str], diagnostics: Diagnostics) -> Otlp | No
                 return variable, environ[variable]
         return f"OTEL_EXPORTER_OTLP_{name}", ""
 
+    def file(variable: str, path: str) -> tuple[str, str]:
+        return f"environment: {variable}", path
+
     if environ.get("OTEL_SDK_DISABLED", "").lower() == "true":
         return None
     endpoint_variable, endpoint = get("ENDPOINT")
@@ -49,17 +77,23 @@ def read_otlp(environ: Mapping[str, str], diagnostics: Diagnostics) -> Otlp | No
     protocol = protocol or "http/protobuf"
     if protocol not in ("http/protobuf", "grpc"):
         diagnostics.wrong(f"environment: {protocol_variable}", protocol, "http/protobuf or grpc")
-    if protocol == "http/protobuf" and "TRACES" not in endpoint_variable:
-        endpoint = endpoint.rstrip("/") + "/v1/traces"
+    if endpoint:
+        endpoint = _traces_endpoint(endpoint_variable, endpoint, protocol, diagnostics)
     compression_variable, compression = get("COMPRESSION")
     if compression not in ("", "none", "gzip"):
         diagnostics.wrong(f"environment: {compression_variable}", compression, "gzip or none")
-    headers = _pairs(*get("HEADERS"), diagnostics)
+    headers = _headers(*get("HEADERS"), protocol, diagnostics)
     timeout_variable, timeout = get("TIMEOUT")
     # Seconds, as opentelemetry-python reads this variable.
     seconds = diagnostics.read(f"environment: {timeout_variable}", readers.number(0.05, 3600), timeout or "10", 10.0)
     insecure_variable, insecure = get("INSECURE")
     plain = diagnostics.read(f"environment: {insecure_variable}", readers.flag, insecure or "false", False)
+    authorities = file(*get("CERTIFICATE"))
+    if authorities[1]:
+        certificates.check_authorities(*authorities, diagnostics)
+    client_certificate, client_key = certificates.check_own(
+        file(*get("CLIENT_CERTIFICATE")), file(*get("CLIENT_KEY")), diagnostics
+    )
     return Otlp(
         endpoint=endpoint,
         protocol=protocol,
@@ -67,20 +101,84 @@ def read_otlp(environ: Mapping[str, str], diagnostics: Diagnostics) -> Otlp | No
         timeout_seconds=seconds,
         gzip=compression == "gzip",
         insecure=plain or urlsplit(endpoint).scheme == "http",
-        certificate=get("CERTIFICATE")[1] or None,
-        client_certificate=get("CLIENT_CERTIFICATE")[1] or None,
-        client_key=get("CLIENT_KEY")[1] or None,
+        certificate=authorities[1] or None,
+        client_certificate=client_certificate,
+        client_key=client_key,
+        proxy=read_proxy(environ, endpoint, protocol, diagnostics) if endpoint else None,
     )
+
+
+def _traces_endpoint(variable: str, endpoint: str, protocol: str, diagnostics: Diagnostics) -> str:
+    """Where traces go: over HTTP the base has its path added. Warns where another path was probably meant."""
+    path = urlsplit(endpoint).path.rstrip("/")
+    place = f"environment: {variable}"
+    if protocol == "grpc":
+        if path:
+            diagnostics.warn(
+                f"{place}: gRPC has no paths, {path} is ignored; leave it out, or set …_PROTOCOL to http/protobuf"
+            )
+        return endpoint
+    for_traces = "TRACES" in variable
+    signal = re.search(r"/v1/(traces|metrics|logs)$", path)
+    if signal is not None and not for_traces:
+        diagnostics.warn(
+            f"{place}: ends in {signal[0]}, and /v1/traces is added to it: spans go to {path}/v1/traces. "
+            "Leave the path out, or use OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"
+        )
+    elif signal is not None and signal[1] != "traces":
+        diagnostics.warn(f"{place}: ends in {signal[0]}, where no traces are taken; expected /v1/traces")
+    elif for_traces and not path:
+        diagnostics.warn(
+            f"{place}: has no path, and none is added to it: spans go to /. Add /v1/traces, or use "
+            "OTEL_EXPORTER_OTLP_ENDPOINT"
+        )
+    return endpoint if for_traces else endpoint.rstrip("/") + "/v1/traces"
 
 
 def read_resource(environ: Mapping[str, str], diagnostics: Diagnostics) -> tuple[tuple[str, str], ...]:
     """The attributes of every span's resource. A wrong variable goes to `diagnostics`."""
-    return _pairs("OTEL_RESOURCE_ATTRIBUTES", environ.get("OTEL_RESOURCE_ATTRIBUTES", ""), diagnostics)
+    variable = "OTEL_RESOURCE_ATTRIBUTES"
+    pairs = _pairs(variable, environ.get("OTEL_RESOURCE_ATTRIBUTES", ""), diagnostics)
+    for name, value in pairs:
+        if readers.UNWRITABLE.search(name + value):
+            diagnostics.add(f"environment: {variable}: expected values of printable UTF-8 text (not shown)")
+            return ()
+    return pairs
 
 
-def read_service_name(environ: Mapping[str, str]) -> str:
-    """The bridge's own name."""
-    return environ.get("OTEL_SERVICE_NAME") or "otel-bridge"
+def read_service_name(environ: Mapping[str, str], diagnostics: Diagnostics) -> str:
+    """The bridge's own name. A wrong variable goes to `diagnostics`."""
+    name = environ.get("OTEL_SERVICE_NAME") or "otel-bridge"
+    if readers.UNWRITABLE.search(name):
+        diagnostics.wrong("environment: OTEL_SERVICE_NAME", name, "printable UTF-8 text")
+    return name
+
+
+def _headers(variable: str, text: str, protocol: str, diagnostics: Diagnostics) -> tuple[tuple[str, str], ...]:
+    """Headers of every request; of a name that comes twice, the last. What is found is never repeated: it carries
+    credentials."""
+    headers = {}
+    if _QUOTED.search(text):
+        diagnostics.add(
+            f"environment: {variable}: expected name=value pairs without quotes (what was found is not shown): here "
+            "they would be sent with the text; %22 stands for one that is meant"
+        )
+        return ()
+    for name, value in _pairs(variable, text, diagnostics):
+        name, problem = name.lower(), ""
+        if not _HEADER_NAME.fullmatch(name):
+            problem = "names of letters, digits, - and _"
+        elif protocol == "grpc" and not _GRPC_NAME.fullmatch(name):
+            problem = "names of letters, digits, - and _, none with grpc- at its front nor -bin at its end"
+        elif name in _OURS:
+            problem = f"no {name}: every request has its own"
+        elif not _HEADER_VALUE.fullmatch(value):
+            problem = "values of printable ASCII characters, without line ends and other control characters"
+        if problem:
+            diagnostics.add(f"environment: {variable}: expected {problem} (what was found is not shown)")
+            return ()
+        headers[name] = value
+    return tuple(headers.items())
 
 
 def _pairs(variable: str, text: str, diagnostics: Diagnostics) -> tuple[tuple[str, str], ...]:
@@ -91,5 +189,5 @@ def _pairs(variable: str, text: str, diagnostics: Diagnostics) -> tuple[tuple[st
             # What was found is not repeated: headers carry credentials.
             diagnostics.add(f"environment: {variable}: expected name=value pairs separated by commas")
             return ()
-        pairs.append((unquote(name.strip()).lower() if "HEADERS" in variable else name.strip(), unquote(value.strip())))
+        pairs.append((unquote(name.strip()), unquote(value.strip())))
     return tuple(pairs)

@@ -19,6 +19,13 @@ V = TypeVar("V")
 Reader: TypeAlias = Callable[[object], V]
 
 _UNITS = {"": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
+UNWRITABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+"""Control characters, and what stands for bytes that are no UTF-8: no path, URL or header has them."""
+_SIZE_LIMIT = 1 << 62
+USER_HASH_KEY_CHARS = 16
+"""The shortest key of the user hash that is no guess."""
+_LABEL = re.compile(r"[\w]([\w-]{0,61}[\w])?")
+"""One part of a host name; with the underscores that Docker's names have."""
 
 
 def text(raw: object) -> str:
@@ -31,6 +38,24 @@ def text(raw: object) -> str:
 def optional_text(raw: object) -> str | None:
     """A text; None where it is empty."""
     return text(raw) or None
+
+
+def hash_key(raw: object) -> str | None:
+    """The key of the user hash; None where it is empty."""
+    key = optional_text(raw)
+    if key is not None and len(key.strip()) < USER_HASH_KEY_CHARS:
+        raise ValueError(
+            f"{USER_HASH_KEY_CHARS} characters at least, such as from "
+            "python -c 'import secrets; print(secrets.token_hex(32))'"
+        )
+    return key
+
+
+def host(raw: object) -> str:
+    """An address or a host name to listen on."""
+    if isinstance(raw, str) and _is_host(raw):
+        return raw
+    raise ValueError("text: an address such as 127.0.0.1 or ::1, or a host name")
 
 
 def choice(literal: Any) -> Reader[Any]:
@@ -66,7 +91,7 @@ def number(low: float, high: float) -> Reader[float]:
     def read(raw: object) -> float:
         try:
             value = float(raw) if isinstance(raw, str | int | float) and not isinstance(raw, bool) else None
-        except ValueError:
+        except (ValueError, OverflowError):
             value = None
         if value is not None and low <= value <= high:
             return value
@@ -84,12 +109,19 @@ def flag(raw: object) -> bool:
     raise ValueError("true or false")
 
 
-def size(raw: object) -> int:
-    """Bytes, from a number of them or a text such as `512MiB`."""
-    match = re.fullmatch(r"(\d+)\s*([KMGT]iB|)", str(raw)) if not isinstance(raw, bool) else None
-    if match is None:
-        raise ValueError("a size such as 512MiB or 20GiB")
-    return int(match[1]) * _UNITS[match[2]]
+def size(low: int) -> Reader[int]:
+    """Makes the reader of bytes, `low` of them at least, from a number of them or a text such as `512MiB`."""
+
+    def read(raw: object) -> int:
+        match = None
+        if isinstance(raw, str) or (isinstance(raw, int) and not isinstance(raw, bool) and 0 <= raw < _SIZE_LIMIT):
+            match = re.fullmatch(r"([0-9]{1,19})\s*([KMGT]iB|)", str(raw))
+        value = int(match[1]) * _UNITS[match[2]] if match is not None else -1
+        if low <= value < _SIZE_LIMIT:
+            return value
+        raise ValueError("a size such as 512MiB or 20GiB" + (f", {low} bytes at least" if low else ""))
+
+    return read
 
 
 def texts(raw: object) -> tuple[str, ...]:
@@ -128,7 +160,8 @@ def gpt_rate(raw: object) -> Rate:
 def journal_url(raw: object) -> str:
     """The URL of a journal in SQLite."""
     if isinstance(raw, str):
-        if raw.startswith("sqlite:///") and len(raw) > len("sqlite:///"):
+        # A path that ends in a slash is a folder's; one with a control character or a lone surrogate is nobody's.
+        if raw.startswith("sqlite:///") and not raw.endswith("/") and not UNWRITABLE.search(raw):
             return raw
         if raw.startswith(("postgresql://", "postgres://")):
             raise ValueError(
@@ -140,8 +173,10 @@ def journal_url(raw: object) -> str:
 def trace_url(raw: object) -> str | None:
     """A URL with `{trace_id}` in it; None where it is empty."""
     url = optional_text(raw)
-    if url is not None and ("{trace_id}" not in url or _http_parts(url) is None):
-        raise ValueError("a URL with {trace_id} in it")
+    if url is not None and (
+        "{trace_id}" not in url or UNWRITABLE.search(url) or _http_parts(url) is None or _has_login(url)
+    ):
+        raise ValueError("a URL with {trace_id} in it, without a user or password: clients get it")
     return url
 
 
@@ -157,15 +192,17 @@ def origins(raw: object) -> tuple[str, ...]:
     """Origins (scheme, host, port) in lower case, or `*`."""
     written = texts(raw)
     for origin in written:
-        if origin != "*" and not re.fullmatch(r"https?://[A-Za-z0-9.\[\]:-]+", origin):
+        if origin != "*" and not (re.fullmatch(r"https?://[A-Za-z0-9.\[\]:-]+", origin) and _http_parts(origin)):
             raise ValueError('a list of origins such as https://app.example.com, without a path, or "*"')
     return tuple(origin.lower() for origin in written)
 
 
 def limit_storage(raw: object) -> str:
     """`memory://` or the URL of a Redis."""
-    if raw == "memory://" or (isinstance(raw, str) and re.match(r"rediss?://.", raw)):
-        return str(raw)
+    if raw == "memory://":
+        return "memory://"
+    if isinstance(raw, str) and _parts(raw, ("redis", "rediss")) is not None:
+        return raw
     raise ValueError("memory:// or redis://host:port")
 
 
@@ -175,23 +212,70 @@ def public_url(raw: object) -> str | None:
     if not url:
         return None
     parts = _http_parts(url)
-    if parts is None or parts.query or parts.fragment:
+    if parts is None or parts.query or parts.fragment or "@" in parts.netloc:
         raise ValueError("a URL such as https://example.com")
     # The guide's «API Base URL» ends in /api, and every path of the API begins with it.
     return url.removesuffix("/api")
 
 
 def http_url(raw: object) -> str:
-    """A URL of a server that speaks HTTP or gRPC."""
-    if isinstance(raw, str) and _http_parts(raw) is not None:
+    """The URL of a server that speaks HTTP or gRPC. No login and no query: it is shown, and headers carry those."""
+    if isinstance(raw, str):
+        parts = _http_parts(raw)
+        if parts is None:
+            raise ValueError("a URL such as http://localhost:4318")
+        if "@" in parts.netloc:
+            raise ValueError("a URL without user and password: give them as a header (OTEL_EXPORTER_OTLP_HEADERS)")
+        if parts.query or parts.fragment or raw.endswith(("?", "#")):
+            raise ValueError("a URL without ? and #: give a token as a header (OTEL_EXPORTER_OTLP_HEADERS)")
         return raw
     raise ValueError("a URL such as http://localhost:4318")
 
 
+def proxy_url(raw: object) -> str:
+    """The URL of an HTTP proxy; `host:port` alone is one of `http`."""
+    url = raw if isinstance(raw, str) and "://" in raw else f"http://{raw}"
+    parts = _parts(url, ("http",))
+    if parts is not None:
+        return f"http://{parts.netloc}" + (":80" if parts.port is None else "")
+    raise ValueError("an HTTP proxy such as http://proxy.example:3128")
+
+
 def _http_parts(url: str) -> SplitResult | None:
     """The parts of a URL with a host; None where it is none."""
+    return _parts(url, ("http", "https"))
+
+
+def _parts(url: str, schemes: tuple[str, ...]) -> SplitResult | None:
+    """The parts of a URL that can work: a known scheme, a host that can exist, a port from 1 to 65535 or none. None
+    where something of it cannot."""
+    # urlsplit drops line ends and tabs silently: what is read would not be what is written.
+    if not url.isprintable() or " " in url:
+        return None
     try:
         parts = urlsplit(url)
-    except ValueError:  # such as http://[
+        port = parts.port
+    except ValueError:  # such as http://[ and http://h:99999
         return None
-    return parts if parts.scheme in ("http", "https") and parts.hostname else None
+    bare = parts.netloc.rpartition("@")[2]
+    if parts.scheme not in schemes or port == 0 or bare.endswith(":") or not _is_host(parts.hostname or ""):
+        return None
+    if (":" in (parts.hostname or "")) != bare.startswith("["):
+        return None
+    return parts
+
+
+def _is_host(text: str) -> bool:
+    """Whether a text is an IP address or could be a name."""
+    if ":" in text or re.fullmatch(r"[0-9]+(\.[0-9]+){3}", text):
+        try:
+            ipaddress.ip_address(text)
+        except ValueError:
+            return False
+        return True
+    name = text.removesuffix(".")
+    return len(name) <= 253 and all(_LABEL.fullmatch(label) for label in name.split("."))
+
+
+def _has_login(url: str) -> bool:
+    return "@" in url.partition("://")[2].partition("/")[0]

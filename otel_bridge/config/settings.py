@@ -30,10 +30,11 @@ REGIONS = (
 """Spain and Latin America: the default of the setting `regions` (ISO 3166-1 codes)."""
 
 
-def setting(default: D, help: str, reader: Reader[V]) -> D | V:
-    """A row: a field of `Config` that can be given in the file and the environment. The result's type is not the one at
-    run time: it has mypy hold the field's declared type to the default and to the reader's values."""
-    row: D | V = field(default=default, metadata={"help": help, "read": reader})
+def setting(default: D, help: str, reader: Reader[V], secret: bool = False) -> D | V:
+    """A row: a field of `Config` that can be given in the file and the environment; `secret`: never shown. The result's
+    type is not the one at run time: it has mypy hold the field's declared type to the default and to the reader's
+    values."""
+    row: D | V = field(default=default, metadata={"help": help, "read": reader, "secret": secret}, repr=not secret)
     return row
 
 
@@ -41,19 +42,19 @@ def setting(default: D, help: str, reader: Reader[V]) -> D | V:
 class Config:
     """Everything that was configured. Units stand in the names; sizes are in bytes."""
 
-    host: str = setting("127.0.0.1", "Address the API listens on.", readers.text)
+    host: str = setting("127.0.0.1", "Address the API listens on.", readers.host)
     port: int = setting(8000, "Port the API listens on; 0 takes a free one.", readers.integer(0, 65_535))
-    metrics_host: str = setting("127.0.0.1", "Address /metrics listens on.", readers.text)
+    metrics_host: str = setting("127.0.0.1", "Address /metrics listens on.", readers.host)
     metrics_port: int = setting(9464, "Port /metrics listens on; 0 takes a free one.", readers.integer(0, 65_535))
     journal: str = setting("sqlite:///data/otel-bridge.db", "Where records are kept.", readers.journal_url)
-    journal_max_size: int = setting(20 << 30, "Journal size at which ingest answers 503.", readers.size)
-    disk_min_free: int = setting(64 << 20, "Free disk space below which ingest answers 503.", readers.size)
+    journal_max_size: int = setting(20 << 30, "Journal size at which ingest answers 503.", readers.size(1024))
+    disk_min_free: int = setting(64 << 20, "Free disk space below which ingest answers 503.", readers.size(0))
     retention_days: float = setting(35.0, "Days that exported records are kept.", readers.number(0.01, 3650))
     redaction: Redaction = setting(
         "on", "Redaction of content: on, off, or full (content is not kept at all).", readers.choice(Redaction)
     )
     user_hash_key: str | None = setting(
-        None, "Key of the user hash; empty makes one and keeps it beside the journal.", readers.optional_text
+        None, "Key of the user hash; empty makes one and keeps it beside the journal.", readers.hash_key, secret=True
     )
     regions: tuple[str, ...] = setting(
         REGIONS,
@@ -133,6 +134,7 @@ class Setting(Generic[V]):
     default: V
     help: str
     read: Reader[V]
+    secret: bool = False
 
     @property
     def env(self) -> str:
@@ -141,6 +143,8 @@ class Setting(Generic[V]):
 
 
 SETTINGS: tuple[Setting[Any], ...] = tuple(
-    Setting(row.name, row.default, row.metadata["help"], row.metadata["read"]) for row in fields(Config) if row.metadata
+    Setting(row.name, row.default, row.metadata["help"], row.metadata["read"], row.metadata["secret"])
+    for row in fields(Config)
+    if row.metadata
 )
 """The rows, in the order of the fields."""

@@ -10,8 +10,9 @@ from typing import IO
 
 import msgspec
 
-from otel_bridge import journal
+from otel_bridge import journal, signals
 from otel_bridge.config import Otlp
+from otel_bridge.errors import OperatorError
 from otel_bridge.export.delivery import Delivery
 from otel_bridge.export.otlp import connect
 from otel_bridge.export.pipe import CONSUMER, Setup, Stop, read_frame, write_frame
@@ -26,15 +27,22 @@ def main() -> int:
     stdin, stdout = sys.stdin.buffer, os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # a stray print must not break the frames
     # A service manager signals every process of its group. When to stop is the bridge's to say: it wants a last flush.
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Until here they were blocked: the bridge starts this process so.
+    for number in signals.ALL:
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, signals.ALL)
     first = read_frame(stdin)
     if first is None:
         return 0
     setup = msgspec.msgpack.decode(first, type=Setup)
     shutdown = Shutdown()
+    try:
+        reader = journal.open_reader(setup.journal, CONSUMER)
+    except OperatorError as refusal:
+        print(*(f"otel-bridge exporter: {line}" for line in refusal.lines()), sep="\n", file=sys.stderr)  # noqa: T201
+        return 1
     delivery = Delivery(
-        journal.open_reader(setup.journal, CONSUMER),
+        reader,
         SpanProjection(setup.gpts, setup.resource),
         connect(msgspec.convert(setup.otlp, Otlp)),
         lambda report: write_frame(stdout, report),

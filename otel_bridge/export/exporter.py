@@ -5,15 +5,18 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import signal
 import subprocess
 import sys
 import threading
+import time
 from collections import Counter
 from collections.abc import Mapping
 
 import msgspec
 
-from otel_bridge.config import Config, Gpt, Otlp
+from otel_bridge import signals
+from otel_bridge.config import PROXY_VARIABLES, Config, Gpt, Otlp
 from otel_bridge.export.pipe import Report, Setup, Stop, read_frame, write_frame
 from otel_bridge.journal import Journal, Store, StoreUnavailable
 
@@ -22,6 +25,12 @@ log = logging.getLogger(__name__)
 _MALLOC = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str(64 << 20)}
 """For glibc: a request's bytes (up to 4 MiB) are made and freed all the time, and by default each is given back to the
 system and faulted in again. Drain 137,000 → 150,000 spans/s."""
+
+IN_TROUBLE = frozenset(("retry", "config"))
+"""States in which nothing is delivered."""
+WORDS_SECONDS = 60.0
+FLAPPING_SECONDS = 5.0
+"""An endpoint that is well and unwell by turns is told so often at the most."""
 
 
 class Exporter:
@@ -43,6 +52,9 @@ class Exporter:
         self._restart = False
         """Whether the process was ended because it is started again with other GPTs."""
         self.state = "starting"
+        self._waits = False
+        """Whether the log says that delivery waits: since `_told_at`, with these words."""
+        self._told, self._told_at = "", float("-inf")
         self.message = ""
         """The endpoint's last text."""
 
@@ -66,14 +78,7 @@ class Exporter:
         self._restart = False
         if self._stopping.is_set():
             return
-        process = subprocess.Popen(
-            [sys.executable, "-m", "otel_bridge.export"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            # Ctrl-C in a terminal goes to the whole group; the bridge alone decides when this process stops.
-            start_new_session=True,
-            env={**os.environ, **_MALLOC},
-        )
+        process = _start()
         self._process = process
         assert process.stdin is not None and process.stdout is not None
         try:
@@ -96,6 +101,7 @@ class Exporter:
 
     def _take(self, report: Report) -> None:
         """Notes a report in the journal. While that cannot be written, the process waits for the pipe to be read."""
+        self._tell(report)
         self.state, self.message = report.state, report.message
         logged = False
         while True:
@@ -109,6 +115,18 @@ class Exporter:
                     log.error("what was delivered cannot be noted, delivery waits: %s", error)
                     logged = True
                 self._stopping.wait(1.0)
+
+    def _tell(self, report: Report) -> None:
+        """Logs that delivery waits and goes on again; while it waits, once a minute what else the endpoint says. Its
+        words are read here and beside the parked records alone."""
+        if report.state in IN_TROUBLE:
+            passed = time.monotonic() - self._told_at
+            if passed > (WORDS_SECONDS if self._waits else FLAPPING_SECONDS) and report.message != self._told:
+                log.warning("delivery waits (%s): %s", report.state, report.message)
+                self._waits, self._told, self._told_at = True, report.message, time.monotonic()
+        elif self._waits:
+            log.info("delivery goes on")
+            self._waits, self._told = False, ""
 
     def _note(self, report: Report) -> None:
         """Moves the cursor with what was delivered and parked. Raises StoreUnavailable."""
@@ -130,6 +148,25 @@ class Exporter:
             process.wait(seconds + 2)
         except subprocess.TimeoutExpired:
             process.kill()
+
+
+def _start() -> subprocess.Popen[bytes]:
+    """The delivery process, as it starts."""
+    # A signal to the whole group would end it before it can say that it ignores it. What is blocked in the thread that
+    # starts it is blocked in it from its first instruction on.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signals.ALL)
+    try:
+        return subprocess.Popen(
+            [sys.executable, "-m", "otel_bridge.export"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            # Ctrl-C in a terminal goes to the whole group; the bridge alone decides when this process stops.
+            start_new_session=True,
+            # The proxy is in the set-up; no library is to read the variables in its own way.
+            env={name: value for name, value in os.environ.items() if name not in PROXY_VARIABLES} | _MALLOC,
+        )
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _write(store: Store, report: Report) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import grpc
 from google.protobuf.message import DecodeError
@@ -30,8 +31,10 @@ class GrpcTransport:
 
     def __init__(self, otlp: Otlp) -> None:
         self._otlp = otlp
-        target = otlp.endpoint.split("://", 1)[-1].rstrip("/")
-        options = [("grpc.primary_user_agent", f"otel-bridge/{__version__}"), ("grpc.enable_retries", 0)]
+        target = urlsplit(otlp.endpoint).netloc
+        # gRPC reads some of the proxy variables by itself, and not as HTTP does: what was read of them is said here.
+        proxy = ("grpc.http_proxy", otlp.proxy) if otlp.proxy else ("grpc.enable_http_proxy", 0)
+        options = [("grpc.primary_user_agent", f"otel-bridge/{__version__}"), ("grpc.enable_retries", 0), proxy]
         compression = grpc.Compression.Gzip if otlp.gzip else grpc.Compression.NoCompression
         if otlp.insecure:
             self._channel = grpc.insecure_channel(target, options, compression)
@@ -47,8 +50,8 @@ class GrpcTransport:
         try:
             response = self._export(body, timeout=self._otlp.timeout_seconds, metadata=self._otlp.headers)
         except grpc.RpcError as error:
-            return _classify(error)
-        return read_response(response)
+            return _classify(error).without(self._otlp.secrets)
+        return read_response(response).without(self._otlp.secrets)
 
     def close(self) -> None:
         self._channel.close()

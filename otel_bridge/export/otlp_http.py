@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import urllib3
 import urllib3.connection
@@ -119,9 +120,8 @@ class HttpTransport:
             options["ca_certs"] = otlp.certificate
         if otlp.client_certificate:
             options["cert_file"], options["key_file"] = otlp.client_certificate, otlp.client_key
-        self._pool = urllib3.PoolManager(
-            maxsize=8, retries=False, timeout=urllib3.Timeout(total=otlp.timeout_seconds), **options
-        )
+        options |= {"maxsize": 8, "retries": False, "timeout": urllib3.Timeout(total=otlp.timeout_seconds)}
+        self._pool = _through(otlp.proxy, options) if otlp.proxy else urllib3.PoolManager(**options)
         self._pool.pool_classes_by_scheme = {"http": _Pool, "https": _TlsPool}
         self._headers = {
             "Content-Type": "application/x-protobuf",
@@ -136,7 +136,7 @@ class HttpTransport:
         if self._otlp.gzip:
             body = gzip.compress(body, compresslevel=1, mtime=0)
         with _deadline.within(self._otlp.timeout_seconds + 0.5):
-            return self._exchange(body)
+            return self._exchange(body).without(self._otlp.secrets)
 
     def _exchange(self, body: bytes) -> SendResult:
         try:
@@ -163,11 +163,21 @@ class HttpTransport:
             # A record can make the receiver drop the connection; it cannot keep it from being made.
             dropped = isinstance(error, urllib3.exceptions.ProtocolError | urllib3.exceptions.ReadTimeoutError)
             return SendResult("retry", shorten(f"{type(error).__name__}: {error}"), may_be_record=dropped)
-        except (OSError, ValueError) as error:
+        except OSError as error:
             return SendResult("config", shorten(f"{type(error).__name__}: {error}"))
+        except ValueError as error:  # its message may repeat a header
+            return SendResult("config", f"{type(error).__name__}: the endpoint or a header cannot be sent")
 
     def close(self) -> None:
         self._pool.clear()
+
+
+def _through(proxy: str, options: dict[str, Any]) -> urllib3.ProxyManager:
+    """The pool whose connections go through an HTTP proxy; a login in its URL is sent as the header that it is for."""
+    parts = urlsplit(proxy)
+    login, at, address = parts.netloc.rpartition("@")
+    headers = urllib3.make_headers(proxy_basic_auth=unquote(login)) if at else None
+    return urllib3.ProxyManager(f"http://{address}", proxy_headers=headers, **options)
 
 
 def _classify(status: int, body: bytes, headers: Any) -> SendResult:

@@ -12,6 +12,7 @@ loses nothing cannot use. Sources: OTLP specification 1.x, «OTLP/HTTP Response�
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 Kind = Literal["ok", "partial", "retry", "poison", "config"]
@@ -37,6 +38,13 @@ class SendResult(NamedTuple):
     def endpoint_only(self) -> bool:
         """Whether the failure is the endpoint's, whatever the records in the request are."""
         return self.kind in ("retry", "config") and not self.may_be_record
+
+    def without(self, secrets: Sequence[str]) -> SendResult:
+        """The result without these texts in its message, should the endpoint have repeated one."""
+        message = self.message
+        for secret in secrets if message else ():
+            message = message.replace(secret, "…")
+        return self if message == self.message else self._replace(message=message)
 
 
 def shorten(message: str) -> str:

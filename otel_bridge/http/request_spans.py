@@ -15,6 +15,7 @@ import os
 import re
 import time
 from collections.abc import Collection
+from typing import Any
 
 from opentelemetry.sdk.resources import SERVICE_NAME, SERVICE_VERSION, Resource
 from opentelemetry.sdk.trace import TracerProvider
@@ -99,10 +100,17 @@ def shown_path(path: str, route: str | None, status: int, served: Collection[str
 
 
 def _exporter(otlp: Otlp) -> SpanExporter:
+    # The way goes through the proxy that records go through: each library reads those variables in its own way.
     if otlp.protocol == "grpc":
         from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter as GrpcExporter
 
-        return GrpcExporter()
+        proxy: Any = ("grpc.http_proxy", otlp.proxy) if otlp.proxy else ("grpc.enable_http_proxy", 0)
+        return GrpcExporter(channel_options=(proxy,))
+    import requests
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter as HttpExporter
 
-    return HttpExporter()
+    session = requests.Session()
+    session.trust_env = False
+    if otlp.proxy:
+        session.proxies = {"http": otlp.proxy, "https": otlp.proxy}
+    return HttpExporter(session=session)

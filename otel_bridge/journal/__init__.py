@@ -84,13 +84,14 @@ def _backend(url: str) -> Any:
 
 
 def exists(url: str) -> bool:
-    """Whether there is a journal already."""
+    """Whether there is a journal already. Raises StartRefused where something else is there, StoreError where this
+    user may not look."""
     return bool(_backend(url).exists(url))
 
 
 def open(url: str, consumer: str) -> Store:
     """Opens the journal for its one writer, and makes it where there is none. Raises StartRefused: it is of a newer
-    release, damaged, somebody else's or in use; it is then left as it is."""
+    release, damaged, somebody else's or in use; it is then left as it is. Raises StoreError as `exists` does."""
     store: Store = _backend(url).open(url, consumer)
     return store
 

@@ -170,6 +170,10 @@ class Reader(Protocol):
     def parked(self, limit: int, replay_only: bool = False) -> list[Parked]:
         """Up to `limit` parked records in sequence order; `replay_only`: those that `mark_replay` has marked."""
 
+    def replay_marks(self) -> dict[int, bool]:
+        """Every parked record's sequence number, and whether `mark_replay` has marked it. A mark goes with the record
+        when it is delivered, and from it when it is refused again."""
+
     def cursor(self) -> int:
         """The consumer's cursor: up to this record everything is exported or parked."""
 

@@ -99,6 +99,8 @@ class Journal:
         self._thread: threading.Thread | None = None
         self._closing = False
         self._loop: asyncio.AbstractEventLoop | None = None
+        self.outcome_known = True
+        """Whether it is known of every commit if it was taken."""
         self.last_error: str | None = None
         """Why the last commit failed, or that its outcome is not known, until one succeeds; `/readyz` reads it."""
         self._why_full = why_full
@@ -310,6 +312,7 @@ class Journal:
     def _learn_outcome(self, unknown: OutcomeUnknown) -> bool:
         """Whether the commit under way was taken. Asks the store until it has learnt it; what comes meanwhile waits.
         Raises _OutcomeLost."""
+        self.outcome_known = False
         self.last_error = f"whether the last commit was taken is not known yet: {unknown}"
         log.error("%s", self.last_error)
         while True:
@@ -318,6 +321,7 @@ class Journal:
             except Exception as error:
                 raise _OutcomeLost(f"{type(error).__name__}: {error}") from error
             if taken is not None:
+                self.outcome_known = True
                 log.warning("the commit of unknown outcome was %s", "taken" if taken else "not taken: it goes again")
                 self._left = bool(self._gathered)  # their wake may have been read here
                 return taken

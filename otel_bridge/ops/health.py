@@ -1,4 +1,7 @@
-"""Whether records can be accepted safely, and what an operator would ask next: what `/readyz` answers."""
+"""Whether records can be accepted safely, and what an operator would ask next: what `/readyz` answers, in Spanish.
+
+It stands on the public port: it says that something is wrong and where to read more, no words or addresses of others.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,25 @@ from collections.abc import Sequence
 from otel_bridge.access.limits import RateLimits
 from otel_bridge.export.exporter import Exporter
 from otel_bridge.journal import Journal
+from otel_bridge.ops import space
 from otel_bridge.ops.reload import Reloader
 from otel_bridge.ops.space import Space
 from otel_bridge.ops.supervisor import Worker
+
+_FULL = {
+    space.AT_LIMIT: "el diario alcanzó journal_max_size",
+    space.NO_ROOM: "queda menos espacio libre que disk_min_free",
+}
+_DELIVERY = {
+    "starting": "arrancando",
+    "restarting": "arrancando otra vez",
+    "ok": "ok",
+    "retry": "en espera: el destino no responde o pide esperar; el log dice qué respondió",
+    "config": "detenida: el destino no acepta esta configuración; el log dice qué respondió",
+    "poison": "el destino rechaza registros; el log dice qué respondió",
+    "partial": "el destino tomó solo una parte; el log dice qué respondió",
+}
+"""By the state of the exporter. The endpoint's own words and addresses are for the log: anyone may ask here."""
 
 
 class Health:
@@ -41,9 +60,11 @@ class Health:
         problems = []
         why_full = self._space.why_full()
         if why_full is not None:
-            problems.append(f"disco: {why_full}")
+            problems.append(f"disco: {_FULL[why_full]}")
+        elif not self._journal.outcome_known:
+            problems.append("diario: no se sabe aún si se guardó lo último; el log dice por qué")
         elif self._journal.last_error is not None:
-            problems.append(f"diario: {self._journal.last_error}")
+            problems.append("diario no disponible: no se puede escribir; el log dice por qué")
         problems += [f"proceso de fondo caído: {name}" for name, up, _ in self.workers() if not up]
         return not problems, {
             "estado": "no listo" if problems else "listo",
@@ -56,10 +77,7 @@ class Health:
     def _export(self) -> dict[str, object]:
         if self._exporter is None:
             return {"estado": "sin destino configurado; los registros esperan en el diario"}
-        state: dict[str, object] = {"estado": self._exporter.state}
-        if self._exporter.message:
-            state["ultima_respuesta"] = self._exporter.message
-        return state
+        return {"estado": _DELIVERY[self._exporter.state]}
 
     def _configuration(self) -> dict[str, object]:
         """Says that something is wrong, and not what: that may name paths, and anyone may ask."""

@@ -5,6 +5,9 @@ from __future__ import annotations
 from otel_bridge.config import Config
 from otel_bridge.journal import Reader, Store
 
+AT_LIMIT = "the journal has reached journal_max_size"
+NO_ROOM = "the disk that holds the journal has less than disk_min_free left"
+
 
 class Space:
     """What the journal uses and may use, in bytes. Measured by housekeeping; asked from any thread."""
@@ -27,12 +30,12 @@ class Space:
         self._full = self.used > self.max_size
 
     def why_full(self) -> str | None:
-        """Why there is no room for more records; None: there is."""
+        """Why there is no room for more records: AT_LIMIT or NO_ROOM; None: there is."""
         if self._full:
-            return "the journal has reached journal_max_size"
+            return AT_LIMIT
         free = self._store.free_space()
         if free is not None and free < self._min_free:
-            return "the disk that holds the journal has less than disk_min_free left"
+            return NO_ROOM
         return None
 
     def byte_limit(self) -> int:

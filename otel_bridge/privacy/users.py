@@ -45,7 +45,10 @@ def user_hash_key(config: Config, has_journal: bool) -> bytes:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise StartRefused(f"journal {config.journal}: cannot make {folder}: {error.strerror}") from None
+        raise StartRefused(
+            f"journal {config.journal}: cannot make {folder}: {error.strerror}. Make it for this user, or name "
+            "another place with --journal."
+        ) from None
     return load_or_create_key(config.key_path, config.user_hash_key)
 
 

@@ -82,7 +82,7 @@ def test_an_endpoint_that_refuses_everything_parks_nothing(
     _post(bridge, 50, ())
     wait_for(lambda: len(receiver.requests) >= 6, "some attempts")
     assert _parked(bridge) == 0 and bridge.metric("otel_bridge_pending_records") == 51
-    assert "no such tenant" in bridge.http.get(f"{bridge.url}/readyz").json()["exportacion"]["ultima_respuesta"]
+    assert "no such tenant" in bridge.output()
     receiver.behave = lambda spans: OK
     settle(bridge)
     assert len(receiver.times) == 51 and _parked(bridge) == 0

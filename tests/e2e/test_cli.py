@@ -100,6 +100,70 @@ def test_everything_that_is_wrong_is_told_at_once(make_bridge: Make, command: st
     assert not bridge.journal.exists()
 
 
+CANNOT_WORK = {
+    "OTEL_BRIDGE_PORT": "99999",
+    "OTEL_BRIDGE_METRICS_HOST": "",
+    "OTEL_BRIDGE_JOURNAL_MAX_SIZE": "0",
+    "OTEL_BRIDGE_USER_HASH_KEY": "s3cr3t",
+    "OTEL_BRIDGE_RATE_LIMIT_STORAGE": "redis://:s3cr3t@h:99999",
+    "OTEL_EXPORTER_OTLP_ENDPOINT": "https://user:s3cr3t@collector:4318/?token=s3cr3t",
+    "OTEL_EXPORTER_OTLP_PROTOCOL": "gRPC",
+    "OTEL_EXPORTER_OTLP_HEADERS": '"authorization=Bearer s3cr3t"',
+    "OTEL_EXPORTER_OTLP_COMPRESSION": "zstd",
+    "OTEL_EXPORTER_OTLP_TIMEOUT": "0",
+    "OTEL_EXPORTER_OTLP_CERTIFICATE": "/no/such/file.pem",
+    "OTEL_EXPORTER_OTLP_CLIENT_KEY": "/no/such/file.key",
+}
+
+
+@pytest.mark.parametrize("command", ["check", "serve"])
+def test_every_setting_that_cannot_work_is_told_at_once_and_no_secret_is(make_bridge: Make, command: str) -> None:
+    bridge = make_bridge(**CANNOT_WORK)
+    done = bridge.run(command)
+    assert done.returncode == 2 and done.stdout == ""
+    for variable in CANNOT_WORK:
+        assert f"environment: {variable}: " in done.stderr, variable
+    assert "Traceback" not in done.stderr and "s3cr3t" not in done.stderr
+    assert not bridge.journal.parent.exists()
+
+
+@pytest.mark.parametrize(
+    ("command", "key"),
+    [
+        (["doctor", "--wait", "0.1", "--url", "http://u:s3cr3t@127.0.0.1:1"], ""),
+        (["doctor", "--wait", "0.1", "--json", "--url", "http://127.0.0.1:1/?token=s3cr3t@x"], ""),
+        (["demo", "--duration", "1", "--url", "http://u:s3cr3t@127.0.0.1:1"], "good"),
+        (["demo", "--duration", "1", "--url", "http://127.0.0.1:1"], "s3cr3t\nx"),
+        (["doctor", "--wait", "0.1", "--url", "http://127.0.0.1:1"], "s3cr3t\x7f"),
+        (["doctor", "--wait", "0.1", "--key", "s3cr3tñ"], ""),
+    ],
+)
+def test_a_client_command_shows_neither_login_nor_key(make_bridge: Make, command: list[str], key: str) -> None:
+    done = make_bridge(GPT_API_KEY=key).run(*command, timeout=90)
+    assert done.returncode in (1, 2)
+    assert "s3cr3t" not in done.stdout + done.stderr and "Traceback" not in done.stderr
+    assert done.stdout + done.stderr
+
+
+def test_a_missing_certificate_stops_the_start_over_grpc_as_well(make_bridge: Make, receiver: OtlpReceiver) -> None:
+    bridge = make_bridge(**receiver.grpc_environ, OTEL_EXPORTER_OTLP_CERTIFICATE="/no/such/file.pem")
+    bridge.environ["OTEL_EXPORTER_OTLP_ENDPOINT"] = f"https://127.0.0.1:{receiver.grpc_port}"
+    done = bridge.run("serve")
+    assert done.returncode == 2
+    assert "OTEL_EXPORTER_OTLP_CERTIFICATE: found '/no/such/file.pem', expected a file: there is none" in done.stderr
+
+
+def test_what_is_probably_not_meant_is_a_warning_of_check_and_of_the_log(make_bridge: Make) -> None:
+    bridge = make_bridge(OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:9/v1/traces")
+    done = bridge.run("check")
+    said = "spans go to /v1/traces/v1/traces. Leave the path out"
+    assert done.returncode == 0 and "good" in done.stdout
+    assert any(line.startswith("warning: ") and said in line for line in done.stdout.splitlines())
+    bridge.start()
+    (line,) = (line for line in bridge.output().splitlines() if said in line)
+    assert json.loads(line)["level"] == "warning"
+
+
 def test_a_missing_file_is_said(make_bridge: Make) -> None:
     done = make_bridge().run("serve", "--config", "none.toml")
     assert done.returncode == 2 and "none.toml: no such configuration file" in done.stderr

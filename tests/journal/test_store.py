@@ -515,8 +515,9 @@ def test_parked_records_keep_the_message_of_their_refusal_and_wait_for_a_replay(
     assert reader.parked(10, replay_only=True) == []
     assert backend.replay([2, 77]) == 1
     assert [record.seq for record in reader.parked(10, replay_only=True)] == [2]
+    assert reader.replay_marks() == {1: False, 2: True}
     transact(store, lambda: store.repark([parked(2, message="again")]))
-    assert reader.parked(10, replay_only=True) == []
+    assert reader.parked(10, replay_only=True) == [] and reader.replay_marks() == {1: False, 2: False}
     assert [record.message for record in reader.parked(10)] == ["HTTP 400", "again"]
     assert backend.replay(None) == 2
     reader.close()

@@ -157,6 +157,28 @@ def test_a_variable_is_read_as_the_file_would_be(load: Load, variable: str, text
         ("trace_url", '"/explore/{trace_id}"', "'/explore/{trace_id}'"),
         ("allow_keyless", '"maybe"', "'maybe'"),
         ("cors_origins", "[1]", "[1]"),
+        ("port", "99999", "99999"),
+        ("metrics_port", "99999", "99999"),
+        ("host", '""', "''"),
+        ("host", '"127.0.0.1 "', "'127.0.0.1 '"),
+        ("host", '"999.0.0.1"', "'999.0.0.1'"),
+        ("host", '"[::1]"', "'[::1]'"),
+        ("metrics_host", '"a\\u0000b"', r"'a\x00b'"),
+        ("journal", '"sqlite:////var/lib/"', "'sqlite:////var/lib/'"),
+        ("journal", '"sqlite:///a\\u0000b"', r"'sqlite:///a\x00b'"),
+        ("journal_max_size", "0", "0"),
+        ("journal_max_size", '"0GiB"', "'0GiB'"),
+        ("journal_max_size", "-1", "-1"),
+        ("journal_max_size", '"9999999999TiB"', "'9999999999TiB'"),
+        ("disk_min_free", str(1 << 64), str(1 << 64)),
+        ("retention_days", "1" + "0" * 60, "1" + "0" * 60),
+        ("public_url", '"http://[::1"', "'http://[::1'"),
+        ("public_url", '"https://h:99999"', "'https://h:99999'"),
+        ("rate_limit_storage", '"redis://"', "'redis://'"),
+        ("rate_limit_storage", '"redis://h:99999"', "'redis://h:99999'"),
+        ("rate_limit_storage", '"redis://[::1"', "'redis://[::1'"),
+        ("cors_origins", '["https://[::1"]', "['https://[::1']"),
+        ("cors_origins", '["https://h:99999"]', "['https://h:99999']"),
         ("log_level", '"loud"', "'loud'"),
     ],
 )
@@ -192,6 +214,58 @@ def test_an_unknown_variable_of_ours_is_refused(load: Load) -> None:
     assert "unknown variable OTEL_BRIDGE_RATELIMIT; did you mean 'OTEL_BRIDGE_RATE_LIMIT'?" in said
 
 
+SERVICE = {
+    "SERVICE_HOST": "10.96.0.7",
+    "SERVICE_PORT": "8000",
+    "SERVICE_PORT_HTTP": "8000",
+    "SERVICE_PORT_METRICS_2": "9464",
+    "PORT": "tcp://10.96.0.7:8000",
+    "PORT_8000_TCP": "tcp://10.96.0.7:8000",
+    "PORT_8000_TCP_PROTO": "tcp",
+    "PORT_8000_TCP_PORT": "8000",
+    "PORT_8000_TCP_ADDR": "10.96.0.7",
+    "PORT_53_UDP": "udp://10.96.0.7:53",
+    "PORT_53_UDP_PROTO": "udp",
+}
+"""What Kubernetes sets for a Service, behind its name."""
+
+
+@pytest.mark.parametrize("service", ["OTEL_BRIDGE", "OTEL_BRIDGE_METRICS", "OTEL_BRIDGE_JOURNAL", "OTEL_BRIDGE_V2"])
+@pytest.mark.parametrize("address", ["10.96.0.7", "fd00::7"])
+def test_the_variables_of_a_kubernetes_service_are_none_of_ours(load: Load, service: str, address: str) -> None:
+    shown = {True: f"[{address}]", False: address}
+    environ = {
+        f"{service}_{name}": value.replace("10.96.0.7", shown[":" in address and "://" in value])
+        for name, value in SERVICE.items()
+    }
+    loaded = load(f"port = 1234\nmetrics_port = 1235\n{GPT}", environ)
+    assert (loaded.port, loaded.metrics_port) == (1234, 1235)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("SERVICE_HOST", "collector"),
+        ("SERVICE_PORT", "x"),
+        ("SERVICE_NAME", "10.96.0.7"),
+        ("SERVIC_PORT", "8000"),
+        ("PORT_8000_TCP_ADR", "10.96.0.7"),
+        ("PORT_8000_TCP_PORT", "tcp"),
+        ("PROT", "8000"),
+        ("PORTS", "tcp://10.96.0.7:8000"),
+    ],
+)
+def test_what_only_looks_like_one_of_them_is_an_unknown_variable(load: Load, name: str, value: str) -> None:
+    assert f"unknown variable OTEL_BRIDGE_{name}" in refusal(load, GPT, {f"OTEL_BRIDGE_{name}": value})
+
+
+@pytest.mark.parametrize("value", ["tcp://10.96.0.7:99999", "tcp://collector:8000", "http://10.96.0.7:8000", "tcp://"])
+def test_a_port_that_is_neither_a_number_nor_a_services_is_refused(load: Load, value: str) -> None:
+    assert f"OTEL_BRIDGE_PORT: found {value!r}, expected a whole number" in refusal(
+        load, GPT, {"OTEL_BRIDGE_PORT": value}
+    )
+
+
 def test_a_missing_file_is_refused_with_advice(tmp_path: Path) -> None:
     with pytest.raises(StartRefused, match=r"no such configuration file.*--config"):
         config.load(str(tmp_path / "none.toml"), {})
@@ -203,6 +277,51 @@ def test_a_file_that_is_no_toml_is_refused(tmp_path: Path, raw: bytes) -> None:
     file.write_bytes(raw)
     with pytest.raises(StartRefused, match=re.escape(str(file))):
         config.load(str(file), {})
+
+
+@pytest.mark.parametrize("text", ["port = " + "9" * 5000, "x = " + "[" * 50_000], ids=["digits", "depth"])
+def test_a_file_that_python_cannot_read_is_refused(load: Load, text: str) -> None:
+    assert "not valid TOML" in refusal(load, text)
+
+
+def test_a_size_and_a_number_of_any_length_are_refused_with_words(load: Load) -> None:
+    for key, raw in {"DISK_MIN_FREE": "9" * 5000, "RETENTION_DAYS": "1e999", "PORT": "9" * 5000}.items():
+        (line,) = refusal(load, GPT, {f"OTEL_BRIDGE_{key}": raw}).splitlines()
+        assert f"OTEL_BRIDGE_{key}: found " in line and ", expected a" in line and len(line) < 400
+
+
+@pytest.mark.parametrize(
+    ("host", "metrics_host", "meet"),
+    [
+        ("127.0.0.1", "127.0.0.1", True),
+        ("0.0.0.0", "127.0.0.1", True),
+        ("127.0.0.1", "localhost", True),
+        ("::", "127.0.0.1", True),
+        ("::1", "127.0.0.1", False),
+        ("::1", "0.0.0.0", False),
+        ("127.0.0.1", "127.0.0.2", False),
+    ],
+)
+def test_one_port_for_two_listeners_is_refused(load: Load, host: str, metrics_host: str, meet: bool) -> None:
+    arguments = {"port": 9000, "metrics_port": 9000, "host": host, "metrics_host": metrics_host}
+    if meet:
+        assert "metrics_port: found 9000, which is the API's port too" in refusal(load, **arguments)
+    else:
+        load(**arguments)
+
+
+def test_free_ports_are_never_the_same(load: Load) -> None:
+    assert load(port=0, metrics_port=0).port == 0
+
+
+@pytest.mark.parametrize("key", ["tiny7", " " * 40 + "x", "x" * 15])
+def test_a_short_key_of_the_user_hash_is_refused_unshown(load: Load, key: str) -> None:
+    for said in (
+        refusal(load, f"user_hash_key = '{key}'\n{GPT}"),
+        refusal(load, GPT, {"OTEL_BRIDGE_USER_HASH_KEY": key}),
+    ):
+        assert "16 characters at least" in said and "not shown" in said and key not in said
+    assert load(GPT, {"OTEL_BRIDGE_USER_HASH_KEY": "x" * 16}).user_hash_key == "x" * 16
 
 
 def test_a_directory_is_refused(tmp_path: Path) -> None:
@@ -332,9 +451,47 @@ def test_a_wrong_gpt_is_refused(load: Load, text: str, said: str) -> None:
     assert said in refusal(load, text)
 
 
-def test_a_key_hash_that_is_none_is_not_repeated(load: Load) -> None:
+KEY = "oops-my-key"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"[gpts.a]\napi_key_hashes = ['{KEY}']\n",
+        f"[gpts.a]\napi_key_hashes = ['{KEY}', 1]\n",
+        f"[gpts.a]\napi_key_hashes = [['{KEY}']]\n",
+        f"[gpts.a]\napi_key_hashes = '{KEY}'\n",
+        f"[gpts.a]\napi_key_hashes = {{key = '{KEY}'}}\n",
+        f"[gpts]\na = '{KEY}'\n",
+        f"[gpts]\na = ['{KEY}']\n",
+        f"user_hash_key = ['{KEY}']\n{GPT}",
+        f"user_hash_key = '{KEY}'\n{GPT}",
+        f"rate_limit_storage = 'redis://:{KEY}@h:99999'\n{GPT}",
+        f"rate_limit_storage = 'rediss://h:port?password={KEY}'\n{GPT}",
+        f"journal = 'postgresql://bridge:{KEY}@db/journal'\n{GPT}",
+        f"public_url = 'https://user:{KEY}@example.com'\n{GPT}",
+        f"public_url = 'https://example.com?key={KEY}'\n{GPT}",
+        f"trace_url = 'http://user:{KEY}@tempo/{{trace_id}}'\n{GPT}",
+        f"cors_origins = ['https://user:{KEY}@app.example']\n{GPT}",
+        f"log_level = 'Bearer {KEY}'\n{GPT}",
+        f"log_level = 'otb_{KEY}'\n{GPT}",
+        f"'otb_{KEY}' = 1\n{GPT}",
+        f"[gpts.a]\n'otb_{KEY}' = 1\n",
+    ],
+)
+def test_a_value_that_may_be_a_secret_is_not_repeated(load: Load, text: str) -> None:
     """Somebody who put the key itself there must not find it in a log."""
-    assert "oops-my-key" not in refusal(load, "[gpts.a]\napi_key_hashes = ['oops-my-key']\n")
+    assert KEY not in refusal(load, text)
+
+
+def test_a_configuration_shows_no_secret_of_its_own(load: Load) -> None:
+    environ = {
+        "OTEL_BRIDGE_USER_HASH_KEY": KEY * 2,
+        "OTEL_EXPORTER_OTLP_ENDPOINT": "http://h",
+        "OTEL_EXPORTER_OTLP_HEADERS": f"authorization=Bearer {KEY}",
+        "http_proxy": f"http://u:{KEY}@h:1",
+    }
+    assert KEY not in repr(load(GPT, environ))
 
 
 # --- the standard OpenTelemetry environment -----------------------------------------------------------------------

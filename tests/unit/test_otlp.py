@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import formatdate
 from ipaddress import IPv4Address
@@ -29,6 +30,7 @@ from otel_bridge.export.result import SendResult
 from otel_bridge.export.spans import SpanProjection
 from tests.harness.otlp import OtlpReceiver, Reply, partial
 from tests.harness.ports import free_port
+from tests.harness.proxy import Proxy
 from tests.unit.samples import event, gpt, session
 
 BODY = SpanProjection({"devops-expert": gpt()}).request([session(), event()])
@@ -343,6 +345,33 @@ def test_a_whole_answer_is_taken(certificate: tuple[Path, Path], length: str, ov
         transport = connect(otlp)
         assert transport.send(BODY) == SendResult("ok")
         transport.close()
+
+
+@pytest.mark.parametrize("login", [None, "u:p%40x"])
+def test_an_https_endpoint_is_reached_through_a_tunnel_of_the_proxy(
+    endpoint: OtlpReceiver, certificate: tuple[Path, Path], login: str | None
+) -> None:
+    def talk(client: socket.socket, enough: threading.Event) -> None:
+        _request(client)
+        client.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+    with talking(talk, certificate) as otlp:
+        address = otlp.endpoint.split("/")[2]
+        proxy = Proxy(endpoint, login and "u:p@x", tunnel_port=int(address.rpartition(":")[2]))
+        transport = connect(replace(otlp, proxy=f"http://{login + '@' if login else ''}{proxy.address}"))
+        assert transport.send(BODY) == SendResult("ok")
+        transport.close()
+        proxy.close()
+    assert proxy.asked == [("CONNECT", address)]
+
+
+@pytest.mark.parametrize("protocol", ["http/protobuf", "grpc"])
+def test_a_header_that_cannot_be_sent_is_not_repeated(protocol: str) -> None:
+    otlp = Otlp(f"http://127.0.0.1:{free_port()}", protocol, headers=(("x-key", "s3cr3t\n"),), timeout_seconds=1.0)
+    transport = connect(otlp)
+    answer = transport.send(BODY)
+    transport.close()
+    assert answer.kind != "ok" and answer.message and "s3cr3t" not in answer.message
 
 
 def test_a_certificate_that_does_not_exist_is_the_operators_to_mend() -> None:

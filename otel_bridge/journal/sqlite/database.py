@@ -20,7 +20,7 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Concatenate, ParamSpec, Protocol, TypeVar
+from typing import Concatenate, Literal, ParamSpec, Protocol, TypeVar
 
 from otel_bridge.ids import DAY_US
 from otel_bridge.journal.store import DEDUP_HORIZON_US, StoreError, StoreFull, StoreUnavailable
@@ -80,10 +80,15 @@ UPDATE session SET stretch_us = stretch_last_us WHERE live = 1 AND stretch_last_
 journal that has it."""
 
 
-def connect(path: Path, read_only: bool = False) -> sqlite3.Connection:
-    mode = "ro" if read_only else "rwc"
+def uri(path: Path, mode: str) -> str:
+    """A file's name as SQLite's `mode=` wants it."""
+    name = path.absolute().as_posix().replace("?", "%3f").replace("#", "%23")
+    return f"file:{name}?mode={mode}"
+
+
+def connect(path: Path, mode: Literal["ro", "rw", "rwc"] = "rwc") -> sqlite3.Connection:
     connection = sqlite3.connect(
-        f"file:{path.absolute().as_posix().replace('?', '%3f').replace('#', '%23')}?mode={mode}",
+        uri(path, mode),
         uri=True,
         isolation_level=None,
         check_same_thread=False,
@@ -111,7 +116,7 @@ def advice(path: Path, error: sqlite3.Error) -> str:
             "it held and was not exported is then lost."
         )
     if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
-        return f"{what}. Make the file and its directory writable by this user."
+        return f"{what}. Make the file and its directory writable by this user, or run this as the bridge's user."
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         return f"{what}. Another program holds the file; close it and start again."
     if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):

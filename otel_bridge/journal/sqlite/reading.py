@@ -28,7 +28,7 @@ class SqliteReader:
 
     @reading
     def _connect(self) -> None:
-        self._db = connect(self.path, read_only=True)
+        self._db = connect(self.path, "ro")
         self._db.execute("PRAGMA query_only = ON")
 
     @reading
@@ -77,6 +77,10 @@ class SqliteReader:
                 (limit,),
             )
         ]
+
+    @reading
+    def replay_marks(self) -> dict[int, bool]:
+        return {seq: bool(marked) for seq, marked in self._db.execute("SELECT seq, replay FROM parked")}
 
     @reading
     def cursor(self) -> int:

@@ -14,10 +14,13 @@ def mark_replay(path: Path, seqs: Sequence[int] | None) -> int:
     The one write that comes from another process than the bridge: a command of the operator's.
     """
     with translated(path):
-        db = connect(path)
+        db = connect(path, "rw")
         try:
             if seqs is None:
                 return db.execute("UPDATE parked SET replay = 1").rowcount
-            return sum(db.execute("UPDATE parked SET replay = 1 WHERE seq = ?", (seq,)).rowcount for seq in seqs)
+            db.execute("BEGIN IMMEDIATE")
+            count = sum(db.execute("UPDATE parked SET replay = 1 WHERE seq = ?", (seq,)).rowcount for seq in seqs)
+            db.execute("COMMIT")
+            return count
         finally:
             db.close()

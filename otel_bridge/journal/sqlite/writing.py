@@ -76,7 +76,8 @@ class SqliteStore:
             raise StartRefused(advice(path, error)) from error
         except OSError as error:
             raise StartRefused(
-                f"journal {path}: {error.strerror}: the directory must exist and be writable by this user"
+                f"journal {path}: {error.strerror}: the directory must exist and be writable by this user. Make it so, "
+                "or name another place with --journal."
             ) from error
 
     def _take_lock(self) -> Any:

@@ -1,0 +1,107 @@
+"""Whether certificate files can be used: what would else show at the first request."""
+
+from __future__ import annotations
+
+import re
+import ssl
+import stat
+from pathlib import Path
+
+from otel_bridge.config.diagnostics import Diagnostics, shown
+
+_CERTIFICATE = re.compile(rb"-----BEGIN (X509 |TRUSTED )?CERTIFICATE-----")
+_KEY = b"PRIVATE KEY-----"
+_SIZE_LIMIT = 16 << 20
+"""Bytes of a file that is read: the system's whole list of authorities has a quarter of a million."""
+
+
+def check_authorities(place: str, path: str, diagnostics: Diagnostics) -> None:
+    """Adds what is wrong with a file of authorities."""
+    text = _pem(place, path, diagnostics)
+    if text is None:
+        return
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=path)
+        good = _CERTIFICATE.search(text) is not None
+    except (OSError, ValueError):
+        good = False
+    if not good:
+        diagnostics.wrong(place, path, "a file of certificates in PEM form (-----BEGIN CERTIFICATE-----)")
+
+
+def check_own(
+    certificate: tuple[str, str], key: tuple[str, str], diagnostics: Diagnostics
+) -> tuple[str | None, str | None]:
+    """(place, path) of the client's certificate and of its key, empty where there is none → the two paths. Adds what is
+    wrong with them. One file may hold both."""
+    if not certificate[1] and not key[1]:
+        return None, None
+    if not certificate[1]:
+        diagnostics.add(
+            f"{key[0]}: a client's key without its certificate; expected it in OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE"
+        )
+        _pem(*key, diagnostics)
+        return None, None
+    text = _pem(*certificate, diagnostics)
+    if not key[1] and text is not None and _KEY in text:
+        key = certificate
+    elif not key[1]:
+        diagnostics.add(
+            f"{certificate[0]}: a client's certificate without its key; expected it in OTEL_EXPORTER_OTLP_CLIENT_KEY"
+        )
+        return None, None
+    key_text = _pem(*key, diagnostics) if key != certificate else text
+    if text is None or key_text is None:
+        return None, None
+    if not _CERTIFICATE.search(text):
+        diagnostics.wrong(*certificate, "a certificate in PEM form (-----BEGIN CERTIFICATE-----)")
+        return None, None
+    encrypted = False
+
+    def password() -> str:
+        nonlocal encrypted
+        encrypted = True
+        return ""
+
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(certificate[1], key[1], password)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "reason", None)
+        if encrypted:
+            diagnostics.wrong(*key, "a private key without a passphrase: nobody is there to type it")
+        elif reason in ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH"):
+            diagnostics.wrong(
+                *key, f"the private key of the certificate {shown(certificate[1])}: this is another one's"
+            )
+        elif _KEY not in key_text:
+            diagnostics.wrong(*key, "a private key in PEM form (-----BEGIN PRIVATE KEY-----)")
+        else:
+            diagnostics.wrong(
+                *certificate, f"a certificate and a key in PEM form that can be read ({reason or 'broken'})"
+            )
+    return certificate[1], key[1]
+
+
+def _pem(place: str, path: str, diagnostics: Diagnostics) -> bytes | None:
+    """What a file holds; None where it is no file in PEM form, which is then added."""
+    if "-----BEGIN" in path:
+        diagnostics.add(f"{place}: expected the path of a file, found what stands in one (not shown)")
+        return None
+    try:
+        file = Path(path)
+        if not stat.S_ISREG(file.stat().st_mode):
+            diagnostics.wrong(place, path, "a file: this is none")
+            return None
+        with file.open("rb") as opened:
+            text = opened.read(_SIZE_LIMIT)
+    except FileNotFoundError:
+        diagnostics.wrong(place, path, "a file: there is none")
+        return None
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else "that is no path"
+        diagnostics.wrong(place, path, f"a file that this user can read: {why}")
+        return None
+    if b"-----BEGIN " not in text:
+        diagnostics.wrong(place, path, "a file in PEM form (-----BEGIN …)")
+        return None
+    return text

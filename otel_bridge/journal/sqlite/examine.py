@@ -1,0 +1,65 @@
+"""What is at a journal's path, found out before anything there is written: somebody else's file is left as it is."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import stat
+from pathlib import Path
+
+from otel_bridge.errors import StartRefused
+from otel_bridge.journal.sqlite.database import uri
+from otel_bridge.journal.store import StoreError
+
+_MAGIC = b"SQLite format 3\0"
+"""https://www.sqlite.org/fileformat.html#magic_header_string"""
+_TABLES = frozenset(("segment", "sink", "parked", "meta"))
+"""Some of those that every journal has had since the first release."""
+
+
+def is_journal(path: Path) -> bool:
+    """Whether there is a journal; an empty file and an empty database are none yet. Raises StartRefused: something else
+    is there; StoreError: this user may not look."""
+    try:
+        kind = path.stat()
+        if not stat.S_ISREG(kind.st_mode):
+            what = "a folder" if stat.S_ISDIR(kind.st_mode) else "no file"
+            raise StartRefused(f"journal {path}: this is {what}. Name a file with --journal.")
+        with path.open("rb") as file:
+            head = file.read(len(_MAGIC))
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise StoreError(
+            f"journal {path}: {error.strerror}. Run this as a user that may read it (this one is {os.geteuid()}), or "
+            "name another with --journal."
+        ) from None
+    if not head:
+        return False
+    if head != _MAGIC:
+        raise StartRefused(
+            f"journal {path}: the file is no otel-bridge journal, or it is damaged; it is left as it is. Name another "
+            f"with --journal. If it was one: Restore it from a backup, or save what can be read with `sqlite3 {path} "
+            ".recover`, or move it away to start with an empty journal: what it held and was not exported is then lost."
+        )
+    tables = _tables(path)
+    if tables and not tables >= _TABLES:
+        raise StartRefused(
+            f"journal {path}: a SQLite file that is no otel-bridge journal; it is left as it is. Name another with "
+            "--journal."
+        )
+    return tables is None or bool(tables)
+
+
+def _tables(path: Path) -> set[str] | None:
+    """The names of a database's tables; None where they cannot be told, which is for who opens it to say."""
+    # Without a write-ahead log the file alone is all of it, and is read without a lock or a file beside it.
+    alone = "" if Path(f"{path}-wal").exists() else "&immutable=1"
+    try:
+        db = sqlite3.connect(uri(path, "ro") + alone, uri=True, timeout=5)
+        try:
+            return {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        finally:
+            db.close()
+    except sqlite3.Error:
+        return None

@@ -1,0 +1,361 @@
+"""Where spans go: what cannot work stops the start, names its variable and repeats no secret."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from otel_bridge import config
+from otel_bridge.config import Diagnostics, Otlp
+from otel_bridge.errors import StartRefused
+
+PREFIX = "OTEL_EXPORTER_OTLP_"
+SECRET = "s3cr3t-Zx9"
+
+Read = Callable[..., tuple[Otlp | None, Diagnostics]]
+
+
+@pytest.fixture
+def read(tmp_path: Path) -> Read:
+    file = tmp_path / "otel-bridge.toml"
+    file.write_text("[gpts.a]\n", encoding="utf-8")
+
+    def read(**variables: str) -> tuple[Otlp | None, Diagnostics]:
+        """Capitals are the names without their prefix; the other variables are given as they are."""
+        environ = {"OTEL_EXPORTER_OTLP_ENDPOINT": "https://collector.example:4318"}
+        environ |= {
+            name if name.islower() or name.endswith("PROXY") else PREFIX + name: v for name, v in variables.items()
+        }
+        loaded, diagnostics = config.read(str(file), environ)
+        return loaded.otlp, diagnostics
+
+    return read
+
+
+def only_line(diagnostics: Diagnostics) -> str:
+    (line,) = diagnostics.lines
+    assert SECRET not in line
+    return line
+
+
+# --- the endpoint -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    [
+        f"http://user:{SECRET}@collector:4318",
+        f"http://{SECRET}@collector:4318",
+        f"http://user:{SECRET}@[::1",
+        f"http://user:{SECRET}@collector:99999",
+        f"http://collector:4318/?token={SECRET}",
+        f"http://collector:4318/v1/traces?api-key={SECRET}",
+        f"http://collector:99999/?token={SECRET}",
+        f"http://collector:4318/#{SECRET}",
+        f"user:{SECRET}@collector:4318",
+        f"ftp://user:{SECRET}@collector",
+        "http://collector:99999",
+        "http://collector:65536",
+        "http://collector:0",
+        "http://collector:-1",
+        "http://collector:port",
+        "http://collector:",
+        "http://collector:4318?",
+        "http://[::1",
+        "http://::1]:4318",
+        "http://::1:4318",
+        "http://[::zz]:4318",
+        "http://[]:4318",
+        "http://999.1.1.1:4318",
+        "http://",
+        "http:///v1/traces",
+        "http://:4318",
+        "http://coll ector:4318",
+        "http://collector:4318\n",
+        " http://collector:4318",
+        "http://coll\tector",
+        "http://a..b",
+        "http://-",
+        "http://" + "a" * 64,
+        "http://\udcff",
+        '"http://collector:4318"',
+        "collector:4318",
+        "grpc://collector:4317",
+        "unix:///run/otlp.sock",
+    ],
+)
+@pytest.mark.parametrize("protocol", ["http/protobuf", "grpc"])
+@pytest.mark.parametrize("variable", ["ENDPOINT", "TRACES_ENDPOINT"])
+def test_an_endpoint_that_cannot_work_is_refused(read: Read, endpoint: str, protocol: str, variable: str) -> None:
+    line = only_line(read(**{variable: endpoint}, PROTOCOL=protocol)[1])
+    assert line.startswith(f"environment: {PREFIX}{variable}: found ") and "expected a URL" in line
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    [
+        "http://my_collector:4318",
+        "http://[::1]:4318",
+        "http://10.0.0.1",
+        "https://ingest.example.com./otlp",
+        "http://ñu:1",
+    ],
+)
+def test_an_endpoint_that_can_work_is_taken(read: Read, endpoint: str) -> None:
+    otlp, diagnostics = read(ENDPOINT=endpoint)
+    assert otlp is not None and otlp.endpoint == endpoint + "/v1/traces"
+    assert diagnostics.lines == diagnostics.warnings == []
+
+
+@pytest.mark.parametrize(
+    ("variables", "said"),
+    [
+        ({"ENDPOINT": "http://h:4318/v1/traces"}, "spans go to /v1/traces/v1/traces"),
+        ({"ENDPOINT": "http://h:4318/v1/traces/"}, "spans go to /v1/traces/v1/traces"),
+        ({"ENDPOINT": "http://h:4318/otlp/v1/metrics"}, "spans go to /otlp/v1/metrics/v1/traces"),
+        ({"TRACES_ENDPOINT": "http://h:4318/v1/logs"}, "where no traces are taken"),
+        ({"TRACES_ENDPOINT": "http://h:4318"}, "has no path"),
+        ({"ENDPOINT": "http://h:4317/v1/traces", "PROTOCOL": "grpc"}, "gRPC has no paths"),
+    ],
+)
+def test_a_path_that_is_probably_not_meant_is_a_warning(read: Read, variables: dict[str, str], said: str) -> None:
+    otlp, diagnostics = read(**variables)
+    assert otlp is not None and diagnostics.lines == []
+    (warning,) = diagnostics.warnings
+    assert said in warning and warning.startswith(f"environment: {PREFIX}")
+
+
+@pytest.mark.parametrize("variables", [{"ENDPOINT": "http://h/v1"}, {"TRACES_ENDPOINT": "http://h/v1/traces"}])
+def test_a_path_that_is_meant_is_none(read: Read, variables: dict[str, str]) -> None:
+    assert read(**variables)[1].warnings == []
+
+
+# --- headers ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        f'"authorization=Bearer {SECRET}"',
+        f"'authorization=Bearer {SECRET}'",
+        f'authorization="Bearer {SECRET}"',
+        f'"authorization"=Bearer {SECRET}',
+        f'x-team=a,authorization="{SECRET}"',
+        f'x-key="{SECRET}",x-team=a',
+        f"“authorization={SECRET}”",
+        f"authorization=Bearer%0A{SECRET}",
+        f"authorization={SECRET}\r\nx-evil: 1",
+        f"authorization={SECRET}%00",
+        f"authorization={SECRET}%0d%0a",
+        f"authorization={SECRET}\x7f",
+        f"authorization={SECRET}ñ",
+        f"authorization={SECRET}%ff",
+        f"authorization={SECRET}\udcff",
+        f"author ization={SECRET}",
+        f"authorization: Bearer={SECRET}",
+        f"content-length={SECRET}",
+        f"Transfer-Encoding={SECRET}",
+        f"={SECRET}",
+        SECRET,
+    ],
+)
+@pytest.mark.parametrize("protocol", ["http/protobuf", "grpc"])
+@pytest.mark.parametrize("variable", ["HEADERS", "TRACES_HEADERS"])
+def test_headers_that_cannot_be_sent_are_refused_unrepeated(
+    read: Read, headers: str, protocol: str, variable: str
+) -> None:
+    line = only_line(read(**{variable: headers}, PROTOCOL=protocol)[1])
+    assert line.startswith(f"environment: {PREFIX}{variable}: expected ")
+    assert "evil" not in line
+
+
+@pytest.mark.parametrize("name", ["grpc-timeout", "token-bin", "x+y"])
+def test_a_name_that_grpc_cannot_send_is_refused_over_grpc_alone(read: Read, name: str) -> None:
+    assert PREFIX + "HEADERS" in only_line(read(HEADERS=f"{name}={SECRET}", PROTOCOL="grpc")[1])
+    assert read(HEADERS=f"{name}={SECRET}")[1].lines == []
+
+
+def test_of_a_header_that_comes_twice_the_last_is_sent_and_a_real_quote_can_be_written(read: Read) -> None:
+    otlp, diagnostics = read(HEADERS="X-A=1, x-b=%22q%22 ,x-a=two=2\n")
+    assert diagnostics.lines == [] and otlp is not None
+    assert otlp.headers == (("x-a", "two=2"), ("x-b", '"q"'))
+    assert "two" not in repr(otlp)
+
+
+@pytest.mark.parametrize("raw", ["a=\udcff", "a=b%00", "a%0a=b"])
+def test_resource_attributes_that_cannot_be_encoded_are_refused(tmp_path: Path, raw: str) -> None:
+    file = tmp_path / "c.toml"
+    file.write_text("[gpts.a]\n")
+    with pytest.raises(StartRefused, match="OTEL_RESOURCE_ATTRIBUTES: expected"):
+        config.load(str(file), {"OTEL_RESOURCE_ATTRIBUTES": raw})
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "nan", "inf", "1e9", " ", "10s"])
+def test_a_timeout_that_cannot_work_is_refused(read: Read, value: str) -> None:
+    assert f"{PREFIX}TIMEOUT: found {value!r}, expected a number from 0.05" in only_line(read(TIMEOUT=value)[1])
+
+
+# --- certificates -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def pem(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of certificates, keys, and files that are neither."""
+    folder = tmp_path_factory.mktemp("pem")
+    form, pkcs8, now = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, datetime.now(UTC)
+    for name in ("a", "b"):
+        key = ec.generate_private_key(ec.SECP256R1())
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "x")])
+        made = (
+            x509.CertificateBuilder(subject, subject, key.public_key(), x509.random_serial_number())
+            .not_valid_before(now - timedelta(hours=1))
+            .not_valid_after(now + timedelta(hours=1))
+            .sign(key, hashes.SHA256())
+        )
+        (folder / f"{name}.pem").write_bytes(made.public_bytes(form))
+        (folder / f"{name}.key").write_bytes(key.private_bytes(form, pkcs8, serialization.NoEncryption()))
+        (folder / f"{name}.der").write_bytes(made.public_bytes(serialization.Encoding.DER))
+        locked = serialization.BestAvailableEncryption(SECRET.encode())
+        (folder / "locked.key").write_bytes(key.private_bytes(form, pkcs8, locked))
+    both = (folder / "a.pem").read_text() + (folder / "a.key").read_text()
+    (folder / "both.pem").write_text(both)
+    (folder / "commented.pem").write_text("# Autoridad Certificación Ñ\n" + (folder / "a.pem").read_text())
+    (folder / "empty.pem").write_text("")
+    (folder / "text.pem").write_text(f"{SECRET}\n")
+    (folder / "broken.pem").write_text("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
+    (folder / "broken.key").write_text("-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n")
+    (folder / "folder").mkdir()
+    return folder
+
+
+NO_CERTIFICATE = {
+    "none.pem": "there is none",
+    "folder": "this is none",
+    "empty.pem": "PEM form",
+    "text.pem": "PEM form",
+    "broken.pem": "PEM form",
+    "a.der": "PEM form",
+    "a.key": "PEM form",
+    "none\0.pem": "that is no path",
+    "x" * 300: "File name too long",
+}
+
+
+@pytest.mark.parametrize("protocol", ["http/protobuf", "grpc"])
+@pytest.mark.parametrize("name", NO_CERTIFICATE)
+def test_a_file_that_is_no_certificate_is_refused(read: Read, pem: Path, name: str, protocol: str) -> None:
+    for variable in ("CERTIFICATE", "TRACES_CERTIFICATE"):
+        line = only_line(read(**{variable: f"{pem}/{name}"}, PROTOCOL=protocol)[1])
+        assert f"{PREFIX}{variable}: " in line and NO_CERTIFICATE[name] in line
+    line = only_line(read(CLIENT_CERTIFICATE=f"{pem}/{name}", CLIENT_KEY=f"{pem}/a.key")[1])
+    assert f"{PREFIX}CLIENT_CERTIFICATE: " in line
+
+
+@pytest.mark.parametrize(
+    ("certificate", "key", "variable", "said"),
+    [
+        ("a.pem", "", "CLIENT_CERTIFICATE", "a client's certificate without its key"),
+        ("", "a.key", "CLIENT_KEY", "a client's key without its certificate"),
+        ("a.pem", "b.key", "CLIENT_KEY", "this is another one's"),
+        ("a.pem", "none.key", "CLIENT_KEY", "there is none"),
+        ("a.pem", "text.pem", "CLIENT_KEY", "PEM form"),
+        ("a.pem", "b.pem", "CLIENT_KEY", "a private key in PEM form"),
+        ("a.pem", "broken.key", "CLIENT_CERTIFICATE", "that can be read"),
+        ("a.pem", "locked.key", "CLIENT_KEY", "without a passphrase"),
+    ],
+)
+def test_a_certificate_and_a_key_that_are_no_pair_are_refused(
+    read: Read, pem: Path, certificate: str, key: str, variable: str, said: str
+) -> None:
+    files = {"CLIENT_CERTIFICATE": certificate, "CLIENT_KEY": key}
+    line = only_line(read(**{name: f"{pem}/{file}" for name, file in files.items() if file})[1])
+    assert f"{PREFIX}{variable}: " in line and said in line
+
+
+def test_what_stands_in_a_key_is_not_shown_where_its_path_belongs(read: Read, pem: Path) -> None:
+    key = (pem / "a.key").read_text()
+    diagnostics = read(CLIENT_CERTIFICATE=f"{pem}/a.pem", CLIENT_KEY=key)[1]
+    assert "expected the path of a file" in only_line(diagnostics)
+    assert key.splitlines()[1] not in only_line(diagnostics)
+
+
+def test_certificates_that_can_be_used_are_taken(read: Read, pem: Path) -> None:
+    variables = {"CERTIFICATE": "commented.pem", "CLIENT_CERTIFICATE": "a.pem", "CLIENT_KEY": "a.key"}
+    otlp, diagnostics = read(**{name: f"{pem}/{file}" for name, file in variables.items()})
+    assert diagnostics.lines == [] and otlp is not None
+    assert (otlp.certificate, otlp.client_key) == (f"{pem}/commented.pem", f"{pem}/a.key")
+    otlp, diagnostics = read(CLIENT_CERTIFICATE=f"{pem}/both.pem")
+    assert diagnostics.lines == [] and otlp is not None
+    assert otlp.client_certificate == otlp.client_key == f"{pem}/both.pem"
+
+
+# --- proxies ------------------------------------------------------------------------------------------------------
+
+P = "http://proxy.example:3128"
+HTTP = {"ENDPOINT": "http://collector.example:4318"}
+
+
+@pytest.mark.parametrize("protocol", ["http/protobuf", "grpc"])
+@pytest.mark.parametrize(
+    ("variables", "proxy"),
+    [
+        ({}, None),
+        ({"https_proxy": P}, P),
+        ({"HTTPS_PROXY": P}, P),
+        ({"https_proxy": P, "HTTPS_PROXY": "http://other:1"}, P),
+        ({"http_proxy": P, "HTTP_PROXY": P}, None),
+        ({**HTTP, "http_proxy": P}, P),
+        ({**HTTP, "HTTP_PROXY": P}, P),
+        ({**HTTP, "https_proxy": P, "HTTPS_PROXY": P}, None),
+        ({"https_proxy": ""}, None),
+        ({"https_proxy": "proxy.example:3128"}, P),
+        ({"https_proxy": "http://proxy.example/"}, "http://proxy.example:80"),
+        ({"https_proxy": "http://u:p@proxy.example:3128"}, "http://u:p@proxy.example:3128"),
+        ({"https_proxy": P, "no_proxy": "collector.example"}, None),
+        ({"https_proxy": P, "NO_PROXY": "other, example "}, None),
+        ({"https_proxy": P, "NO_PROXY": ".example"}, None),
+        ({"https_proxy": P, "NO_PROXY": "*.EXAMPLE"}, None),
+        ({"https_proxy": P, "NO_PROXY": "*"}, None),
+        ({"https_proxy": P, "NO_PROXY": "collector.example:4318"}, None),
+        ({"https_proxy": P, "NO_PROXY": "collector.example:4317"}, P),
+        ({"https_proxy": P, "NO_PROXY": "lector.example"}, P),
+        ({"https_proxy": P, "NO_PROXY": ",10.0.0.0/8"}, P),
+        ({"https_proxy": P, "no_proxy": "x", "NO_PROXY": "*"}, P),
+        ({"ENDPOINT": "https://10.1.2.3:4318", "https_proxy": P, "NO_PROXY": "10.0.0.0/8"}, None),
+        ({"ENDPOINT": "https://10.1.2.3:4318", "https_proxy": P, "NO_PROXY": "10.1.2.3:4318"}, None),
+        ({"ENDPOINT": "https://11.1.2.3:4318", "https_proxy": P, "NO_PROXY": "10.0.0.0/8"}, P),
+        ({"ENDPOINT": "https://[fd00::1]:4318", "https_proxy": P, "NO_PROXY": "fd00::/8"}, None),
+        ({"ENDPOINT": "https://[fd00::1]:4318", "https_proxy": P, "NO_PROXY": "[fd00::1]"}, None),
+    ],
+)
+def test_the_proxy_is_the_same_over_http_and_grpc(
+    read: Read, variables: dict[str, str], proxy: str | None, protocol: str
+) -> None:
+    otlp, diagnostics = read(**variables, PROTOCOL=protocol)
+    assert diagnostics.lines == [] and otlp is not None and otlp.proxy == proxy
+    assert "proxy.example" not in repr(otlp)
+
+
+def test_grpc_has_a_variable_of_its_own(read: Read) -> None:
+    variables = {"grpc_proxy": P, "https_proxy": "http://other:1"}
+    over_grpc, over_http = read(**variables, PROTOCOL="grpc")[0], read(**variables)[0]
+    assert over_grpc is not None and over_grpc.proxy == P
+    assert over_http is not None and over_http.proxy == "http://other:1"
+
+
+@pytest.mark.parametrize(
+    "proxy", [f"socks5://u:{SECRET}@p:1080", "https://p:3128", "http://p:99999", "http://[::1", f"http://u:{SECRET}@:1"]
+)
+@pytest.mark.parametrize("protocol", ["http/protobuf", "grpc"])
+def test_a_proxy_that_cannot_work_is_refused_where_it_would_be_used(read: Read, proxy: str, protocol: str) -> None:
+    line = only_line(read(HTTPS_PROXY=proxy, PROTOCOL=protocol)[1])
+    assert line.startswith("environment: HTTPS_PROXY: found ") and "expected an HTTP proxy" in line
+    assert read(HTTPS_PROXY=proxy, PROTOCOL=protocol, no_proxy="*")[1].lines == []
+    assert read(http_proxy=proxy, PROTOCOL=protocol)[1].lines == []
