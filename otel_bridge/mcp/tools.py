@@ -5,9 +5,9 @@ Arguments are checked by the same contract, let in by the same caller and taken 
 API's own answer or problem. Session and subject are taken from `_meta` where a client sends them (`openai/session`,
 `openai/subject`): hints, as in `intake/conversations.py`.
 
-A web page must not reach a bridge on its reader's machine by a name that it points there (DNS rebinding): browsers
-say where a page is from (`Origin`), and only configured origins and the bridge's own are let in; and while it listens
-on loopback alone, it answers to loopback names and to `public_url`'s (`Host`).
+A web page must not reach a bridge on its reader's machine: browsers say where a page is from (`Origin`), and only
+configured origins and the bridge's own are let in; and by a name that the page points there it is not answered
+(`Host`, access/hosts.py).
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
-from urllib.parse import urlsplit
 
 import mcp_types as types
 import msgspec
@@ -26,8 +25,8 @@ from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from starlette.types import Message, Receive, Scope, Send
 
 from otel_bridge import __version__, contract, errors
-from otel_bridge.access import keys
 from otel_bridge.access.caller import Access, Caller, Conversation, conversation_of, user_of
+from otel_bridge.access.hosts import Hosts
 from otel_bridge.config import Config
 from otel_bridge.contract import EventIn, SessionIn
 from otel_bridge.errors import Problem
@@ -81,14 +80,13 @@ class McpApp:
             self._server, json_response=True, stateless=True, max_request_body_size=MAX_CALL_BYTES
         )
         self._tools: dict[str, tuple[str, Handler]] = {CREATE: ("session", self._create), ADD: ("event", self._add)}
+        self._hosts = Hosts(config, lambda now: now.host)
         self.configure(config)
 
     def configure(self, config: Config) -> None:
         self._gpts = config.gpts
         self._cors = Cors(config.cors_origins)
-        public = urlsplit(config.public_url or "")
-        self._public = public.netloc.lower().encode()
-        self._loopback = keys.is_loopback(config.host)
+        self._hosts.configure(config)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -123,16 +121,12 @@ class McpApp:
         await self._manager.handle_request({**scope, "headers": plain}, replay, send)
 
     def _check_origin(self, headers: RawHeaders) -> None:
-        host = headers.get(b"host", b"").lower()
-        if self._loopback and host != self._public and not keys.is_loopback(_hostname(host)):
-            raise Problem(
-                errors.ORIGIN_REFUSED,
-                "Este servidor no responde a ese nombre; el administrador lo declara en «public_url».",
-            )
+        host = headers.get(b"host")
+        self._hosts.check(host)
         origin = headers.get(b"origin")
         if origin is None or self._cors.allows(origin):
             return
-        if origin.lower().partition(b"://")[2] != host:
+        if host is None or origin.lower().partition(b"://")[2] != host.lower():
             raise Problem(errors.ORIGIN_REFUSED)
 
     # --- tools --------------------------------------------------------------------------------------------------------
@@ -216,10 +210,3 @@ def _result(body: bytes, failed: bool) -> types.CallToolResult:
     return types.CallToolResult(
         content=[types.TextContent(text=body.decode())], structured_content=msgspec.json.decode(body), is_error=failed
     )
-
-
-def _hostname(host: bytes) -> str:
-    try:
-        return urlsplit(f"//{host.decode('latin-1')}").hostname or ""
-    except ValueError:
-        return ""
