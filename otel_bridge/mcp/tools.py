@@ -1,13 +1,8 @@
-"""The API's two posts as tools, at `/mcp` (streamable HTTP, the official `mcp` package).
+"""The API's two posts as tools, at `/mcp` (the official `mcp` package; transport.py).
 
-It keeps no state: each call is a request of its own, so memory does not grow with clients and any replica can answer.
 Arguments are checked by the same contract, let in by the same caller and taken by the same ingest, and come back as the
 API's own answer or problem. Session and subject are taken from `_meta` where a client sends them (`openai/session`,
 `openai/subject`): hints, as in `intake/conversations.py`.
-
-A web page must not reach a bridge on its reader's machine: browsers say where a page is from (`Origin`), and only
-configured origins and the bridge's own are let in; and by a name that the page points there it is not answered
-(`Host`, access/hosts.py).
 """
 
 from __future__ import annotations
@@ -21,26 +16,23 @@ import mcp_types as types
 import msgspec
 from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel import Server
-from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from otel_bridge import __version__, contract, errors
 from otel_bridge.access.caller import Access, Caller, Conversation, conversation_of, user_of
-from otel_bridge.access.hosts import Hosts
 from otel_bridge.config import Config
 from otel_bridge.contract import EventIn, SessionIn
 from otel_bridge.errors import Problem
 from otel_bridge.http.actions_openapi import EVENT_FIELDS, SESSION_FIELDS, properties
 from otel_bridge.http.app import peer_of
-from otel_bridge.http.bodies import Bodies, Gone
-from otel_bridge.http.cors import Cors, RawHeaders
+from otel_bridge.http.bodies import Bodies
 from otel_bridge.http.responses import problem_body, unexpected
 from otel_bridge.intake.conversations import Conversations
 from otel_bridge.intake.ingest import Ingest, Taking
+from otel_bridge.mcp.transport import Transport
 from otel_bridge.metrics.own import SelfMetrics
 
 CREATE, ADD = "crear_sesion", "registrar_evento"
-MAX_CALL_BYTES = 1 << 20
 SUBJECT = "openai-subject"
 """Prefix of a `usuario_id` that a client's `_meta` tells."""
 
@@ -63,9 +55,8 @@ class McpApp:
         self._access = access
         self._ingest = ingest
         self._conversations = conversations
-        self._bodies = bodies
         self._metrics = metrics
-        self._server: Server[Any] = Server(
+        server: Server[Any] = Server(
             "otel-bridge",
             version=__version__,
             title="otel-bridge",
@@ -76,58 +67,21 @@ class McpApp:
             on_list_tools=self._list_tools,
             on_call_tool=self._call_tool,
         )
-        self._manager = StreamableHTTPSessionManager(
-            self._server, json_response=True, stateless=True, max_request_body_size=MAX_CALL_BYTES
-        )
+        self._transport = Transport(server, config, bodies)
         self._tools: dict[str, tuple[str, Handler]] = {CREATE: ("session", self._create), ADD: ("event", self._add)}
-        self._hosts = Hosts(config, lambda now: now.host)
-        self.configure(config)
+        self._gpts = config.gpts
 
     def configure(self, config: Config) -> None:
         self._gpts = config.gpts
-        self._cors = Cors(config.cors_origins)
-        self._hosts.configure(config)
+        self._transport.configure(config)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        async with self._manager.run():
+        async with self._transport.running():
             yield
 
-    # --- HTTP ---------------------------------------------------------------------------------------------------------
-
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One request. Problems that are not a tool's are answered as the API answers them."""
-        headers = dict(scope["headers"])
-        self._check_origin(headers)
-        if scope["method"] != "POST":
-            # Nothing is ever sent to a client unasked, and there is no session to end.
-            raise Problem(errors.METHOD_NOT_ALLOWED, headers={"Allow": "POST"})
-        try:
-            body = await self._bodies.read(headers, receive)
-        except Gone:
-            return
-        if len(body) > MAX_CALL_BYTES:
-            raise Problem(errors.BODY_TOO_LARGE)
-        plain = [pair for pair in scope["headers"] if pair[0] not in (b"content-encoding", b"content-length")]
-        sent = False
-
-        async def replay() -> Message:
-            nonlocal sent
-            if sent:
-                return await receive()
-            sent = True
-            return {"type": "http.request", "body": body, "more_body": False}
-
-        await self._manager.handle_request({**scope, "headers": plain}, replay, send)
-
-    def _check_origin(self, headers: RawHeaders) -> None:
-        host = headers.get(b"host")
-        self._hosts.check(host)
-        origin = headers.get(b"origin")
-        if origin is None or self._cors.allows(origin):
-            return
-        if host is None or origin.lower().partition(b"://")[2] != host.lower():
-            raise Problem(errors.ORIGIN_REFUSED)
+        await self._transport(scope, receive, send)
 
     # --- tools --------------------------------------------------------------------------------------------------------
 
