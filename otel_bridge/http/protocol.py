@@ -31,7 +31,7 @@ from otel_bridge.errors import Problem
 from otel_bridge.http.app import App
 from otel_bridge.http.cors import Pairs
 from otel_bridge.http.exchange import Exchange, Post
-from otel_bridge.http.responses import SECURITY, as_lines, on_the_wire, problem_body, problem_lines
+from otel_bridge.http.responses import SECURITY, as_lines, on_the_wire, problem_body, problem_lines, problem_response
 
 HEAD_SECONDS = 10.0
 """Time a client has to send a request's line and headers, or body_timeout_seconds where that is less."""
@@ -383,19 +383,38 @@ class Protocol(HttpToolsProtocol):
         elif not self.transport.is_closing():
             self.transport.close()
 
+    def _fail(self, cycle: Exchange | RequestResponseCycle, problem: Problem) -> bool:
+        """The body of a request cannot be read: it gets one answer, and the connection ends with it. True: none of its
+        own will come."""
+        cycle.keep_alive = False
+        if cycle.response_complete:  # answered before its body had come
+            self.transport.close()
+        elif isinstance(cycle, Exchange):
+            cycle.fail(problem)
+        elif self.pipeline:  # it waits for its turn: then it is answered so
+            refusal = problem_response(problem)
+            refusal.raw_headers.extend(SECURITY)
+            self.pipeline[0] = (cycle, refusal)
+        elif not cycle.response_started:
+            # Whoever waits for its body is told that none comes, as when the client hangs up.
+            cycle.disconnected = True
+            cycle.message_event.set()
+            return True
+        return False
+
     def _end(self, problem: Problem, unread: bool = False) -> None:
         """Answers outside of any request that could be read, when all before it has been answered, and ends the
         connection. `unread`: a request may be on its way."""
         if self.transport.is_closing():
             return
         cycle = self.cycle
-        if cycle is not None and not cycle.response_complete:
-            if isinstance(cycle, Exchange) and self._in_message and not self._in_head:
-                cycle.keep_alive = False
-                cycle.fail(problem)  # it is this one's body that cannot be read
-            else:
-                self._refusal = problem
-                self._deaf = True
+        if cycle is not None and self._in_message and not self._in_head:
+            self._deaf = True
+            if not self._fail(cycle, problem):
+                return
+        elif cycle is not None and not cycle.response_complete:
+            self._refusal = problem
+            self._deaf = True
             return
         lines = problem_lines(problem) + as_lines([*SECURITY])
         self.transport.write(on_the_wire(problem.kind.status, b"", lines, problem_body(problem), keep_alive=False))

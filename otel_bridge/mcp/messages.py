@@ -1,4 +1,8 @@
-"""JSON-RPC messages as MCP has them: read here, and refused in our own words.
+"""JSON-RPC messages as MCP has them: read here, and answered in our own words.
+
+The `mcp` package gets what is a message at all. Of its answers the results go on, which our own tools made or which
+name what it serves. Of its errors only the code does: whatever it, or what it is built on, writes into them may be
+what was sent.
 
 An `id` is a text or an integer (MCP, «Requests»); 1.0 is the integer 1, as JSON Schema 2020-12 has it and as an event's
 fields are read. null, true and 1.5 are none, and whoever sends one waits for an answer: it is an error, not a
@@ -8,6 +12,7 @@ notification. The codes are JSON-RPC's and those of MCP 2026-07-28, «Error Code
 from __future__ import annotations
 
 import json
+import logging
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -18,11 +23,15 @@ from mcp_types.version import KNOWN_PROTOCOL_VERSIONS
 
 from otel_bridge import contract
 
+log = logging.getLogger(__name__)
+
 Id = str | int
 
 VERSIONS = tuple(reversed(KNOWN_PROTOCOL_VERSIONS))
 """Of the protocol, that are served; the newest first."""
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}").fullmatch
+_SOME = "desconocida"
+"""Instead of a version that may be any text."""
 
 WORDS: Mapping[int, str] = {
     types.PARSE_ERROR: "El cuerpo no es JSON válido en UTF-8, o anida demasiados niveles.",
@@ -59,6 +68,33 @@ class Refused(Exception):
         if self.data is not None:
             error["data"] = self.data
         return msgspec.json.encode({"jsonrpc": types.JSONRPC_VERSION, "id": self.id, "error": error})
+
+
+def answered(status: int, body: bytes, own_id: Id | None) -> tuple[int, bytes]:
+    """The package's answer to a message as ours: status and body. Nothing of an error goes on but its code."""
+    if 200 <= status < 300 and not body:
+        return status, b""  # to a notification
+    try:
+        told = msgspec.json.decode(body, type=_Answer)
+    except contract.BROKEN:
+        told = _Answer()
+    if told.result is not msgspec.UNSET and told.error is None:
+        return status, msgspec.json.encode({"jsonrpc": types.JSONRPC_VERSION, "id": own_id, "result": told.result})
+    code = told.error.code if told.error is not None else 0
+    if code not in WORDS:
+        log.error("the mcp package answered with status %d and the error %d", status, code)
+        status, code = 500, types.INTERNAL_ERROR
+    data = {"supported": VERSIONS, "requested": _SOME} if code == types.UNSUPPORTED_PROTOCOL_VERSION else None
+    return status, Refused(code, own_id, data).document()
+
+
+class _Error(msgspec.Struct):
+    code: int
+
+
+class _Answer(msgspec.Struct):
+    result: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    error: _Error | None = None
 
 
 class Message(NamedTuple):
@@ -118,5 +154,5 @@ def check_version(message: Message, headers: Sequence[str]) -> None:
     if isinstance(named, str) and named != requested:
         raise Refused(types.HEADER_MISMATCH, message.id)
     # The schema wants the version back. A date is no text of anybody's.
-    shown = requested if _DATE(requested) else "desconocida"
+    shown = requested if _DATE(requested) else _SOME
     raise Refused(types.UNSUPPORTED_PROTOCOL_VERSION, message.id, {"supported": VERSIONS, "requested": shown})

@@ -11,15 +11,17 @@ by a name that the page points there it is not answered (`Host`, access/hosts.py
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import mcp_types as types
 from mcp.server.lowlevel import Server
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from starlette.types import Message, Receive, Scope, Send
 
-from otel_bridge import accept, errors
+from otel_bridge import accept, errors, logs
 from otel_bridge.access.hosts import Hosts
 from otel_bridge.config import Config
 from otel_bridge.errors import Problem
@@ -27,6 +29,8 @@ from otel_bridge.http.bodies import Bodies, Gone
 from otel_bridge.http.cors import Cors, RawHeaders
 from otel_bridge.mcp import messages
 from otel_bridge.mcp.messages import Refused
+
+log = logging.getLogger(__name__)
 
 MAX_CALL_BYTES = 1 << 20
 JSON, STREAM = "application/json", "text/event-stream"
@@ -77,11 +81,11 @@ class Transport:
         except Refused as refused:
             status, answer = 400, refused.document()
         else:
-            status, answer = await self._ask(scope, receive, message.body)
+            status, answer = messages.answered(*await self._ask(scope, receive, message.body), message.id)
         await _answer(send, status, answer, media)
 
     async def _ask(self, scope: Scope, receive: Receive, body: bytes) -> tuple[int, bytes]:
-        """Status and body of the package's answer."""
+        """Status and body of the package's answer; an internal error where it fails."""
         sent = False
         status, pieces = 500, []
 
@@ -100,7 +104,13 @@ class Transport:
                 pieces.append(message.get("body", b""))
 
         kept = [pair for pair in scope["headers"] if pair[0] not in _REWRITTEN]
-        await self._manager.handle_request({**scope, "headers": kept + _HANDED_ON}, replay, keep)
+        try:
+            await self._manager.handle_request({**scope, "headers": kept + _HANDED_ON}, replay, keep)
+        except Exception as error:
+            # Its message may be what was sent, of whatever type it is: `logs.describe` would not know.
+            fields = {"stack": logs.where(error.__traceback__)}
+            log.error("the mcp package failed with %s", type(error).__name__, extra={"fields": fields})
+            return 500, Refused(types.INTERNAL_ERROR).document()
         return status, b"".join(pieces)
 
     def _check_origin(self, headers: RawHeaders) -> None:

@@ -87,6 +87,36 @@ def test_a_body_that_cannot_be_read_is_400(bridge: Bridge, raw: bytes) -> None:
     assert [status for status, _ in told] == [400] and told[0][1]["type"].startswith("urn:otel-bridge:")
 
 
+def chunked(path: str, body: bytes, method: str = "POST", kind: str = "application/json") -> bytes:
+    head = f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {kind}\r\nTransfer-Encoding: chunked\r\n\r\n"
+    return head.encode() + body
+
+
+@pytest.mark.parametrize("broken", [b"zz\r\n", b"2\r\n{}zz", b'3\r\n{"a\r\n-1\r\n', b"ffffffffffffffffff\r\n"])
+def test_a_broken_chunk_is_answered_once(bridge: Bridge, broken: bytes) -> None:
+    ping = b'{"jsonrpc":"2.0","id":1,"method":"ping"}'
+    whole = b"%x\r\n%b\r\n0\r\n\r\n" % (len(ping), ping)
+    good = post(event(bridge.session()), Connection="")
+    for path in ("/mcp", "/mcp/", "/api/events"):
+        bad = chunked(path, broken)
+        assert statuses(bridge, bad) == [400]
+        assert statuses(bridge, bad + good) == [400]
+        assert statuses(bridge, good + bad) == [201, 400]
+        assert statuses(bridge, good * 2 + bad + good) == [201, 201, 400]
+        assert statuses(bridge, chunked("/mcp", whole) + bad) == [200, 400]
+        assert statuses(bridge, chunked("/mcp", whole) + good + bad) == [200, 201, 400]
+
+
+def test_a_broken_chunk_of_what_has_been_refused_gets_no_second_answer(bridge: Bridge) -> None:
+    with socket.create_connection(("127.0.0.1", bridge.port), timeout=20) as connection:
+        connection.sendall(chunked("/api/events", b"2\r\n{}\r\n", kind="text/plain"))
+        told = connection.recv(65536)
+        assert told.startswith(b"HTTP/1.1 415 ")
+        connection.sendall(b"zz\r\n")
+        assert connection.recv(65536) == b""
+    assert len(statuses(bridge, chunked("/healthz", b"zz\r\n", "GET"))) == 1
+
+
 def test_a_sender_that_closes_its_half_is_answered(bridge: Bridge) -> None:
     good = post(event(bridge.session()), Connection="")
     assert statuses(bridge, good, close_half=True) == [201]
