@@ -6,6 +6,9 @@ It shows counts and codes that are nobody else's business: so it looks at `Host`
 from __future__ import annotations
 
 import gzip
+import io
+import socket
+import struct
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from http import HTTPStatus
@@ -21,6 +24,8 @@ from otel_bridge.metrics import formats
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIEnvironment
+
+    from typing_extensions import Buffer
 
 Render = Callable[[bool], bytes]
 """The whole page; the argument says whether in OpenMetrics."""
@@ -38,7 +43,12 @@ class _Server(ThreadingMixIn, WSGIServer):
 
 
 class _Handler(WSGIRequestHandler):
-    timeout = 30  # an idle connection is closed
+    timeout = 30
+    """Seconds that a scraper has to send its request, and to read the page."""
+
+    def setup(self) -> None:
+        super().setup()
+        self.wfile = _Page(self.connection)
 
     def get_environ(self) -> WSGIEnvironment:
         hosts = [value.encode("latin-1") for value in self.headers.get_all("host", [])]
@@ -50,6 +60,25 @@ class _Handler(WSGIRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:
         pass
+
+
+class _Page(io.BufferedIOBase):
+    """What is written to a scraper. One that has not read it within its time is gone: to wsgiref, and to the kernel,
+    which would offer it the page for minutes."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Buffer, /) -> int:
+        try:
+            self._connection.sendall(data)
+        except TimeoutError:
+            self._connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            raise BrokenPipeError from None
+        return memoryview(data).nbytes
 
 
 class MetricsListener:
