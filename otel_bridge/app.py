@@ -11,8 +11,9 @@ from collections.abc import AsyncIterator, Callable
 from typing import Protocol
 
 from otel_bridge import journal, logs
-from otel_bridge.access import keys
+from otel_bridge.access import hosts, keys
 from otel_bridge.access.caller import Access
+from otel_bridge.access.hosts import Hosts
 from otel_bridge.config import Config
 from otel_bridge.export.exporter import Exporter
 from otel_bridge.export.pipe import CONSUMER
@@ -115,7 +116,11 @@ class Bridge:
             limits_fallback=lambda: self.access.limits.fallback,
         )
         collector = BridgeCollector(sources)
-        self.listener = MetricsListener(collector.render, config.metrics_host, config.metrics_port, self._stopping)
+        metrics_names = Hosts(config, lambda now: now.metrics_host)
+        self.listener = MetricsListener(
+            collector.render, lambda values, version: metrics_names.check(hosts.the_one(values, version)),
+            config.metrics_host, config.metrics_port, self._stopping,
+        )  # fmt: skip
 
         # 4. Who runs it. Started in this order, stopped in reverse.
         if self._exporter is not None:
@@ -125,7 +130,7 @@ class Bridge:
         workers.append(Worker("reload", self.reloader.run))
         workers.append(Worker("metrics-listener", self.listener.run))
         self.workers = workers
-        self._configured_anywhere: list[Configurable] = [self._housekeeping, windows, state]
+        self._configured_anywhere: list[Configurable] = [self._housekeeping, windows, state, metrics_names]
         if self._exporter is not None:
             self._configured_anywhere.append(self._exporter)
         self._configured_on_loop: list[Configurable] = [

@@ -101,6 +101,12 @@ METHOD_NOT_ALLOWED = ErrorKind(
     "Método no permitido",
     "La ruta existe, pero no con este método; mira «Allow».",
 )
+NOT_ACCEPTABLE = ErrorKind(
+    "respuesta-no-aceptable",
+    406,
+    "Respuesta no aceptable",
+    "«Accept» o «Accept-Encoding» excluye todas las formas en que se puede responder.",
+)
 BODY_TIMEOUT = ErrorKind(
     "tiempo-de-envio-agotado",
     408,
@@ -180,6 +186,7 @@ ERROR_KINDS: tuple[ErrorKind, ...] = (
     SESSION_NOT_FOUND,
     ROUTE_NOT_FOUND,
     METHOD_NOT_ALLOWED,
+    NOT_ACCEPTABLE,
     BODY_TIMEOUT,
     ID_CONFLICT,
     BODY_TOO_LARGE,

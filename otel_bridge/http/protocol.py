@@ -26,12 +26,14 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from uvicorn.server import ServerState
 
 from otel_bridge import errors
+from otel_bridge.access import hosts
 from otel_bridge.config import Config
 from otel_bridge.errors import Problem
 from otel_bridge.http.app import App
 from otel_bridge.http.cors import Pairs
 from otel_bridge.http.exchange import Exchange, Post
-from otel_bridge.http.responses import SECURITY, as_lines, on_the_wire, problem_body, problem_lines
+from otel_bridge.http.responses import SECURITY, as_lines, on_the_wire, problem_body, problem_lines, problem_response
+from otel_bridge.http.unread import Unread
 
 HEAD_SECONDS = 10.0
 """Time a client has to send a request's line and headers, or body_timeout_seconds where that is less."""
@@ -41,6 +43,8 @@ LATE_BODY_SECONDS = 5.0
 """Time past the body's own, in which an ASGI application answers that it came late: then the connection ends."""
 REFUSED_BODY_BYTES = 64 << 20
 """What is read and dropped of a body that has been refused, so that its sender gets to read the answer."""
+UNREAD_SECONDS = 30.0
+"""Time a client may read nothing of an answer, or body_timeout_seconds where that is less."""
 MAX_CONNECTIONS = 10_000
 PARTING_SECONDS = 1.0
 PARTING_AT_ONCE = 64
@@ -59,6 +63,7 @@ class Bounds:
         self.default_headers: Pairs = []
         """What uvicorn puts on every answer."""
         self.default_lines = b""
+        self.unread = Unread(UNREAD_SECONDS)
         self.configure(config)
 
     def renew(self, default_headers: Pairs) -> None:
@@ -69,11 +74,12 @@ class Bounds:
     def configure(self, config: Config) -> None:
         self.body_seconds = config.body_timeout_seconds
         self.head_seconds = min(HEAD_SECONDS, config.body_timeout_seconds)
+        self.unread.seconds = min(UNREAD_SECONDS, config.body_timeout_seconds)
 
 
 class Protocol(HttpToolsProtocol):
-    """uvicorn's protocol, and what it leaves unbounded: the time a request takes to arrive, the size of its headers,
-    the number of connections. What it refuses itself has the shape of every other refusal.
+    """uvicorn's protocol, and what it leaves unbounded: the time a request takes to arrive and an answer to be read,
+    the size of headers, the number of connections. What it refuses itself has the shape of every other refusal.
 
     A whole request usually comes in one piece: then none of this costs more than a look at a flag.
     """
@@ -90,6 +96,8 @@ class Protocol(HttpToolsProtocol):
     """The request offers another protocol: this parse of it counts for nothing."""
     _deaf = False
     """What still comes is not read: the connection is about to end."""
+    _good_host: bytes | None = None
+    """The `Host` of the last request that had one as it should be."""
     _idle_since = 0.0
     _head_bytes = 0
     _trailer_bytes = 0
@@ -119,6 +127,7 @@ class Protocol(HttpToolsProtocol):
         super().connection_made(transport)
         self.peer = self.client[0] if self.client else ""
         bounds = self._bounds
+        bounds.unread.watch(self.loop, self.connections)
         if len(self.connections) - len(bounds.parting) > bounds.max_connections:
             self._end(Problem(errors.QUEUE_FULL, "Demasiadas conexiones abiertas.", headers={"Retry-After": "5"}), True)
             return
@@ -161,8 +170,12 @@ class Protocol(HttpToolsProtocol):
         except httptools.HttpParserUpgrade as upgrade:
             if self._offers_upgrade:
                 self._feed_without_upgrade(data[upgrade.args[0] :])
-        except httptools.HttpParserError:
-            self.send_400_response("")
+        except httptools.HttpParserError as error:
+            refusal = error.__context__  # what a callback of ours raised
+            if isinstance(refusal, Problem):
+                self._end(refusal)
+            else:
+                self.send_400_response("")
 
     def _feed_without_upgrade(self, rest: bytes) -> None:
         """An offer to speak another protocol may be ignored (RFC 9110, section 7.8), and Java's HttpClient makes one
@@ -204,12 +217,16 @@ class Protocol(HttpToolsProtocol):
         # Not uvicorn's: it makes an ASGI scope, which a post does without (0.7 µs).
         self.url = b""
         self.headers = []
+        self._hosts: list[bytes] = []
         self._in_head = self._in_message = True
         self._head_bytes = self._trailer_bytes = self._dropped = 0
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._in_head:
-            self.headers.append((name.lower(), value))
+            name = name.lower()
+            self.headers.append((name, value))
+            if name == b"host":
+                self._hosts.append(value)
             return
         # A trailer: nothing that it says counts (RFC 9110, section 6.5.1), and it is not without end.
         self._trailer_bytes += len(name) + len(value)
@@ -218,6 +235,10 @@ class Protocol(HttpToolsProtocol):
             self._deaf = True
 
     def on_headers_complete(self) -> None:
+        found = self._hosts
+        if len(found) != 1 or found[0] != self._good_host:
+            hosts.the_one(found, self.parser.get_http_version())  # a Problem ends the parse
+            self._good_host = found[0] if found else None
         if self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT":
             self._offers_upgrade = True
             return
@@ -383,19 +404,38 @@ class Protocol(HttpToolsProtocol):
         elif not self.transport.is_closing():
             self.transport.close()
 
+    def _fail(self, cycle: Exchange | RequestResponseCycle, problem: Problem) -> bool:
+        """The body of a request cannot be read: it gets one answer, and the connection ends with it. True: none of its
+        own will come."""
+        cycle.keep_alive = False
+        if cycle.response_complete:  # answered before its body had come
+            self.transport.close()
+        elif isinstance(cycle, Exchange):
+            cycle.fail(problem)
+        elif self.pipeline:  # it waits for its turn: then it is answered so
+            refusal = problem_response(problem)
+            refusal.raw_headers.extend(SECURITY)
+            self.pipeline[0] = (cycle, refusal)
+        elif not cycle.response_started:
+            # Whoever waits for its body is told that none comes, as when the client hangs up.
+            cycle.disconnected = True
+            cycle.message_event.set()
+            return True
+        return False
+
     def _end(self, problem: Problem, unread: bool = False) -> None:
         """Answers outside of any request that could be read, when all before it has been answered, and ends the
         connection. `unread`: a request may be on its way."""
         if self.transport.is_closing():
             return
         cycle = self.cycle
-        if cycle is not None and not cycle.response_complete:
-            if isinstance(cycle, Exchange) and self._in_message and not self._in_head:
-                cycle.keep_alive = False
-                cycle.fail(problem)  # it is this one's body that cannot be read
-            else:
-                self._refusal = problem
-                self._deaf = True
+        if cycle is not None and self._in_message and not self._in_head:
+            self._deaf = True
+            if not self._fail(cycle, problem):
+                return
+        elif cycle is not None and not cycle.response_complete:
+            self._refusal = problem
+            self._deaf = True
             return
         lines = problem_lines(problem) + as_lines([*SECURITY])
         self.transport.write(on_the_wire(problem.kind.status, b"", lines, problem_body(problem), keep_alive=False))

@@ -48,7 +48,10 @@ class McpMount:
 
     @property
     def routes(self) -> list[BaseRoute]:
-        return [Route(PATH, self, methods=None, include_in_schema=False)]
+        # A redirect would lose the body of a client that was told `/mcp/`.
+        slashed = Route(PATH + "/", self, methods=None, include_in_schema=False)
+        slashed.path = PATH  # one label
+        return [Route(PATH, self, methods=None, include_in_schema=False), slashed]
 
     def configure(self, config: Config) -> None:
         self._config = config

@@ -1,13 +1,8 @@
-"""The API's two posts as tools, at `/mcp` (streamable HTTP, the official `mcp` package).
+"""The API's two posts as tools, at `/mcp` (the official `mcp` package; transport.py).
 
-It keeps no state: each call is a request of its own, so memory does not grow with clients and any replica can answer.
 Arguments are checked by the same contract, let in by the same caller and taken by the same ingest, and come back as the
 API's own answer or problem. Session and subject are taken from `_meta` where a client sends them (`openai/session`,
 `openai/subject`): hints, as in `intake/conversations.py`.
-
-A web page must not reach a bridge on its reader's machine by a name that it points there (DNS rebinding): browsers
-say where a page is from (`Origin`), and only configured origins and the bridge's own are let in; and while it listens
-on loopback alone, it answers to loopback names and to `public_url`'s (`Host`).
 """
 
 from __future__ import annotations
@@ -16,33 +11,29 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
-from urllib.parse import urlsplit
 
 import mcp_types as types
 import msgspec
 from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel import Server
-from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from otel_bridge import __version__, contract, errors
-from otel_bridge.access import keys
 from otel_bridge.access.caller import Access, Caller, Conversation, conversation_of, user_of
 from otel_bridge.config import Config
 from otel_bridge.contract import EventIn, SessionIn
 from otel_bridge.errors import Problem
 from otel_bridge.http.actions_openapi import EVENT_FIELDS, SESSION_FIELDS, object_of, properties
 from otel_bridge.http.app import peer_of
-from otel_bridge.http.bodies import Bodies, Gone
-from otel_bridge.http.cors import Cors, RawHeaders
+from otel_bridge.http.bodies import Bodies
 from otel_bridge.http.responses import problem_body, unexpected
 from otel_bridge.intake.conversations import Conversations
 from otel_bridge.intake.ingest import Ingest, Taking
+from otel_bridge.mcp.transport import Transport
 from otel_bridge.metrics.own import SelfMetrics
 from otel_bridge.times import format_time
 
 CREATE, ADD = "crear_sesion", "registrar_evento"
-MAX_CALL_BYTES = 1 << 20
 SUBJECT = "openai-subject"
 """Prefix of a `usuario_id` that a client's `_meta` tells."""
 
@@ -65,9 +56,8 @@ class McpApp:
         self._access = access
         self._ingest = ingest
         self._conversations = conversations
-        self._bodies = bodies
         self._metrics = metrics
-        self._server: Server[Any] = Server(
+        server: Server[Any] = Server(
             "otel-bridge",
             version=__version__,
             title="otel-bridge",
@@ -78,63 +68,21 @@ class McpApp:
             on_list_tools=self._list_tools,
             on_call_tool=self._call_tool,
         )
-        self._manager = StreamableHTTPSessionManager(
-            self._server, json_response=True, stateless=True, max_request_body_size=MAX_CALL_BYTES
-        )
+        self._transport = Transport(server, config, bodies)
         self._tools: dict[str, tuple[str, Handler]] = {CREATE: ("session", self._create), ADD: ("event", self._add)}
-        self.configure(config)
+        self._gpts = config.gpts
 
     def configure(self, config: Config) -> None:
         self._gpts = config.gpts
-        self._cors = Cors(config.cors_origins)
-        public = urlsplit(config.public_url or "")
-        self._public = public.netloc.lower().encode()
-        self._loopback = keys.is_loopback(config.host)
+        self._transport.configure(config)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        async with self._manager.run():
+        async with self._transport.running():
             yield
 
-    # --- HTTP ---------------------------------------------------------------------------------------------------------
-
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One request. Problems that are not a tool's are answered as the API answers them."""
-        headers = dict(scope["headers"])
-        self._check_origin(headers)
-        if scope["method"] != "POST":
-            # Nothing is ever sent to a client unasked, and there is no session to end.
-            raise Problem(errors.METHOD_NOT_ALLOWED, headers={"Allow": "POST"})
-        try:
-            body = await self._bodies.read(headers, receive)
-        except Gone:
-            return
-        if len(body) > MAX_CALL_BYTES:
-            raise Problem(errors.BODY_TOO_LARGE)
-        plain = [pair for pair in scope["headers"] if pair[0] not in (b"content-encoding", b"content-length")]
-        sent = False
-
-        async def replay() -> Message:
-            nonlocal sent
-            if sent:
-                return await receive()
-            sent = True
-            return {"type": "http.request", "body": body, "more_body": False}
-
-        await self._manager.handle_request({**scope, "headers": plain}, replay, send)
-
-    def _check_origin(self, headers: RawHeaders) -> None:
-        host = headers.get(b"host", b"").lower()
-        if self._loopback and host != self._public and not keys.is_loopback(_hostname(host)):
-            raise Problem(
-                errors.ORIGIN_REFUSED,
-                "Este servidor no responde a ese nombre; el administrador lo declara en «public_url».",
-            )
-        origin = headers.get(b"origin")
-        if origin is None or self._cors.allows(origin):
-            return
-        if origin.lower().partition(b"://")[2] != host:
-            raise Problem(errors.ORIGIN_REFUSED)
+        await self._transport(scope, receive, send)
 
     # --- tools --------------------------------------------------------------------------------------------------------
 
@@ -215,10 +163,3 @@ def _result(body: bytes, failed: bool) -> types.CallToolResult:
     return types.CallToolResult(
         content=[types.TextContent(text=body.decode())], structured_content=msgspec.json.decode(body), is_error=failed
     )
-
-
-def _hostname(host: bytes) -> str:
-    try:
-        return urlsplit(f"//{host.decode('latin-1')}").hostname or ""
-    except ValueError:
-        return ""

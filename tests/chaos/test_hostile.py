@@ -394,6 +394,62 @@ def test_what_is_no_http_is_refused_in_the_same_shape(bridge: Bridge) -> None:
     assert bridge.event(bridge.session()).status_code == 201
 
 
+UNREAD_SECONDS = 2  # as the fixture configures it
+
+
+def _asking(requests: bytes, bridge: Bridge) -> socket.socket:
+    """A connection with a small window, on which so much has been asked."""
+    client = socket.socket()
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    client.settimeout(30)
+    client.connect(("127.0.0.1", bridge.port))
+    client.sendall(requests)
+    return client
+
+
+GET = b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n"
+LISTED = b'{"jsonrpc":"2.0","id":1,"method":"tools/list"}'
+LIST = b"POST /mcp HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\nAccept: %b\r\n\r\n%b"
+WRONG = b"[" + b",".join([b"{}"] * MAX_BATCH_ITEMS) + b"]"
+UNREAD = {
+    "documents": GET * 250,
+    "documents, and the end": GET * 250 + GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"),
+    "refused batches": (_head(Content_Length=len(WRONG)) + WRONG) * 6,
+    "lists of tools": LIST % (len(LISTED), b"*/*", LISTED) * 1000,
+    "streams": LIST % (len(LISTED), b"text/event-stream", LISTED) * 1000,
+}
+
+
+def test_answers_that_nobody_reads_lose_their_connection(bridge: Bridge, say: Say) -> None:
+    with ExitStack() as stack, _bounded(bridge, say, "answers that nobody reads", wait_seconds=5):
+        before, started = _connections(bridge), time.monotonic()
+        clients = [stack.enter_context(_asking(requests, bridge)) for requests in UNREAD.values() for _ in range(2)]
+        for client in clients:
+            ended = select.poll()
+            ended.register(client, select.POLLHUP)
+            assert ended.poll(60_000), "it is held"
+            with pytest.raises(ConnectionResetError):
+                while client.recv(65536):
+                    pass
+        wait_for(lambda: _connections(bridge) <= before, "their end")
+        took = time.monotonic() - started
+        say(f"ended after {took:.1f} s")
+        assert took > UNREAD_SECONDS
+
+
+def test_a_client_that_reads_slowly_gets_all_of_its_answers(bridge: Bridge, say: Say) -> None:
+    count = 100
+    with _bounded(bridge, say, "a slow reader"), _asking(GET * count, bridge) as client:
+        data, started = bytearray(), time.monotonic()
+        while data.count(b"HTTP/1.1 200 OK") < count or not data.endswith(b"}"):
+            piece = client.recv(65536)
+            assert piece, f"ended after {time.monotonic() - started:.1f} s and {len(data)} bytes"
+            data += piece
+            if time.monotonic() - started < 3 * UNREAD_SECONDS:
+                time.sleep(0.05)
+        assert time.monotonic() - started > 2 * UNREAD_SECONDS
+
+
 def test_clients_that_hang_up_leave_nothing_behind(bridge: Bridge) -> None:
     for _ in range(200):
         with _connect(bridge) as client:

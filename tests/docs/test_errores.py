@@ -106,6 +106,10 @@ def get(path: str) -> Callable[[Bridge], dict[str, Any]]:
     return lambda bridge: dict(bridge.http.get(f"{bridge.url}{path}", timeout=10).json())
 
 
+def refuse_all(bridge: Bridge) -> dict[str, Any]:
+    return dict(bridge.http.get(bridge.metrics_url, headers={"Accept": "*/*;q=0"}, timeout=10).json())
+
+
 ID = "0197bd2e-6c00-7d9a-8f3e-2a4b6c8d0e1f"
 NO_SESSION = "00000000-0000-4000-8000-000000000000"
 PROVOKED: dict[ErrorKind, Callable[[Bridge], dict[str, Any]]] = {
@@ -119,6 +123,7 @@ PROVOKED: dict[ErrorKind, Callable[[Bridge], dict[str, Any]]] = {
     errors.SESSION_NOT_FOUND: post("/api/events", {**GUIDE_EVENT, "sesion_id": NO_SESSION}),
     errors.ROUTE_NOT_FOUND: get("/api/eventos"),
     errors.METHOD_NOT_ALLOWED: get("/api/events"),
+    errors.NOT_ACCEPTABLE: refuse_all,
     errors.BODY_TIMEOUT: slow,
     errors.ID_CONFLICT: twice({**GUIDE_SESSION, "id": ID}, {**GUIDE_SESSION, "id": ID, "usuario_id": "otro"}),
     errors.BODY_TOO_LARGE: post("/api/events", gzip.compress(b'{"a":"' + b"x" * (2 << 20)), Content_Encoding="gzip"),

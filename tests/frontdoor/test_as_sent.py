@@ -87,6 +87,101 @@ def test_a_body_that_cannot_be_read_is_400(bridge: Bridge, raw: bytes) -> None:
     assert [status for status, _ in told] == [400] and told[0][1]["type"].startswith("urn:otel-bridge:")
 
 
+def chunked(path: str, body: bytes, method: str = "POST", kind: str = "application/json") -> bytes:
+    head = f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {kind}\r\nTransfer-Encoding: chunked\r\n\r\n"
+    return head.encode() + body
+
+
+@pytest.mark.parametrize("broken", [b"zz\r\n", b"2\r\n{}zz", b'3\r\n{"a\r\n-1\r\n', b"ffffffffffffffffff\r\n"])
+def test_a_broken_chunk_is_answered_once(bridge: Bridge, broken: bytes) -> None:
+    ping = b'{"jsonrpc":"2.0","id":1,"method":"ping"}'
+    whole = b"%x\r\n%b\r\n0\r\n\r\n" % (len(ping), ping)
+    good = post(event(bridge.session()), Connection="")
+    for path in ("/mcp", "/mcp/", "/api/events"):
+        bad = chunked(path, broken)
+        assert statuses(bridge, bad) == [400]
+        assert statuses(bridge, bad + good) == [400]
+        assert statuses(bridge, good + bad) == [201, 400]
+        assert statuses(bridge, good * 2 + bad + good) == [201, 201, 400]
+        assert statuses(bridge, chunked("/mcp", whole) + bad) == [200, 400]
+        assert statuses(bridge, chunked("/mcp", whole) + good + bad) == [200, 201, 400]
+
+
+def test_a_broken_chunk_of_what_has_been_refused_gets_no_second_answer(bridge: Bridge) -> None:
+    with socket.create_connection(("127.0.0.1", bridge.port), timeout=20) as connection:
+        connection.sendall(chunked("/api/events", b"2\r\n{}\r\n", kind="text/plain"))
+        told = connection.recv(65536)
+        assert told.startswith(b"HTTP/1.1 415 ")
+        connection.sendall(b"zz\r\n")
+        assert connection.recv(65536) == b""
+    assert len(statuses(bridge, chunked("/healthz", b"zz\r\n", "GET"))) == 1
+
+
+NO_HOST = {
+    "none": "",
+    "two": "Host: localhost\r\nHost: localhost\r\n",
+    "two others": "Host: localhost\r\nX: y\r\nhost: evil.example\r\n",
+    "two words": "Host: a b\r\n",
+    "a URL": "Host: http://localhost/\r\n",
+    "a user": "Host: zq7canary@localhost\r\n",
+    "half an address": "Host: [::1\r\n",
+    "no port": "Host: localhost:zq7canary\r\n",
+}
+
+
+def asked(first: str, host: str, body: bytes = b"", more: str = "") -> bytes:
+    kind = f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n" if body else ""
+    return f"{first}\r\n{host}{kind}{more}\r\n".encode() + body
+
+
+@pytest.mark.parametrize("host", NO_HOST.values(), ids=NO_HOST)
+def test_a_request_without_a_host_or_with_two_is_400_and_nothing_of_it_is_taken(bridge: Bridge, host: str) -> None:
+    one = event(bridge.session())
+    counted = bridge.metric("otel_bridge_records_total", result="accepted", kind="event")
+    post_line, get_line = "POST /api/events HTTP/1.1", "GET /healthz HTTP/1.1"
+    good = post(one, Connection="")
+    for bad in (
+        asked(post_line, host, one),
+        asked(get_line, host),
+        asked("POST /mcp HTTP/1.1", host, b'{"jsonrpc":"2.0","id":1,"method":"ping"}'),
+        asked("GET /api/eventos HTTP/1.1", host),
+        asked(post_line, host, one, "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMA\r\n"),
+        asked(post_line, host, one, "Expect: 100-continue\r\n"),
+    ):
+        for raw in (bad, bad + good, bad + bad):
+            ((status, problem),) = answers(bridge, raw)
+            assert status == 400 and problem["type"] == "urn:otel-bridge:cabecera-invalida"
+            assert "Host" in problem["detail"] and "zq7canary" not in str(problem)
+    bad = asked(post_line, host, one)
+    assert statuses(bridge, good + bad + good) == [201, 400]
+    assert statuses(bridge, asked(get_line, "Host: x\r\n") + bad) == [200, 400]
+    assert bridge.metric("otel_bridge_records_total", result="accepted", kind="event") == counted + 1
+    # Each request is looked at, not a connection's first alone.
+    with socket.create_connection(("127.0.0.1", bridge.port), timeout=20) as connection:
+        for raw, expected in ((good, b"HTTP/1.1 201 "), (good, b"HTTP/1.1 201 "), (bad, b"HTTP/1.1 400 ")):
+            connection.sendall(raw)
+            assert connection.recv(65536).startswith(expected)
+        assert connection.recv(65536) == b""
+
+
+def test_a_host_is_whatever_the_client_calls_us_and_http_1_0_needs_none(bridge: Bridge) -> None:
+    one = event(bridge.session())
+    for host in (
+        "localhost",
+        "otel_bridge:8000",
+        "[::1]:8000",
+        "",
+        " x ",
+        "bridge.default.svc.",
+        "xn--and-6ma2c.example",
+    ):
+        assert statuses(bridge, post(one, Host=host or " ")) == [201]
+    old = asked("POST /api/events HTTP/1.0", "", one)
+    assert statuses(bridge, old) == [201]
+    assert statuses(bridge, asked("GET /healthz HTTP/1.0", "")) == [200]
+    assert statuses(bridge, asked("POST /api/events HTTP/1.0", NO_HOST["two"], one)) == [400]
+
+
 def test_a_sender_that_closes_its_half_is_answered(bridge: Bridge) -> None:
     good = post(event(bridge.session()), Connection="")
     assert statuses(bridge, good, close_half=True) == [201]

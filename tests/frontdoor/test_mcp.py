@@ -150,8 +150,149 @@ def test_limits_hold_at_this_door_too(several: Bridge) -> None:
 
 # --- the HTTP under it ----------------------------------------------------------------------------------------------
 
+INITIALIZE = {
+    "protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "prueba", "version": "1"}
+}  # fmt: skip
+VERSION_KEY = "io.modelcontextprotocol/protocolVersion"
+CAPABILITIES_KEY = "io.modelcontextprotocol/clientCapabilities"
 PING = {"jsonrpc": "2.0", "id": 1, "method": "ping"}
 ACCEPT = {"Accept": "application/json, text/event-stream"}
+
+
+def send(bridge: Bridge, message: Any, path: str = "/mcp", **headers: str) -> Any:
+    body = message if isinstance(message, bytes) else json.dumps(message).encode()
+    every = {**ACCEPT, "Content-Type": "application/json", **{k.replace("_", "-"): v for k, v in headers.items()}}
+    return bridge.http.post(f"{bridge.url}{path}", data=body, headers=every, timeout=30, allow_redirects=False)
+
+
+def code(answer: Any) -> int:
+    """Of an answer that is an error of JSON-RPC in the right shape."""
+    told = answer.json()
+    assert set(told) == {"jsonrpc", "id", "error"} and told["error"]["message"], told
+    return int(told["error"]["code"])
+
+
+def test_a_slash_at_the_end_serves_alike(one: Bridge) -> None:
+    for path in ("/mcp", "/mcp/"):
+        answer = send(one, PING, path)
+        assert answer.status_code == 200 and answer.json() == {"jsonrpc": "2.0", "id": 1, "result": {}}
+    assert one.http.get(f"{one.url}/mcp/").status_code == 405
+    assert one.metric("otel_bridge_request_duration_seconds_count", route="/mcp/") == 0
+
+
+@pytest.mark.parametrize("version", [None, "2025-06-18"])
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [("1", 1), ("0", 0), ("-7", -7), ("1.0", 1), ("1e2", 100), ("-0.0", 0), (str(10**30), 10**30),
+     ('"a"', "a"), ('""', ""), ('"1.5"', "1.5")],
+)  # fmt: skip
+def test_an_id_is_a_text_or_an_integer(one: Bridge, version: str | None, written: str, meant: object) -> None:
+    headers = {} if version is None else {"MCP_Protocol_Version": version}
+    answer = send(one, b'{"jsonrpc":"2.0","id":%b,"method":"ping"}' % written.encode(), **headers)
+    assert answer.status_code == 200 and answer.json() == {"jsonrpc": "2.0", "id": meant, "result": {}}
+
+
+@pytest.mark.parametrize("version", [None, "2025-11-25", "2026-07-28"])
+@pytest.mark.parametrize(
+    "written", ["1.5", "null", "true", "{}", "[1]", "1e400", "1" * 5000, "NaN"], ids=lambda text: text[:9]
+)
+def test_another_id_is_an_error_and_not_silence(one: Bridge, version: str | None, written: str) -> None:
+    headers = {} if version is None else {"MCP_Protocol_Version": version}
+    answer = send(one, b'{"jsonrpc":"2.0","id":%b,"method":"ping"}' % written.encode(), **headers)
+    assert answer.status_code == 400 and answer.json()["id"] is None
+    assert code(answer) == (-32700 if written in ("1e400", "1" * 5000, "NaN") else -32600)
+
+
+def test_what_waits_for_no_answer_gets_none(one: Bridge) -> None:
+    for message in ({"jsonrpc": "2.0", "method": "notifications/initialized"}, {**PING, "result": {}, "method": None}):
+        message = {name: value for name, value in message.items() if value is not None}
+        answer = send(one, message)
+        assert answer.status_code == 202 and answer.content == b""
+
+
+@pytest.mark.parametrize(
+    "version", ["2099-01-01", "1900-01-01", "2", "zq9secret", "2025-06-18, 2025-06-18", "2026-07-28x"]
+)
+@pytest.mark.parametrize("method", ["ping", "tools/list", "initialize", "server/discover"])
+def test_a_version_that_is_not_served_is_named_as_such(one: Bridge, version: str, method: str) -> None:
+    message = {**PING, "method": method, "params": INITIALIZE if method == "initialize" else {}}
+    answers = [send(one, message, MCP_Protocol_Version=version)]
+    meta = {"_meta": {VERSION_KEY: version, CAPABILITIES_KEY: {}}}
+    answers.append(send(one, {**message, "params": meta}))
+    answers.append(send(one, {**message, "params": meta}, MCP_Protocol_Version=version))
+    for answer in answers:
+        assert answer.status_code == 400 and code(answer) == -32022 and answer.json()["id"] == 1
+        data = answer.json()["error"]["data"]
+        assert data["supported"][:2] == ["2026-07-28", "2025-11-25"] and isinstance(data["requested"], str)
+        assert SECRET not in answer.text
+    if version == "2099-01-01":
+        assert data["requested"] == version
+
+
+def test_a_version_that_is_served_in_the_header_and_another_in_the_message_do_not_match(one: Bridge) -> None:
+    meta = {"_meta": {VERSION_KEY: "2099-01-01", CAPABILITIES_KEY: {}}}
+    for version in ("2026-07-28", "2098-01-01"):
+        answer = send(one, {**PING, "params": meta}, MCP_Protocol_Version=version, Mcp_Method="ping")
+        assert answer.status_code == 400 and code(answer) == -32020
+
+
+@pytest.mark.parametrize(
+    ("proposed", "agreed"),
+    [("2025-06-18", "2025-06-18"), ("2024-11-05", "2024-11-05"), ("2099-01-01", "2025-11-25"), ("x", "2025-11-25")],
+)
+def test_initialize_is_answered_with_a_version_that_is_served(one: Bridge, proposed: str, agreed: str) -> None:
+    answer = send(one, {**PING, "method": "initialize", "params": {**INITIALIZE, "protocolVersion": proposed}})
+    assert answer.status_code == 200 and answer.json()["result"]["protocolVersion"] == agreed
+
+
+@pytest.mark.parametrize(
+    ("accepted", "kind"),
+    [
+        ("application/json, text/event-stream", "application/json"),
+        ("*/*", "application/json"),
+        ("application/*", "application/json"),
+        ("", "application/json"),
+        ("text/event-stream", "text/event-stream"),
+        ("text/*", "text/event-stream"),
+        ("application/json;q=0, text/event-stream", "text/event-stream"),
+        ("application/json ; Q=0.0, */*", "text/event-stream"),
+        ("text/html", None),
+        ("application/json;q=0", None),
+        ("application/json;q=0, text/event-stream;q=0", None),
+        ("*/*;q=0", None),
+    ],
+)
+@pytest.mark.parametrize("version", [None, "2025-06-18", "2026-07-28"])
+def test_it_is_answered_in_a_form_that_the_client_accepts_or_told_that_there_is_none(
+    one: Bridge, accepted: str, kind: str | None, version: str | None
+) -> None:
+    headers = {"Accept": accepted}
+    message: dict[str, Any] = {**PING, "method": "tools/list"}
+    if version is not None:
+        headers |= {"MCP_Protocol_Version": version, "Mcp_Method": "tools/list"}
+        message["params"] = {"_meta": {VERSION_KEY: version, CAPABILITIES_KEY: {}}}
+    answer = send(one, message, **headers)
+    if kind is None:
+        assert answer.status_code == 406 and answer.headers["Content-Type"] == "application/problem+json"
+        assert answer.json()["type"] == "urn:otel-bridge:respuesta-no-aceptable"
+        return
+    assert answer.status_code == 200 and answer.headers["Content-Type"] == kind, answer.text
+    text = answer.content.decode()
+    if kind == "text/event-stream":
+        assert text.startswith("event: message\r\ndata: ") and text.endswith("\r\n\r\n") and text.count("data:") == 1
+        text = text.partition("data: ")[2]
+    told = json.loads(text)
+    assert told["id"] == 1 and len(told["result"]["tools"]) == 2
+
+
+def test_a_byte_order_mark_before_a_message_is_skipped(one: Bridge) -> None:
+    assert send(one, b"\xef\xbb\xbf" + json.dumps(PING).encode()).status_code == 200
+
+
+def test_a_body_without_a_type_is_taken_for_json_as_the_api_does(one: Bridge) -> None:
+    for kind in (None, "application/vnd.mcp+json"):
+        answer = one.http.post(f"{one.url}/mcp", data=json.dumps(PING), headers={"Content-Type": kind})
+        assert answer.status_code == 200 and answer.json()["result"] == {}
 
 
 @pytest.mark.parametrize(

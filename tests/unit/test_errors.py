@@ -23,6 +23,7 @@ PERMANENT = {
     "urn:otel-bridge:sesion-no-encontrada": 404,
     "urn:otel-bridge:ruta-no-encontrada": 404,
     "urn:otel-bridge:metodo-no-permitido": 405,
+    "urn:otel-bridge:respuesta-no-aceptable": 406,
     "urn:otel-bridge:tiempo-de-envio-agotado": 408,
     "urn:otel-bridge:id-en-conflicto": 409,
     "urn:otel-bridge:cuerpo-demasiado-grande": 413,

@@ -1,0 +1,46 @@
+"""The listener of `/metrics`, and scrapers that do not behave."""
+
+from __future__ import annotations
+
+import http.client
+import select
+import socket
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from otel_bridge.metrics import listener
+from otel_bridge.metrics.listener import MetricsListener
+
+PAGE = b"x" * (32 << 20)
+
+
+@pytest.fixture
+def scraped(monkeypatch: pytest.MonkeyPatch) -> Iterator[MetricsListener]:
+    monkeypatch.setattr(listener._Handler, "timeout", 1)
+    started = MetricsListener(lambda openmetrics: PAGE, lambda hosts, version: None, "127.0.0.1", 0, threading.Event())
+    yield started
+    started.close()
+
+
+def test_a_page_that_nobody_reads_loses_its_connection(
+    scraped: MetricsListener, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.settimeout(30)
+        client.connect(("127.0.0.1", scraped.port))
+        client.sendall(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        ended = select.poll()
+        ended.register(client, select.POLLHUP)
+        assert ended.poll(30_000), "it is held"
+        with pytest.raises(ConnectionResetError):
+            while client.recv(65536):
+                pass
+    connection = http.client.HTTPConnection("127.0.0.1", scraped.port, timeout=30)
+    connection.request("GET", "/metrics")
+    with connection.getresponse() as answer:
+        assert answer.read() == PAGE
+    connection.close()
+    assert capfd.readouterr().err == ""
