@@ -108,7 +108,7 @@ def shape(answer: tuple[int, dict[str, str], dict[str, Any]]) -> tuple[Any, ...]
 
 
 def _counted(bridge: Bridge) -> dict[Any, float]:
-    """What has been counted of posts. A request is counted after its answer has left, and before the next is answered."""
+    """What has been counted of posts. A request is counted after its answer has left, before the next is answered."""
     assert bridge.http.get(f"{bridge.url}/healthz", timeout=10).status_code == 200
     return {
         key: value for key, value in bridge.scrape().items()
