@@ -131,6 +131,11 @@ class Caller:
             await pending
 
     @property
+    def presents_key(self) -> bool:
+        """Whether there is a header that may hold a key."""
+        return b"authorization" in self.headers or b"x-api-key" in self.headers
+
+    @property
     def key_hash(self) -> str:
         """Of the key that this request presents, as the configuration holds it; empty where there is none."""
         if self._key_hash is None:

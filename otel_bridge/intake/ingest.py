@@ -210,12 +210,13 @@ class Ingest:
     async def _prepare(self, items: Items, caller: Caller, answer: Callable[[Draft], Answer]) -> Draft:
         """The draft of what is good of these items. Raises Problem where they are refused as a whole."""
         sessions, missing = self.sessions.remembered(items)
-        numbers = (*sessions, *missing) if caller.key_hash else ()
+        wanted = [*sessions, *missing] if caller.presents_key else []
         if missing:
             sessions |= await self.sessions.look_up(missing)
-        if numbers:
-            sessions |= await self._own_sessions(numbers, sessions, caller)
+        if wanted:
+            sessions |= await self._own_sessions(wanted, sessions, caller)
         refused, pending = self._admit(items, sessions, caller)
+        waited = bool(wanted or pending)
         for gpt_id, admission in pending:
             try:
                 await admission
@@ -230,7 +231,7 @@ class Ingest:
         for place, item in enumerate(items):
             if not alone and time.perf_counter() - began > CHUNK_SECONDS:
                 await asyncio.sleep(0)
-                began = time.perf_counter()
+                began, waited = time.perf_counter(), True
             if isinstance(item, Problem):
                 draft.problems[place] = item
                 continue
@@ -249,13 +250,13 @@ class Ingest:
                 pass
             elif contents.must_wait(item.contenido, alone):
                 text = await contents.kept_elsewhere(item.contenido, counts)
-                began = time.perf_counter()
+                began, waited = time.perf_counter(), True
             else:
                 text = contents.kept(item.contenido, counts)
             draft.add_event(place, item, event_us, session, text, counts)
             if counts:
                 counts = {}
-        if self.sessions.refuses(sessions.values()):  # trimmed while a text was waited for
+        if waited and self.sessions.refuses(sessions.values()):  # trimmed meanwhile
             return await self._prepare(items, caller, answer)
         return draft
 

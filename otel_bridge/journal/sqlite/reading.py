@@ -145,7 +145,7 @@ class SqliteReader:
                 "SELECT gpt, user, events, tokens FROM (SELECT gpt, user, events, tokens, row_number() OVER "
                 "(PARTITION BY gpt ORDER BY events DESC, tokens DESC, user) AS place FROM (SELECT gpt, user, "
                 "sum(events) AS events, sum(tokens) AS tokens FROM usage WHERE hour >= ? GROUP BY gpt, user)) "
-                "WHERE place <= ?",
+                "WHERE place <= ? AND events > 0",
                 (since, limit),
             )
         ]

@@ -209,7 +209,7 @@ class SqliteStore:
     def _put(self, keys: Keys | None, records: list[Record], digests: dict[bytes, bytes]) -> None:
         if not records:
             return
-        statements = list(grouping.statements(keys, self._segments(records), _accounts(records, digests)))
+        statements = list(grouping.statements(keys, self._segments(records), *_accounts(records, digests)))
         if len(statements) > 1 and not self._db.in_transaction:
             self._db.execute("BEGIN IMMEDIATE")
         for sql, values in statements:
@@ -492,19 +492,24 @@ class SqliteStore:
         self._lock.close()
 
 
-def _accounts(records: list[Record], digests: dict[bytes, bytes]) -> list[list[Any]]:
-    """What the records add to their sessions: a row each, however many records."""
+def _accounts(
+    records: list[Record], digests: dict[bytes, bytes]
+) -> tuple[list[list[Any]], list[tuple[int, str, str, int, int]]]:
+    """What the records add to their sessions, a row each, however many records; and what of that is no usage of its
+    hour, since it happened more than a day before it arrived."""
     sessions: dict[bytes, list[Any]] = {}
+    late: dict[bytes, list[Event]] = {}
     for record in records:
         if record.__class__ is Event:
             row = sessions.get(record.session)
-            end_us, arrived_us, tokens = record.end_us, record.arrived_us, record.tokens_in + record.tokens_out
-            timely = end_us > arrived_us - DAY_US
+            end_us, arrived_us = record.end_us, record.arrived_us
+            if end_us < arrived_us - DAY_US:
+                late.setdefault(record.session, []).append(record)
             if row is None:
                 sessions[record.session] = [
                     record.session, record.gpt, record.user, end_us, arrived_us, end_us, end_us, 1,
                     record.error is not None, record.tokens_in, record.tokens_out, end_us, 1, 1, None,
-                    end_us, min(end_us, arrived_us), timely, tokens if timely else 0,
+                    end_us, end_us if end_us < arrived_us else arrived_us,
                 ]  # fmt: skip
                 continue
             first = row[5]
@@ -517,31 +522,28 @@ def _accounts(records: list[Record], digests: dict[bytes, bytes]) -> list[list[A
             row[10] += record.tokens_out
             if record.error is not None:
                 row[8] += 1
-            _count_period(row, end_us)
-            if row[16] < end_us:
-                row[16] = min(end_us, arrived_us)
-            if timely:
-                row[17] += 1
-                row[18] += tokens
+            # The first and the last event of the period, as `grouping` merges those of two commits.
+            if row[11] is None or end_us > row[15] + DAY_US:
+                row[11] = row[15] = end_us
+            elif end_us > row[15]:
+                row[15] = end_us
+            elif row[11] - DAY_US <= end_us < row[11]:
+                row[11] = end_us
+            if end_us > row[16]:
+                row[16] = end_us if end_us < arrived_us else arrived_us
         elif record.__class__ is Session:
             sessions[record.id] = [
                 record.id, record.gpt, record.user, record.started_us, record.arrived_us, None, None, 0, 0,
-                0, 0, None, 0, 1, digests.get(record.id), None, record.arrived_us, 0, 0,
+                0, 0, None, 0, 1, digests.get(record.id), None, record.arrived_us,
             ]  # fmt: skip
     for row in sessions.values():
         row[12] = row[7]
-    return list(sessions.values())
+    return list(sessions.values()), [_late_usage(sessions[session], events) for session, events in late.items()]
 
 
-def _count_period(row: list[Any], end_us: int) -> None:
-    """The first and the last event of the period in an account, as `grouping` merges those of two commits."""
-    first, last = row[11], row[15]
-    if first is None or end_us > last + DAY_US:
-        row[11] = row[15] = end_us
-    elif end_us > last:
-        row[15] = end_us
-    elif first - DAY_US <= end_us < first:
-        row[11] = end_us
+def _late_usage(row: list[Any], events: list[Event]) -> tuple[int, str, str, int, int]:
+    """Usage (hour, GPT, user, events, tokens) within what a session's row adds."""
+    return row[4] // HOUR_US, row[1], row[2], len(events), sum(e.tokens_in + e.tokens_out for e in events)
 
 
 def _unscoped(record: Record) -> bytes:
