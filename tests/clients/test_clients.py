@@ -114,7 +114,7 @@ def test_a_key_opens_a_gpt_that_requires_one(client: Driver, make_bridge: Callab
     bridge.start()
     assert (
         bridge.post(
-            "/sessions", {"gpt_id": "devops-expert", "usuario_id": "u", "timestamp_inicio": "2025-06-29"}
+            "/sessions", {"gpt_id": "devops-expert", "usuario_id": "u", "timestamp_inicio": "2025-06-29T20:00Z"}
         ).status_code
         == 401
     )

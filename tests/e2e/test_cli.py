@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from otel_bridge import __version__
-from tests.harness.bridge import Bridge
+from tests.harness.bridge import GUIDE_SESSION, Bridge
 from tests.harness.otlp import OtlpReceiver
 from tests.harness.waiting import wait_for
 
@@ -266,7 +266,7 @@ def test_readiness_says_when_nothing_can_be_accepted(make_bridge: Make) -> None:
     wait_for(lambda: bridge.http.get(f"{bridge.url}/healthz", timeout=2).status_code == 200, "a living bridge")
     ready = bridge.http.get(f"{bridge.url}/readyz", timeout=5)
     assert ready.status_code == 503 and ready.json()["estado"] == "no listo"
-    answer = bridge.post("/sessions", {"gpt_id": "devops-expert", "usuario_id": "u", "timestamp_inicio": "2025-06-29"})
+    answer = bridge.post("/sessions", GUIDE_SESSION)
     assert answer.status_code == 503 and answer.json()["type"] == "urn:otel-bridge:disco-lleno"
     assert int(answer.headers["Retry-After"]) > 0
 

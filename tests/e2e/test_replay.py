@@ -86,6 +86,8 @@ def test_an_interrupt_says_how_far_it_is(parked: Bridge, receiver: OtlpReceiver)
     process = subprocess.Popen(
         parked.command("journal", "replay", "--wait", "300"),
         cwd=parked.folder, env=parked.env(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        # What a shell starts in the background ignores interrupts, and so does what that starts.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
     wait_for(lambda: receiver.requests[-1][1] == 1 and len(receiver.requests) > 6, "an attempt")
     assert process.stdout is not None
