@@ -193,12 +193,15 @@ class Protocol(HttpToolsProtocol):
         self._feed(start + as_lines(headers) + b"\r\n" + rest)
 
     def eof_received(self) -> bool:  # type: ignore[override]
-        """A client that closes its half may still read: what it has sent whole is answered, then the connection
-        ends."""
+        """A client that closes its half may still read: what it has sent whole is answered, and what it has not is
+        refused, then the connection ends."""
+        if self._in_message and not self._deaf:
+            self._end(Problem(errors.HEADER_INVALID, "La petición está incompleta: la conexión acabó antes que ella."))
         cycle = self.cycle
-        if cycle is None or cycle.response_complete or self._in_message:
+        if cycle is None or cycle.response_complete:
             return False
-        cycle.keep_alive = False
+        if self._refusal is None:
+            cycle.keep_alive = False
         self._deaf = True
         return True
 
@@ -242,21 +245,21 @@ class Protocol(HttpToolsProtocol):
         if self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT":
             self._offers_upgrade = True
             return
+        post = self._application.posts.get(self.url) or self._post_at_other_spelling()
         self._in_head = False
         if self._deadline is not None:
             self._set_deadline(None)
-        post = self._application.posts.get(self.url) or self._post_at_other_spelling()
         if post is None or self.parser.get_method() != b"POST":
             self._begin_asgi()
         else:
             self._begin(post)
 
     def _post_at_other_spelling(self) -> Post | None:
-        """The post whose path this URL has, with a query or in percent-encoding."""
+        """The post whose path this URL has, with a query or in percent-encoding. Raises Problem where it is none."""
         try:
             path = httptools.parse_url(self.url).path
         except httptools.HttpParserInvalidURLError:
-            return None
+            raise Problem(errors.HEADER_INVALID, "La petición no es HTTP/1.1 válido.") from None
         return self._application.posts.get(urllib.parse.unquote_to_bytes(path)) if path else None
 
     def _begin_asgi(self) -> None:

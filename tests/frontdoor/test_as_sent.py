@@ -186,9 +186,66 @@ def test_a_sender_that_closes_its_half_is_answered(bridge: Bridge) -> None:
     good = post(event(bridge.session()), Connection="")
     assert statuses(bridge, good, close_half=True) == [201]
     assert statuses(bridge, good * 3, close_half=True) == [201] * 3
-    assert statuses(bridge, good[:-5], close_half=True) == []
     raw = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
     assert statuses(bridge, raw, close_half=True) == [200]
+
+
+HEAD = b"POST /api/events HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+CUT = {
+    "a byte": b"x",
+    "a method": b"GET",
+    "half a head": HEAD,
+    "two lengths": HEAD + b"Content-Length: 2\r\nContent-Length: 3\r\n\r\n{}",
+    "length and chunks": HEAD + b"Content-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n",
+    "another version": b"GET / HTTP/1.2\r\n\r\n",
+    "TLS": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+    "a NUL": HEAD + b"X-A: \0\r\n\r\n",
+    "a line that goes on": HEAD + b"X-A: 1\r\n 2\r\n\r\n",
+    "half a body": HEAD + b"Content-Length: 20\r\n\r\n{}",
+    "no last chunk": HEAD + b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n",
+    "no end of the last chunk": HEAD + b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n",
+    "half a body of a call": b"POST /mcp HTTP/1.1\r\nHost: localhost\r\nContent-Length: 20\r\n\r\n{}",
+}
+
+
+@pytest.mark.parametrize("cut", CUT.values(), ids=CUT.keys())
+def test_a_sender_that_closes_its_half_early_is_answered_for_all_it_sent(bridge: Bridge, cut: bytes) -> None:
+    session = bridge.session()
+    call = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "tools/list"}).encode()
+    mcp = b"POST /mcp HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b"
+    good = post(event(session), Connection="")
+    many = post(b"[" + b",".join([event(session)] * 500) + b"]", Connection="")
+    counted = bridge.metric("otel_bridge_records_total", result="accepted", kind="event")
+    assert statuses(bridge, cut, close_half=True) == [400]
+    for first in ([good], [good] * 3, [many], [mcp % (len(call), call)], [good, mcp % (len(call), call), good]):
+        right = [200 if b"/mcp" in one[:12] else 201 for one in first]
+        assert statuses(bridge, b"".join(first) + cut, close_half=True) == [*right, 400]
+    assert bridge.metric("otel_bridge_records_total", result="accepted", kind="event") == counted + 4 + 500 + 2
+
+
+def test_an_expected_body_that_never_comes_is_answered(bridge: Bridge) -> None:
+    raw = HEAD + b"Content-Length: 20\r\nExpect: 100-continue\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", bridge.port), timeout=20) as connection:
+        connection.sendall(raw)
+        connection.shutdown(socket.SHUT_WR)
+        lines = connection.makefile("rb").readlines()
+    assert [line for line in lines if line.startswith(b"HTTP/")] == [
+        b"HTTP/1.1 100 Continue\r\n", b"HTTP/1.1 400 Bad Request\r\n"
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("target", [b"CONNECT localhost:80", b"GET localhost:80", b"GET http://[::1"])
+def test_a_target_that_cannot_be_read_takes_no_answer_away(bridge: Bridge, target: bytes) -> None:
+    session = bridge.session()
+    bad = target + b" HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    good = post(event(session), Connection="")
+    many = post(b"[" + b",".join([event(session)] * 500) + b"]", Connection="")
+    counted = bridge.metric("otel_bridge_records_total", result="accepted", kind="event")
+    assert statuses(bridge, bad) == [400]
+    assert statuses(bridge, good + bad) == [201, 400]
+    assert statuses(bridge, good * 2 + bad) == [201, 201, 400]
+    assert statuses(bridge, many + bad) == [201, 400]
+    assert bridge.metric("otel_bridge_records_total", result="accepted", kind="event") == counted + 503
 
 
 # --- read as it was meant ---------------------------------------------------------------------------------------------
