@@ -68,6 +68,9 @@ class _Server(uvicorn.Server):
             self.stopped_by = number
             log.info("stopping: what was taken on is answered, then what waits for export gets its time")
             self.should_exit = True
+            # Nothing is reloaded any more, and a loop that closes leaves a signal to what it does by default.
+            loop.remove_signal_handler(signal.SIGHUP)
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
         for number in signals.STOPPING:
             loop.add_signal_handler(number, stop, number)

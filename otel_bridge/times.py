@@ -53,15 +53,13 @@ def parse_time(text: str, now_us: int) -> int:
             micros = _read(text)
     else:
         micros = _read(text)
-    if EARLIEST_US <= micros <= now_us + AHEAD_US:
-        return micros
-    raise _out_of_range(micros, now_us)
+    return _within(micros, now_us)
 
 
 def explain(text: str, now_us: int) -> TimeError | None:
     """Why a text is refused, with the text that was probably meant only where that would be taken. None: it is not."""
     try:
-        parse_time(text, now_us)
+        _within(_read(text), now_us)  # the whole of it: `parse_time` may have seen the second alone
     except TimeError as error:
         if error.instead is not None and explain(error.instead, now_us) is not None:
             error.instead = None
@@ -74,11 +72,13 @@ def _parse_second(text: str) -> int:
     return _read(text)
 
 
-def _out_of_range(micros: int, now_us: int) -> TimeError:
+def _within(micros: int, now_us: int) -> int:
+    if EARLIEST_US <= micros <= now_us + AHEAD_US:
+        return micros
     now = format_time(now_us)
     if micros < EARLIEST_US:
-        return TimeError("es anterior a 2015: revisa el reloj y si son segundos o milisegundos", now)
-    return TimeError(f"está más de un día por delante de su llegada ({now}): revisa el reloj y el desfase", now)
+        raise TimeError("es anterior a 2015: revisa el reloj y si son segundos o milisegundos", now)
+    raise TimeError(f"está más de un día por delante de su llegada ({now}): revisa el reloj y el desfase", now)
 
 
 # --- the grammar, from left to right ----------------------------------------------------------------------------------
@@ -98,7 +98,7 @@ def _read(text: str) -> int:
         raise _no_separator(text, at, midnight)
     clock = _CLOCK.match(text, at + 1)
     if clock is None:
-        raise TimeError("la hora se escribe HH:MM:SS, con dos cifras cada parte")
+        raise _no_clock(text, at, midnight)
     second_s = int(clock[1]) * 3_600 + int(clock[3] or 0) * 60 + int(clock[4] or 0)
     if clock[1] > "23" or (clock[3] or "") > "59" or (clock[4] or "") > "59":
         raise _no_hour(midnight, clock, text[clock.end() :])
@@ -123,22 +123,33 @@ def _no_day(text: str, month: int) -> TimeError:
 
 def _no_separator(text: str, at: int, midnight: datetime) -> TimeError:
     day, rest = midnight.date().isoformat(), text[at:]
-    if not rest:
-        return TimeError("falta la hora: una fecha sola no es un momento", f"{day}T00:00:00Z")
+    if _ZONE.fullmatch(rest):  # a date alone, as XML and Java write it with its zone
+        return TimeError("falta la hora: una fecha sola no es un momento", f"{day}T00:00:00{rest or 'Z'}")
     instead = f"{day}T{re.sub(r'^[^0-9]+', '', rest)}"
     return _unix(text) or TimeError("entre la fecha y la hora va una «T»", instead)
 
 
+def _no_clock(text: str, at: int, midnight: datetime) -> TimeError:
+    rest = text[at + 1 :]
+    clock = rest.lstrip(" Tt")
+    if clock != rest and clock[:1].isdecimal():
+        instead = f"{midnight.date().isoformat()}T{clock}"
+        return TimeError("entre la fecha y la hora va una sola «T»", instead)
+    return TimeError("la hora se escribe HH:MM:SS, con dos cifras cada parte")
+
+
 def _unix(text: str) -> TimeError | None:
-    """Of seconds, milliseconds or microseconds since 1970."""
-    if text.isascii() and text.isdecimal() and len(text) in (10, 13, 16):
-        return TimeError("parece una hora Unix, no una fecha y hora", format_time(int(text.ljust(16, "0"))))
-    return None
+    """Of seconds, with a fraction or without, milliseconds, microseconds or nanoseconds since 1970."""
+    if re.fullmatch(r"\d{10}(\.\d+)?|\d{13}|\d{16}|\d{19}", text, re.ASCII) is None:
+        return None
+    micros = int(text.replace(".", "").ljust(16, "0")[:16])
+    return TimeError("parece una hora Unix, no una fecha y hora", format_time(micros))
 
 
 def _no_hour(midnight: datetime, clock: re.Match[str], tail: str) -> TimeError:
     hour, minute, second = clock[1], clock[3] or "00", clock[4] or "00"
-    if hour == "24" and minute == second == "00" and midnight.year < 9999:
+    midnight_comes = hour == "24" and minute == second == "00" and not int(clock[5] or 0) and _ZONE.fullmatch(tail)
+    if midnight_comes and midnight.year < 9999:
         next_day = (midnight + timedelta(days=1)).date().isoformat()
         return TimeError("la hora va de 00 a 23; 24:00 es 00:00 del día siguiente", f"{next_day}T00:00:00{tail}")
     if hour > "23":
@@ -168,15 +179,18 @@ def _no_zone(text: str, clock: re.Match[str], moment: datetime) -> TimeError:
     tail = text[clock.end() :]
     if text.rstrip() != text:
         return TimeError("sobran espacios al principio o al final", text.rstrip())
-    fraction = re.match(r"[.,](\d{1,9})(?=[Zz+-]|$)", tail, re.ASCII)
+    fraction = re.match(r"[.,](\d+)(?=[Zz+-]|$)", tail, re.ASCII)
     if fraction is not None and clock[4] is None:
         # Of an hour or a minute, as ISO 8601 allows and nobody reads alike.
-        share = int(fraction[1]) / 10 ** len(fraction[1]) * (3_600 if clock[3] is None else 60)
-        meant = (moment + timedelta(seconds=round(share))).replace(tzinfo=None)
+        share = float(f"0.{fraction[1]}") * (3_600 if clock[3] is None else 60)
+        meant = (moment + timedelta(seconds=share)).replace(tzinfo=None)
         instead = meant.isoformat() + (tail[fraction.end() :] or "Z")
         return TimeError("una fracción solo puede seguir a los segundos", instead)
     if tail[0] in ".,":
-        return TimeError("la fracción de los segundos lleva cifras")
+        if clock[4] is None:
+            return TimeError("la hora se escribe HH:MM:SS, con dos puntos")
+        once = "la fracción de los segundos va una sola vez"
+        return TimeError("la fracción de los segundos lleva cifras" if clock[5] is None else once)
     if tail[0].isdecimal() or tail[0] == ":":
         return TimeError("la hora se escribe HH:MM:SS, con dos cifras cada parte, o HHMMSS")
     if tail[:2] in ("ZZ", "Zz", "zZ", "zz"):

@@ -178,6 +178,6 @@ def _write(store: Store, report: Report) -> None:
         store.repark(report.reparked)
 
 
-def _as_exported(gpts: Mapping[str, Gpt]) -> list[tuple[str, str, str, str]]:
+def _as_exported(gpts: Mapping[str, Gpt]) -> list[tuple[object, ...]]:
     """What spans show of the registry."""
-    return [(gpt.id, gpt.name, gpt.provider, gpt.model) for gpt in gpts.values()]
+    return [(gpt.id, gpt.name, gpt.provider, gpt.model, gpt.event_types) for gpt in gpts.values()]

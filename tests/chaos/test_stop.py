@@ -129,3 +129,17 @@ def test_signals_to_the_whole_group_still_flush(make_bridge: Callable[..., Bridg
     assert bridge.stop() == 0
     assert set(receiver.times) == load.ledger.spans
     assert "died" not in bridge.output()
+
+
+def test_a_hangup_in_the_stop_is_too_late_and_harms_nothing(make_bridge: Callable[..., Bridge]) -> None:
+    for _ in range(3):
+        bridge = make_bridge().start()
+        process = bridge.process
+        assert process is not None
+        assert bridge.event(bridge.session()).status_code == 201
+        process.send_signal(signal.SIGTERM)
+        wait_for(lambda bridge=bridge: "stopping:" in bridge.output(), "the stop", pause=0.01)
+        while process.poll() is None:
+            process.send_signal(signal.SIGHUP)
+            time.sleep(0.002)
+        assert process.returncode == 0, bridge.output()

@@ -142,6 +142,13 @@ def test_a_gpt_that_is_added_counts_and_exports_and_one_that_leaves_is_unknown(
     assert bridge.metric("gen_ai_client_operation_duration_seconds_count", event_type="pregunta") == 1
     found = wait_for(lambda: receiver.find(name="pregunta"), "its span", timeout=60)
     assert found[0].attributes["gen_ai.agent.name"] == "El Segundo"
+    # A type that it gets later names its spans, too.
+    bridge.config.write_text(added.replace('["pregunta"]', '["pregunta", "otra pregunta"]'))
+    other = {**GUIDE_EVENT, "sesion_id": second, "tipo": "otra pregunta"}
+    wait_for(
+        lambda: bridge.post("/events", other, headers={"X-API-Key": NEW}) and receiver.find(name="otra pregunta"),
+        "its span", timeout=60,
+    )  # fmt: skip
     assert bridge.metric("otel_bridge_worker_restarts_total", worker="exporter") == 0
     # What left takes its keys along: nothing of it is shown or taken.
     assert post(bridge, OLD) == 404

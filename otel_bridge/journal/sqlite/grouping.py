@@ -28,10 +28,16 @@ def _new(count: int) -> str:
     return ", ".join(f"NEW.{column}" for column in _COLUMNS[:count])
 
 
-_NEAR = f"excluded.stretch_us <= stretch_last_us + {DAY_US} AND excluded.stretch_last_us >= stretch_us - {DAY_US}"
-_EARLIER = f"excluded.stretch_last_us < stretch_us - {DAY_US}"
-"""Events that lie more than a day from a period's others are history that arrives late, or that was there first: the
-later ones are the period's, and its length is from the first to the last of them."""
+_PERIOD = f"""CASE
+    WHEN stretch_last_us > excluded.last_us - {DAY_US} THEN
+        CASE WHEN excluded.stretch_last_us > excluded.last_us - {DAY_US} THEN {{extreme}}({{end}}, excluded.{{end}})
+        ELSE {{end}} END
+    WHEN stretch_last_us IS NULL OR excluded.stretch_last_us > excluded.last_us - {DAY_US} THEN excluded.{{end}}
+    WHEN max(stretch_last_us, excluded.stretch_last_us) - min(stretch_us, excluded.stretch_us) <= {DAY_US}
+        THEN {{extreme}}({{end}}, excluded.{{end}})
+    WHEN excluded.stretch_last_us > stretch_last_us THEN excluded.{{end}} ELSE {{end}} END"""
+"""The first or the last event of a period: its length is between them. What arrives more than a day late has no part in
+the length of a period that something of its time belongs to; of a period of history alone, the latest day counts."""
 
 _ADD_USAGE = """ON CONFLICT (hour, gpt, user) DO UPDATE
     SET events = events + excluded.events, tokens = tokens + excluded.tokens"""
@@ -56,10 +62,8 @@ CREATE TEMP TRIGGER taken_session INSTEAD OF INSERT ON taken WHEN NEW.kind = 3 B
         last_event_us = max(coalesce(last_event_us, excluded.last_event_us), excluded.last_event_us),
         events = events + excluded.events, failed = failed + excluded.failed,
         tokens_in = tokens_in + excluded.tokens_in, tokens_out = tokens_out + excluded.tokens_out,
-        stretch_us = CASE WHEN {_NEAR} THEN min(stretch_us, excluded.stretch_us) WHEN {_EARLIER} THEN stretch_us
-            ELSE excluded.stretch_us END,
-        stretch_last_us = CASE WHEN {_NEAR} THEN max(stretch_last_us, excluded.stretch_last_us)
-            WHEN {_EARLIER} THEN stretch_last_us ELSE excluded.stretch_last_us END,
+        stretch_us = {_PERIOD.format(end="stretch_us", extreme="min")},
+        stretch_last_us = {_PERIOD.format(end="stretch_last_us", extreme="max")},
         active_us = max(coalesce(active_us, last_us), excluded.active_us),
         stretch_events = stretch_events + excluded.stretch_events, live = 1;
     -- Its hour's usage: e arrived, h events, j and k tokens.

@@ -523,12 +523,16 @@ def _accounts(
             if record.error is not None:
                 row[8] += 1
             # The first and the last event of the period, as `grouping` merges those of two commits.
-            if row[11] is None or end_us > row[15] + DAY_US:
+            last, a_day_ago = row[15], arrived_us - DAY_US
+            if last is None or (last <= a_day_ago < end_us):
                 row[11] = row[15] = end_us
-            elif end_us > row[15]:
-                row[15] = end_us
-            elif row[11] - DAY_US <= end_us < row[11]:
-                row[11] = end_us
+            elif end_us > a_day_ago or (last <= a_day_ago and max(last, end_us) - min(row[11], end_us) <= DAY_US):
+                if end_us > last:
+                    row[15] = end_us
+                elif end_us < row[11]:
+                    row[11] = end_us
+            elif last < end_us:
+                row[11] = row[15] = end_us
             if end_us > row[16]:
                 row[16] = end_us if end_us < arrived_us else arrived_us
         elif record.__class__ is Session:
