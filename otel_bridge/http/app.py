@@ -28,6 +28,7 @@ from otel_bridge.http.bodies import Bodies, Gone
 from otel_bridge.http.cors import Cors, Pairs
 from otel_bridge.http.documents import Documents
 from otel_bridge.http.exchange import Post
+from otel_bridge.http.headers import by_name
 from otel_bridge.http.request_spans import RequestSpans, shown_path
 from otel_bridge.http.responses import (
     PROBLEM,
@@ -113,7 +114,7 @@ class App:
             await self._others(scope, receive, send)
             return
         started = time.perf_counter()
-        headers = dict(scope["headers"])
+        headers = by_name(scope["headers"])
         own_id = request_id(headers)
         logs.request.set((own_id, headers.get(b"traceparent")))
         common = self.common_headers(headers, own_id)
@@ -199,7 +200,7 @@ class App:
 
     async def _openapi_gpt(self, request: Request) -> Response:
         scope = request.scope
-        body = self._documents.actions(request.query_params.get("gpt"), dict(scope["headers"]), scope["scheme"])
+        body = self._documents.actions(request.query_params.get("gpt"), by_name(scope["headers"]), scope["scheme"])
         return Response(body, media_type="application/json")
 
 

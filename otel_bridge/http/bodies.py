@@ -69,9 +69,10 @@ class Body:
         if kind is not None and kind != b"application/json":
             _check_type(kind)
         if b"content-encoding" in headers:
-            encoding = headers[b"content-encoding"].strip().lower()
-            self._gzip = encoding in (b"gzip", b"x-gzip")  # RFC 9110, section 8.4.1.3
-            if not self._gzip and encoding not in (b"", b"identity"):
+            named = [coding.strip() for coding in headers[b"content-encoding"].lower().split(b",")]
+            codings = [coding for coding in named if coding not in (b"", b"identity")]
+            self._gzip = bool(codings)
+            if codings not in ([], [b"gzip"], [b"x-gzip"]):  # RFC 9110, section 8.4.1.3
                 raise Problem(errors.UNSUPPORTED_MEDIA, "«Content-Encoding» solo puede ser gzip.")
         declared = headers.get(b"content-length")
         if declared is not None and declared.isdigit() and int(declared) > MAX_BATCH_BYTES:

@@ -20,6 +20,7 @@ from otel_bridge import errors, logs
 from otel_bridge.access.caller import Caller
 from otel_bridge.errors import Problem
 from otel_bridge.http.bodies import Body
+from otel_bridge.http.headers import by_name
 from otel_bridge.http.responses import JSON_LINE, problem_body, problem_lines, request_id, unexpected
 from otel_bridge.http.scheme import client_scheme
 from otel_bridge.intake.answers import Answer
@@ -88,7 +89,7 @@ class Exchange:
         self._connection = connection
         self._post = post
         self._raw = raw
-        headers = self._headers = dict(raw)
+        headers = self._headers = by_name(raw)
         self._request_id = request_id(headers)
         self._its_turn = its_turn
         try:

@@ -8,7 +8,7 @@ the minor version:
   `server_state`, `expect_100_continue`;
 - `cycle` is the newest exchange of a connection, `pipeline` has those that wait for their turn, the oldest last,
   each with its application; of a cycle it uses `response_complete`, `disconnected`, `keep_alive` and
-  `message_event.set()`;
+  `message_event.set()`, `flow`, `transport`; `_start_asgi_task` begins one, and nothing else does;
 - `on_response_complete` is called when an answer has left: it counts, starts the keep-alive time and begins the next;
 - `_unset_keepalive_if_required` stops that time; `shutdown` is called when the server stops.
 """
@@ -22,6 +22,7 @@ from typing import Any
 
 import httptools
 import uvicorn
+from starlette.types import Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
@@ -227,6 +228,7 @@ class Protocol(HttpToolsProtocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._in_head:
             name = name.lower()
+            value = value.rstrip(b" \t")  # no part of it (RFC 9110, section 5.5); the parser skips those before it
             self.headers.append((name, value))
             if name == b"host":
                 self._hosts.append(value)
@@ -329,6 +331,22 @@ class Protocol(HttpToolsProtocol):
             self.on_response_complete()
         else:
             transport.close()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        async def answered(scope: Scope, receive: Receive, send: Send) -> None:
+            async def until_it_ends(message: Message) -> None:
+                # uvicorn tells the newest exchange alone that its client is gone, and uvloop takes no writes from then
+                # on: an older one in the middle of its answer would fail.
+                if cycle.flow.write_paused and not cycle.disconnected:
+                    await cycle.flow.drain()
+                if cycle.transport.is_closing():
+                    cycle.disconnected = True
+                    cycle.message_event.set()
+                await send(message)
+
+            await app(scope, receive, until_it_ends)
+
+        super()._start_asgi_task(cycle, answered)  # type: ignore[arg-type]
 
     def on_response_complete(self) -> None:
         self._idle_since = self.loop.time()

@@ -9,5 +9,5 @@ def client_scheme(headers: Mapping[bytes, bytes], scheme: str) -> str:
     """What the first proxy says that it was asked by, else `scheme`, the connection's own. `headers`: names in lower
     case."""
     # One proxy behind another lists what each was asked by: the first is the client's.
-    forwarded = headers.get(b"x-forwarded-proto", b"").partition(b",")[0].strip().lower()
+    forwarded = headers.get(b"x-forwarded-proto", b"").lstrip(b", \t").partition(b",")[0].strip().lower()
     return "https" if forwarded == b"https" else scheme

@@ -27,6 +27,7 @@ from otel_bridge.config import Config
 from otel_bridge.errors import Problem
 from otel_bridge.http.bodies import Bodies, Gone
 from otel_bridge.http.cors import Cors, RawHeaders
+from otel_bridge.http.headers import by_name
 from otel_bridge.mcp import messages
 from otel_bridge.mcp.messages import Refused
 
@@ -61,7 +62,7 @@ class Transport:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request. Raises Problem."""
-        headers = dict(scope["headers"])
+        headers = by_name(scope["headers"])
         self._check_origin(headers)
         if scope["method"] != "POST":
             # Nothing is ever sent to a client unasked, and there is no session to end.

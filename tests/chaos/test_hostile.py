@@ -435,6 +435,8 @@ def test_answers_that_nobody_reads_lose_their_connection(bridge: Bridge, say: Sa
         took = time.monotonic() - started
         say(f"ended after {took:.1f} s")
         assert took > UNREAD_SECONDS
+    # A client that is gone is no error of ours.
+    assert '"level":"error"' not in bridge.output().replace(" ", "")
 
 
 def test_a_client_that_reads_slowly_gets_all_of_its_answers(bridge: Bridge, say: Say) -> None:
@@ -454,6 +456,11 @@ def test_clients_that_hang_up_leave_nothing_behind(bridge: Bridge) -> None:
     for _ in range(200):
         with _connect(bridge) as client:
             client.sendall(_head(Content_Length=1000) + b'{"half":')
+    for requests in (GET * 250, LIST % (len(LISTED), b"*/*", LISTED) * 300):
+        for _ in range(10):
+            with _asking(requests, bridge) as client:
+                assert client.recv(1)  # the answers have begun
     assert bridge.event(bridge.session()).status_code == 201
     wait_for(lambda: _connections(bridge) < 18, "closed connections")
     assert "Traceback" not in bridge.output()
+    assert '"level":"error"' not in bridge.output().replace(" ", "")

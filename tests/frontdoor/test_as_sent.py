@@ -299,8 +299,85 @@ def test_gzip_of_several_members_is_one_body(bridge: Bridge) -> None:
     assert statuses(bridge, post(bomb, Content_Encoding="gzip")) == [413]
 
 
-@pytest.mark.parametrize("proto", ["https, http", "https,https", "HTTPS"])
-def test_the_first_of_several_proxies_says_how_the_client_asked(bridge: Bridge, proto: str) -> None:
-    headers = {"X-Forwarded-Proto": proto, "Host": "gpt.example"}
-    document = bridge.http.get(f"{bridge.url}/openapi-gpt.json", headers=headers).json()
-    assert document["servers"] == [{"url": "https://gpt.example"}]
+@pytest.mark.parametrize(
+    ("scheme", "lines"),
+    [
+        ("https", ["https, http"]),
+        ("https", ["https,https"]),
+        ("https", ["HTTPS"]),
+        ("https", ["https", "http"]),
+        ("https", ["https", "http, http"]),
+        ("https", ["", "https", "http"]),
+        ("https", [" , https \t"]),
+        ("http", ["http", "https"]),
+        ("http", ["http, https", "https"]),
+    ],
+    ids=str,
+)
+def test_the_first_of_several_proxies_says_how_the_client_asked(bridge: Bridge, scheme: str, lines: list[str]) -> None:
+    proto = "".join(f"X-Forwarded-Proto: {line}\r\n" for line in lines)
+    raw = asked("GET /openapi-gpt.json HTTP/1.1", "Host: gpt.example\r\n", more=f"{proto}Connection: close\r\n")
+    ((status, document),) = answers(bridge, raw)
+    assert status == 200 and document["servers"] == [{"url": f"{scheme}://gpt.example"}]
+
+
+PING = b'{"jsonrpc":"2.0","id":1,"method":"ping"}'
+
+
+def with_lines(path: str, body: bytes, *lines: str) -> bytes:
+    """A post with these header lines, letter by letter."""
+    return asked(f"POST {path} HTTP/1.1", "Host: localhost\r\n", body, "".join(f"{line}\r\n" for line in lines))
+
+
+@pytest.mark.parametrize(
+    ("codings", "taken"),
+    [
+        (["gzip", "gzip"], False),
+        (["gzip, gzip"], False),
+        (["gzip", "br"], False),
+        (["br", "gzip"], False),
+        (["", "gzip"], True),
+        (["gzip", ""], True),
+        (["identity", "gzip"], True),
+        (["identity, x-gzip"], True),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("path", ["/api/events", "/mcp"])
+def test_codings_in_several_lines_are_one_list(bridge: Bridge, path: str, codings: list[str], taken: bool) -> None:
+    body = PING if path == "/mcp" else event(bridge.session())
+    lines = [f"Content-Encoding: {coding}" for coding in codings]
+    ((status, told),) = answers(bridge, with_lines(path, gzip.compress(body), *lines, "Connection: close"))
+    if taken:
+        assert status == (200 if path == "/mcp" else 201), told
+    else:
+        assert status == 415 and told["type"] == "urn:otel-bridge:tipo-no-admitido"
+
+
+@pytest.mark.parametrize("blanks", [" ", "\t", " \t  "], ids=repr)
+def test_blanks_around_a_value_are_no_part_of_it(bridge: Bridge, blanks: str) -> None:
+    close = "Connection: close"
+
+    def line(name: str, value: str) -> str:
+        return f"{name}:{blanks}{value}{blanks}"
+
+    version = line("MCP-Protocol-Version", "2025-06-18")
+    assert statuses(bridge, with_lines("/mcp", PING, version, line("Accept", "application/json"), close)) == [200]
+    listing = b'{"jsonrpc":"2.0","id":1,"method":"tools/list"}'
+    ((status, told),) = answers(bridge, with_lines("/mcp", listing, version, close))
+    assert status == 200 and told["result"]["tools"]
+
+    one = event(bridge.session())
+    key = f"key-{len(blanks)}-{ord(blanks[0])}"
+    first = answers(bridge, with_lines("/api/events", one, line("Idempotency-Key", key), close))
+    assert first[0][0] == 201
+    assert answers(bridge, with_lines("/api/events", one, f"Idempotency-Key: {key}", close)) == [(200, first[0][1])]
+
+    parent = line("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
+    fitting = ("X-Request-Id", "Expect", "openai-conversation-id", "Content-Encoding")
+    lines = [line(*pair) for pair in zip(fitting, ("id-1", "", f"c-{key}", "identity"), strict=True)]
+    with socket.create_connection(("127.0.0.1", bridge.port), timeout=20) as connection:
+        no_session = json.dumps(GUIDE_EVENT).encode()
+        connection.sendall(with_lines("/api/events", no_session, parent, *lines, close))
+        answer = connection.makefile("rb").read()
+    assert answer.startswith(b"HTTP/1.1 201 ") and b"\r\nx-request-id: id-1\r\n" in answer
