@@ -4,6 +4,7 @@
 local types = { "consulta", "configuracion", "troubleshooting", "pipeline", "infraestructura", "monitoreo", "seguridad" }
 local threads = {}
 local pause = 0
+local today = os.date("!%Y-%m-%d")  -- what is older arrives late, and costs more
 
 function setup(thread)
   thread:set("id", #threads)
@@ -21,7 +22,7 @@ function init(args)
   for i = 0, size - 1 do
     heads[i] = '{"sesion_id":"' .. sessions[i % #sessions + 1] .. '","tipo":"' .. types[i % #types + 1] .. '",'
       .. '"contenido":"¿Cómo configuro un pipeline CI/CD con Docker?","latency_ms":' .. 300 + (1200 + i * 37) % 5000
-      .. ',"tokens_entrada":' .. 25 + i % 60 .. ',"tokens_salida":' .. 150 + i % 400 .. ',"timestamp":"2026-11-22T'
+      .. ',"tokens_entrada":' .. 25 + i % 60 .. ',"tokens_salida":' .. 150 + i % 400 .. ',"timestamp":"' .. today .. 'T'
   end
   headers = { ["Content-Type"] = "application/json" }
   if pause > 0 then

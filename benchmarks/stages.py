@@ -40,7 +40,7 @@ DIRTY = "Mi correo es ana.perez@example.com y mi tarjeta 4111 1111 1111 1111, ¿
 def batches(count: int, events: int, sessions: list[uuid.UUID], content: str = CONTENT) -> list[bytes]:
     """Bodies of distinct events, as the guide's clients write them."""
     types = ("consulta", "configuracion", "troubleshooting", "pipeline", "infraestructura", "monitoreo", "seguridad")
-    start = 1_790_000_000_000_000 + (time.time_ns() // 1000) % 10**12
+    start = time.time_ns() // 1000 - 3_600 * 1_000_000
     bodies = []
     for b in range(count):
         items = [

@@ -53,7 +53,7 @@ def parse_time(text: str, now_us: int) -> int:
             micros = _read(text)
     else:
         micros = _read(text)
-    return _within(micros, now_us)
+    return micros if EARLIEST_US <= micros <= now_us + AHEAD_US else _within(micros, now_us)
 
 
 def explain(text: str, now_us: int) -> TimeError | None:
