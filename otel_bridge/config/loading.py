@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -129,6 +130,9 @@ def _source(path: str | None, environ: Mapping[str, str]) -> Path:
 def _document(source: Path, diagnostics: Diagnostics) -> dict[str, Any] | None:
     """The file's keys and tables, in its order; None where it cannot be read."""
     try:
+        if not stat.S_ISREG(source.stat().st_mode):  # a device has no end, and a pipe may have no beginning
+            diagnostics.add(f"{source}: no regular file. Name the configuration's file with --config.")
+            return None
         return tomllib.loads(source.read_text(encoding="utf-8"))
     except FileNotFoundError:
         diagnostics.add(

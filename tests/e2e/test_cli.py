@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -47,6 +49,60 @@ def test_init_writes_a_configuration_that_check_calls_good_and_touches_none_that
     assert "otel-bridge.toml: good" in bridge.run("check").stdout
     unwritable = bridge.run("init", "/nowhere/otel-bridge.toml")
     assert unwritable.returncode == 2 and "cannot be written" in unwritable.stderr
+
+
+def shell(bridge: Bridge, line: str) -> subprocess.CompletedProcess[str]:
+    """A command in a shell, after `"$@"`; its output waits in Python's buffer, as an operator's does."""
+    environ = {name: value for name, value in bridge.env().items() if name != "PYTHONUNBUFFERED"}
+    return subprocess.run(
+        ["bash", "-c", line, "bash", *bridge.command()],
+        cwd=bridge.folder, env=environ, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+
+
+def test_init_on_a_full_disk_leaves_nothing_behind(make_bridge: Make) -> None:
+    bridge = make_bridge()
+    bridge.config.unlink()
+    before = set(bridge.folder.iterdir())
+    full = shell(bridge, 'ulimit -f 1; "$@" init')
+    assert full.returncode == 2 and "cannot be written: File too large" in full.stderr
+    assert set(bridge.folder.iterdir()) == before
+    assert "written" in bridge.run("init").stdout
+    assert set(bridge.folder.iterdir()) == {*before, bridge.config}
+
+
+@pytest.mark.parametrize("command", ["check", "openapi", "journal status", "--help"])
+def test_a_full_or_closed_output_is_no_traceback(make_bridge: Make, command: str) -> None:
+    bridge = make_bridge()
+    bridge.start()
+    bridge.stop()
+    closed = shell(bridge, f'"$@" {command} | sleep 0; exit ${{PIPESTATUS[0]}}')
+    assert (closed.returncode, closed.stderr) == (0, "")
+    full = shell(bridge, f'"$@" {command} >/dev/full')
+    assert full.returncode == 2 and full.stderr.startswith("otel-bridge") and full.stderr.count("\n") == 1
+    assert "No space left on device" in full.stderr
+    assert (shell(bridge, f'"$@" {command} >&-').returncode) == 0
+
+
+def test_serve_with_a_closed_stderr_serves_and_exports(make_bridge: Make, receiver: OtlpReceiver) -> None:
+    bridge = make_bridge(**receiver.environ)
+    bridge.under = ["bash", "-c", 'exec "$@" 2>&-', "bash"]
+    bridge.start()
+    bridge.event(bridge.session())
+    wait_for(lambda: len(receiver.find()) >= 2, "the spans")
+    assert bridge.stop() == 0
+
+
+@pytest.mark.parametrize("command", ["check", "serve", "openapi"])
+@pytest.mark.parametrize("place", ["/dev/full", "/dev/zero", "pipe", "folder"])
+def test_only_a_regular_file_is_read_as_a_configuration(make_bridge: Make, command: str, place: str) -> None:
+    bridge = make_bridge()
+    os.mkfifo(bridge.folder / "pipe")
+    (bridge.folder / "folder").mkdir()
+    done = shell(bridge, f'ulimit -v 2000000; timeout 30 "$@" {command} --config {place}')
+    assert done.returncode == 2 and done.stderr.startswith(f"otel-bridge: {place}: no regular file.")
+    (bridge.folder / "link.toml").symlink_to(bridge.config)
+    assert bridge.run("check", "--config", "link.toml").returncode == 0
 
 
 def test_in_an_empty_folder_serve_takes_the_configuration_that_ships_and_says_so(make_bridge: Make) -> None:
