@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -100,7 +101,8 @@ def test_only_a_regular_file_is_read_as_a_configuration(make_bridge: Make, comma
     os.mkfifo(bridge.folder / "pipe")
     (bridge.folder / "folder").mkdir()
     done = shell(bridge, f'ulimit -v 2000000; timeout 30 "$@" {command} --config {place}')
-    assert done.returncode == 2 and done.stderr.startswith(f"otel-bridge: {place}: no regular file.")
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"otel-bridge: {place}: cannot be read: this is no regular file.")
     (bridge.folder / "link.toml").symlink_to(bridge.config)
     assert bridge.run("check", "--config", "link.toml").returncode == 0
 
@@ -125,6 +127,33 @@ REFUSED = [
 ]
 
 
+ENDPOINT = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1"}
+SPANS = {**ENDPOINT, "OTEL_BRIDGE_REQUEST_SPANS": "all"}
+REDIS = "redis://:s3cr3t@127.0.0.1:1/0?socket_timeout=abc"
+LONG = "x" * 300
+REFUSED += [
+    (GOOD, {**SPANS, "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT": "abc"}, "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT: found 'abc'"),
+    (GOOD, {**SPANS, "OTEL_ATTRIBUTE_COUNT_LIMIT": "-1"}, "OTEL_ATTRIBUTE_COUNT_LIMIT: found '-1'"),
+    (GOOD, {**SPANS, "OTEL_BSP_MAX_QUEUE_SIZE": "10"}, "OTEL_BSP_MAX_EXPORT_BATCH_SIZE: found 512, expected no more"),
+    (GOOD, {**SPANS, "OTEL_BSP_SCHEDULE_DELAY": "-1"}, "OTEL_BSP_SCHEDULE_DELAY: found '-1'"),
+    (GOOD, {**SPANS, "OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "0"}, "OTEL_BSP_MAX_EXPORT_BATCH_SIZE: found '0'"),
+    (GOOD, {"OTEL_BRIDGE_RATE_LIMIT_STORAGE": REDIS}, "rate_limit_storage: expected redis://host:port"),
+    (f"host = '{'ñ' * 63}'\nallow_keyless = true\n" + GOOD, {}, "host: found "),
+    (f"metrics_host = '{'ñ' * 63}'\n" + GOOD, {}, "metrics_host: found "),
+    (GOOD, {"OTEL_BRIDGE_JOURNAL": "sqlite:////etc/passwd/x.db"}, "journal /etc/passwd/x.db: Not a directory. Name"),
+    (GOOD, {"OTEL_BRIDGE_JOURNAL": f"sqlite:///{LONG}"}, f"journal {LONG}: File name too long. Name another"),
+    (GOOD, {"OTEL_BRIDGE_JOURNAL": f"sqlite:///new/{LONG}"}, f"journal new/{LONG}: File name too long. Name another"),
+    (GOOD, {"OTEL_BRIDGE_JOURNAL": f"sqlite:///{LONG[:253]}"}, f"journal {LONG[:253]}: File name too long. Name"),
+]
+
+
+def test_what_the_sdk_refuses_stops_nothing_where_it_is_not_used(make_bridge: Make) -> None:
+    bridge = make_bridge(OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT="abc", OTEL_BSP_SCHEDULE_DELAY="-1", **ENDPOINT)
+    assert bridge.run("check").returncode == 0
+    bridge.start()
+    assert bridge.stop() == 0
+
+
 @pytest.mark.parametrize("command", ["check", "serve"])
 @pytest.mark.parametrize(("text", "environ", "said"), REFUSED, ids=[said[:30] for _, _, said in REFUSED])
 def test_a_wrong_configuration_stops_check_and_serve_alike(
@@ -134,8 +163,10 @@ def test_a_wrong_configuration_stops_check_and_serve_alike(
     done = bridge.run(command)
     assert done.returncode == 2
     assert said in done.stderr and done.stderr.startswith("otel-bridge: ")
-    assert "Traceback" not in done.stderr
-    assert not bridge.journal.exists()
+    assert "Traceback" not in done.stderr and "s3cr3t" not in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    with contextlib.suppress(OSError):  # where there can be none
+        assert not bridge.journal.exists()
 
 
 @pytest.mark.parametrize("command", ["check", "serve"])
