@@ -237,7 +237,7 @@ def test_a_missing_certificate_stops_the_start_over_grpc_as_well(make_bridge: Ma
     bridge.environ["OTEL_EXPORTER_OTLP_ENDPOINT"] = f"https://127.0.0.1:{receiver.grpc_port}"
     done = bridge.run("serve")
     assert done.returncode == 2
-    assert "OTEL_EXPORTER_OTLP_CERTIFICATE: found '/no/such/file.pem', expected a file: there is none" in done.stderr
+    assert "OTEL_EXPORTER_OTLP_CERTIFICATE: expected a file: there is none" in done.stderr
 
 
 def test_what_is_probably_not_meant_is_a_warning_of_check_and_of_the_log(make_bridge: Make) -> None:
