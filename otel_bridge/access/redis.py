@@ -31,7 +31,7 @@ class RedisLimits:
     """The `limits` library's sliding window and scripts, over a bounded pool of connections."""
 
     def __init__(self, url: str) -> None:
-        """Raises StartRefused where the redis package is not installed."""
+        """Raises StartRefused where the redis package is not installed, or takes no such URL."""
         try:
             import redis.asyncio as client
             from limits.aio.storage import RedisStorage
@@ -42,15 +42,21 @@ class RedisLimits:
             raise StartRefused(
                 "rate_limit_storage: redis:// needs the redis package: pip install 'otel-bridge[redis]'"
             ) from None
-        pool = client.BlockingConnectionPool.from_url(
-            url,
-            max_connections=CONNECTIONS,
-            timeout=TIMEOUT_SECONDS,
-            socket_timeout=TIMEOUT_SECONDS,
-            socket_connect_timeout=TIMEOUT_SECONDS,
-            retry=Retry(NoBackoff(), 0),
-        )
-        storage = RedisStorage(f"async+{url}", implementation="redispy", connection_pool=pool)  # type: ignore[arg-type]
+        try:
+            pool = client.BlockingConnectionPool.from_url(
+                url,
+                max_connections=CONNECTIONS,
+                timeout=TIMEOUT_SECONDS,
+                socket_timeout=TIMEOUT_SECONDS,
+                socket_connect_timeout=TIMEOUT_SECONDS,
+                retry=Retry(NoBackoff(), 0),
+            )
+            storage = RedisStorage(f"async+{url}", implementation="redispy", connection_pool=pool)  # type: ignore[arg-type]
+        except ValueError:  # the path and the query are the client's to read
+            raise StartRefused(
+                "rate_limit_storage: expected redis://host:port/database; the redis client refuses an option of "
+                "the URL (what was found is not shown)"
+            ) from None
         self._storage: Any = storage
         self._limiter: Any = SlidingWindowCounterRateLimiter(storage)
 

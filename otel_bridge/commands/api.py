@@ -11,6 +11,7 @@ from typing import Any
 import urllib3
 
 from otel_bridge import __version__
+from otel_bridge.logs import one_line
 
 
 class PostFailed(Exception):
@@ -53,7 +54,10 @@ class Api:
                 trouble = f"{self.shown} no responde ({type(error).__name__}). ¿Está en marcha `otel-bridge serve`?"
             else:
                 if answer.status in (200, 201, 207):
-                    return json.loads(answer.data)
+                    try:
+                        return json.loads(answer.data)
+                    except (ValueError, RecursionError):
+                        raise self._unexpected(path) from None
                 trouble = f"{self.shown}/api{path} respondió {answer.status}: {_problem_text(answer.data)}"
                 if answer.status not in (429, 502, 503, 504):
                     raise PostFailed(trouble)
@@ -65,6 +69,16 @@ class Api:
                 raise PostFailed(trouble)
             pause = min(2 * pause, 5.0)
 
+    def open_session(self, body: Any, stop: threading.Event | None = None) -> tuple[str, str]:
+        """Posts a session; its id and its trace id. Raises PostFailed."""
+        match self.post("/sessions", body, stop):
+            case {"id": str(session_id), "trace_id": str(trace_id)}:
+                return session_id, trace_id
+        raise self._unexpected("/sessions")
+
+    def _unexpected(self, path: str) -> PostFailed:
+        return PostFailed(f"{self.shown}/api{path}: respuesta inesperada. ¿Es la dirección de un otel-bridge?")
+
 
 def now_text() -> str:
     """The time, as the guide's clients write it."""
@@ -75,9 +89,10 @@ def _problem_text(body: bytes) -> str:
     """What a problem says: its title and detail."""
     try:
         problem = json.loads(body)
-        return f"{problem['title']}. {problem.get('detail', '')}".strip()
-    except (ValueError, KeyError, TypeError):
-        return body[:200].decode("utf-8", "replace")
+        said = f"{problem['title']}. {problem.get('detail', '')}".strip()
+    except (ValueError, KeyError, TypeError, RecursionError):
+        said = body[:200].decode("utf-8", "replace")
+    return one_line(said)
 
 
 def _seconds(retry_after: str | None) -> float:

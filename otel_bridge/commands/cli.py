@@ -226,9 +226,25 @@ def _number(text: str) -> float:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command; returns the exit code (2: what was asked for cannot be done as configured)."""
-    arguments = build_parser().parse_args(argv)
+    _stand_in_for_closed_output()
     try:
-        return int(arguments.run(arguments) or 0)
+        return _run(argv)
+    finally:
+        _let_go_of_output()
+
+
+def _run(argv: Sequence[str] | None) -> int:
+    program = "otel-bridge"
+    try:
+        try:
+            arguments = build_parser().parse_args(argv)
+        except SystemExit:  # the help was asked for, or what was asked for is no command
+            sys.stdout.flush()
+            raise
+        program += f" {arguments.command}"
+        code = int(arguments.run(arguments) or 0)
+        sys.stdout.flush()  # here, where there is an answer to a pipe that is closed and a disk that is full
+        return code
     except OperatorError as refusal:
         for line in refusal.lines():
             print(f"otel-bridge: {line}", file=sys.stderr)
@@ -236,9 +252,27 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:  # what no command has expected of the system: rights, names, a disk
         place = f"{error.filename}: " if error.filename is not None else ""
-        print(f"otel-bridge {arguments.command}: {place}{error.strerror or type(error).__name__}", file=sys.stderr)
+        print(f"{program}: {place}{error.strerror or type(error).__name__}", file=sys.stderr)
         return 2
+
+
+def _stand_in_for_closed_output() -> None:
+    """Where stdout or stderr was closed at the start, Python has None for it, and the next file that is opened would
+    take its number: what is written there goes nowhere instead, here and in the processes started from here."""
+    for number, name in ((1, "stdout"), (2, "stderr")):
+        if getattr(sys, name) is None:
+            null = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null, number)
+            os.set_inheritable(number, True)  # also where `null` is this number already
+            setattr(sys, name, os.fdopen(number, "w", encoding="utf-8", closefd=False))
+
+
+def _let_go_of_output() -> None:
+    """What could not be written is dropped: the interpreter would try it again at its end, and complain."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 
 from otel_bridge import config
@@ -12,11 +13,28 @@ from otel_bridge.errors import StartRefused
 def run(arguments: argparse.Namespace) -> int:
     file = Path(arguments.file)
     try:
-        with file.open("x", encoding="utf-8") as written:
-            written.write(config.SHIPPED.read_text(encoding="utf-8"))
+        if os.path.lexists(file):
+            raise FileExistsError
+        _write(file, config.SHIPPED.read_text(encoding="utf-8"))
     except FileExistsError:
         raise StartRefused(f"{file}: there already, nothing changed. Edit it, or name another file.") from None
     except OSError as error:
         raise StartRefused(f"{file}: cannot be written: {error.strerror}") from None
     print(f"{file} written. Register your GPT in it, then: otel-bridge check --config {file}")
     return 0
+
+
+def _write(file: Path, text: str) -> None:
+    """Makes the file, whole or not at all. Raises OSError: FileExistsError where it is there."""
+    part = file.with_name(f"{file.name}.{os.getpid()}.part")
+    try:
+        with part.open("x", encoding="utf-8") as written:
+            written.write(text)
+        file.open("x").close()  # of two who write it at once, the second is told
+        try:
+            part.replace(file)
+        except OSError:
+            file.unlink()
+            raise
+    finally:
+        part.unlink(missing_ok=True)

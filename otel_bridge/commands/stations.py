@@ -24,6 +24,7 @@ from otel_bridge import __version__
 from otel_bridge.catalog import OPERATION_DURATION, SESSIONS
 from otel_bridge.commands.api import Api, PostFailed, shown_url
 from otel_bridge.commands.synthetic import SyntheticSession
+from otel_bridge.logs import one_line
 
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 BOARDS = ("gpt-resumen", "gpt-slo", "gpt-sesiones", "otel-bridge-salud")
@@ -228,7 +229,7 @@ class Doctor:
         text, todo = result.text, result.todo
         for url, mask in self._masks.items():
             text, todo = text.replace(url, mask), todo.replace(url, mask)
-        return replace(result, text=text, todo=todo)
+        return replace(result, text=one_line(text), todo=one_line(todo))
 
     # --- asking ---------------------------------------------------------------------------------------------------
 
@@ -239,7 +240,7 @@ class Doctor:
                 return check()
             except NotYet as not_yet:
                 last = StationResult(station, "no", f"{not_yet}; esperé {self._wait:g} s", not_yet.todo)
-            except (KeyError, TypeError, ValueError) as error:
+            except (AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
                 last = StationResult(
                     station, "no", f"respuesta inesperada ({type(error).__name__})", "¿es la dirección?"
                 )
@@ -290,7 +291,7 @@ class Doctor:
 def _document(body: bytes) -> Any:
     try:
         return json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
 
 

@@ -28,8 +28,9 @@ class SyntheticSession:
 
     def post(self, api: Api) -> None:
         """Posts the session and its event. Raises PostFailed."""
-        made = api.post("/sessions", {"gpt_id": self.gpt, "usuario_id": USER, "timestamp_inicio": now_text()})
-        self.id, self.trace_id = made["id"], made["trace_id"]
+        self.id, self.trace_id = api.open_session(
+            {"gpt_id": self.gpt, "usuario_id": USER, "timestamp_inicio": now_text()}
+        )
         api.post(
             "/events",
             {

@@ -122,10 +122,10 @@ class Traffic:
         """One post: a session and its first event, an event, or a batch."""
         if not self._open or self._random.random() < NEW_SESSION_SHARE:
             user = self._random.choices(self._users, self._shares)[0]
-            made = self.api.post(
-                "/sessions", {"gpt_id": self.gpt, "usuario_id": user, "timestamp_inicio": now_text()}, stop
+            session_id, _ = self.api.open_session(
+                {"gpt_id": self.gpt, "usuario_id": user, "timestamp_inicio": now_text()}, stop
             )
-            self._open.append(Conversation(made["id"], self._random.randint(1, 7)))
+            self._open.append(Conversation(session_id, self._random.randint(1, 7)))
             self.tally.sessions += 1
         talk = self._random.choice(self._open)
         count = min(talk.left, self._random.randint(2, 5)) if self._random.random() < BATCH_SHARE else 1

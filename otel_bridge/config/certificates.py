@@ -7,7 +7,7 @@ import ssl
 import stat
 from pathlib import Path
 
-from otel_bridge.config.diagnostics import Diagnostics, shown
+from otel_bridge.config.diagnostics import Diagnostics
 
 _CERTIFICATE = re.compile(rb"-----BEGIN (X509 |TRUSTED )?CERTIFICATE-----")
 _KEY = b"PRIVATE KEY-----"
@@ -26,7 +26,7 @@ def check_authorities(place: str, path: str, diagnostics: Diagnostics) -> None:
     except (OSError, ValueError):
         good = False
     if not good:
-        diagnostics.wrong(place, path, "a file of certificates in PEM form (-----BEGIN CERTIFICATE-----)")
+        _wrong(diagnostics, place, "a file of certificates in PEM form (-----BEGIN CERTIFICATE-----)")
 
 
 def check_own(
@@ -54,7 +54,7 @@ def check_own(
     if text is None or key_text is None:
         return None, None
     if not _CERTIFICATE.search(text):
-        diagnostics.wrong(*certificate, "a certificate in PEM form (-----BEGIN CERTIFICATE-----)")
+        _wrong(diagnostics, certificate[0], "a certificate in PEM form (-----BEGIN CERTIFICATE-----)")
         return None, None
     encrypted = False
 
@@ -68,18 +68,21 @@ def check_own(
     except (OSError, ValueError) as error:
         reason = getattr(error, "reason", None)
         if encrypted:
-            diagnostics.wrong(*key, "a private key without a passphrase: nobody is there to type it")
+            _wrong(diagnostics, key[0], "a private key without a passphrase: nobody is there to type it")
         elif reason in ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH"):
-            diagnostics.wrong(
-                *key, f"the private key of the certificate {shown(certificate[1])}: this is another one's"
-            )
+            _wrong(diagnostics, key[0], f"the private key of {certificate[0]}: this is another one's")
         elif _KEY not in key_text:
-            diagnostics.wrong(*key, "a private key in PEM form (-----BEGIN PRIVATE KEY-----)")
+            _wrong(diagnostics, key[0], "a private key in PEM form (-----BEGIN PRIVATE KEY-----)")
         else:
-            diagnostics.wrong(
-                *certificate, f"a certificate and a key in PEM form that can be read ({reason or 'broken'})"
-            )
+            what = f"a certificate and a key in PEM form that can be read ({reason or 'broken'})"
+            _wrong(diagnostics, certificate[0], what)
     return certificate[1], key[1]
+
+
+def _wrong(diagnostics: Diagnostics, place: str, expected: str) -> None:
+    """Adds that the file named at `place` is not what is expected. What stands there is never shown: who mistakes the
+    variable writes the key itself there."""
+    diagnostics.add(f"{place}: expected {expected} (what was found is not shown)")
 
 
 def _pem(place: str, path: str, diagnostics: Diagnostics) -> bytes | None:
@@ -90,18 +93,18 @@ def _pem(place: str, path: str, diagnostics: Diagnostics) -> bytes | None:
     try:
         file = Path(path)
         if not stat.S_ISREG(file.stat().st_mode):
-            diagnostics.wrong(place, path, "a file: this is none")
+            _wrong(diagnostics, place, "a file: this is none")
             return None
         with file.open("rb") as opened:
             text = opened.read(_SIZE_LIMIT)
     except FileNotFoundError:
-        diagnostics.wrong(place, path, "a file: there is none")
+        _wrong(diagnostics, place, "a file: there is none")
         return None
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else "that is no path"
-        diagnostics.wrong(place, path, f"a file that this user can read: {why}")
+        _wrong(diagnostics, place, f"a file that this user can read: {why}")
         return None
     if b"-----BEGIN " not in text:
-        diagnostics.wrong(place, path, "a file in PEM form (-----BEGIN …)")
+        _wrong(diagnostics, place, "a file in PEM form (-----BEGIN …)")
         return None
     return text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 from otel_bridge.config.diagnostics import NOT_SHOWN, Diagnostics, shown
 from otel_bridge.config.gpts import Gpt, read_gpts
 from otel_bridge.config.kubernetes import is_of_a_service
-from otel_bridge.config.otlp import read_otlp, read_resource, read_service_name
+from otel_bridge.config.otlp import check_sdk, read_otlp, read_resource, read_service_name
 from otel_bridge.config.settings import ENV_PREFIX, SETTINGS, Config, Setting
 
 DEFAULT_FILE = "otel-bridge.toml"
@@ -91,6 +92,8 @@ def read(
         service_name=read_service_name(environ, diagnostics),
         source=source,
     )
+    if config.otlp is not None and config.request_spans != "off":
+        check_sdk(environ, diagnostics)
     _check_together(config, diagnostics)
     return config, diagnostics
 
@@ -129,6 +132,9 @@ def _source(path: str | None, environ: Mapping[str, str]) -> Path:
 def _document(source: Path, diagnostics: Diagnostics) -> dict[str, Any] | None:
     """The file's keys and tables, in its order; None where it cannot be read."""
     try:
+        if not stat.S_ISREG(source.stat().st_mode):  # a device has no end, and a pipe may have no beginning
+            diagnostics.add(f"{source}: cannot be read: this is no regular file. Name one with --config.")
+            return None
         return tomllib.loads(source.read_text(encoding="utf-8"))
     except FileNotFoundError:
         diagnostics.add(

@@ -25,6 +25,23 @@ _QUOTE = "[\"'“”‘’«»]"
 _QUOTED = re.compile(rf"(^|[,=])\s*{_QUOTE}|{_QUOTE}\s*($|,)")
 """A quote where a pair, a name or a value begins or ends."""
 
+_SDK_LIMITS = (
+    "OTEL_ATTRIBUTE_COUNT_LIMIT",
+    "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT",
+    "OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT",
+    "OTEL_LINK_ATTRIBUTE_COUNT_LIMIT",
+    "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT",
+    "OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT",
+    "OTEL_SPAN_EVENT_COUNT_LIMIT",
+    "OTEL_SPAN_LINK_COUNT_LIMIT",
+)
+_SDK_BATCHES = {
+    "OTEL_BSP_MAX_QUEUE_SIZE": 2048,
+    "OTEL_BSP_SCHEDULE_DELAY": 5000,
+    "OTEL_BSP_MAX_EXPORT_BATCH_SIZE": 512,
+}
+"""With their defaults."""
+
 SECRET_CHARS = 8
 """A shorter word is no secret: it would be found in everything."""
 
@@ -152,6 +169,37 @@ def read_service_name(environ: Mapping[str, str], diagnostics: Diagnostics) -> s
     if readers.UNWRITABLE.search(name):
         diagnostics.wrong("environment: OTEL_SERVICE_NAME", name, "printable UTF-8 text")
     return name
+
+
+def check_sdk(environ: Mapping[str, str], diagnostics: Diagnostics) -> None:
+    """Adds what the OpenTelemetry SDK, which makes request spans, refuses in its environment
+    (https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/)."""
+    for variable in _SDK_LIMITS:
+        raw = environ.get(variable)
+        if raw is None or raw.strip().lower() == "unset":
+            continue
+        number = _integer(raw)
+        if number is None or number < 0:
+            diagnostics.wrong(f"environment: {variable}", raw, "a whole number from 0, or unset")
+    sizes = {}
+    for variable, default in _SDK_BATCHES.items():
+        number = _integer(environ.get(variable, ""))
+        sizes[variable] = default if number is None else number  # as the SDK does, which then logs it
+        if sizes[variable] <= 0:
+            diagnostics.wrong(f"environment: {variable}", environ[variable], "a whole number from 1")
+    queue, batch = sizes["OTEL_BSP_MAX_QUEUE_SIZE"], sizes["OTEL_BSP_MAX_EXPORT_BATCH_SIZE"]
+    if 0 < queue < batch:
+        diagnostics.add(
+            f"environment: OTEL_BSP_MAX_EXPORT_BATCH_SIZE: found {batch}, expected no more than "
+            f"OTEL_BSP_MAX_QUEUE_SIZE, which is {queue}"
+        )
+
+
+def _integer(raw: str) -> int | None:
+    try:
+        return int(raw)
+    except ValueError:
+        return None
 
 
 def _headers(variable: str, text: str, protocol: str, diagnostics: Diagnostics) -> tuple[tuple[str, str], ...]:

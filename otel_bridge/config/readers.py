@@ -274,7 +274,11 @@ def _is_host(text: str) -> bool:
             return False
         return True
     name = text.removesuffix(".")
-    return len(name) <= 253 and all(_LABEL.fullmatch(label) for label in name.split("."))
+    try:
+        name_bytes = name.encode("ascii" if name.isascii() else "idna")
+    except UnicodeError:  # as a resolver is asked for it, a part is too long
+        return False
+    return len(name_bytes) <= 253 and all(_LABEL.fullmatch(label) for label in name.split("."))
 
 
 def _has_login(url: str) -> bool:

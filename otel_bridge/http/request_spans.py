@@ -15,15 +15,16 @@ import os
 import re
 import time
 from collections.abc import Collection
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from opentelemetry.sdk.resources import SERVICE_NAME, SERVICE_VERSION, Resource
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 from opentelemetry.trace import SpanKind, Status, StatusCode
 
 from otel_bridge import __version__, catalog
 from otel_bridge.config import Config, Otlp
+from otel_bridge.errors import StartRefused
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace.export import SpanExporter
 
 SLOW_SECONDS = 1.0
 
@@ -37,16 +38,28 @@ _parameters = re.compile(r"\{[^}]*\}").sub
 
 
 def open(config: Config) -> RequestSpans | None:
-    """What makes spans of the bridge's own requests; None where nobody wants them or takes them."""
+    """What makes spans of the bridge's own requests; None where nobody wants them or takes them.
+    Raises StartRefused where the SDK refuses its environment."""
     if config.otlp is None or config.request_spans == "off":
         return None
-    return RequestSpans(config.service_name, config.otlp, config.request_spans)
+    try:
+        return RequestSpans(config.service_name, config.otlp, config.request_spans)
+    except ValueError:  # its text may be a variable's, with credentials in it
+        raise StartRefused(
+            "request_spans: the OpenTelemetry SDK refuses one of its variables (OTEL_…). Correct it, or set "
+            'request_spans = "off".'
+        ) from None
 
 
 class RequestSpans:
     """Makes a span of a request that has been answered. `which`: `all`, or `problems` (5xx and slow ones)."""
 
     def __init__(self, service_name: str, otlp: Otlp, which: str) -> None:
+        # The SDK reads its environment as it is imported: where it is not used, a wrong variable stops nothing.
+        from opentelemetry.sdk.resources import SERVICE_NAME, SERVICE_VERSION, Resource
+        from opentelemetry.sdk.trace import TracerProvider
+        from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
         service = {SERVICE_NAME: service_name, SERVICE_VERSION: __version__}
         resource = Resource.create(service, catalog.SCHEMA_URL)
         self._provider = TracerProvider(resource=resource, shutdown_on_exit=False)

@@ -42,6 +42,10 @@ class _Server(ThreadingMixIn, WSGIServer):
         """A scraper that disconnects is no error."""
 
 
+class _ServerV6(_Server):
+    address_family = socket.AF_INET6
+
+
 class _Handler(WSGIRequestHandler):
     timeout = 30
     """Seconds that a scraper has to send its request, and to read the page."""
@@ -94,8 +98,9 @@ class MetricsListener:
         self.port = self._server.server_port
 
     def _listen(self) -> tuple[WSGIServer, threading.Thread]:
+        kind = _ServerV6 if ":" in self._host else _Server
         try:
-            server = make_server(self._host, self.port, self._answer, _Server, handler_class=_Handler)
+            server = make_server(self._host, self.port, self._answer, kind, handler_class=_Handler)
         except OSError as error:
             raise StartRefused(
                 f"/metrics cannot listen on {self._host}:{self.port}: {error.strerror}. "

@@ -9,7 +9,20 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 Answer = tuple[int, Any]
-"""Status, and a document."""
+"""Status, and a document; bytes are sent as they are."""
+
+UNEXPECTED = {
+    "html": b"<!doctype html><title>hola</title>",
+    "list": b"[1]",
+    "text": b'"x"',
+    "null": b"null",
+    "object": b"{}",
+    "nested": b"[" * 200_000 + b"]" * 200_000,
+    "no UTF-8": b"\xff\xfe{",
+    "lists within": b'{"id": [], "trace_id": 1, "data": [], "exportacion": []}',
+    "half a pair": b'{"problemas": ["\\ud800"], "title": "\\ud800", "id": 1, "data": {"result": [[]]}}',
+}
+"""What answers that is none of the programs asked for."""
 
 
 class StandIn:
@@ -23,7 +36,7 @@ class StandIn:
                 headers = {name.lower(): value for name, value in self.headers.items()}
                 stand_in.asked.append((self.path, headers))
                 status, document = answer(self.path, headers)
-                body = json.dumps(document).encode()
+                body = document if isinstance(document, bytes) else json.dumps(document).encode()
                 self.send_response(status)
                 self.send_header("Content-Type", "application/json")
                 self.send_header("Content-Length", str(len(body)))

@@ -19,6 +19,7 @@ from otel_bridge.commands.api import Api, PostFailed
 from otel_bridge.commands.traffic import Traffic
 from tests.harness.bridge import Bridge
 from tests.harness.ports import free_port
+from tests.harness.stand_in import UNEXPECTED, StandIn
 from tests.harness.waiting import wait_for
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -59,6 +60,18 @@ def test_what_it_says_is_what_the_bridge_counted(busy: tuple[Bridge, str]) -> No
         if name == f"{DURATION}_count" and dict(labels)["error_type"]
     )
     assert failed == errors > 0
+
+
+@pytest.mark.parametrize("body", UNEXPECTED.values(), ids=UNEXPECTED)
+def test_what_is_no_bridge_is_said_in_words(busy: tuple[Bridge, str], body: bytes) -> None:
+    odd = StandIn(lambda path, headers: (201, body))
+    try:
+        done = busy[0].run("demo", "--url", odd.url, "--duration", "5")
+    finally:
+        odd.close()
+    assert done.returncode == 1
+    assert done.stderr.startswith("otel-bridge demo: ") and "respuesta inesperada" in done.stderr
+    assert done.stderr.count("\n") == 1
 
 
 def test_the_incident_is_told_and_is_slow(busy: tuple[Bridge, str]) -> None:

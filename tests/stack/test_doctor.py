@@ -21,7 +21,7 @@ from tests.harness.bridge import Bridge
 from tests.harness.otlp import OtlpReceiver
 from tests.harness.ports import free_port
 from tests.harness.prometheus import Prometheus
-from tests.harness.stand_in import StandIn
+from tests.harness.stand_in import UNEXPECTED, StandIn
 
 GPT = "devops-expert"
 PASSWORD = "contraseña"
@@ -153,6 +153,19 @@ def test_a_bridge_that_does_not_answer_ends_the_examination(stations: Stations) 
     results = stations.examine(wait=0.5, api=NOWHERE)
     assert answers(results) == {"puente": "no"}
     assert "otel-bridge serve" in results["puente"].todo
+
+
+@pytest.mark.parametrize("status", [200, 503])
+@pytest.mark.parametrize("body", UNEXPECTED.values(), ids=UNEXPECTED)
+def test_what_answers_as_nothing_that_is_asked_for_is_a_no(stations: Stations, body: bytes, status: int) -> None:
+    odd = StandIn(lambda path, headers: (status, body))
+    try:
+        results = stations.examine(wait=0.1, prometheus=odd.url, traces=odd.url, grafana=odd.url)
+        assert [results[name].answer for name in ("Prometheus", "trazas", "Grafana")] == ["no"] * 3
+        done = stations.bridge.run("doctor", "--url", odd.url, "--metrics-url", odd.url, "--wait", "0.1")
+        assert (done.returncode, done.stderr) == (1, "") and "puente" in done.stdout
+    finally:
+        odd.close()
 
 
 def test_prometheus_that_reads_another_bridge_is_found_out(stations: Stations, tmp_path: Path) -> None:

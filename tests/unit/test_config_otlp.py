@@ -286,6 +286,14 @@ def test_what_stands_in_a_key_is_not_shown_where_its_path_belongs(read: Read, pe
     assert key.splitlines()[1] not in only_line(diagnostics)
 
 
+@pytest.mark.parametrize("name", ["CERTIFICATE", "CLIENT_CERTIFICATE", "CLIENT_KEY"])
+@pytest.mark.parametrize("text", [SECRET, "c2VjcmV0" * 8, "c2VjcmV0" * 20], ids=["short", "64", "160"])
+def test_what_is_no_path_is_not_shown_either(read: Read, pem: Path, name: str, text: str) -> None:
+    files = {"CLIENT_CERTIFICATE": f"{pem}/a.pem", "CLIENT_KEY": f"{pem}/a.key", name: text}
+    line = only_line(read(**files)[1])
+    assert f"{PREFIX}{name}: expected a file: there is none" in line and text not in line
+
+
 def test_certificates_that_can_be_used_are_taken(read: Read, pem: Path) -> None:
     variables = {"CERTIFICATE": "commented.pem", "CLIENT_CERTIFICATE": "a.pem", "CLIENT_KEY": "a.key"}
     otlp, diagnostics = read(**{name: f"{pem}/{file}" for name, file in variables.items()})

@@ -24,6 +24,24 @@ def scraped(monkeypatch: pytest.MonkeyPatch) -> Iterator[MetricsListener]:
     started.close()
 
 
+def test_it_listens_on_an_ipv6_address() -> None:
+    if not socket.has_ipv6:
+        pytest.skip("this Python has no IPv6")
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError as error:
+        pytest.skip(f"this machine has no IPv6: {error.strerror}")
+    started = MetricsListener(lambda openmetrics: b"page", lambda hosts, version: None, "::1", 0, threading.Event())
+    try:
+        connection = http.client.HTTPConnection("::1", started.port, timeout=30)
+        connection.request("GET", "/metrics")
+        with connection.getresponse() as answer:
+            assert answer.read() == b"page"
+        connection.close()
+    finally:
+        started.close()
+
+
 def test_a_page_that_nobody_reads_loses_its_connection(
     scraped: MetricsListener, capfd: pytest.CaptureFixture[str]
 ) -> None:
