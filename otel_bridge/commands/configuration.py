@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import errno
 import os
-from pathlib import Path
 
 from otel_bridge import config, journal
 from otel_bridge.access import keys
 from otel_bridge.config import Config, Gpt
 from otel_bridge.errors import StartRefused
 from otel_bridge.journal import StoreError
-
-NAME_BYTES = 255
-"""The longest name of a file (NAME_MAX) on every filesystem that Linux writes."""
 
 
 def load(arguments: argparse.Namespace) -> Config:
@@ -39,10 +34,7 @@ def load_to_serve(arguments: argparse.Namespace) -> tuple[Config, list[str]]:
             RedisLimits(loaded.rate_limit_storage)
         except StartRefused as refusal:
             diagnostics.add(str(refusal))
-    why_not = "" if "journal" in diagnostics.uncertain else _impossible(loaded.journal_path)
-    if why_not:
-        diagnostics.add(f"journal {loaded.journal_path}: {why_not}. Name another with --journal.")
-    elif "journal" not in diagnostics.uncertain:
+    if "journal" not in diagnostics.uncertain:
         # Who may not look there may still be the one who asks about the rest: the start itself says that.
         with contextlib.suppress(StoreError):
             try:
@@ -51,21 +43,6 @@ def load_to_serve(arguments: argparse.Namespace) -> tuple[Config, list[str]]:
                 diagnostics.add(str(refusal))
     diagnostics.refuse()
     return loaded, diagnostics.warnings
-
-
-def _impossible(path: Path) -> str:
-    """Why no journal can ever be at this path; empty where one can, or where this user may not look."""
-    beside = Path(f"{path}-wal")  # what SQLite opens beside it has the longer name
-    if any(len(os.fsencode(part)) > NAME_BYTES for part in beside.parts):
-        return os.strerror(errno.ENAMETOOLONG)
-    for name in (path, beside):
-        try:
-            name.stat()
-        except (FileNotFoundError, PermissionError):
-            pass
-        except OSError as error:
-            return error.strerror or type(error).__name__
-    return ""
 
 
 def _overrides(arguments: argparse.Namespace) -> dict[str, object]:

@@ -84,10 +84,9 @@ def test_where_nothing_becomes_of_it_in_time_that_is_said(parked: Bridge, receiv
 def test_an_interrupt_says_how_far_it_is(parked: Bridge, receiver: OtlpReceiver) -> None:
     receiver.behave = lambda spans: Reply(503, keep=False)
     process = subprocess.Popen(
-        parked.command("journal", "replay", "--wait", "300"),
-        cwd=parked.folder, env=parked.env(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         # What a shell starts in the background ignores interrupts, and so does what that starts.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        ["env", "--default-signal=INT", *parked.command("journal", "replay", "--wait", "300")],
+        cwd=parked.folder, env=parked.env(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     wait_for(lambda: receiver.requests[-1][1] == 1 and len(receiver.requests) > 6, "an attempt")
     assert process.stdout is not None

@@ -113,5 +113,5 @@ def test_a_file_that_is_no_database_is_refused_and_left_as_it_is(backend: Sqlite
 
 def test_a_directory_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(StartRefused, match="directory must exist and be writable"):
+    with pytest.raises(StartRefused, match="Not a directory"):
         journal.open(f"sqlite:///{tmp_path}/file/journal.db", CONSUMER)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 import stat
@@ -17,9 +18,14 @@ _TABLES = frozenset(("segment", "sink", "parked", "meta"))
 """Some of those that every journal has had since the first release."""
 
 
+NAME_BYTES = 255
+"""The longest name of a file (NAME_MAX) on every filesystem that Linux writes."""
+
+
 def is_journal(path: Path) -> bool:
     """Whether there is a journal; an empty file and an empty database are none yet. Raises StartRefused: something else
-    is there; StoreError: this user may not look."""
+    is there, or no journal can ever be there; StoreError: this user may not look."""
+    _refuse_impossible(path)
     try:
         kind = path.stat()
         if not stat.S_ISREG(kind.st_mode):
@@ -27,7 +33,7 @@ def is_journal(path: Path) -> bool:
             raise StartRefused(f"journal {path}: this is {what}. Name a file with --journal.")
         with path.open("rb") as file:
             head = file.read(len(_MAGIC))
-    except (FileNotFoundError, NotADirectoryError):
+    except FileNotFoundError:
         return False
     except OSError as error:
         raise StoreError(
@@ -49,6 +55,23 @@ def is_journal(path: Path) -> bool:
             "--journal."
         )
     return tables is None or bool(tables)
+
+
+def _refuse_impossible(path: Path) -> None:
+    """Raises StartRefused."""
+    beside = Path(f"{path}-wal")  # what SQLite opens beside it has the longer name
+    why = ""
+    if any(len(os.fsencode(part)) > NAME_BYTES for part in beside.parts):
+        why = os.strerror(errno.ENAMETOOLONG)
+    for name in (path, beside):
+        try:
+            name.stat()
+        except (FileNotFoundError, PermissionError):
+            pass
+        except OSError as error:
+            why = why or error.strerror or type(error).__name__
+    if why:
+        raise StartRefused(f"journal {path}: {why}. Name another with --journal.")
 
 
 def _tables(path: Path) -> set[str] | None:
