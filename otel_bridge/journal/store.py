@@ -199,7 +199,8 @@ class Reader(Protocol):
     def idle_candidates(self, before_us: int, limit: int) -> list[Idle]:
         """Sessions that are live and were last heard of before then, the oldest first, as the records that
         `Store.fall_idle` would journal: duration (seconds, from the first event to the last) and number of the events
-        since it was last idle. Events that lie more than a day before the others count, but not for the duration."""
+        since it was last idle. What arrived more than a day late is counted, and has no part in the duration of a
+        period that something of its time belongs to."""
 
     def bytes_used(self) -> int:
         """Bytes that the journal takes, without what it has freed and will use again."""
