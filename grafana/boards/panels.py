@@ -49,8 +49,9 @@ QUIET = "Sin tráfico"
 NO_DATA = "Sin datos en el intervalo"
 
 
-COUNT = "locale"
-"""The unit of what is counted, on every board: 2957 is never «3 K»."""
+COUNT = "none"
+"""The unit of what is counted, on every board: 24635 is neither «24.6 K» nor, in a Spanish browser, «24.635», which
+beside Grafana's `87.76%` would be 24 and a half."""
 
 NOTHING = ("ninguno", "ninguna", QUIET)
 """Names of the series that say that there is none of what the panel shows: drawn, in no legend."""

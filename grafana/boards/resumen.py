@@ -34,7 +34,6 @@ from grafana.boards.promql import (
     increase,
     mean,
     no_traffic,
-    objective,
     or_zero,
     quantile,
     rate,
@@ -58,19 +57,10 @@ TO_SLO = ("Ver latencia y SLO", link("gpt-slo"))
 def _now() -> list[tuple[int, Panel]]:
     failed = total(increase(suffixed(DURATION, "count"), OF_GPT, OF_TYPE, 'error_type!=""'))
     return [
-        (7, shared.active_sessions()),
+        (12, shared.active_sessions()),
+        (12, shared.active_users()),
         (
-            3,
-            stat_panel(
-                "Usuarios (24 h)",
-                "Usuarios distintos con actividad en las últimas 24 horas, contados en el diario por su "
-                "hash. Con varios GPT elegidos se suman: quien usa dos cuenta dos veces.",
-                [instant(total(selector(catalog.ACTIVE_USERS.name, OF_GPT, 'window="1d"')))],
-                Look(unit=COUNT, minimum=0, mappings=[quiet_mapping("Sin datos")]),
-            ),
-        ),
-        (
-            4,
+            6,
             stat_panel(
                 "Latencia (5 min)",
                 "Latencia promedio y p95 (el 95 % tardó menos) de las respuestas de los últimos 5 minutos.",
@@ -83,16 +73,16 @@ def _now() -> list[tuple[int, Panel]]:
             ),
         ),
         (
-            4,
+            6,
             shared.worst_ratio(
-                "Peor p95 / objetivo",
+                "p95 / objetivo",
                 "1h",
                 "De los GPT elegidos, el que peor va: su p95 de la última hora dividido por su propio objetivo. "
                 "Verde: por debajo del 80 %; ámbar: cerca; rojo: lo supera.",
             ),
         ),
         (
-            3,
+            6,
             stat_panel(
                 "Con error",
                 "Eventos del intervalo elegido que llegaron con el campo «error».",
@@ -100,7 +90,7 @@ def _now() -> list[tuple[int, Panel]]:
                 Look(unit=COUNT, links=[TO_SLO]),
             ),
         ),
-        (3, _cost()),
+        (6, _cost()),
     ]
 
 
@@ -130,8 +120,8 @@ def _by_gpt() -> list[tuple[int, Panel]]:
             f"{p95} / on ({AGENT}) {shared.OBJECTIVES}",
             {"unit": "percentunit", "decimals": 0, "custom__width": 120, **judged(shared.RATIO_STEPS)},
         ),
-        Column("p95", p95, {"unit": "s", "custom__width": 80}),
-        Column("Objetivo", shared.OBJECTIVES, {"unit": "s", "custom__width": 85}),
+        Column("p95", p95, {"unit": "s", "decimals": 1, "custom__width": 80}),
+        Column("Objetivo", shared.OBJECTIVES, {"unit": "s", "decimals": 1, "custom__width": 85}),
         Column(
             "Con error",
             f"({failed} or 0 * {events}) / ({events} > 0)",
@@ -176,21 +166,23 @@ def _latency() -> list[tuple[int, Panel]]:
         query(quantile(q, DURATION, OF_GPT, OF_TYPE), name, ref=name, exemplar=name == "p95") for q, name in kinds
     ]
     targets.append(query(mean(DURATION, OF_GPT, OF_TYPE), "Media", ref="media"))
-    targets.append(query(objective(), "Objetivo", ref="objetivo"))
+    targets.append(query(shared.common_objective(), "Objetivo", ref="objetivo"))
     targets.append(query(no_traffic(OF_GPT, OF_TYPE), QUIET, ref="hueco"))
     counted = total(increase(suffixed(DURATION, "count"), OF_GPT, OF_TYPE), TYPE)
     everything = total(increase(suffixed(DURATION, "count"), OF_GPT, OF_TYPE))
     types = instant(or_zero(f"{counted} > 0", TYPE, "sin tráfico"), ref="eventos", as_table=True)
     share = instant(
-        or_zero(f"{counted} / on () group_left () ({everything} > 0)", TYPE, "sin tráfico"), ref="parte", as_table=True
+        or_zero(f"({counted} > 0) / on () group_left () ({everything} > 0)", TYPE, "sin tráfico"),
+        ref="parte",
+        as_table=True,
     )
     return [
         (
             15,
             lines(
                 "Latencia de las respuestas",
-                "Percentiles y media de lo que tardan las respuestas. La línea discontinua es el objetivo "
-                "del GPT (con varios, el más exigente). Cada punto suelto es una respuesta de ejemplo: al "
+                "Percentiles y media de lo que tardan las respuestas. La línea discontinua es el objetivo, "
+                "donde los GPT elegidos tienen el mismo. Cada punto suelto es una respuesta de ejemplo: al "
                 "pulsarlo se abre su traza.",
                 targets,
                 Look(
@@ -272,7 +264,7 @@ def _use() -> list[tuple[int, Panel]]:
                 "Media de lo que tardan las respuestas de cada tipo. Un hueco es un rato sin eventos de ese tipo.",
                 [
                     query(mean(DURATION, OF_GPT, OF_TYPE, by=(TYPE,)), f"{{{{{TYPE}}}}}"),
-                    query(objective(), "Objetivo", ref="objetivo"),
+                    query(shared.common_objective(), "Objetivo", ref="objetivo"),
                     query(no_traffic(OF_GPT, OF_TYPE), QUIET, ref="hueco"),
                 ],
                 Look(
@@ -364,7 +356,7 @@ def _patterns() -> list[tuple[int, Panel]]:
     ]
     return [
         (
-            12,
+            14,
             grid(
                 "Usuarios con más uso (24 h)",
                 "Los usuarios más activos de cada GPT en las últimas 24 horas, por su hash: nunca por su "
@@ -407,16 +399,16 @@ def _patterns() -> list[tuple[int, Panel]]:
                     ],
                     overrides=[
                         column("Usuario", unit="string", links=links, custom__width=145),
-                        column("GPT", unit="string", custom__minWidth=115),
+                        column("GPT", unit="string", custom__minWidth=190),
                         column("Eventos", custom__width=80),
-                        column("Tokens", custom__width=95),
+                        column("Tokens", custom__width=80),
                         shared.share_column("Parte"),
                     ],
                 ),
                 sort_by=("Eventos", True),
             ),
         ),
-        (12, shared.hour_by_weekday()),
+        (10, shared.hour_by_weekday()),
     ]
 
 
@@ -449,7 +441,7 @@ def _live() -> list[tuple[int, Panel]]:
                 [
                     query(mean(DURATION, OF_GPT, OF_TYPE, window="1m"), "Media", ref="media"),
                     query(quantile(0.95, DURATION, OF_GPT, OF_TYPE, window="1m"), "p95", ref="p95", exemplar=True),
-                    query(objective(), "Objetivo", ref="objetivo"),
+                    query(shared.common_objective(), "Objetivo", ref="objetivo"),
                     query(no_traffic(OF_GPT, OF_TYPE, window="1m"), QUIET, ref="hueco"),
                 ],
                 Look(
@@ -473,7 +465,7 @@ def build() -> Dashboard:
         refresh="30s",
         of_gpt=OF_GPT,
         rows=[
-            Row(100, "Ahora", 4, _now()),
+            Row(100, "Ahora", 3, _now()),
             Row(150, "GPT a GPT", 9, _by_gpt()),
             Row(200, "Latencia y tipos de consulta", 10, _latency()),
             Row(300, "Rendimiento en tiempo real", 8, _live()),

@@ -102,9 +102,9 @@ def _traces() -> list[tuple[int, Panel]]:
                     transformations=[transform("organize", excludeByName={"Name": True})],
                     overrides=[
                         column("Trace ID", displayName="Traza", unit="string", custom__minWidth=270),
-                        column("Start time", displayName="Inicio", custom__width=170),
-                        column("Service", displayName="GPT", custom__minWidth=120),
-                        column("Duration", displayName="Duración", unit="ms", custom__width=110),
+                        column("Start time", displayName="Inicio", unit="time:DD/MM HH:mm:ss", custom__width=130),
+                        column("Service", displayName="GPT", custom__minWidth=190),
+                        column("Duration", displayName="Duración", unit="ms", decimals=1, custom__width=110),
                     ],
                 ),
                 sort_by=("Inicio", True),
@@ -148,10 +148,10 @@ def _traces() -> list[tuple[int, Panel]]:
                         )
                     ],
                     overrides=[
-                        column("Start time", displayName="Inicio", custom__width=170),
-                        column("Duration", displayName="Duración", unit="ns", custom__width=100),
+                        column("Start time", displayName="Inicio", unit="time:DD/MM HH:mm:ss", custom__width=130),
+                        column("Duration", displayName="Duración", unit="ns", decimals=1, custom__width=100),
                         column(catalog.EVENT_TYPE, displayName="Tipo", unit="string", custom__minWidth=120),
-                        column(catalog.GEN_AI_AGENT_ID, displayName="GPT", unit="string", custom__minWidth=120),
+                        column(catalog.GEN_AI_AGENT_ID, displayName="GPT", unit="string", custom__minWidth=190),
                         column(catalog.USER_HASH, displayName="Usuario", unit="string", custom__minWidth=150),
                         column(catalog.GEN_AI_USAGE_INPUT_TOKENS, displayName="Entrada", custom__width=85),
                         column(catalog.GEN_AI_USAGE_OUTPUT_TOKENS, displayName="Salida", custom__width=85),
@@ -173,8 +173,8 @@ def _users() -> list[tuple[int, Panel]]:
             12,
             lines(
                 "Ritmo de cada usuario",
-                "Eventos por segundo de los cinco usuarios más activos, según las trazas. Escribe un hash "
-                "arriba para ver solo uno.",
+                "Eventos por segundo de los cinco usuarios más activos de cada momento, según las trazas. Escribe un "
+                "hash arriba para ver solo uno.",
                 [trace_metrics(f"{events} | rate() {by_user} | topk(5)")],
                 Look(unit="suffix: /s", no_value=NO_TRACES),
                 bars=True,
@@ -185,7 +185,7 @@ def _users() -> list[tuple[int, Panel]]:
             12,
             lines(
                 "Tokens de salida de cada usuario",
-                "Tokens de salida por barra de los cinco usuarios que más reciben, según las trazas.",
+                "Tokens de salida por barra de los cinco usuarios que más reciben en cada momento, según las trazas.",
                 [trace_metrics(f"{events} | {tokens} {by_user} | topk(5)")],
                 Look(unit=COUNT, no_value=NO_TRACES),
                 bars=True,

@@ -98,6 +98,12 @@ def worst(expr: str) -> str:
     return f"topk(1, ({expr}) >= 0)"
 
 
+def common_objective() -> str:
+    """The chosen GPTs' objective in seconds, where they share one: of two, neither judges both."""
+    objectives = selector(catalog.LATENCY_OBJECTIVE.name, OF_GPT)
+    return f"min({objectives}) == max({objectives})"
+
+
 def worst_ratio(title: str, window: str, description: str) -> Panel:
     """Each GPT's p95 against its own objective, and of these the worst: a strict objective of one GPT does not judge
     the others."""

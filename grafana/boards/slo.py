@@ -71,9 +71,9 @@ def _answer() -> list[tuple[int, Panel]]:
 
     return [
         (
-            5,
+            6,
             worst_of(
-                "Presupuesto más gastado",
+                "Presupuesto gastado",
                 SPENT,
                 "percentunit",
                 ((None, colours.FINE), *SPENT_STEPS[1:]),
@@ -85,7 +85,7 @@ def _answer() -> list[tuple[int, Panel]]:
         (
             5,
             worst_of(
-                "Gasto más rápido (1 h)",
+                "Gasto (1 h)",
                 selector(f"{BURN_RATE}1h", OF_GPT),
                 "suffix:×",
                 ((None, colours.FINE), *shared.BURN_STEPS[1:]),
@@ -96,16 +96,16 @@ def _answer() -> list[tuple[int, Panel]]:
         (
             5,
             shared.worst_ratio(
-                "Peor p95 / objetivo (1 h)",
+                "p95 / objetivo",
                 "1h",
                 "El GPT cuyo p95 de la última hora está peor frente a su propio objetivo. Verde: por debajo del "
                 "80 %; ámbar: cerca; rojo: lo supera.",
             ),
         ),
         (
-            5,
+            4,
             stat_panel(
-                "GPT que incumplen",
+                "Incumplen",
                 "Cuántos de los GPT elegidos han agotado su presupuesto de error de 30 días. Están arriba en la tabla.",
                 [instant(or_zero(f"count({SPENT} > 1)"))],
                 Look(unit=COUNT, steps=((None, colours.FINE), (1.0, colours.FAIL))),
@@ -129,7 +129,7 @@ def _by_gpt() -> list[tuple[int, Panel]]:
         Column(
             "Presupuesto gastado",
             f"max by ({AGENT}) ({SPENT})",
-            {"unit": "percentunit", "decimals": 1, "custom__width": 165, **judged(SPENT_STEPS)},
+            {"unit": "percentunit", "decimals": 1, "custom__width": 180, **judged(SPENT_STEPS)},
         ),
         Column(
             "Gasto 6 h",
@@ -141,8 +141,8 @@ def _by_gpt() -> list[tuple[int, Panel]]:
             f"{p95} / on ({AGENT}) {shared.OBJECTIVES}",
             {"unit": "percentunit", "decimals": 0, "custom__width": 120, **judged(shared.RATIO_STEPS)},
         ),
-        Column("p95", p95, {"unit": "s", "custom__width": 85}),
-        Column("Objetivo", shared.OBJECTIVES, {"unit": "s", "custom__width": 90}),
+        Column("p95", p95, {"unit": "s", "decimals": 1, "custom__width": 85}),
+        Column("Objetivo", shared.OBJECTIVES, {"unit": "s", "decimals": 1, "custom__width": 90}),
         Column("Buenos", shared.good_share(RANGE), {"unit": "percentunit", "decimals": 2, "custom__width": 95}),
         Column("Meta", shared.TARGETS, {"unit": "percentunit", "decimals": 1, "custom__width": 80}),
         Column("Eventos", total(increase(catalog.SLO_EVENTS.name, OF_GPT), AGENT), {"custom__width": 95}),
@@ -365,7 +365,7 @@ def _detail() -> list[tuple[int, Panel]]:
                         shared.gpt_column(("Ver solo este GPT", UID), ("Ver sus sesiones", "gpt-sesiones")),
                         shared.type_column(),
                         column("Eventos", custom__width=100),
-                        column("p95", unit="s", custom__width=80),
+                        column("p95", unit="s", decimals=1, custom__width=80),
                         column(
                             "p95 / objetivo",
                             unit="percentunit",

@@ -19,6 +19,9 @@ ALL = VariableOption(selected=True, text=["Todos"], value=["$__all"])
 CARRIED = ("datasource", "gpt", "tipo", "trazas", "job", "instance")
 """On every board, so that a link to another one keeps what was chosen."""
 
+RARE = ("trazas", "job", "instance")
+"""Behind the button at the end of the line: with one bridge there is nothing to choose, and the line stays one."""
+
 THRESHOLDS = ("500ms", "1s", "2s", "5s", "10s", "30s")
 
 
@@ -100,6 +103,8 @@ def carried(*own: VariableModel, hidden: tuple[str, ...] = ()) -> list[VariableM
     for variable in variables:
         if variable.name in hidden:
             variable.hide = VariableHide.HIDE_VARIABLE
+        elif variable.name in RARE:
+            variable.hide = VariableHide.IN_CONTROLS_MENU
     return variables
 
 

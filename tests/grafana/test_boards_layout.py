@@ -49,8 +49,9 @@ def test_every_panel_says_what_it_shows(board: dict[str, Any]) -> None:
 
 
 def test_a_narrow_panel_has_a_short_title(board: dict[str, Any]) -> None:
+    """Measured at 1440 pixels with Grafana's menu open: 47 a column, 120 of them not the title's, 7.3 a letter."""
     for panel in panels(board):
-        assert len(panel["title"]) <= 6.2 * panel["gridPos"]["w"], f"{panel['title']!r} would be clipped"
+        assert len(panel["title"]) <= (47 * panel["gridPos"]["w"] - 120) / 7.3, f"{panel['title']!r} would be clipped"
 
 
 def test_the_picture_has_the_width_of_its_panel(board: dict[str, Any]) -> None:
@@ -83,15 +84,15 @@ def test_what_says_that_there_is_nothing_is_in_no_legend(board: dict[str, Any]) 
 
 
 def test_whole_numbers_have_one_notation(board: dict[str, Any]) -> None:
-    """`short` writes 2957 as «3 K» beside `locale`'s 2957."""
+    """`short` writes 24635 as «24.6 K»; `locale`, in a Spanish browser, as «24.635» beside «87.76%»."""
     for panel in panels(board):
         config = panel["fieldConfig"]
         units = [config["defaults"]["unit"]]
         units += [
             one["value"] for override in config["overrides"] for one in override["properties"] if one["id"] == "unit"
         ]
-        assert "short" not in units, panel["title"]
-        if units[0] == "locale":
+        assert not {"short", "locale"} & set(units), panel["title"]
+        if units[0] == "none":
             assert config["defaults"]["decimals"] in (0, 1), panel["title"]
 
 
