@@ -356,7 +356,7 @@ def _patterns() -> list[tuple[int, Panel]]:
     ]
     return [
         (
-            14,
+            15,
             grid(
                 "Usuarios con más uso (24 h)",
                 "Los usuarios más activos de cada GPT en las últimas 24 horas, por su hash: nunca por su "
@@ -399,8 +399,8 @@ def _patterns() -> list[tuple[int, Panel]]:
                     ],
                     overrides=[
                         column("Usuario", unit="string", links=links, custom__width=145),
-                        column("GPT", unit="string", custom__minWidth=190),
-                        column("Eventos", custom__width=80),
+                        column("GPT", unit="string", custom__minWidth=205),
+                        column("Eventos", custom__width=85),
                         column("Tokens", custom__width=80),
                         shared.share_column("Parte"),
                     ],
@@ -408,7 +408,7 @@ def _patterns() -> list[tuple[int, Panel]]:
                 sort_by=("Eventos", True),
             ),
         ),
-        (10, shared.hour_by_weekday()),
+        (9, shared.hour_by_weekday()),
     ]
 
 
