@@ -68,7 +68,8 @@ def _now() -> list[tuple[int, Panel]]:
                     instant(mean(DURATION, OF_GPT, OF_TYPE, window="5m"), "Media", ref="media"),
                     instant(quantile(0.95, DURATION, OF_GPT, OF_TYPE, window="5m"), "p95", ref="p95"),
                 ],
-                Look(unit="s", mappings=[quiet_mapping()], no_value=QUIET, links=[TO_SLO]),
+                # Of two figures in a narrow panel neither has room for «Sin tráfico».
+                Look(unit="s", mappings=[quiet_mapping("–")], no_value=QUIET, links=[TO_SLO]),
                 names=True,
             ),
         ),
@@ -100,7 +101,7 @@ def _cost() -> Panel:
         "Coste de los tokens de las últimas 24 horas, en dólares. Solo cuenta los GPT que tienen "
         "precio en la configuración; sin precios es 0.",
         [instant(or_zero(total(increase(catalog.COST.name, OF_GPT, window="1d"))))],
-        Look(unit="currencyUSD", decimals=2, minimum=0),
+        Look(unit=shared.DOLLARS, minimum=0),
     )
 
 
@@ -132,7 +133,7 @@ def _by_gpt() -> list[tuple[int, Panel]]:
         Column(
             "Coste",
             total(increase(catalog.COST.name, OF_GPT), AGENT),
-            {"unit": "currencyUSD", "decimals": 2, "custom__width": 85},
+            {"unit": shared.DOLLARS, "custom__width": 85},
         ),
     )
     return [

@@ -34,6 +34,9 @@ from otel_bridge import catalog
 WINDOWS = {"30m": "30 min", "1d": "24 h", "7d": "7 días", "30d": "30 días"}
 """Rolling ones: none is called after a day, a week or a month of the calendar."""
 
+DOLLARS = "prefix:$"
+"""Not `currencyUSD`, which writes a thousand as «1 K»; without fixed decimals, which would write the first event as 0."""
+
 DAYS = ("Lunes", "Martes", "Miércoles", "Jueves", "Viernes", "Sábado", "Domingo")
 BURN_STEPS = ((None, colours.CLEAR), (1.0, colours.NEAR), (6.0, colours.FAIL))
 RATIO_STEPS = ((None, colours.CLEAR), (0.8, colours.NEAR), (1.0, colours.FAIL))
@@ -278,9 +281,9 @@ def firing_alerts(matchers: str, empty: str) -> Panel:
                 )
             ],
             overrides=[
-                column("Alerta", unit="string", custom__minWidth=165),
-                column("GPT", unit="string", custom__minWidth=100),
-                column("Desde", unit="dateTimeFromNow", custom__width=110),
+                column("Alerta", unit="string", custom__minWidth=175),
+                column("GPT", unit="string", custom__minWidth=170),
+                column("Desde", unit="dateTimeFromNow", custom__width=90),
                 column(
                     "Gravedad",
                     mappings=[

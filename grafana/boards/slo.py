@@ -171,7 +171,7 @@ def _burn() -> list[tuple[int, Panel]]:
     levels = [query(f"vector({level})", name, ref=f"n{i}") for i, (name, (level, _)) in enumerate(BURN_LEVELS.items())]
     return [
         (
-            15,
+            12,
             lines(
                 "Ritmo de gasto del presupuesto",
                 "Cuántas veces más deprisa de lo sostenible se gasta el presupuesto de error, en ventanas "
@@ -192,7 +192,7 @@ def _burn() -> list[tuple[int, Panel]]:
             ),
         ),
         (
-            9,
+            12,
             shared.firing_alerts(OF_GPT_ALERTS, "Ninguna alerta activa"),
         ),
     ]
@@ -338,6 +338,13 @@ def _detail() -> list[tuple[int, Panel]]:
                     transformations=[
                         transform("timeSeriesTable", only="T", T={"timeField": "Time", "stat": "lastNotNull"}),
                         transform("merge"),
+                        # Of the configured types only those of which there was an event.
+                        transform(
+                            "filterByValue",
+                            type="include",
+                            match="any",
+                            filters=[{"fieldName": "Value #A", "config": {"id": "isNotNull", "options": {}}}],
+                        ),
                         transform(
                             "organize",
                             excludeByName={"Time": True},
