@@ -35,7 +35,7 @@ WINDOWS = {"30m": "30 min", "1d": "24 h", "7d": "7 días", "30d": "30 días"}
 """Rolling ones: none is called after a day, a week or a month of the calendar."""
 
 DOLLARS = "prefix:$"
-"""Not `currencyUSD`, which writes a thousand as «1 K»; without fixed decimals, which would write the first event as 0."""
+"""Not `currencyUSD`, which writes a thousand as «1 K»; without fixed decimals, which write the first event as 0."""
 
 DAYS = ("Lunes", "Martes", "Miércoles", "Jueves", "Viernes", "Sábado", "Domingo")
 BURN_STEPS = ((None, colours.CLEAR), (1.0, colours.NEAR), (6.0, colours.FAIL))
