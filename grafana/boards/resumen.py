@@ -153,7 +153,7 @@ def _by_gpt() -> list[tuple[int, Panel]]:
                 ),
                 worst_by="Gasto",
                 trend=(
-                    "Tendencia del p95",
+                    "Tendencia p95",
                     recorded_quantile(0.95, "$__interval", OF_GPT, by=(AGENT,)),
                 ),
             ),
