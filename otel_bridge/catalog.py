@@ -31,6 +31,8 @@ GEN_AI_CONVERSATION_ID = "gen_ai.conversation.id"
 GEN_AI_REQUEST_MODEL = "gen_ai.request.model"
 GEN_AI_USAGE_INPUT_TOKENS = "gen_ai.usage.input_tokens"
 GEN_AI_USAGE_OUTPUT_TOKENS = "gen_ai.usage.output_tokens"
+GEN_AI_USAGE_CACHE_READ_INPUT_TOKENS = "gen_ai.usage.cache_read.input_tokens"
+"""The part of the input tokens that the provider's cache served."""
 GEN_AI_INPUT_MESSAGES = "gen_ai.input.messages"
 SESSION_ID = "session.id"
 USER_HASH = "user.hash"
@@ -60,6 +62,7 @@ SPAN_ATTRIBUTES = (
     GEN_AI_REQUEST_MODEL,
     GEN_AI_USAGE_INPUT_TOKENS,
     GEN_AI_USAGE_OUTPUT_TOKENS,
+    GEN_AI_USAGE_CACHE_READ_INPUT_TOKENS,
     GEN_AI_INPUT_MESSAGES,
     SESSION_ID,
     USER_HASH,
