@@ -169,6 +169,12 @@ SLO_EVENTS = Metric(
     (*BASE, "result"),
 )
 COST = Metric("gpt_cost_usd_total", "counter", "Cost of tokens where a price is configured, in US dollars.", BASE)
+UNPRICED = Metric(
+    "gpt_unpriced_tokens_total",
+    "counter",
+    "Tokens (input and output) of models without a configured price: their cost is in no total.",
+    BASE,
+)
 LATENCY_OBJECTIVE = Metric(
     "gpt_latency_objective_seconds",
     "gauge",
@@ -308,6 +314,7 @@ METRICS: tuple[Metric, ...] = (
     SESSIONS,
     SLO_EVENTS,
     COST,
+    UNPRICED,
     LATENCY_OBJECTIVE,
     SLO_TARGET,
     ACTIVE_SESSIONS,

@@ -18,7 +18,9 @@ UNKNOWN = "unknown"
 
 _HASH = re.compile(r"sha256:[0-9a-f]{64}")
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
-_PRICE_EXAMPLE = "{input = 2.5, output = 10.0}"
+_PRICE_EXAMPLE = "{input = 2.5, output = 10.0}, and cached = 1.25 where cached input costs less"
+_PRICES = {"input", "output", "cached"}
+"""The keys of a price; `cached` is optional."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +29,8 @@ class Price:
 
     input: float
     output: float
+    cached: float | None = None
+    """Of input that the provider's cache served; None: as of any other input, which is never less than the truth."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,20 +117,21 @@ def _gpt(source: Path, gpt_id: str, table: object, diagnostics: Diagnostics) -> 
 
 
 def _prices(place: str, table: object, own_model: str, diagnostics: Diagnostics) -> dict[str, Price]:
-    """`prices = {input = 2.5, output = 10}` for the GPT's own model, or one such table a model."""
+    """`prices = {input = 2.5, cached = 1.25, output = 10}` for the GPT's own model, or one such table a model."""
     if not isinstance(table, dict):
         diagnostics.wrong(place, table, _PRICE_EXAMPLE)
         return {}
-    if "input" in table or "output" in table:
+    if _PRICES & table.keys():
         table = {own_model: table}
     prices = {}
     dollars = readers.number(0, 1_000_000)
     for model, price in table.items():
-        if not isinstance(price, dict) or set(price) != {"input", "output"}:
+        if not isinstance(price, dict) or not _PRICES - {"cached"} <= price.keys() <= _PRICES:
             diagnostics.wrong(place, price, _PRICE_EXAMPLE)
             continue
         prices[model] = Price(
             diagnostics.read(f"{place}.input", dollars, price["input"], 0.0),
             diagnostics.read(f"{place}.output", dollars, price["output"], 0.0),
+            diagnostics.read(f"{place}.cached", dollars, price["cached"], None) if "cached" in price else None,
         )
     return prices

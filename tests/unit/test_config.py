@@ -429,6 +429,13 @@ def test_prices_are_flat_for_the_gpts_own_model_or_by_model(load: Load) -> None:
     assert load(table).gpts["a"].prices == {"m1": Price(1, 2), "gpt-4.1": Price(0, 0)}
 
 
+def test_input_from_the_cache_may_have_a_price(load: Load) -> None:
+    flat = "[gpts.a]\nmodel = 'm'\nprices = {input = 2.5, cached = 0.25, output = 10}\n"
+    assert load(flat).gpts["a"].prices == {"m": Price(2.5, 10.0, 0.25)}
+    table = "[gpts.a.prices]\nm1 = {input = 1, output = 2, cached = 0}\n"
+    assert load(table).gpts["a"].prices == {"m1": Price(1, 2, 0)}
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -444,6 +451,9 @@ def test_prices_are_flat_for_the_gpts_own_model_or_by_model(load: Load) -> None:
         ("[gpts.a]\napi_key_hashes = ['secret']\n", "gpts.a.api_key_hashes: expected hashes"),
         ("[gpts.a]\nprices = 3\n", "gpts.a.prices: found 3, expected {input = 2.5, output = 10.0}"),
         ("[gpts.a]\nprices = {input = 1}\n", "gpts.a.prices: found {'input': 1}"),
+        ("[gpts.a]\nprices = {cached = 1}\n", "gpts.a.prices: found {'cached': 1}"),
+        ("[gpts.a]\nprices = {input = 1, output = 1, cache = 1}\n", "and cached = 1.25 where cached input costs less"),
+        ("[gpts.a]\nprices = {input = 1, output = 1, cached = 'x'}\n", "gpts.a.prices.cached: found 'x'"),
         ("[gpts.a]\nprices = {input = -1, output = 1}\n", "gpts.a.prices.input: found -1"),
     ],
 )
