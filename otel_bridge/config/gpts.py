@@ -21,6 +21,8 @@ _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _PRICE_EXAMPLE = "{input = 2.5, output = 10.0}, and cached = 1.25 where cached input costs less"
 _PRICES = {"input", "output", "cached"}
 """The keys of a price; `cached` is optional."""
+PAGES = (14.4, 6)
+"""The burn rates that GPTLatencyBudgetBurn pages at (prometheus/rules)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +86,7 @@ def read_gpts(source: Path, tables: object, diagnostics: Diagnostics) -> dict[st
         gpt = _gpt(source, gpt_id, table, diagnostics)
         if len(diagnostics.lines) == problems:
             gpts[gpt_id] = gpt
+            _doubt(f"{source}: gpts.{gpt_id}", gpt, diagnostics)
     return gpts
 
 
@@ -114,6 +117,25 @@ def _gpt(source: Path, gpt_id: str, table: object, diagnostics: Diagnostics) -> 
         else:
             diagnostics.unknown(f"{place}: unknown key {shown(key)}", key, [*GPT_READERS, "prices"])
     return Gpt(id=gpt_id, **values)
+
+
+def _doubt(place: str, gpt: Gpt, diagnostics: Diagnostics) -> None:
+    """Warns of what works and is probably not meant."""
+    if gpt.prices and gpt.model not in gpt.prices:
+        diagnostics.warn(
+            f"{place}.prices: none for {shown(gpt.model)}, the model of events that name no other: they add nothing to "
+            f"the cost, and their tokens are counted in {catalog.UNPRICED.name}"
+        )
+    target = gpt.slo_target
+    highest = 1 / (1 - target)  # the burn rate where every answer is bad
+    silent = [f"{rate:g}×" for rate in PAGES if highest < rate]
+    if silent:
+        pages = " and ".join(silent) + (" pages" if len(silent) > 1 else " page")
+        diagnostics.warn(
+            f"{place}.slo_target: at {target:g} the budget burns at {highest:.3g}× where every answer is bad, and "
+            f"never faster: the {pages} cannot fire for it; GPTLatencyBudgetBurn pages by share instead: more "
+            f"than {100 * (1 - target / 2):.3g} % of the answers of an hour bad"
+        )
 
 
 def _prices(place: str, table: object, own_model: str, diagnostics: Diagnostics) -> dict[str, Price]:
