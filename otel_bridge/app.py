@@ -17,6 +17,7 @@ from otel_bridge.access.hosts import Hosts
 from otel_bridge.config import Config
 from otel_bridge.export.exporter import Exporter
 from otel_bridge.export.pipe import CONSUMER
+from otel_bridge.http import app as http
 from otel_bridge.http import request_spans
 from otel_bridge.http.app import App
 from otel_bridge.http.bodies import Bodies
@@ -31,14 +32,17 @@ from otel_bridge.metrics.ledger import LedgerView
 from otel_bridge.metrics.listener import MetricsListener
 from otel_bridge.metrics.own import SelfMetrics
 from otel_bridge.metrics.page import BridgeCollector, Sources
+from otel_bridge.metrics.scrapers import Scrapers
 from otel_bridge.metrics.state import MetricState
 from otel_bridge.ops import housekeeping, snapshot
 from otel_bridge.ops.health import Health
 from otel_bridge.ops.housekeeping import Housekeeping
 from otel_bridge.ops.reload import Reloader
+from otel_bridge.ops.snapshot import Counted
 from otel_bridge.ops.space import Space
 from otel_bridge.ops.supervisor import Worker, periodic
 from otel_bridge.ops.windows import Windows
+from otel_bridge.privacy.redaction.findings import PLACEHOLDERS
 from otel_bridge.privacy.users import UserHasher, user_hash_key
 
 log = logging.getLogger(__name__)
@@ -68,10 +72,11 @@ class Bridge:
 
         # 1. The journal, and the state that its records fold to.
         self._request_spans = request_spans.open(config)
-        own = SelfMetrics()
+        own = SelfMetrics((http.SESSIONS, http.EVENTS), PLACEHOLDERS)
         state = MetricState(config.gpts, config.max_models_per_gpt, config.max_errors_per_gpt)
+        counted = Counted(state, own, Scrapers())
         store = journal.open(config.journal, CONSUMER)
-        snapshot.restore(store, state, own)
+        snapshot.restore(store, counted)
         space = Space(store, config)
         self.journal = Journal(store, state.apply, space.why_full, config.queue_max_records)
         self._readers = [store.reader() for _ in range(4)]
@@ -81,7 +86,7 @@ class Bridge:
         self._exporter = None if config.otlp is None else Exporter(config, config.otlp, self.journal, own.attempts)
         sessions = Sessions(for_sessions)
         self._housekeeping = Housekeeping(
-            self.journal, for_housekeeping, space, state, own, config, self._stopping,
+            self.journal, for_housekeeping, space, counted, config, self._stopping,
             refuse=lambda ids: self._run_on_loop(lambda: sessions.refuse(ids)),
             readmit=lambda ids: self._run_on_loop(lambda: sessions.readmit(ids)),
         )  # fmt: skip
@@ -104,6 +109,8 @@ class Bridge:
         sources = Sources(
             state=state,
             own=own,
+            scrapers=counted.scrapers,
+            save=self._housekeeping.save_for_page,
             ledger=LedgerView(self.journal, for_ledger, state),
             gpts=lambda: self.config.gpts,
             windows=lambda: windows.latest,
@@ -118,7 +125,8 @@ class Bridge:
         collector = BridgeCollector(sources)
         metrics_names = Hosts(config, lambda now: now.metrics_host)
         self.listener = MetricsListener(
-            collector.render, lambda values, version: metrics_names.check(hosts.the_one(values, version)),
+            collector.render, counted.scrapers,
+            lambda values, version: metrics_names.check(hosts.the_one(values, version)),
             config.metrics_host, config.metrics_port, self._stopping,
         )  # fmt: skip
 

@@ -151,8 +151,12 @@ OPERATION_DURATION = Metric(
     "Duration of one answer of a GPT, as its client measured it (latency_ms).",
     (*BASE, "event_type", "error_type"),
     "seconds",
-    tuple(0.01 * 2**n for n in range(14)),
+    (
+        *(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0),
+        *(4.0, 5.0, 7.5, 10.0, 15.0, 20.0, 30.0, 45.0, 60.0, 120.0, 300.0),
+    ),
 )
+"""No step above 1.5 from 0.5 to 60 s, where objectives are (docs/decisions/0009-first-page.md)."""
 TOKEN_USAGE = Metric(
     "gen_ai_client_token_usage",
     "histogram",

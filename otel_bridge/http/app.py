@@ -54,6 +54,10 @@ _TRACE_ID = re.compile(rb'"trace_id":"([0-9a-f]{32})"').search
 _METHODS = frozenset(("GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH"))
 
 
+SESSIONS, EVENTS = "/api/sessions", "/api/events"
+"""The routes that take records in."""
+
+
 class App:
     """Everything that is served. An ASGI application, but for the posts, which a connection takes from `posts`."""
 
@@ -75,8 +79,8 @@ class App:
         self.bodies = bodies
         self.metrics = metrics
         self.posts = {
-            b"/api/sessions": Post("/api/sessions", "session", conversations.post_session),
-            b"/api/events": Post("/api/events", "event", conversations.post_events),
+            SESSIONS.encode(): Post(SESSIONS, "session", conversations.post_session),
+            EVENTS.encode(): Post(EVENTS, "event", conversations.post_events),
         }
         """By path."""
         self.request_spans = request_spans

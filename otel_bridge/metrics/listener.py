@@ -1,62 +1,180 @@
 """The listener of `/metrics`: its own threads, OpenMetrics and gzip where the client accepts them.
 
 It shows counts and codes that are nobody else's business: so it looks at `Host` as `/mcp` does (access/hosts.py).
+A connection stays open between pages, as Prometheus keeps it: it tells one scraper from another (scrapers.py).
 """
 
 from __future__ import annotations
 
+import contextlib
 import gzip
-import io
+import select
 import socket
 import struct
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
+from hashlib import blake2b
 from http import HTTPStatus
-from socketserver import ThreadingMixIn
-from typing import TYPE_CHECKING, Any
-from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, ClassVar
 
 import msgspec
 
-from otel_bridge import accept, errors
+from otel_bridge import __version__, accept, errors
 from otel_bridge.errors import Problem, StartRefused
 from otel_bridge.metrics import formats
+from otel_bridge.metrics.scrapers import Scraper, Scrapers
 
-if TYPE_CHECKING:
-    from wsgiref.types import StartResponse, WSGIEnvironment
-
-    from typing_extensions import Buffer
-
-Render = Callable[[bool], bytes]
-"""The whole page; the argument says whether in OpenMetrics."""
+Render = Callable[[bool, Scraper], bytes]
+"""The whole page for one scraper; the first argument says whether in OpenMetrics."""
 Admit = Callable[[Sequence[bytes], str], None]
 """Takes the values of `Host` that a request has, and its version of HTTP. Raises Problem for one that gets no page."""
 
-HOSTS = "otel_bridge.hosts"
+IDLE_SECONDS = 330
+"""That a connection may wait for its next request: Prometheus closes one after five minutes."""
+MAX_KEPT = 64
+"""Connections that are kept open between pages; one more is closed after its page."""
+_OF_PROMETHEUS = "X-Prometheus-Scrape-Timeout-Seconds"
+"""A header that Prometheus, and what scrapes by its code, sends (https://github.com/prometheus/prometheus, scrape)."""
 
 
-class _Server(ThreadingMixIn, WSGIServer):
+class _Server(ThreadingHTTPServer):
     daemon_threads = True
+    request_queue_size = 5
+
+    def __init__(self, address: tuple[str, int], render: Render, admit: Admit, scrapers: Scrapers) -> None:
+        self.render = render
+        self.admit = admit
+        self.scrapers = scrapers
+        self.open: set[_Handler] = set()
+        if ":" in address[0]:
+            self.address_family = socket.AF_INET6
+        super().__init__(address, _Handler)
+
+    def server_bind(self) -> None:
+        # The library's own looks the host's name up, which may take as long as its DNS.
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self.socket.bind(self.server_address)
+        self.server_address = self.socket.getsockname()
+        self.server_port = self.server_address[1]
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A scraper that disconnects is no error."""
 
+    def close_all(self) -> None:
+        """Ends what is still connected."""
+        for handler in list(self.open):
+            with contextlib.suppress(OSError):
+                handler.connection.shutdown(socket.SHUT_RDWR)
 
-class _ServerV6(_Server):
-    address_family = socket.AF_INET6
+    def meet(self, name: str, is_prometheus: bool) -> Scraper:
+        """The scraper of a new connection. One that opens a connection a page goes on from its last, whose thread may
+        not have seen yet that it is closed."""
+        for handler in list(self.open):
+            if handler.scraper is not None and handler.scraper.name == name and handler.is_closed():
+                handler.leave()
+        return self.scrapers.meet(name, is_prometheus)
 
 
-class _Handler(WSGIRequestHandler):
+class _Handler(BaseHTTPRequestHandler):
+    server: _Server
+    protocol_version = "HTTP/1.1"
+    server_version, sys_version = f"otel-bridge/{__version__}", ""
     timeout = 30
     """Seconds that a scraper has to send its request, and to read the page."""
+    disable_nagle_algorithm: ClassVar[bool] = True
 
     def setup(self) -> None:
         super().setup()
-        self.wfile = _Page(self.connection)
+        self.scraper: Scraper | None = None
+        self.server.open.add(self)
 
-    def get_environ(self) -> WSGIEnvironment:
+    def finish(self) -> None:
+        self.server.open.discard(self)
+        self.leave()
+        super().finish()
+
+    def leave(self) -> None:
+        """Its scraper has gone. Called from any thread."""
+        scraper, self.scraper = self.scraper, None
+        if scraper is not None:
+            self.server.scrapers.leave(scraper)
+
+    def is_closed(self) -> bool:
+        """Whether the other end has closed it. Called from any thread."""
+        try:
+            readable, _, _ = select.select([self.connection], [], [], 0)
+            return bool(readable) and not self.connection.recv(1, socket.MSG_PEEK)
+        except (OSError, ValueError):
+            return True
+
+    def handle_one_request(self) -> None:
+        if self.scraper is not None:
+            self.connection.settimeout(IDLE_SECONDS)
+            with contextlib.suppress(OSError):
+                self.rfile.peek(1)  # type: ignore[attr-defined]
+            self.connection.settimeout(self.timeout)
+        super().handle_one_request()
+
+    def do_GET(self) -> None:
+        try:
+            status, headers, body = self._page()
+        except Problem as problem:
+            status = problem.kind.status
+            headers = [("Content-Type", "application/problem+json"), *problem.headers.items()]
+            body = msgspec.json.encode(problem.document())
+        if status != 200 or len(self.server.open) > MAX_KEPT or self._has_body():
+            self.close_connection = True
+        self.send_response(status)
+        for name, value in headers:
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(body)))
+        if self.close_connection:
+            self.send_header("Connection", "close")
+        try:
+            self.end_headers()
+            if self.command != "HEAD":
+                self.wfile.write(body)
+        except TimeoutError:
+            # One that has not read it within its time is gone; the kernel would offer it the page for minutes.
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self.close_connection = True
+            return
+        if status == 200 and self.command == "GET" and self.scraper is not None:
+            self.scraper.received()
+
+    do_HEAD = do_POST = do_PUT = do_DELETE = do_PATCH = do_OPTIONS = do_TRACE = do_GET
+
+    def _has_body(self) -> bool:
+        """What nobody reads."""
+        return "transfer-encoding" in self.headers or self.headers.get("content-length", "0") != "0"
+
+    def _page(self) -> tuple[int, list[tuple[str, str]], bytes]:
+        """Status, headers and body. Raises Problem (400, 403, 406)."""
         hosts = [value.encode("latin-1") for value in self.headers.get_all("host", [])]
-        return {**super().get_environ(), HOSTS: hosts}  # wsgiref writes several as one
+        self.server.admit(hosts, self.request_version.removeprefix("HTTP/"))
+        if self.path.partition("?")[0] not in ("/metrics", "/"):
+            return 404, [("Content-Type", "text/plain")], b"metrics are at /metrics\n"
+        if self.command not in ("GET", "HEAD"):
+            return 405, [("Allow", "GET, HEAD"), ("Content-Type", "text/plain")], b""
+        content_type = formats.choose(self.headers.get("accept", ""))
+        coding = accept.coding(self.headers.get("accept-encoding", ""))
+        vary = ("Vary", "Accept, Accept-Encoding")
+        if content_type is None or coding is None:
+            raise Problem(errors.NOT_ACCEPTABLE, headers=dict([vary]))
+        if self.scraper is None:
+            self.scraper = self.server.meet(self._name(), _OF_PROMETHEUS in self.headers)
+        body = self.server.render(content_type == formats.OPENMETRICS, self.scraper)
+        headers = [("Content-Type", content_type), vary]
+        if coding == "gzip":
+            body = gzip.compress(body, compresslevel=1, mtime=0)
+            headers.append(("Content-Encoding", coding))
+        return 200, headers, body
+
+    def _name(self) -> str:
+        """Tells this scraper from others as far as its requests do. Hashed: it stands in the journal."""
+        told = [self.headers.get(header, "") for header in ("User-Agent", "Host", _OF_PROMETHEUS)]
+        return blake2b("\0".join([self.client_address[0], self.path, *told]).encode(), digest_size=8).hexdigest()
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
         """To what is no request; the library's own words repeat it."""
@@ -66,30 +184,14 @@ class _Handler(WSGIRequestHandler):
         pass
 
 
-class _Page(io.BufferedIOBase):
-    """What is written to a scraper. One that has not read it within its time is gone: to wsgiref, and to the kernel,
-    which would offer it the page for minutes."""
-
-    def __init__(self, connection: socket.socket) -> None:
-        self._connection = connection
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, data: Buffer, /) -> int:
-        try:
-            self._connection.sendall(data)
-        except TimeoutError:
-            self._connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            raise BrokenPipeError from None
-        return memoryview(data).nbytes
-
-
 class MetricsListener:
     """`run` is a supervised worker's body. Raises StartRefused where the port is taken."""
 
-    def __init__(self, render: Render, admit: Admit, host: str, port: int, stopping: threading.Event) -> None:
+    def __init__(
+        self, render: Render, scrapers: Scrapers, admit: Admit, host: str, port: int, stopping: threading.Event
+    ) -> None:
         self._render = render
+        self._scrapers = scrapers
         self._admit = admit
         self._host = host
         self._stopping = stopping
@@ -97,10 +199,9 @@ class MetricsListener:
         self._server, self._thread = self._listen()
         self.port = self._server.server_port
 
-    def _listen(self) -> tuple[WSGIServer, threading.Thread]:
-        kind = _ServerV6 if ":" in self._host else _Server
+    def _listen(self) -> tuple[_Server, threading.Thread]:
         try:
-            server = make_server(self._host, self.port, self._answer, kind, handler_class=_Handler)
+            server = _Server((self._host, self.port), self._render, self._admit, self._scrapers)
         except OSError as error:
             raise StartRefused(
                 f"/metrics cannot listen on {self._host}:{self.port}: {error.strerror}. "
@@ -109,35 +210,6 @@ class MetricsListener:
         thread = threading.Thread(target=server.serve_forever, name="metrics-accept", daemon=True)
         thread.start()
         return server, thread
-
-    def _answer(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        try:
-            status, headers, body = self._page(environ)
-        except Problem as problem:
-            status = problem.kind.status
-            headers = [("Content-Type", "application/problem+json"), *problem.headers.items()]
-            body = msgspec.json.encode(problem.document())
-        start_response(f"{status} {HTTPStatus(status).phrase}", [*headers, ("Content-Length", str(len(body)))])
-        return [b"" if environ["REQUEST_METHOD"] == "HEAD" else body]
-
-    def _page(self, environ: WSGIEnvironment) -> tuple[int, list[tuple[str, str]], bytes]:
-        """Status, headers and body. Raises Problem (400, 403, 406)."""
-        self._admit(environ[HOSTS], environ["SERVER_PROTOCOL"].removeprefix("HTTP/"))
-        if environ["PATH_INFO"] not in ("/metrics", "/"):
-            return 404, [("Content-Type", "text/plain")], b"metrics are at /metrics\n"
-        if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
-            return 405, [("Allow", "GET, HEAD"), ("Content-Type", "text/plain")], b""
-        content_type = formats.choose(environ.get("HTTP_ACCEPT", ""))
-        coding = accept.coding(environ.get("HTTP_ACCEPT_ENCODING", ""))
-        vary = ("Vary", "Accept, Accept-Encoding")
-        if content_type is None or coding is None:
-            raise Problem(errors.NOT_ACCEPTABLE, headers=dict([vary]))
-        body = self._render(content_type == formats.OPENMETRICS)
-        headers = [("Content-Type", content_type), vary]
-        if coding == "gzip":
-            body = gzip.compress(body, compresslevel=1, mtime=0)
-            headers.append(("Content-Encoding", coding))
-        return 200, headers, body
 
     def run(self) -> None:
         if not self._thread.is_alive():
@@ -150,3 +222,4 @@ class MetricsListener:
     def close(self) -> None:
         self._server.shutdown()
         self._server.server_close()
+        self._server.close_all()

@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import platform
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -17,11 +18,11 @@ from prometheus_client.openmetrics.exposition import generate_latest as generate
 from otel_bridge import __version__, catalog
 from otel_bridge.catalog import Metric
 from otel_bridge.config import Gpt
-from otel_bridge.export import result
 from otel_bridge.journal import Ledger, TopUser, Window
 from otel_bridge.metrics.ledger import LedgerView
-from otel_bridge.metrics.own import SelfMetrics
-from otel_bridge.metrics.state import MetricState
+from otel_bridge.metrics.own import OwnCounts, SelfMetrics
+from otel_bridge.metrics.scrapers import LabelSet, Scraper, Scrapers
+from otel_bridge.metrics.state import Labels, MetricState
 from otel_bridge.metrics.text import HistogramText, Row
 
 log = logging.getLogger(__name__)
@@ -33,6 +34,9 @@ class Sources:
 
     state: MetricState
     own: SelfMetrics
+    scrapers: Scrapers
+    save: Callable[[], OwnCounts | None]
+    """Saves what is counted in the journal; returns the bridge's own part as it was saved, None where it cannot be."""
     ledger: LedgerView
     gpts: Callable[[], Mapping[str, Gpt]]
     windows: Callable[[], tuple[list[Window], list[TopUser]] | None]
@@ -48,41 +52,55 @@ class Sources:
 
 
 class BridgeCollector:
-    """Writes the whole page. Everything but histograms goes through prometheus-client (`collect`)."""
+    """Writes the whole page. Everything but histograms goes through prometheus-client (`_collect`)."""
 
     def __init__(self, sources: Sources) -> None:
         self._sources = sources
         self._ledger: tuple[int, Ledger] | None = None
         self._histograms = HistogramText()
         self._lock = threading.Lock()
+        self._saved: OwnCounts | None = None
+        """The bridge's own counters as the journal has them."""
 
-    def render(self, openmetrics: bool) -> bytes:
-        """The page, in OpenMetrics or in the Prometheus text format. Runs in the scrape's thread."""
+    def render(self, openmetrics: bool, scraper: Scraper) -> bytes:
+        """The page for one scraper, in OpenMetrics or in the Prometheus text format. Runs in the scrape's thread."""
+        sources = self._sources
         with self._lock:
-            snapshot = list(self._sources.state.snapshot())
-            snapshot.append((catalog.REQUEST_DURATION, _durations(self._sources.own)))
+            now = sources.own.counts()
+            label_sets = chain(sources.state.label_sets(), now.label_sets())
+            to_promise = sources.scrapers.begin_page(scraper, label_sets)
+            is_saved = True
+            if to_promise or now != self._saved:
+                saved = sources.save()
+                is_saved = saved is not None
+                if is_saved:
+                    sources.scrapers.saved(scraper)
+                # What cannot be saved is shown nevertheless: refusals of a full journal are news.
+                self._saved, now = saved, saved or now
+            held = sources.scrapers.held(scraper, is_saved)
+            snapshot = list(sources.state.snapshot())
+            snapshot.append((catalog.REQUEST_DURATION, _durations(now)))
             text = "".join(
-                self._histograms.render(metric, rows, openmetrics)
+                self._histograms.render(metric, rows, openmetrics, held)
                 for metric, rows in snapshot
                 if metric.type == "histogram"
             )
-            counters = [_family(metric, rows) for metric, rows in snapshot if metric.type == "counter"]
-            page = _Page([*counters, *self.collect()])
+            counters = [_family(metric, rows, held) for metric, rows in snapshot if metric.type == "counter"]
+            page = _Page([*counters, *self._collect(now, held)])
             # The library ends OpenMetrics with «# EOF»: the histograms go before it.
             rest: bytes = generate_openmetrics(page) if openmetrics else generate_latest(page)  # type: ignore[no-untyped-call]
             return text.encode() + rest
 
-    def collect(self) -> Iterator[Family]:
+    def _collect(self, own: OwnCounts, held: Container[LabelSet]) -> Iterator[Family]:
         sources = self._sources
         gpts = sources.gpts()
         yield _family(catalog.LATENCY_OBJECTIVE, [((g.id,), g.latency_objective_seconds) for g in gpts.values()])
         yield _family(catalog.SLO_TARGET, [((g.id,), g.slo_target) for g in gpts.values()])
         yield from self._from_windows(gpts)
-        yield from self._from_ledger()
-        own = sources.own
-        yield _family(catalog.EXPORT_ATTEMPTS, [((kind,), own.attempts.get(kind, 0)) for kind in result.KINDS])
+        yield from self._from_ledger(own, held)
+        yield _family(catalog.EXPORT_ATTEMPTS, [((kind,), count) for kind, count in own.attempts.items()])
         yield _family(catalog.EXPORT_CONFIGURED, [((), int(sources.export_configured))])
-        yield _family(catalog.REDACTIONS, [((kind,), count) for kind, count in list(own.redactions.items())])
+        yield _family(catalog.REDACTIONS, [((kind,), count) for kind, count in own.redactions.items()], held)
         used, limit = sources.journal_bytes()
         yield _family(catalog.JOURNAL_BYTES, [((), used)])
         yield _family(catalog.JOURNAL_LIMIT, [((), limit)])
@@ -109,18 +127,16 @@ class BridgeCollector:
         yield _family(catalog.TOP_USER_EVENTS, [((t.gpt, t.user, "1d"), t.events) for t in top])
         yield _family(catalog.TOP_USER_TOKENS, [((t.gpt, t.user, "1d"), t.tokens) for t in top])
 
-    def _from_ledger(self) -> Iterator[Family]:
+    def _from_ledger(self, own: OwnCounts, held: Container[LabelSet]) -> Iterator[Family]:
         try:
             self._ledger = self._sources.ledger.read()
         except Exception as error:
             # An old ledger would look like a good one: what cannot be counted now is not shown.
             log.warning("the ledger cannot be counted: %s", type(error).__name__)
             self._ledger = None
-        state, own = self._sources.state, self._sources.own
-        records: list[tuple[tuple[str, ...], float]] = [
-            ((kind, "accepted", ""), count) for kind, count in state.accepted.items()
-        ]
-        yield _family(catalog.RECORDS, records + list(own.records.items()))
+        accepted_records = self._sources.state.accepted.items()
+        records: list[tuple[Labels, float]] = [((kind, "accepted", ""), count) for kind, count in accepted_records]
+        yield _family(catalog.RECORDS, records + list(own.records.items()), held)
         if self._ledger is None:
             return
         accepted, ledger = self._ledger
@@ -131,17 +147,18 @@ class BridgeCollector:
         yield _family(catalog.LEDGER_GAP, [((), accepted - ledger.exported - ledger.pending - ledger.parked)])
 
 
-def _family(metric: Metric, rows: list[tuple[tuple[str, ...], float]]) -> Family:
+def _family(metric: Metric, rows: list[tuple[Labels, float]], held: Container[LabelSet] = frozenset()) -> Family:
+    """Series in `held` are at 0 (scrapers.py)."""
     kind: Any = CounterMetricFamily if metric.type == "counter" else GaugeMetricFamily
     family = kind(metric.name, metric.help, labels=metric.labels)
     for labels, value in rows:
-        family.add_metric(labels, value)
+        family.add_metric(labels, 0 if (metric.name, labels) in held else value)
     return family  # type: ignore[no-any-return]
 
 
-def _durations(own: SelfMetrics) -> list[Row]:
+def _durations(own: OwnCounts) -> list[Row]:
     empty: list[None] = [None] * (len(catalog.REQUEST_DURATION.buckets) + 1)
-    return [(key, ([int(count) for count in row[:-1]], row[-1], empty)) for key, row in list(own.durations.items())]
+    return [(key, ([int(count) for count in row[:-1]], row[-1], empty)) for key, row in own.durations.items()]
 
 
 class _Page(CollectorRegistry):

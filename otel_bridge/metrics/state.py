@@ -21,6 +21,9 @@ from otel_bridge.records import Event, Idle, Record, Session
 
 STATE_VERSION = 1
 
+MAX_ZERO_LINES = 20_000
+"""Lines of a page that series without an event may take. Past it, only GPTs that something was posted for have them."""
+
 Labels = tuple[str, ...]
 
 _DURATION_BOUNDS = catalog.OPERATION_DURATION.buckets
@@ -126,13 +129,21 @@ class MetricState:
         self._announce()
 
     def _announce(self) -> None:
-        """Shows every configured GPT's counters at 0: Prometheus sees no increase from «absent» to 1."""
-        for gpt in self._config.values():
-            base = self._base(_GptSeries(gpt), None)
-            self._counter(catalog.SESSIONS, base)
-            for result in ("good", "bad"):
-                self._counter(catalog.SLO_EVENTS, (*base, result))
-            self._counter(catalog.COST if gpt.model in gpt.prices else catalog.UNPRICED, base)
+        """Every configured GPT's series stand at 0 from the start: Prometheus counts no rise from «absent» to 1."""
+        all_fit = sum(map(_zero_lines, self._config.values())) <= MAX_ZERO_LINES
+        for gpt_id in self._config:
+            if gpt_id in self._gpts:
+                self._stand_at_zero(self._gpts[gpt_id])
+            elif all_fit:
+                self._gpt(gpt_id)
+
+    def _stand_at_zero(self, gpt_series: _GptSeries) -> None:
+        base = self._base(gpt_series, None)
+        self._counter(catalog.SESSIONS, base)
+        for metric in (catalog.SESSION_DURATION, catalog.SESSION_EVENTS):
+            self._histogram(metric, base)
+        for type_ in (*gpt_series.gpt.event_types, catalog.OTHER_EVENT_TYPE):
+            self._series(gpt_series, type_, None, None)
 
     # --- the fold -----------------------------------------------------------------------------------------------
 
@@ -198,6 +209,8 @@ class MetricState:
         gpt = self._config.get(gpt_id) or Gpt(gpt_id, gpt_id, provider=UNKNOWN)
         gpt_series = self._gpts[gpt_id] = _GptSeries(gpt)
         gpt_series.models.update({gpt.model, *gpt.prices})
+        if gpt_id in self._config:
+            self._stand_at_zero(gpt_series)
         return gpt_series
 
     def _admit(self, admitted: set[str], value: str, limit: int, label: str, fallback: str) -> str:
@@ -297,22 +310,29 @@ class MetricState:
             self.accepted.update(document["accepted"])
             self.capped.update(document["capped"])
             for gpt_id, (models, error_types) in document["admitted"].items():
-                gpt_series = self._gpt(gpt_id)
+                gpt_series = self._gpts.get(gpt_id) or self._gpt(gpt_id)
                 gpt_series.models.update(models)
                 gpt_series.errors.update(error_types)
-            for name, (buckets, rows) in document["histograms"].items():
-                if list(catalog_buckets(name)) != buckets:
-                    raise ValueError(f"the snapshot's buckets of {name} are not this release's")
+            by_name = {metric.name: metric for metric in catalog.METRICS}
+            for name, (bounds, rows) in document["histograms"].items():
                 for labels, counts, total, exemplars in rows:
-                    histogram = self.histograms[name][tuple(labels)] = Histogram(len(buckets))
-                    histogram.counts = counts
+                    # In place: series that stand at 0 are held by what folds.
+                    histogram = self._histogram(by_name[name], tuple(labels))
                     histogram.sum = total
-                    histogram.exemplars = [Exemplar(*fields) if fields else None for fields in exemplars]
+                    held = [Exemplar(*fields) if fields else None for fields in exemplars]
+                    histogram.counts, histogram.exemplars = _rebucket(counts, held, bounds, by_name[name].buckets)
             for name, rows in document["counters"].items():
                 for labels, value in rows:
-                    self.counters[name][tuple(labels)] = [value]
+                    self._counter(by_name[name], tuple(labels))[0] = value
 
     # --- reading ----------------------------------------------------------------------------------------------------
+
+    def label_sets(self) -> list[tuple[str, Labels]]:
+        """(family, labels) of all that a scrape shows."""
+        with self.lock:
+            sets = [(name, labels) for name, family in self.histograms.items() for labels in family]
+            sets += [(name, labels) for name, family in self.counters.items() for labels in family]
+        return sets + [(catalog.RECORDS.name, (kind, "accepted", "")) for kind in self.accepted]
 
     def series_count(self) -> int:
         """Series of GPT metrics that a scrape shows: the number that the caps limit."""
@@ -350,6 +370,30 @@ class MetricState:
 
 def catalog_buckets(name: str) -> tuple[float, ...]:
     return next(metric.buckets for metric in catalog.METRICS if metric.name == name)
+
+
+def _zero_lines(gpt: Gpt) -> int:
+    """Lines of a page that a GPT takes before its first event."""
+    duration, tokens = len(_DURATION_BOUNDS) + 3, 2 * (len(_TOKEN_BOUNDS) + 3)
+    idle = sum(len(metric.buckets) + 3 for metric in (catalog.SESSION_DURATION, catalog.SESSION_EVENTS))
+    return len({*gpt.event_types, catalog.OTHER_EVENT_TYPE}) * (duration + tokens) + idle + 4
+
+
+def _rebucket(
+    counts: list[int], exemplars: list[Exemplar | None], bounds: Sequence[float], now: Sequence[float]
+) -> tuple[list[int], list[Event | Exemplar | None]]:
+    """Counts and exemplars of a histogram whose buckets have changed. What a bucket holds goes to the first of now's
+    that surely holds it all: counts stay, and a percentile is never below the truth."""
+    if list(bounds) == list(now):
+        return counts, list(exemplars)
+    moved = [0] * (len(now) + 1)
+    kept: list[Event | Exemplar | None] = [None] * (len(now) + 1)
+    for i, (count, held) in enumerate(zip(counts, exemplars, strict=True)):
+        bucket = bisect_left(now, bounds[i]) if i < len(bounds) else len(now)
+        moved[bucket] += count
+        if held is not None and bisect_left(now, held.value) == bucket:
+            kept[bucket] = held
+    return moved, kept
 
 
 def observed_value(name: str, labels: Labels, event: Event) -> float:

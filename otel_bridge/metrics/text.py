@@ -7,10 +7,11 @@ concatenation. Formats: OpenMetrics 1.0 (with exemplars) and the Prometheus text
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from typing import Any
 
 from otel_bridge.catalog import Metric
+from otel_bridge.metrics.scrapers import LabelSet
 from otel_bridge.metrics.state import Labels, exemplar
 from otel_bridge.records import event_span_id
 
@@ -43,13 +44,18 @@ class HistogramText:
     def __init__(self) -> None:
         self._series: dict[tuple[str, Labels], _Series] = {}
 
-    def render(self, metric: Metric, rows: Iterable[Row], with_exemplars: bool) -> str:
-        """A whole family, with its HELP and TYPE lines."""
+    def render(
+        self, metric: Metric, rows: Iterable[Row], with_exemplars: bool, held: Container[LabelSet] = frozenset()
+    ) -> str:
+        """A whole family, with its HELP and TYPE lines. Series in `held` are at 0 (scrapers.py)."""
         out = [f"# HELP {metric.name} {_escape(metric.help)}\n# TYPE {metric.name} histogram\n"]
         for labels, (counts, total, exemplars) in rows:
             series = self._series.get((metric.name, labels))
             if series is None:
                 series = self._series[(metric.name, labels)] = _Series(metric, labels)
+            if (metric.name, labels) in held:
+                out.append(_text(metric.name, labels, series, [0] * len(counts), 0.0, None))
+                continue
             observed = sum(counts)
             if observed != series.count:
                 series.count, series.plain = observed, ""

@@ -9,10 +9,10 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from otel_bridge.config import Config
-from otel_bridge.journal import Journal, Reader, Store, StoreUnavailable, Trimmed
-from otel_bridge.metrics.own import SelfMetrics
-from otel_bridge.metrics.state import MetricState
+from otel_bridge.journal import Journal, Reader, Store, StoreError, StoreUnavailable, Trimmed
+from otel_bridge.metrics.own import OwnCounts
 from otel_bridge.ops import snapshot
+from otel_bridge.ops.snapshot import Counted
 from otel_bridge.ops.space import Space
 
 log = logging.getLogger(__name__)
@@ -20,6 +20,8 @@ log = logging.getLogger(__name__)
 STEP_SECONDS = 1.0
 SNAPSHOT_SECONDS = 2.0
 SNAPSHOT_RECORDS = 100_000
+PAGE_SECONDS = 1.0
+"""That a page of `/metrics` waits for its snapshot; Prometheus waits four for the page."""
 TRIM_ROWS = 100
 """Of each table that one step deletes. Answers wait for a step: 500 took 4 to 17 ms, 100 take 1 to 11."""
 TRIM_PAUSES = 4
@@ -38,8 +40,7 @@ class Housekeeping:
         journal: Journal,
         reader: Reader,
         space: Space,
-        state: MetricState,
-        own: SelfMetrics,
+        counted: Counted,
         config: Config,
         stopping: threading.Event,
         refuse: Callable[[Sequence[bytes]], bool],
@@ -51,8 +52,7 @@ class Housekeeping:
         self._journal = journal
         self._reader = reader
         self._space = space
-        self._state = state
-        self._own = own
+        self._counted = counted
         self._stopping = stopping
         self._refuse = refuse
         self._readmit = readmit
@@ -95,7 +95,7 @@ class Housekeeping:
             # Nobody may be posting: whether the journal can be written again shows by writing.
             self.save_snapshot()
             self._journal.last_error = None
-        seq, age = self._state.seq, time.monotonic() - self._saved_at
+        seq, age = self._counted.state.seq, time.monotonic() - self._saved_at
         if (seq != self._saved_seq or not self._saved_seq) and (
             age > SNAPSHOT_SECONDS or seq > self._saved_seq + SNAPSHOT_RECORDS
         ):
@@ -104,10 +104,19 @@ class Housekeeping:
         self._trim()
         self._journal.store.maintain(self._space.max_size, lambda run: self._journal.run_between_commits(run).result())
 
-    def save_snapshot(self) -> None:
-        """Saves what is counted; the next start goes on from there. Raises StoreError."""
-        self._saved_seq = self._journal.transact(lambda store: snapshot.save(store, self._state, self._own)).result()
-        self._saved_at = time.monotonic()
+    def save_snapshot(self, timeout: float | None = None) -> OwnCounts:
+        """Saves what is counted; the next start goes on from there. Returns the bridge's own part of it. Called from
+        any thread. Raises StoreError, TimeoutError after `timeout` seconds."""
+        saved = self._journal.transact(lambda store: snapshot.save(store, self._counted)).result(timeout)
+        self._saved_seq, self._saved_at = saved.seq, time.monotonic()
+        return saved.own
+
+    def save_for_page(self) -> OwnCounts | None:
+        """`save_snapshot` before a page of `/metrics` shows it; None where it cannot be saved in time."""
+        try:
+            return self.save_snapshot(PAGE_SECONDS)
+        except (StoreError, TimeoutError):
+            return None  # housekeeping and `/readyz` say so
 
     def _fall_idle(self) -> None:
         before_us = time.time_ns() // 1000 - self._idle_after_us

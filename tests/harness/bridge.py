@@ -143,7 +143,9 @@ class Bridge:
     # --- what it shows ------------------------------------------------------------------------------------------
 
     def scrape(self) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
-        """Every sample of /metrics: (name, sorted labels) → value."""
+        """Every sample of /metrics: (name, sorted labels) → value. Of a second page, for a new label set stands at 0 on
+        its first."""
+        self.http.get(self.metrics_url, headers=OPENMETRICS, timeout=10)
         text = self.http.get(self.metrics_url, headers=OPENMETRICS, timeout=10).text
         return {
             (sample.name, tuple(sorted(sample.labels.items()))): sample.value

@@ -41,7 +41,7 @@ def test_every_metric_of_the_page_is_in_the_list() -> None:
 
 
 def test_buckets_are_the_documented_ones() -> None:
-    assert catalog.OPERATION_DURATION.buckets[0] == 0.01 and catalog.OPERATION_DURATION.buckets[-1] == 81.92
+    assert catalog.OPERATION_DURATION.buckets[0] == 0.01 and catalog.OPERATION_DURATION.buckets[-1] == 300
     assert catalog.TOKEN_USAGE.buckets[:4] == (1, 4, 16, 64) and catalog.TOKEN_USAGE.buckets[-1] == 4**13
 
 

@@ -12,14 +12,21 @@ import pytest
 
 from otel_bridge.metrics import listener
 from otel_bridge.metrics.listener import MetricsListener
+from otel_bridge.metrics.scrapers import Scrapers
 
 PAGE = b"x" * (32 << 20)
+
+
+def listening(page: bytes, host: str = "127.0.0.1") -> MetricsListener:
+    return MetricsListener(
+        lambda openmetrics, scraper: page, Scrapers(), lambda hosts, version: None, host, 0, threading.Event()
+    )
 
 
 @pytest.fixture
 def scraped(monkeypatch: pytest.MonkeyPatch) -> Iterator[MetricsListener]:
     monkeypatch.setattr(listener._Handler, "timeout", 1)
-    started = MetricsListener(lambda openmetrics: PAGE, lambda hosts, version: None, "127.0.0.1", 0, threading.Event())
+    started = listening(PAGE)
     yield started
     started.close()
 
@@ -31,7 +38,7 @@ def test_it_listens_on_an_ipv6_address() -> None:
         socket.create_server(("::1", 0), family=socket.AF_INET6).close()
     except OSError as error:
         pytest.skip(f"this machine has no IPv6: {error.strerror}")
-    started = MetricsListener(lambda openmetrics: b"page", lambda hosts, version: None, "::1", 0, threading.Event())
+    started = listening(b"page", "::1")
     try:
         connection = http.client.HTTPConnection("::1", started.port, timeout=30)
         connection.request("GET", "/metrics")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import msgspec
@@ -31,12 +32,13 @@ def counters(state: MetricState, metric: catalog.Metric) -> dict[tuple[str, ...]
 
 
 def histograms(state: MetricState, metric: catalog.Metric) -> dict[tuple[str, ...], tuple[int, float]]:
-    """Labels → (count, sum)."""
+    """Labels → (count, sum), of series that have an observation."""
     return {
         tuple(labels): (sum(counts), total)
         for name, rows in state.snapshot()
         if name is metric
         for labels, (counts, total, _) in rows
+        if any(counts)
     }
 
 
@@ -76,7 +78,7 @@ def test_an_event_is_observed_in_every_metric() -> None:
     assert state.accepted == {"session": 0, "event": 1}
 
 
-DURATIONS = [(0.0, 0.01), (10.0, 0.01), (10.1, 0.02), (1500.0, 2.56), (81_920.0, 81.92), (81_920.1, float("inf"))]
+DURATIONS = [(0.0, 0.01), (10.0, 0.01), (10.1, 0.025), (1500.0, 1.5), (300_000.0, 300.0), (300_000.1, float("inf"))]
 
 
 @pytest.mark.parametrize(("latency_ms", "bound"), DURATIONS)
@@ -196,6 +198,66 @@ def test_an_idle_session_is_observed_once() -> None:
 def test_a_gpt_that_left_the_configuration_is_still_folded() -> None:
     state = folded(event(gpt="retirado"), session(gpt="retirado"))
     assert counters(state, catalog.SESSIONS)[("retirado", "invoke_agent", "unknown", "unknown")] == 1
+
+
+# --- what stands at zero -------------------------------------------------------------------------------------------
+
+
+def test_every_series_of_a_configured_gpt_stands_at_zero_from_the_start() -> None:
+    state = MetricState({"devops-expert": gpt()})
+    types = {*gpt().event_types, catalog.OTHER_EVENT_TYPE}
+    base = catalog.SESSIONS.name, BASE
+    sets = set(state.label_sets())
+    assert base in sets
+    assert {(catalog.OPERATION_DURATION.name, (*BASE, each, "")) for each in types} <= sets
+    assert {(catalog.TOKEN_USAGE.name, (*BASE, each, way)) for each in types for way in ("input", "output")} <= sets
+    assert {(catalog.SLO_EVENTS.name, (*BASE, each)) for each in ("good", "bad")} <= sets
+    assert (catalog.SESSION_DURATION.name, BASE) in sets
+    assert not any(histograms(state, metric) for metric in (catalog.OPERATION_DURATION, catalog.TOKEN_USAGE))
+
+
+def test_with_many_gpts_only_those_that_something_was_posted_for_stand_there() -> None:
+    gpts = {f"g{n}": gpt(id=f"g{n}") for n in range(60)}
+    state = MetricState(gpts)
+    assert {labels[0] for name, labels in state.label_sets() if name != catalog.RECORDS.name} == set()
+    state.apply([session(gpt="g7")], 1)
+    shown = {labels for name, labels in state.label_sets() if name == catalog.OPERATION_DURATION.name}
+    assert {labels[0] for labels in shown} == {"g7"}
+    assert len(shown) == len(gpt().event_types) + 1
+
+
+def test_a_series_that_stands_at_zero_goes_on_from_a_snapshot() -> None:
+    before = folded(event())
+    state = MetricState({"devops-expert": gpt()})
+    state.load(1, before.dump())
+    state.apply([event(2)], 2)
+    assert histograms(state, catalog.OPERATION_DURATION) == {CONSULTA: (2, 3.0)}
+    assert counters(state, catalog.SLO_EVENTS) == {(*BASE, "good"): 2, (*BASE, "bad"): 0}
+
+
+def test_a_snapshot_of_other_buckets_keeps_its_counts_and_sums() -> None:
+    """0.1.0's buckets were 0.01·2ⁿ. What one holds goes to the first of today's that surely holds it."""
+    old = tuple(0.01 * 2**n for n in range(14))
+    document = msgspec.msgpack.decode(folded(event(latency_ms=6000.0)).dump())
+    counts = [0] * 15
+    counts[2], counts[9], counts[14] = 3, 5, 1  # to 0.04 s, to 5.12 s, over 81.92 s
+    held: list[Any] = [None] * 15
+    held[9] = [uid(1), uid(2), 5.1, 0]
+    held[2] = [uid(1), uid(2), 0.021, 0]  # would be in another bucket than its count
+    rows = [[list(CONSULTA), counts, 260.5, held]]
+    document["histograms"][catalog.OPERATION_DURATION.name] = [list(old), rows]
+    state = MetricState({"devops-expert": gpt()})
+    state.load(1, msgspec.msgpack.encode(document))
+    assert histograms(state, catalog.OPERATION_DURATION) == {CONSULTA: (9, 260.5)}
+    assert buckets(state, catalog.OPERATION_DURATION, CONSULTA) == {0.05: 3, 7.5: 5, float("inf"): 1}
+    state.apply([event(latency_ms=6000.0)], 2)
+    assert buckets(state, catalog.OPERATION_DURATION, CONSULTA)[7.5] == 6
+
+
+def test_no_bucket_of_latency_is_half_as_wide_again_as_the_one_before_where_objectives_are() -> None:
+    bounds = [bound for bound in catalog.OPERATION_DURATION.buckets if 0.5 <= bound <= 60]
+    assert (bounds[0], bounds[-1]) == (0.5, 60)
+    assert max(above / below for below, above in pairwise(bounds)) <= 1.5
 
 
 # --- what bounds the series -----------------------------------------------------------------------------------------
