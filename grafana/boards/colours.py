@@ -1,32 +1,49 @@
-"""Colours: the same thing has the same colour on every board. Chosen on the dark theme, legible on the light one."""
+"""Colours: the same thing has the same colour on every board, and every one can be seen on both themes.
+
+Text is never coloured: no colour has a contrast of 4.5 to the dark and to the light background at once. What is judged
+has a coloured ground under plain text (`CLEAR`, `FINE`, `NEAR`, `FAIL`), for which Grafana chooses white or dark. Lines
+and bars have a contrast of 3 to both backgrounds; Grafana's names (`blue`, `red`, …) are another shade on each theme.
+`tests/grafana/test_boards_colours.py` computes both.
+"""
 
 from __future__ import annotations
 
 from otel_bridge import catalog
 
-GOOD = "#56A64B"
-WARNING = "#FF9830"
-BAD = "#E02F44"
-NEUTRAL = "#8AB8FF"
-MUTED = "#8E8E9C"
+# Grounds of text.
+CLEAR = "transparent"
+"""Nothing to say: the ground is the panel's, the text the theme's."""
+FINE = "#2E7D32"
+NEAR = "#FFB357"
+FAIL = "#D2263B"
 
-INPUT = "#5794F2"
-OUTPUT = "#B877D9"
+# Lines and bars.
+GOOD = "semi-dark-green"
+WARNING = "dark-orange"
+BAD = "red"
+NEUTRAL = "blue"
+MUTED = "#82828F"
 
-MEAN = "#FADE2A"
-P50 = "#6ED0E0"
-P95 = "#FF9830"
-P99 = "#E24D9F"
-OBJECTIVE = "#E02F44"
+INPUT = "blue"
+OUTPUT = "purple"
 
-SESSIONS = "#8AB8FF"
-USERS = "#CA95E5"
-MONEY = "#96D98D"
+MEAN = "#AF8400"
+P50 = "#2698AB"
+P95 = "dark-orange"
+P99 = "#D6428F"
+OBJECTIVE = "red"
+
+SESSIONS = "blue"
+HEAT = "dark-orange"
+"""Of the fullest cell of a heatmap; emptier ones let more of the background through."""
+
+WINDOWS = {"30m": "#2698AB", "1d": "blue", "7d": "purple", "30d": "#82828F"}
+BURN_WINDOWS = {"5m": "#2698AB", "1h": "blue", "6h": "purple", "3d": "#82828F"}
 
 EVENT_TYPES = dict(
     zip(
         (*catalog.DEFAULT_EVENT_TYPES, catalog.OTHER_EVENT_TYPE),
-        ("#65A3E8", "#F2A03D", "#FF8FA3", "#3FC1B0", "#C8B04A", "#8CD17D", "#B48EDE", "#9E9E9E"),
+        ("#3E86D6", "#D26F1A", "#E0526F", "#1F9E8F", "#A8871A", "#56993B", "#9B6AD1", "#84848F"),
         strict=True,
     )
 )
@@ -36,12 +53,18 @@ RESULTS = {"accepted": ("Aceptados", GOOD), "duplicate": ("Repetidos", NEUTRAL),
 
 ATTEMPTS = {
     "ok": ("Aceptada", GOOD),
-    "partial": ("Aceptada en parte", "#FADE2A"),
+    "partial": ("Aceptada en parte", MEAN),
     "retry": ("Se repetirá", WARNING),
     "poison": ("Registro rechazado", BAD),
-    "config": ("Mal configurada", "#B877D9"),
+    "config": ("Mal configurada", OUTPUT),
 }
 """`result` of a request to the OTLP endpoint → how it is called, its colour."""
 
-CAPPED = {"gen_ai_request_model": ("Modelo", "#65A3E8"), "error_type": ("Código de error", WARNING)}
+CAPPED = {"gen_ai_request_model": ("Modelo", NEUTRAL), "error_type": ("Código de error", WARNING)}
 """`label` whose values were folded → how it is called, its colour."""
+
+
+def tint(colour: str) -> str:
+    """A ground of that hue, thin enough for the theme's own text on it."""
+    red, green, blue = (int(colour[at : at + 2], 16) for at in (1, 3, 5))
+    return f"rgba({red}, {green}, {blue}, 0.28)"

@@ -11,5 +11,7 @@ ALERTMANAGER_UID = "alertmanager"
 PROMETHEUS = DataSourceRef(type_val="prometheus", uid="${datasource}")
 """By variable, so that a board can look at another Prometheus; it starts on PROMETHEUS_UID."""
 
-TEMPO = DataSourceRef(type_val="tempo", uid=TEMPO_UID)
+TEMPO = DataSourceRef(type_val="tempo", uid="${trazas}")
+"""By variable too; it starts on TEMPO_UID. An exemplar's link leads where the provisioned Prometheus says."""
+
 GRAFANA = DataSourceRef(type_val="grafana", uid="-- Grafana --")

@@ -143,7 +143,7 @@ def board(uid: str, *, rows: Sequence[Row], variables: Sequence[VariableModel], 
         description=QUESTIONS[uid],
         tags=[TAG],
         timezone="utc",
-        editable=True,
+        editable=False,  # provisioned: a change on the screen could not be saved
         graph_tooltip=DashboardCursorSync.CROSSHAIR,
         time=DashboardDashboardTime(from_val=f"now-{since}", to="now"),
         timepicker=TimePickerConfig(refresh_intervals=["5s", "10s", "30s", "1m", "5m", "15m"]),

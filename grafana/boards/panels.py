@@ -1,4 +1,4 @@
-"""Panels: one function a kind, with the house's defaults (legend as a table with last and max, Spanish «no data»).
+"""Panels: one function a kind, with the house's defaults (the picture first, one notation, Spanish «no data»).
 
 The SDK's models, not its builders: a model states every value that is written, and the JSON holds what the code
 says; the builders leave out ids, place past column 24 and hide legends by default.
@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 
 from grafana_foundation_sdk.models import (
     barchart,
-    bargauge,
     common,
     dashboard,
     heatmap,
@@ -39,7 +38,7 @@ from grafana_foundation_sdk.models.dashboard import (
     ValueMappingResult,
 )
 
-from grafana.boards.colours import BAD, GOOD, MUTED, OBJECTIVE, WARNING
+from grafana.boards.colours import CLEAR, GOOD, HEAT, MUTED, OBJECTIVE
 from grafana.boards.datasources import PROMETHEUS, TEMPO
 
 Target = prometheus.Dataquery | tempo.Dataquery
@@ -50,7 +49,14 @@ QUIET = "Sin tráfico"
 NO_DATA = "Sin datos en el intervalo"
 
 
-SOFT_MAX = {"short": 1, "suffix: /s": 0.1, "percentunit": 1, "s": 0.1}
+COUNT = "none"
+"""The unit of what is counted, on every board: 24635 is neither «24.6 K» nor, in a Spanish browser, «24.635», which
+beside Grafana's `87.76%` would be 24 and a half."""
+
+NOTHING = ("ninguno", "ninguna", QUIET)
+"""Names of the series that say that there is none of what the panel shows: drawn, in no legend."""
+
+SOFT_MAX = {COUNT: 1, "suffix: /s": 0.1, "percentunit": 1, "s": 0.1}
 """Unit → least height of an axis: a quiet day is a line at 0 under 1, not under 100."""
 
 
@@ -86,9 +92,9 @@ def instant(expr: str, legend: str = "", *, ref: str = "A", as_table: bool = Fal
     )
 
 
-def buckets_over_time(expr: str, *, exemplar: bool = False) -> prometheus.Dataquery:
-    """A histogram's buckets (by `le`), for a heatmap."""
-    target = query(expr, "{{le}}", exemplar=exemplar)
+def buckets_over_time(expr: str) -> prometheus.Dataquery:
+    """A histogram's buckets (by `le`), for a heatmap. Without exemplars: an hour of them covers it."""
+    target = query(expr, "{{le}}")
     target.format_val = prometheus.PromQueryFormat.HEATMAP
     return target
 
@@ -157,9 +163,14 @@ def rename(texts: Mapping[str, tuple[str, str]]) -> list[Override]:
     ]
 
 
-def gap_line() -> Override:
-    """The line that `promql.no_traffic` draws."""
-    return by_name(QUIET, color={"mode": "fixed", "fixedColor": MUTED}, custom__lineWidth=2, custom__fillOpacity=0)
+def _nothing(name: str) -> Override:
+    return by_name(
+        name,
+        color={"mode": "fixed", "fixedColor": MUTED},
+        custom__lineWidth=2,
+        custom__fillOpacity=0,
+        custom__hideFrom={"legend": True, "tooltip": False, "viz": False},
+    )
 
 
 def dashed(name: str, colour: str = OBJECTIVE) -> Override:
@@ -176,15 +187,24 @@ def dashed(name: str, colour: str = OBJECTIVE) -> Override:
 
 
 def column(name: str, **properties: object) -> Override:
-    """A table's column: `column("Eventos", unit="short", custom__width=90)`."""
+    """A table's column: `column("Eventos", unit=COUNT, custom__width=90)`."""
     return by_name(name, **properties)
+
+
+def judged(steps: Steps) -> dict[str, object]:
+    """Properties of a column whose cells have the ground of their judgement."""
+    return {
+        "thresholds": {"mode": "absolute", "steps": [{"value": value, "color": colour} for value, colour in steps]},
+        "color": {"mode": "thresholds"},
+        "custom__cellOptions": {"type": "color-background", "mode": "basic"},
+    }
 
 
 def quiet_mapping(text: str = QUIET) -> dashboard.SpecialValueMap:
     """What a stat says where there was nothing to measure."""
     return dashboard.SpecialValueMap(
         options=dashboard.DashboardSpecialValueMapOptions(
-            match=SpecialValueMatch.NULL_AND_NAN, result=ValueMappingResult(text=text, color=MUTED, index=0)
+            match=SpecialValueMatch.NULL_AND_NAN, result=ValueMappingResult(text=text, color=CLEAR, index=0)
         )
     )
 
@@ -204,23 +224,6 @@ def transform(id_val: str, *, only: str = "", **options: object) -> DataTransfor
     return DataTransformerConfig(id_val=id_val, filter_val=matcher, options=options)
 
 
-def thresholds_from(ref: str) -> DataTransformerConfig:
-    """Colours by the GPT's own objective: the thresholds are columns of query `ref`."""
-    step = {"base": GOOD, "cerca": WARNING, "objetivo": BAD}
-    return transform(
-        "configFromData",
-        configRefId=ref,
-        applyTo={"id": "byType", "options": "number"},
-        mappings=[
-            *(
-                {"fieldName": name, "handlerKey": "threshold1", "handlerArguments": {"threshold": {"color": colour}}}
-                for name, colour in step.items()
-            ),
-            *({"fieldName": name, "handlerKey": "__ignore"} for name in ("Time", f"Value #{ref}", "Value")),
-        ],
-    )
-
-
 # --- the panels --------------------------------------------------------------------------------------------------
 
 
@@ -231,6 +234,8 @@ class Look:
     unit: str
     decimals: int | None = None
     colour: str | None = None
+    shades: bool = False
+    """Each series in another shade of `colour`: where the palette's green would call an error good."""
     steps: Steps = ()
     minimum: float | None = None
     maximum: float | None = None
@@ -254,7 +259,9 @@ def _panel(
     custom: object | None = None,
 ) -> Panel:
     first = targets[0]
-    if look.colour:
+    if look.colour and look.shades:
+        colour = FieldColor(mode=FieldColorModeId.SHADES, fixed_color=look.colour)
+    elif look.colour:
         colour = fixed(look.colour)
     elif look.steps:
         colour = FieldColor(mode=FieldColorModeId.THRESHOLDS)
@@ -276,10 +283,9 @@ def _panel(
         field_config=FieldConfigSource(
             defaults=FieldConfig(
                 unit=look.unit,
-                decimals=look.decimals,
+                decimals=0 if look.unit == COUNT and look.decimals is None else look.decimals,
                 min_val=look.minimum,
                 max_val=look.maximum,
-                field_min_max=True if kind == "stat" else None,
                 color=colour,
                 thresholds=thresholds(look.steps or ((None, GOOD),)),
                 mappings=list(look.mappings),
@@ -292,39 +298,29 @@ def _panel(
     )
 
 
-def stat_panel(
-    title: str,
-    description: str,
-    targets: Sequence[Target],
-    look: Look,
-    *,
-    sparkline: bool = True,
-    background: bool = False,
-    names: bool = False,
-    calc: str = "last",
-) -> Panel:
-    """The answer in figures. `calc` is `last`, not `lastNotNull`: an old value never passes for the present one."""
+def stat_panel(title: str, description: str, targets: Sequence[Target], look: Look, *, names: bool = False) -> Panel:
+    """The answer in figures, as they are at the end of the board's time range: `targets` are instant queries, whose
+    value is not as old as a step of a long range. What is judged (`look.steps`) has a coloured ground."""
     options = stat.Options(
-        graph_mode=common.BigValueGraphMode.AREA if sparkline else common.BigValueGraphMode.NONE,
-        color_mode=common.BigValueColorMode.BACKGROUND if background else common.BigValueColorMode.VALUE,
+        graph_mode=common.BigValueGraphMode.NONE,
+        color_mode=common.BigValueColorMode.BACKGROUND_SOLID if look.steps else common.BigValueColorMode.NONE,
         justify_mode=common.BigValueJustifyMode.AUTO,
         text_mode=common.BigValueTextMode.VALUE_AND_NAME if names else common.BigValueTextMode.VALUE,
-        orientation=common.VizOrientation.AUTO,
-        text=common.VizTextDisplayOptions(title_size=14, value_size=28 if names else 30),
-        reduce_options=common.ReduceDataOptions(values=False, calcs=[calc], fields=""),
+        orientation=common.VizOrientation.VERTICAL,
+        text=common.VizTextDisplayOptions(title_size=14, value_size=26),
+        reduce_options=common.ReduceDataOptions(values=False, calcs=["last"], fields=""),
     )
-    # At the width of a stat a step would be ten minutes of a day, and the figure as old as that.
-    look = replace(look, max_points=look.max_points or 720)
     return _panel("stat", title, description, targets, look, options)
 
 
-def _legend(calcs: Sequence[str], right: int) -> common.VizLegendOptions:
+def _legend(targets: Sequence[Target], calcs: Sequence[str]) -> common.VizLegendOptions:
+    """Below the picture, which keeps its panel's width. A single series needs none: the title says what it is."""
+    alone = len(targets) == 1 and "{{" not in getattr(targets[0], "legend_format", "{{") and not calcs
     return common.VizLegendOptions(
-        display_mode=common.LegendDisplayMode.TABLE,
-        placement=common.LegendPlacement.RIGHT if right else common.LegendPlacement.BOTTOM,
-        show_legend=True,
+        display_mode=common.LegendDisplayMode.LIST,
+        placement=common.LegendPlacement.BOTTOM,
+        show_legend=not alone,
         calcs=list(calcs),
-        width=right or None,
     )
 
 
@@ -341,12 +337,11 @@ def lines(
     fill: int = 8,
     stacked: bool = False,
     bars: bool = False,
-    right: int = 0,
     log: bool = False,
     soft_max: float | None = None,
-    calcs: Sequence[str] = ("lastNotNull", "max"),
+    calcs: Sequence[str] = (),
 ) -> Panel:
-    """A trend. Gaps stay gaps, but for those shorter than five minutes. `right`: a legend at the right, so wide."""
+    """A trend. Gaps stay gaps, but for those shorter than five minutes."""
     custom = timeseries.FieldConfig(
         draw_style=common.GraphDrawStyle.BARS if bars else common.GraphDrawStyle.LINE,
         line_interpolation=common.LineInterpolation.LINEAR,
@@ -368,12 +363,13 @@ def lines(
             mode=common.StackingMode.NORMAL if stacked else common.StackingMode.NONE, group="A"
         ),
     )
-    options = timeseries.Options(legend=_legend(calcs, right), tooltip=_tooltip())
+    options = timeseries.Options(legend=_legend(targets, calcs), tooltip=_tooltip())
+    look = replace(look, overrides=[*look.overrides, *map(_nothing, NOTHING)])
     return _panel("timeseries", title, description, targets, look, options, custom)
 
 
 def bars(title: str, description: str, targets: Sequence[Target], look: Look, x_field: str) -> Panel:
-    """One bar a period or category, with its value on it."""
+    """One bar a period or category, with its value on it where it fits."""
     options = barchart.Options(
         x_field=x_field,
         orientation=common.VizOrientation.AUTO,
@@ -384,7 +380,7 @@ def bars(title: str, description: str, targets: Sequence[Target], look: Look, x_
         bar_radius=0,
         x_tick_label_max_length=12,
         x_tick_label_spacing=100,
-        text=common.VizTextDisplayOptions(value_size=12),
+        # No size of text: a given size is drawn whether it fits or not.
         legend=common.VizLegendOptions(
             display_mode=common.LegendDisplayMode.LIST,
             placement=common.LegendPlacement.BOTTOM,
@@ -395,29 +391,6 @@ def bars(title: str, description: str, targets: Sequence[Target], look: Look, x_
     )
     custom = barchart.FieldConfig(fill_opacity=80, line_width=0, axis_soft_min=0)
     return _panel("barchart", title, description, targets, look, options, custom)
-
-
-def gauges(title: str, description: str, targets: Sequence[Target], look: Look) -> Panel:
-    """Horizontal bars, one a series."""
-    options = bargauge.Options(
-        display_mode=common.BarGaugeDisplayMode.BASIC,
-        orientation=common.VizOrientation.HORIZONTAL,
-        value_mode=common.BarGaugeValueMode.TEXT,
-        name_placement=common.BarGaugeNamePlacement.LEFT,
-        show_unfilled=True,
-        sizing=common.BarGaugeSizing.AUTO,
-        min_viz_height=16,
-        min_viz_width=8,
-        max_viz_height=40,
-        reduce_options=common.ReduceDataOptions(values=False, calcs=["lastNotNull"], fields=""),
-        legend=common.VizLegendOptions(
-            display_mode=common.LegendDisplayMode.LIST,
-            placement=common.LegendPlacement.BOTTOM,
-            show_legend=False,
-            calcs=[],
-        ),
-    )
-    return _panel("bargauge", title, description, targets, look, options)
 
 
 def grid(
@@ -442,19 +415,27 @@ def grid(
 
 
 def heat(title: str, description: str, targets: Sequence[Target], look: Look) -> Panel:
-    """Buckets of a histogram over time; `look.unit` is the y axis."""
+    """Buckets of a histogram over time; `look.unit` is the y axis.
+
+    One hue, thinner where there is less: Grafana's schemes turn over or lose their middle on the light theme. No
+    legend, which says «∞ … -∞» where all cells are empty: how many they are is in the tooltip.
+    """
     options = heatmap.Options(
         calculate=False,
         cell_gap=1,
         color=heatmap.HeatmapColorOptions(
-            mode=heatmap.HeatmapColorMode.SCHEME, scheme="Turbo", fill=OBJECTIVE, exponent=0.5, steps=64, reverse=False
+            mode=heatmap.HeatmapColorMode.OPACITY,
+            scale=heatmap.HeatmapColorScale.EXPONENTIAL,
+            fill=HEAT,
+            exponent=0.5,
+            steps=64,
         ),
         y_axis=heatmap.YAxisConfig(unit=look.unit, axis_placement=common.AxisPlacement.LEFT, reverse=False),
         rows_frame=heatmap.RowsHeatmapOptions(layout=common.HeatmapCellLayout.AUTO),
-        cell_values=heatmap.CellValues(unit="short"),
-        legend=heatmap.HeatmapLegend(show=True),
-        tooltip=heatmap.HeatmapTooltip(mode=common.TooltipDisplayMode.SINGLE, y_histogram=True, show_color_scale=True),
-        exemplars=heatmap.ExemplarConfig(color="rgba(255,255,255,0.9)"),
+        cell_values=heatmap.CellValues(unit=COUNT),
+        legend=heatmap.HeatmapLegend(show=False),
+        tooltip=heatmap.HeatmapTooltip(mode=common.TooltipDisplayMode.SINGLE, y_histogram=True, show_color_scale=False),
+        exemplars=heatmap.ExemplarConfig(color=MUTED),
         filter_values=heatmap.FilterValueRange(le=1e-9),
         show_value=common.VisibilityMode.NEVER,
     )

@@ -7,41 +7,43 @@ from grafana_foundation_sdk.models.dashboard import Dashboard, Panel
 from grafana.boards import colours, shared, variables
 from grafana.boards.layout import Row, board
 from grafana.boards.panels import (
+    COUNT,
     QUIET,
     Look,
     bars,
     by_name,
     column,
     dashed,
-    gap_line,
     grid,
     instant,
+    judged,
     lines,
     paint,
     query,
     quiet_mapping,
     stat_panel,
-    thresholds_from,
     transform,
 )
 from grafana.boards.promql import (
     AGENT,
     OF_GPT,
     OF_TYPE,
+    RANGE,
     TYPE,
     closed_period,
     increase,
     mean,
     no_traffic,
-    objective,
-    objective_thresholds,
     or_zero,
     quantile,
     rate,
+    recorded_quantile,
     selector,
     suffixed,
     total,
 )
+from grafana.boards.shared import Column
+from grafana.boards.variables import link
 from otel_bridge import catalog
 
 UID = "gpt-resumen"
@@ -49,60 +51,113 @@ USER = catalog.TOP_USER_EVENTS.labels[1]
 NOBODY = "ninguno en 24 h"
 LIVE_INTERVAL, LIVE_RANGE = "5s", "15m"
 DURATION = catalog.OPERATION_DURATION
-TO_SLO = (
-    "Ver latencia y SLO",
-    "/d/gpt-slo?${datasource:queryparam}&${gpt:queryparam}&${tipo:queryparam}&${__url_time_range}",
-)
+TO_SLO = ("Ver latencia y SLO", link("gpt-slo"))
 
 
 def _now() -> list[tuple[int, Panel]]:
+    failed = total(increase(suffixed(DURATION, "count"), OF_GPT, OF_TYPE, 'error_type!=""'))
     return [
-        (9, shared.active_sessions()),
+        (12, shared.active_sessions()),
+        (12, shared.active_users()),
         (
-            5,
+            6,
             stat_panel(
-                "Usuarios hoy",
-                "Usuarios distintos con actividad en las últimas 24 horas, contados en el diario por su "
-                "hash. Con varios GPT elegidos se suman: quien usa dos cuenta dos veces.",
-                [query(total(selector(catalog.ACTIVE_USERS.name, OF_GPT, 'window="1d"')))],
-                Look(unit="short", colour=colours.USERS, minimum=0, mappings=[quiet_mapping("Sin datos")]),
-            ),
-        ),
-        (
-            5,
-            stat_panel(
-                "Latencia",
-                "Latencia promedio y p95 (el 95 % tardó menos) de las respuestas de los últimos 5 minutos. "
-                "El color lo decide el objetivo del propio GPT (con varios, el más exigente): ámbar desde "
-                "el 80 %, rojo al superarlo.",
+                "Latencia (5 min)",
+                "Latencia promedio y p95 (el 95 % tardó menos) de las respuestas de los últimos 5 minutos.",
                 [
-                    query(mean(DURATION, OF_GPT, OF_TYPE, window="5m"), "Media", ref="media"),
-                    query(quantile(0.95, DURATION, OF_GPT, OF_TYPE, window="5m"), "p95", ref="p95"),
-                    instant(objective_thresholds(), ref="umbral", as_table=True),
+                    instant(mean(DURATION, OF_GPT, OF_TYPE, window="5m"), "Media", ref="media"),
+                    instant(quantile(0.95, DURATION, OF_GPT, OF_TYPE, window="5m"), "p95", ref="p95"),
                 ],
-                Look(
-                    unit="s",
-                    mappings=[quiet_mapping()],
-                    no_value=QUIET,
-                    interval="15s",
-                    time_from="1h",
-                    transformations=[thresholds_from("umbral")],
-                    steps=((None, colours.GOOD),),
-                    links=[TO_SLO],
-                ),
+                # Of two figures in a narrow panel neither has room for «Sin tráfico».
+                Look(unit="s", mappings=[quiet_mapping("–")], no_value=QUIET, links=[TO_SLO]),
                 names=True,
             ),
         ),
         (
-            5,
-            stat_panel(
-                "Coste (24 h)",
-                "Coste de los tokens de las últimas 24 horas, en dólares. Solo cuenta los GPT que tienen "
-                "precio en la configuración; sin precios es 0.",
-                [query(or_zero(total(increase(catalog.COST.name, OF_GPT, window="1d"))))],
-                Look(unit="currencyUSD", decimals=2, colour=colours.MONEY, minimum=0, interval="1m", time_from="1h"),
+            6,
+            shared.worst_ratio(
+                "p95 / objetivo",
+                "1h",
+                "De los GPT elegidos, el que peor va: su p95 de la última hora dividido por su propio objetivo. "
+                "Verde: por debajo del 80 %; ámbar: cerca; rojo: lo supera.",
             ),
         ),
+        (
+            6,
+            stat_panel(
+                "Con error",
+                "Eventos del intervalo elegido que llegaron con el campo «error».",
+                [instant(or_zero(failed))],
+                Look(unit=COUNT, links=[TO_SLO]),
+            ),
+        ),
+        (6, _cost()),
+    ]
+
+
+def _cost() -> Panel:
+    return stat_panel(
+        "Coste (24 h)",
+        "Coste de los tokens de las últimas 24 horas, en dólares. Solo cuenta los GPT que tienen "
+        "precio en la configuración; sin precios es 0.",
+        [instant(or_zero(total(increase(catalog.COST.name, OF_GPT, window="1d"))))],
+        Look(unit=shared.DOLLARS, minimum=0),
+    )
+
+
+def _by_gpt() -> list[tuple[int, Panel]]:
+    count = suffixed(DURATION, "count")
+    events = total(increase(count, OF_GPT), AGENT)
+    failed = total(increase(count, OF_GPT, 'error_type!=""'), AGENT)
+    p95 = recorded_quantile(0.95, RANGE, OF_GPT, by=(AGENT,))
+    columns = (
+        Column(
+            "Gasto",
+            f"(1 - ({shared.good_share(RANGE)})) / on ({AGENT}) (1 - {shared.TARGETS})",
+            {"unit": "suffix:×", "decimals": 1, "custom__width": 85, **judged(shared.BURN_STEPS)},
+        ),
+        Column(
+            "p95 / objetivo",
+            f"{p95} / on ({AGENT}) {shared.OBJECTIVES}",
+            {"unit": "percentunit", "decimals": 0, "custom__width": 120, **judged(shared.RATIO_STEPS)},
+        ),
+        Column("p95", p95, {"unit": "s", "decimals": 1, "custom__width": 80}),
+        Column("Objetivo", shared.OBJECTIVES, {"unit": "s", "decimals": 1, "custom__width": 85}),
+        Column(
+            "Con error",
+            f"({failed} or 0 * {events}) / ({events} > 0)",
+            {"unit": "percentunit", "decimals": 1, "custom__width": 90},
+        ),
+        Column("Eventos", events, {"custom__width": 85}),
+        Column("Sesiones", total(increase(catalog.SESSIONS.name, OF_GPT), AGENT), {"custom__width": 85}),
+        Column(
+            "Coste",
+            total(increase(catalog.COST.name, OF_GPT), AGENT),
+            {"unit": shared.DOLLARS, "custom__width": 85},
+        ),
+    )
+    return [
+        (
+            24,
+            shared.by_gpt(
+                "Cómo va cada GPT",
+                "Un GPT por fila, arriba el que peor va, en el intervalo elegido: a qué ritmo gasta su presupuesto de "
+                "error (1× lo agota justo en 30 días), su p95 y su objetivo, eventos con error, eventos, sesiones, "
+                "coste y cómo ha ido su p95. Al pulsar un GPT se abren sus tableros. El filtro de tipo no cambia "
+                "este panel.",
+                columns,
+                (
+                    ("Ver su latencia y SLO", "gpt-slo"),
+                    ("Ver solo este GPT", UID),
+                    ("Ver sus sesiones", "gpt-sesiones"),
+                ),
+                worst_by="Gasto",
+                trend=(
+                    "Tendencia del p95",
+                    recorded_quantile(0.95, "$__interval", OF_GPT, by=(AGENT,)),
+                ),
+            ),
+        )
     ]
 
 
@@ -112,21 +167,23 @@ def _latency() -> list[tuple[int, Panel]]:
         query(quantile(q, DURATION, OF_GPT, OF_TYPE), name, ref=name, exemplar=name == "p95") for q, name in kinds
     ]
     targets.append(query(mean(DURATION, OF_GPT, OF_TYPE), "Media", ref="media"))
-    targets.append(query(objective(), "Objetivo", ref="objetivo"))
+    targets.append(query(shared.common_objective(), "Objetivo", ref="objetivo"))
     targets.append(query(no_traffic(OF_GPT, OF_TYPE), QUIET, ref="hueco"))
     counted = total(increase(suffixed(DURATION, "count"), OF_GPT, OF_TYPE), TYPE)
     everything = total(increase(suffixed(DURATION, "count"), OF_GPT, OF_TYPE))
     types = instant(or_zero(f"{counted} > 0", TYPE, "sin tráfico"), ref="eventos", as_table=True)
     share = instant(
-        or_zero(f"{counted} / on () group_left () ({everything} > 0)", TYPE, "sin tráfico"), ref="parte", as_table=True
+        or_zero(f"({counted} > 0) / on () group_left () ({everything} > 0)", TYPE, "sin tráfico"),
+        ref="parte",
+        as_table=True,
     )
     return [
         (
             15,
             lines(
                 "Latencia de las respuestas",
-                "Percentiles y media de lo que tardan las respuestas. La línea discontinua es el objetivo "
-                "del GPT (con varios, el más exigente). Cada punto suelto es una respuesta de ejemplo: al "
+                "Percentiles y media de lo que tardan las respuestas. La línea discontinua es el objetivo, "
+                "donde los GPT elegidos tienen el mismo. Cada punto suelto es una respuesta de ejemplo: al "
                 "pulsarlo se abre su traza.",
                 targets,
                 Look(
@@ -136,11 +193,9 @@ def _latency() -> list[tuple[int, Panel]]:
                     overrides=[
                         *paint({"p50": colours.P50, "p95": colours.P95, "p99": colours.P99, "Media": colours.MEAN}),
                         dashed("Objetivo"),
-                        gap_line(),
                     ],
                 ),
                 fill=0,
-                right=230,
             ),
         ),
         (
@@ -150,7 +205,7 @@ def _latency() -> list[tuple[int, Panel]]:
                 "Eventos de cada tipo en el intervalo elegido y qué parte son del total, de más a menos.",
                 [types, share],
                 Look(
-                    unit="short",
+                    unit=COUNT,
                     no_value=QUIET,
                     transformations=[
                         transform("merge"),
@@ -167,7 +222,7 @@ def _latency() -> list[tuple[int, Panel]]:
                     ],
                     overrides=[
                         shared.type_column(),
-                        column("Eventos", unit="locale", decimals=0, custom__width=90),
+                        column("Eventos", custom__width=90),
                         shared.share_column("Parte del total"),
                     ],
                 ),
@@ -193,14 +248,14 @@ def _use() -> list[tuple[int, Panel]]:
                 "Tokens de entrada y de salida por barra; el total del intervalo está en la leyenda.",
                 [query(of("input"), "Entrada", ref="input"), query(of("output"), "Salida", ref="output")],
                 Look(
-                    unit="short",
+                    unit=COUNT,
                     interval="1m",
                     max_points=500,
                     overrides=paint({"Entrada": colours.INPUT, "Salida": colours.OUTPUT}),
                 ),
                 bars=True,
                 stacked=True,
-                calcs=("lastNotNull", "max", "sum"),
+                calcs=("sum",),
             ),
         ),
         (
@@ -210,17 +265,16 @@ def _use() -> list[tuple[int, Panel]]:
                 "Media de lo que tardan las respuestas de cada tipo. Un hueco es un rato sin eventos de ese tipo.",
                 [
                     query(mean(DURATION, OF_GPT, OF_TYPE, by=(TYPE,)), f"{{{{{TYPE}}}}}"),
-                    query(objective(), "Objetivo", ref="objetivo"),
+                    query(shared.common_objective(), "Objetivo", ref="objetivo"),
                     query(no_traffic(OF_GPT, OF_TYPE), QUIET, ref="hueco"),
                 ],
                 Look(
                     unit="s",
                     no_value=QUIET,
                     interval="1m",
-                    overrides=[*paint(colours.EVENT_TYPES), dashed("Objetivo"), gap_line()],
+                    overrides=[*paint(colours.EVENT_TYPES), dashed("Objetivo")],
                 ),
                 fill=0,
-                right=285,
             ),
         ),
     ]
@@ -237,7 +291,7 @@ def _periods() -> list[tuple[int, Panel]]:
                 instant(current, "Sesiones activas", ref="curso"),
             ],
             Look(
-                unit="short",
+                unit=COUNT,
                 colour=colours.SESSIONS,
                 interval="1d",
                 time_from=since,
@@ -246,7 +300,8 @@ def _periods() -> list[tuple[int, Panel]]:
                     transform("merge"),
                     transform("sortBy", fields={}, sort=[{"field": "Time"}]),
                 ],
-                overrides=[by_name("Time", unit=unit)],
+                # noValue reaches the ticks of the x axis that are not written.
+                overrides=[by_name("Time", unit=unit, noValue="")],
             ),
             x_field="Time",
         )
@@ -294,16 +349,15 @@ def _periods() -> list[tuple[int, Panel]]:
 def _patterns() -> list[tuple[int, Panel]]:
     events = selector(catalog.TOP_USER_EVENTS.name, OF_GPT, 'window="1d"')
     tokens = selector(catalog.TOP_USER_TOKENS.name, OF_GPT, 'window="1d"')
-    link = [
+    links = [
         {
             "title": "Ver las sesiones de este usuario",
-            "url": "/d/gpt-sesiones?${datasource:queryparam}&var-gpt=${__data.fields.GPT}&${tipo:queryparam}"
-            "&var-usuario=${__data.fields.Usuario}&${__url_time_range}",
+            "url": link("gpt-sesiones", gpt="${__data.fields.GPT}", usuario="${__data.fields.Usuario}"),
         }
     ]
     return [
         (
-            12,
+            15,
             grid(
                 "Usuarios con más uso (24 h)",
                 "Los usuarios más activos de cada GPT en las últimas 24 horas, por su hash: nunca por su "
@@ -321,7 +375,7 @@ def _patterns() -> list[tuple[int, Panel]]:
                     ),
                 ],
                 Look(
-                    unit="short",
+                    unit=COUNT,
                     no_value="Ningún usuario con actividad en las últimas 24 horas",
                     transformations=[
                         transform("merge"),
@@ -345,17 +399,17 @@ def _patterns() -> list[tuple[int, Panel]]:
                         ),
                     ],
                     overrides=[
-                        column("Usuario", unit="string", links=link, custom__width=145),
-                        column("GPT", unit="string", custom__width=115),
-                        column("Eventos", unit="locale", decimals=0, custom__width=80),
-                        column("Tokens", custom__width=75),
+                        column("Usuario", unit="string", links=links, custom__width=145),
+                        column("GPT", unit="string", custom__minWidth=205),
+                        column("Eventos", custom__width=85),
+                        column("Tokens", custom__width=80),
                         shared.share_column("Parte"),
                     ],
                 ),
                 sort_by=("Eventos", True),
             ),
         ),
-        (12, shared.hour_by_weekday()),
+        (9, shared.hour_by_weekday()),
     ]
 
 
@@ -377,7 +431,6 @@ def _live() -> list[tuple[int, Panel]]:
                     time_from=LIVE_RANGE,
                 ),
                 fill=15,
-                right=240,
             ),
         ),
         (
@@ -389,18 +442,17 @@ def _live() -> list[tuple[int, Panel]]:
                 [
                     query(mean(DURATION, OF_GPT, OF_TYPE, window="1m"), "Media", ref="media"),
                     query(quantile(0.95, DURATION, OF_GPT, OF_TYPE, window="1m"), "p95", ref="p95", exemplar=True),
-                    query(objective(), "Objetivo", ref="objetivo"),
+                    query(shared.common_objective(), "Objetivo", ref="objetivo"),
                     query(no_traffic(OF_GPT, OF_TYPE, window="1m"), QUIET, ref="hueco"),
                 ],
                 Look(
                     unit="s",
                     no_value=QUIET,
-                    overrides=[*paint({"Media": colours.MEAN, "p95": colours.P95}), dashed("Objetivo"), gap_line()],
+                    overrides=[*paint({"Media": colours.MEAN, "p95": colours.P95}), dashed("Objetivo")],
                     interval=LIVE_INTERVAL,
                     time_from=LIVE_RANGE,
                 ),
                 fill=0,
-                right=230,
             ),
         ),
     ]
@@ -409,12 +461,13 @@ def _live() -> list[tuple[int, Panel]]:
 def build() -> Dashboard:
     return board(
         UID,
-        variables=[variables.datasource(), variables.gpt(), variables.event_type()],
+        variables=variables.carried(hidden=("trazas",)),
         since="24h",
         refresh="30s",
         of_gpt=OF_GPT,
         rows=[
-            Row(100, "Ahora", 5, _now()),
+            Row(100, "Ahora", 3, _now()),
+            Row(150, "GPT a GPT", 9, _by_gpt()),
             Row(200, "Latencia y tipos de consulta", 10, _latency()),
             Row(300, "Rendimiento en tiempo real", 8, _live()),
             Row(400, "Tokens y latencia por tipo", 9, _use()),

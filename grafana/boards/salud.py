@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from grafana_foundation_sdk.models.dashboard import Dashboard, Panel, VariableHide
+from grafana_foundation_sdk.models.dashboard import Dashboard, Panel
 
 from grafana.boards import colours, shared, variables
 from grafana.boards.layout import Row, board
 from grafana.boards.panels import (
+    COUNT,
     Look,
     buckets_over_time,
     column,
@@ -32,12 +33,13 @@ REQUESTS = catalog.REQUEST_DURATION
 DOWN = "El puente no responde"
 ACCEPTED = 'result="accepted"'
 REJECTED = 'result="rejected"'
-GOOD_AT_ZERO = ((None, colours.GOOD), (1.0, colours.BAD))
+FINE_AT_ZERO = ((None, colours.FINE), (1.0, colours.FAIL))
 
 
 def _answer() -> list[tuple[int, Panel]]:
     gap = catalog.LEDGER_GAP.name
     rejected = total(rate(RECORDS, REJECTED, window="5m"))
+    nowhere = f"(max({catalog.EXPORT_CONFIGURED.name}) == 0)"
     return [
         (
             6,
@@ -45,18 +47,16 @@ def _answer() -> list[tuple[int, Panel]]:
                 "Puente",
                 "Si Prometheus consigue leer las métricas del puente. Caído: lo que muestran los demás "
                 "tableros es viejo.",
-                [query(f"min(up{{{JOB}}})")],
+                [instant(f"min(up{{{JOB}}})")],
                 Look(
                     unit="none",
-                    steps=((None, colours.BAD), (1.0, colours.GOOD)),
+                    steps=((None, colours.FAIL), (1.0, colours.FINE)),
                     mappings=[
                         value_mapping({"1": ("En marcha", None), "0": ("Caído", None)}),
                         quiet_mapping("Sin datos"),
                     ],
                     no_value="Prometheus no lo busca",
                 ),
-                sparkline=False,
-                background=True,
             ),
         ),
         (
@@ -65,29 +65,31 @@ def _answer() -> list[tuple[int, Panel]]:
                 "Libro de cuentas",
                 "aceptados = exportados + pendientes + apartados, cada uno contado por su lado. Cualquier "
                 "hueco rompe una promesa: hay registros perdidos o contados dos veces.",
-                [query(f"max(abs({gap}))")],
+                [instant(f"max(abs({gap}))")],
                 Look(
                     unit="prefix:Hueco: ",
                     decimals=0,
-                    steps=GOOD_AT_ZERO,
+                    steps=FINE_AT_ZERO,
                     mappings=[value_mapping({"0": ("Cuadra", None)}), quiet_mapping("Sin datos")],
                     no_value=DOWN,
                 ),
-                sparkline=False,
-                background=True,
             ),
         ),
         (
             6,
             stat_panel(
                 "Retraso",
-                "Edad del registro más viejo que espera a ser exportado al almacén de trazas. Las métricas no esperan.",
-                [query(f"max({catalog.EXPORT_LAG.name})")],
+                "Edad del registro más viejo que espera a ser exportado al almacén de trazas. Las métricas no esperan. "
+                "Sin destino configurado no hay retraso que juzgar: los registros esperan en el diario.",
+                [instant(f"(max({catalog.EXPORT_LAG.name}) unless on () {nowhere}) or on () {nowhere} - 1")],
                 Look(
                     unit="s",
                     decimals=1,
-                    steps=((None, colours.GOOD), (30.0, colours.WARNING), (300.0, colours.BAD)),
-                    mappings=[quiet_mapping("Sin datos")],
+                    steps=((None, colours.FINE), (30.0, colours.NEAR), (300.0, colours.FAIL)),
+                    mappings=[
+                        value_mapping({"-1": ("Sin destino configurado", colours.CLEAR)}),
+                        quiet_mapping("Sin datos"),
+                    ],
                     no_value=DOWN,
                 ),
             ),
@@ -97,10 +99,8 @@ def _answer() -> list[tuple[int, Panel]]:
             stat_panel(
                 "Apartados",
                 "Registros que el almacén de trazas rechaza y esperan a una persona: «otel-bridge journal parked».",
-                [query(f"sum({catalog.PARKED.name})")],
-                Look(
-                    unit="short", decimals=0, steps=GOOD_AT_ZERO, no_value=DOWN, mappings=[quiet_mapping("Sin datos")]
-                ),
+                [instant(f"sum({catalog.PARKED.name})")],
+                Look(unit=COUNT, decimals=0, steps=FINE_AT_ZERO, no_value=DOWN, mappings=[quiet_mapping("Sin datos")]),
             ),
         ),
         (
@@ -108,12 +108,11 @@ def _answer() -> list[tuple[int, Panel]]:
             stat_panel(
                 "Rechazados",
                 "Parte de los registros de los últimos 5 minutos que se rechazó, diciéndoselo a quien los envió.",
-                [query(or_zero(f"({or_zero(rejected)}) / (sum(rate({RECORDS}[5m])) > 0)"))],
+                [instant(or_zero(f"({or_zero(rejected)}) / (sum(rate({RECORDS}[5m])) > 0)"))],
                 Look(
                     unit="percentunit",
                     decimals=2,
-                    interval="15s",
-                    steps=((None, colours.GOOD), (0.01, colours.WARNING), (0.05, colours.BAD)),
+                    steps=((None, colours.FINE), (0.01, colours.NEAR), (0.05, colours.FAIL)),
                 ),
             ),
         ),
@@ -123,11 +122,10 @@ def _answer() -> list[tuple[int, Panel]]:
                 "Respuesta p99",
                 "El 99 % de las peticiones se respondió antes que esto, ya escritas en disco. Sin tráfico "
                 "no hay valor.",
-                [query(quantile(0.99, REQUESTS, window="5m"))],
+                [instant(quantile(0.99, REQUESTS, window="5m"))],
                 Look(
                     unit="s",
-                    interval="15s",
-                    steps=((None, colours.GOOD), (0.25, colours.WARNING), (1.0, colours.BAD)),
+                    steps=((None, colours.FINE), (0.25, colours.NEAR), (1.0, colours.FAIL)),
                     mappings=[quiet_mapping()],
                     no_value="Sin tráfico",
                 ),
@@ -138,11 +136,11 @@ def _answer() -> list[tuple[int, Panel]]:
             stat_panel(
                 "Diario usado",
                 "Parte del espacio permitido que ocupa el diario. Lleno, el puente deja de aceptar.",
-                [query(f"max({catalog.JOURNAL_BYTES.name} / {catalog.JOURNAL_LIMIT.name})")],
+                [instant(f"max({catalog.JOURNAL_BYTES.name} / {catalog.JOURNAL_LIMIT.name})")],
                 Look(
                     unit="percentunit",
                     decimals=1,
-                    steps=((None, colours.GOOD), (0.7, colours.WARNING), (0.9, colours.BAD)),
+                    steps=((None, colours.FINE), (0.7, colours.NEAR), (0.9, colours.FAIL)),
                     mappings=[quiet_mapping("Sin datos")],
                     no_value=DOWN,
                 ),
@@ -153,15 +151,13 @@ def _answer() -> list[tuple[int, Panel]]:
             stat_panel(
                 "Tiempo en marcha",
                 "Cuánto lleva este proceso sin reiniciarse.",
-                [query(f"time() - max({catalog.START_TIME.name})")],
+                [instant(f"time() - max({catalog.START_TIME.name})")],
                 Look(
                     unit="dtdhms",
                     decimals=0,
-                    colour=colours.NEUTRAL,
                     mappings=[quiet_mapping("Sin datos")],
                     no_value=DOWN,
                 ),
-                sparkline=False,
             ),
         ),
     ]
@@ -199,14 +195,13 @@ def _ledger() -> list[tuple[int, Panel]]:
                     query(f"sum({catalog.LEDGER_GAP.name})", "Hueco del libro", ref="gap"),
                 ],
                 Look(
-                    unit="short",
+                    unit=COUNT,
                     decimals=0,
                     no_value=DOWN,
                     overrides=paint(
                         {"Pendientes": colours.NEUTRAL, "Apartados": colours.WARNING, "Hueco del libro": colours.BAD}
                     ),
                 ),
-                right=270,
             ),
         ),
         (
@@ -232,7 +227,6 @@ def _ledger() -> list[tuple[int, Panel]]:
                 ],
                 Look(unit="suffix: /s", no_value=DOWN, overrides=rename(colours.ATTEMPTS)),
                 stacked=True,
-                right=300,
             ),
         ),
     ]
@@ -253,7 +247,6 @@ def _door() -> list[tuple[int, Panel]]:
                 [query(or_zero(total(rate(RECORDS), "result"), "result"), "{{result}}")],
                 Look(unit="suffix: /s", no_value=DOWN, overrides=rename(colours.RESULTS)),
                 stacked=True,
-                right=270,
             ),
         ),
         (
@@ -261,11 +254,10 @@ def _door() -> list[tuple[int, Panel]]:
             lines(
                 "Rechazos por motivo",
                 "Registros rechazados por segundo y su motivo; cada motivo tiene su página en «Errores». "
-                "Sin rechazos, la serie «ninguno» en 0.",
+                "Sin rechazos, una línea en 0.",
                 [query(or_zero(reasons, "reason"), "{{reason}}")],
-                Look(unit="suffix: /s", no_value=DOWN, overrides=paint({"ninguno": colours.GOOD})),
+                Look(unit="suffix: /s", no_value=DOWN, colour=colours.WARNING, shades=True),
                 stacked=True,
-                right=350,
             ),
         ),
         (
@@ -280,7 +272,6 @@ def _door() -> list[tuple[int, Panel]]:
                     overrides=paint({"2xx": colours.GOOD, "4xx": colours.WARNING, "5xx": colours.BAD}),
                 ),
                 stacked=True,
-                right=240,
             ),
         ),
         (
@@ -291,7 +282,6 @@ def _door() -> list[tuple[int, Panel]]:
                 [query(quantile(0.99, REQUESTS, by=("route", "method")), "{{method}} {{route}}")],
                 Look(unit="s", no_value="Sin tráfico", interval="1m"),
                 fill=0,
-                right=320,
             ),
         ),
     ]
@@ -353,7 +343,7 @@ def _room() -> list[tuple[int, Panel]]:
                     query(f"max({catalog.SERIES_LIMIT.name})", "Límite", ref="limit"),
                 ],
                 Look(
-                    unit="short",
+                    unit=COUNT,
                     decimals=0,
                     no_value=DOWN,
                     overrides=[*paint({"En uso": colours.NEUTRAL}), dashed("Límite")],
@@ -367,9 +357,7 @@ def _room() -> list[tuple[int, Panel]]:
                 "Valores agrupados",
                 "Registros por minuto cuyo modelo o error se contó como «otro» porque había demasiados distintos.",
                 [query(f"60 * ({or_zero(total(rate(catalog.SERIES_CAPPED.name), 'label'), 'label')})", "{{label}}")],
-                Look(
-                    unit="short", no_value=DOWN, overrides=[*paint({"ninguno": colours.GOOD}), *rename(colours.CAPPED)]
-                ),
+                Look(unit=COUNT, no_value=DOWN, overrides=rename(colours.CAPPED)),
                 stacked=True,
                 soft_max=1,
             ),
@@ -396,7 +384,7 @@ def _process() -> list[tuple[int, Panel]]:
                     ),
                 ],
                 Look(
-                    unit="short",
+                    unit=COUNT,
                     no_value=DOWN,
                     transformations=[
                         transform("merge"),
@@ -411,9 +399,9 @@ def _process() -> list[tuple[int, Panel]]:
                         column(
                             "Estado",
                             mappings=[
-                                value_mapping({"1": ("Corre", colours.GOOD), "0": ("Parado", colours.BAD)}).to_json()
+                                value_mapping({"1": ("Corre", colours.CLEAR), "0": ("Parado", colours.FAIL)}).to_json()
                             ],
-                            custom__cellOptions={"type": "color-text"},
+                            custom__cellOptions={"type": "color-background", "mode": "basic"},
                         ),
                         column("Reinicios", decimals=0),
                     ],
@@ -426,7 +414,7 @@ def _process() -> list[tuple[int, Panel]]:
                 "Reinicios",
                 "Veces que el proceso arrancó por hora. Un reinicio no pierde ni repite nada; muchos son un problema.",
                 [query(f"sum(changes({catalog.START_TIME.name}[1h]))", "Arranques por hora")],
-                Look(unit="short", decimals=0, no_value=DOWN, overrides=paint({"Arranques por hora": colours.WARNING})),
+                Look(unit=COUNT, decimals=0, no_value=DOWN, overrides=paint({"Arranques por hora": colours.WARNING})),
                 fill=20,
                 soft_max=1,
             ),
@@ -445,9 +433,8 @@ def _privacy() -> list[tuple[int, Panel]]:
                 "Trozos de datos personales o secretos que se quitaron del contenido por minuto, según su "
                 "clase. Nunca salen del puente.",
                 [query(f"60 * ({or_zero(total(rate(catalog.REDACTIONS.name), 'kind'), 'kind')})", "{{kind}}")],
-                Look(unit="short", no_value=DOWN, overrides=paint({"ninguno": colours.GOOD})),
+                Look(unit=COUNT, no_value=DOWN),
                 stacked=True,
-                right=240,
             ),
         ),
         (
@@ -478,14 +465,13 @@ def _configuration() -> list[tuple[int, Panel]]:
         return stat_panel(
             title,
             description,
-            [query(f"max({metric.name})")],
+            [instant(f"max({metric.name})")],
             Look(
                 unit="none",
-                steps=((None, colours.NEUTRAL),),
+                steps=((None, colours.CLEAR),),
                 mappings=[value_mapping(texts), quiet_mapping("Sin datos")],
                 no_value=DOWN,
             ),
-            sparkline=False,
         )
 
     return [
@@ -495,7 +481,7 @@ def _configuration() -> list[tuple[int, Panel]]:
                 "Destino de trazas",
                 "Si hay un destino OTLP configurado. Sin él, los registros esperan en el diario hasta que lo haya.",
                 catalog.EXPORT_CONFIGURED,
-                {"1": ("Configurado", colours.GOOD), "0": ("Sin destino", colours.WARNING)},
+                {"1": ("Configurado", colours.FINE), "0": ("Sin destino", colours.NEAR)},
             ),
         ),
         (
@@ -505,7 +491,7 @@ def _configuration() -> list[tuple[int, Panel]]:
                 "Si el fichero de configuración es el que está en vigor. Con un error en él, sigue en vigor el "
                 "anterior: «otel-bridge check» dice cuál es.",
                 catalog.CONFIG_RELOAD_FAILED,
-                {"0": ("En vigor", colours.GOOD), "1": ("Con errores", colours.BAD)},
+                {"0": ("En vigor", colours.FINE), "1": ("Con errores", colours.FAIL)},
             ),
         ),
         (
@@ -515,18 +501,17 @@ def _configuration() -> list[tuple[int, Panel]]:
                 "Con Redis, el límite de peticiones se cuenta entre todos los procesos. Si Redis no responde, cada "
                 "proceso cuenta por su lado.",
                 catalog.LIMITS_FALLBACK,
-                {"0": ("Normales", colours.GOOD), "1": ("Por proceso", colours.WARNING)},
+                {"0": ("Normales", colours.FINE), "1": ("Por proceso", colours.NEAR)},
             ),
         ),
     ]
 
 
 def build() -> Dashboard:
-    hidden = VariableHide.HIDE_VARIABLE
     return board(
         UID,
         # gpt and tipo filter nothing here: they ride along, so that the links back keep what was chosen.
-        variables=[variables.datasource(), variables.gpt(hidden), variables.event_type(hidden)],
+        variables=variables.carried(hidden=("gpt", "tipo", "trazas")),
         since="3h",
         refresh="30s",
         of_gpt=None,

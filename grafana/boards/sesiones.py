@@ -9,6 +9,7 @@ from grafana_foundation_sdk.models.dashboard import Dashboard, Panel
 from grafana.boards import colours, shared, traceql, variables
 from grafana.boards.layout import Row, board
 from grafana.boards.panels import (
+    COUNT,
     Look,
     buckets_over_time,
     column,
@@ -34,9 +35,8 @@ NO_TRACES = "Ninguna traza con estos filtros en el intervalo (las más recientes
 def _answer() -> list[tuple[int, Panel]]:
     idle = Look(
         unit="dthms",
-        no_value="Ninguna sesión terminada",
-        mappings=[quiet_mapping("Ninguna")],
-        colour=colours.NEUTRAL,
+        no_value="Sin datos aún",
+        mappings=[quiet_mapping("Sin datos aún")],
     )
     return [
         (12, shared.active_sessions()),
@@ -45,10 +45,10 @@ def _answer() -> list[tuple[int, Panel]]:
             8,
             stat_panel(
                 "Sesiones nuevas",
-                "Sesiones creadas en el intervalo elegido.",
+                "Sesiones creadas en el intervalo elegido, de todos los usuarios. Las que empezaron antes y siguen "
+                "activas no están entre ellas.",
                 [instant(or_zero(total(increase(catalog.SESSIONS.name, OF_GPT))))],
-                Look(unit="locale", decimals=0, colour=colours.SESSIONS),
-                sparkline=False,
+                Look(unit=COUNT),
             ),
         ),
         (
@@ -56,10 +56,9 @@ def _answer() -> list[tuple[int, Panel]]:
             stat_panel(
                 "Duración media",
                 "Del inicio de una sesión a su última actividad, de media. Se mide cuando la sesión lleva "
-                "30 minutos callada; hasta entonces no cuenta aquí.",
+                "30 minutos callada; hasta entonces no cuenta aquí. De todos los usuarios.",
                 [instant(mean(catalog.SESSION_DURATION, OF_GPT, window="$__range"))],
                 idle,
-                sparkline=False,
             ),
         ),
         (
@@ -67,10 +66,9 @@ def _answer() -> list[tuple[int, Panel]]:
             stat_panel(
                 "Eventos por sesión",
                 "Eventos de una sesión, de media. Se mide cuando la sesión lleva 30 minutos callada; hasta "
-                "entonces no cuenta aquí.",
+                "entonces no cuenta aquí. De todos los usuarios.",
                 [instant(mean(catalog.SESSION_EVENTS, OF_GPT, window="$__range"))],
-                replace(idle, unit="short", decimals=1),
-                sparkline=False,
+                replace(idle, unit=COUNT, decimals=1),
             ),
         ),
     ]
@@ -99,14 +97,14 @@ def _traces() -> list[tuple[int, Panel]]:
                 "traza se abre la conversación entera.",
                 [traces(sessions)],
                 Look(
-                    unit="short",
+                    unit=COUNT,
                     no_value=NO_TRACES,
                     transformations=[transform("organize", excludeByName={"Name": True})],
                     overrides=[
                         column("Trace ID", displayName="Traza", unit="string", custom__minWidth=270),
-                        column("Start time", displayName="Inicio", custom__width=170),
-                        column("Service", displayName="GPT", custom__minWidth=120),
-                        column("Duration", displayName="Duración", unit="ms", custom__width=110),
+                        column("Start time", displayName="Inicio", unit="time:DD/MM HH:mm:ss", custom__width=130),
+                        column("Service", displayName="GPT", custom__minWidth=190),
+                        column("Duration", displayName="Duración", unit="ms", decimals=1, custom__width=110),
                     ],
                 ),
                 sort_by=("Inicio", True),
@@ -120,7 +118,7 @@ def _traces() -> list[tuple[int, Panel]]:
                 "usuario. Al pulsar uno se abre su traza.",
                 [traces(slow, spans=True)],
                 Look(
-                    unit="short",
+                    unit=COUNT,
                     no_value="Ninguna respuesta supera el umbral con estos filtros",
                     transformations=[
                         transform(
@@ -150,10 +148,10 @@ def _traces() -> list[tuple[int, Panel]]:
                         )
                     ],
                     overrides=[
-                        column("Start time", displayName="Inicio", custom__width=170),
-                        column("Duration", displayName="Duración", unit="ns", custom__width=100),
+                        column("Start time", displayName="Inicio", unit="time:DD/MM HH:mm:ss", custom__width=130),
+                        column("Duration", displayName="Duración", unit="ns", decimals=1, custom__width=100),
                         column(catalog.EVENT_TYPE, displayName="Tipo", unit="string", custom__minWidth=120),
-                        column(catalog.GEN_AI_AGENT_ID, displayName="GPT", unit="string", custom__minWidth=120),
+                        column(catalog.GEN_AI_AGENT_ID, displayName="GPT", unit="string", custom__minWidth=190),
                         column(catalog.USER_HASH, displayName="Usuario", unit="string", custom__minWidth=150),
                         column(catalog.GEN_AI_USAGE_INPUT_TOKENS, displayName="Entrada", custom__width=85),
                         column(catalog.GEN_AI_USAGE_OUTPUT_TOKENS, displayName="Salida", custom__width=85),
@@ -175,26 +173,24 @@ def _users() -> list[tuple[int, Panel]]:
             12,
             lines(
                 "Ritmo de cada usuario",
-                "Eventos por segundo de los cinco usuarios más activos, según las trazas. Escribe un hash "
-                "arriba para ver solo uno.",
+                "Eventos por segundo de los cinco usuarios más activos de cada momento, según las trazas. Escribe un "
+                "hash arriba para ver solo uno.",
                 [trace_metrics(f"{events} | rate() {by_user} | topk(5)")],
                 Look(unit="suffix: /s", no_value=NO_TRACES),
                 bars=True,
                 stacked=True,
-                right=300,
             ),
         ),
         (
             12,
             lines(
                 "Tokens de salida de cada usuario",
-                "Tokens de salida por barra de los cinco usuarios que más reciben, según las trazas.",
+                "Tokens de salida por barra de los cinco usuarios que más reciben en cada momento, según las trazas.",
                 [trace_metrics(f"{events} | {tokens} {by_user} | topk(5)")],
-                Look(unit="short", no_value=NO_TRACES),
+                Look(unit=COUNT, no_value=NO_TRACES),
                 bars=True,
                 stacked=True,
-                right=300,
-                calcs=("max", "sum"),
+                calcs=("sum",),
             ),
         ),
     ]
@@ -222,7 +218,7 @@ def _length() -> list[tuple[int, Panel]]:
                 "Cuántos eventos tienen las sesiones",
                 "Sesiones según cuántos eventos tuvieron. Se miden cuando llevan 30 minutos calladas.",
                 [buckets_over_time(of(catalog.SESSION_EVENTS))],
-                Look(unit="short", no_value=idle, interval="5m", max_points=72),
+                Look(unit=COUNT, no_value=idle, interval="5m", max_points=72),
             ),
         ),
     ]
@@ -256,13 +252,13 @@ def _trend() -> list[tuple[int, Panel]]:
                 "Sesiones creadas en cada barra; el total del intervalo está en la leyenda.",
                 [query(new, "Sesiones nuevas")],
                 Look(
-                    unit="short",
+                    unit=COUNT,
                     interval="1m",
                     max_points=360,
                     overrides=paint({"Sesiones nuevas": colours.SESSIONS}),
                 ),
                 bars=True,
-                calcs=("lastNotNull", "max", "sum"),
+                calcs=("sum",),
             ),
         ),
         (12, shared.hour_by_weekday()),
@@ -272,21 +268,15 @@ def _trend() -> list[tuple[int, Panel]]:
 def build() -> Dashboard:
     return board(
         UID,
-        variables=[
-            variables.datasource(),
-            variables.gpt(),
-            variables.event_type(),
-            variables.user(),
-            variables.threshold(),
-        ],
+        variables=variables.carried(variables.user(), variables.threshold()),
         since="6h",
         refresh="30s",
         of_gpt=OF_GPT,
         rows=[
-            Row(100, "Ahora", 4, _answer()),
-            Row(200, "Conversaciones", 9, _traces()),
-            Row(300, "Por usuario", 9, _users()),
-            Row(500, "Cómo son las sesiones", 9, _length()),
-            Row(600, "Evolución y cuándo se usa", 9, _trend()),
+            Row(100, "Todos los usuarios: ahora", 4, _answer()),
+            Row(200, "El usuario elegido arriba (sin elegir, todos): conversaciones", 9, _traces()),
+            Row(300, "El usuario elegido arriba (sin elegir, los cinco más activos): uso", 9, _users()),
+            Row(500, "Todos los usuarios: cómo son las sesiones", 9, _length()),
+            Row(600, "Todos los usuarios: evolución y cuándo se usa", 9, _trend()),
         ],
     )

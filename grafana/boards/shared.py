@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
 from grafana_foundation_sdk.models.dashboard import Panel
 
 from grafana.boards import colours
 from grafana.boards.panels import (
+    COUNT,
+    QUIET,
     Look,
     Override,
     by_name,
@@ -21,25 +26,33 @@ from grafana.boards.panels import (
     transform,
     value_mapping,
 )
-from grafana.boards.promql import AGENT, OF_GPT, selector, total
+from grafana.boards.promql import AGENT, OF_GPT, OF_TYPE, increase, recorded_quantile, selector, total
 from grafana.boards.promql import hour_by_weekday as hour_by_weekday_expr
+from grafana.boards.variables import link
 from otel_bridge import catalog
 
-WINDOWS = {"30m": "Ahora (30 min)", "1d": "Hoy (24 h)", "7d": "Esta semana (7 d)", "30d": "Este mes (30 d)"}
-SHORT_WINDOWS = {"30m": "Ahora", "1d": "Hoy", "7d": "Semana", "30d": "Mes"}
-WINDOW_COLOURS = {"30m": "#6ED0E0", "1d": "#5794F2", "7d": "#B877D9", "30d": "#8E8E9C"}
+WINDOWS = {"30m": "30 min", "1d": "24 h", "7d": "7 días", "30d": "30 días"}
+"""Rolling ones: none is called after a day, a week or a month of the calendar."""
+
+DOLLARS = "prefix:$"
+"""Not `currencyUSD`, which writes a thousand as «1 K»; without fixed decimals, which would write the first event as 0."""
+
 DAYS = ("Lunes", "Martes", "Miércoles", "Jueves", "Viernes", "Sábado", "Domingo")
+BURN_STEPS = ((None, colours.CLEAR), (1.0, colours.NEAR), (6.0, colours.FAIL))
+RATIO_STEPS = ((None, colours.CLEAR), (0.8, colours.NEAR), (1.0, colours.FAIL))
+OBJECTIVES = f"max by ({AGENT}) ({selector(catalog.LATENCY_OBJECTIVE.name, OF_GPT)})"
+TARGETS = f"max by ({AGENT}) ({selector(catalog.SLO_TARGET.name, OF_GPT)})"
 
 
-def _by_window(title: str, description: str, metric: catalog.Metric, colour: str) -> Panel:
+def _by_window(title: str, description: str, metric: catalog.Metric) -> Panel:
     return stat_panel(
         title,
         description,
         [
-            query(total(selector(metric.name, OF_GPT, f'window="{window}"')), name, ref=f"w{window}")
-            for window, name in SHORT_WINDOWS.items()
+            instant(total(selector(metric.name, OF_GPT, f'window="{window}"')), name, ref=f"w{window}")
+            for window, name in WINDOWS.items()
         ],
-        Look(unit="short", colour=colour, minimum=0, mappings=[quiet_mapping("Sin datos")]),
+        Look(unit=COUNT, minimum=0, mappings=[quiet_mapping("Sin datos")]),
         names=True,
     )
 
@@ -47,20 +60,18 @@ def _by_window(title: str, description: str, metric: catalog.Metric, colour: str
 def active_sessions() -> Panel:
     return _by_window(
         "Sesiones activas",
-        "Sesiones con al menos un evento en los últimos 30 minutos (ahora), 24 horas (hoy), 7 días (esta "
-        "semana) y 30 días (este mes), contadas en el diario del puente.",
+        "Sesiones con al menos un evento en los últimos 30 minutos, 24 horas, 7 días y 30 días hasta este momento, "
+        "contadas en el diario del puente. De todos los usuarios.",
         catalog.ACTIVE_SESSIONS,
-        colours.SESSIONS,
     )
 
 
 def active_users() -> Panel:
     return _by_window(
         "Usuarios activos",
-        "Usuarios distintos, por su hash, con actividad en los últimos 30 minutos (ahora), 24 horas (hoy), "
-        "7 días (esta semana) y 30 días (este mes). Con varios GPT se suman: quien usa dos cuenta dos veces.",
+        "Usuarios distintos, por su hash, con actividad en los últimos 30 minutos, 24 horas, 7 días y 30 días "
+        "hasta este momento. Con varios GPT se suman: quien usa dos cuenta dos veces.",
         catalog.ACTIVE_USERS,
-        colours.USERS,
     )
 
 
@@ -72,20 +83,131 @@ def windows_over_time(title: str, description: str, metric: catalog.Metric) -> P
             query(total(selector(metric.name, OF_GPT, f'window="{window}"')), name, ref=f"w{window}")
             for window, name in WINDOWS.items()
         ],
-        Look(unit="short", overrides=paint({WINDOWS[window]: colour for window, colour in WINDOW_COLOURS.items()})),
+        Look(unit=COUNT, overrides=paint({WINDOWS[window]: colour for window, colour in colours.WINDOWS.items()})),
         fill=0,
         log=True,
-        right=285,
+    )
+
+
+def good_share(window: str) -> str:
+    """Of each GPT's events, those within the objective and without error."""
+    events = total(increase(catalog.SLO_EVENTS.name, OF_GPT, window=window), AGENT)
+    bad = total(increase(catalog.SLO_EVENTS.name, OF_GPT, 'result="bad"', window=window), AGENT)
+    return f"1 - ({bad} or 0 * {events}) / ({events} > 0)"
+
+
+def worst(expr: str) -> str:
+    """The GPT that is worst off, by a value that grows with the harm; none where there is no value."""
+    return f"topk(1, ({expr}) >= 0)"
+
+
+def common_objective() -> str:
+    """The chosen GPTs' objective in seconds, where they share one: of two, neither judges both."""
+    objectives = selector(catalog.LATENCY_OBJECTIVE.name, OF_GPT)
+    return f"min({objectives}) == max({objectives})"
+
+
+def worst_ratio(title: str, window: str, description: str) -> Panel:
+    """Each GPT's p95 against its own objective, and of these the worst: a strict objective of one GPT does not judge
+    the others."""
+    p95 = recorded_quantile(0.95, window, OF_GPT, OF_TYPE, by=(AGENT,))
+    return stat_panel(
+        title,
+        description,
+        [instant(worst(f"{p95} / on ({AGENT}) group_left () {OBJECTIVES}"), f"{{{{{AGENT}}}}}")],
+        Look(
+            unit="percentunit",
+            decimals=0,
+            steps=((None, colours.FINE), *RATIO_STEPS[1:]),
+            no_value=QUIET,
+            mappings=[quiet_mapping()],
+            links=[("Ver latencia y SLO", link("gpt-slo"))],
+        ),
+        names=True,
+    )
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of numbers of a table with a GPT a row."""
+
+    name: str
+    expr: str
+    properties: Mapping[str, object]
+
+
+def gpt_column(*others: tuple[str, str]) -> Override:
+    """The GPT, wide enough for an id; it leads to boards with that GPT chosen."""
+    links = [{"title": title, "url": link(uid, gpt="${__data.fields.GPT}")} for title, uid in others]
+    return column("GPT", unit="string", links=links, custom__minWidth=190)
+
+
+def by_gpt(
+    title: str,
+    description: str,
+    columns: Sequence[Column],
+    others: Sequence[tuple[str, str]],
+    worst_by: str,
+    trend: tuple[str, str] | None = None,
+) -> Panel:
+    """A table with a GPT a row, those that are worst off by column `worst_by` on top. Descending: Grafana sorts what is
+    empty as less than everything, so the quiet ones are at the end. `trend`: a heading and an expression by GPT."""
+    refs = [chr(ord("A") + index) for index in range(len(columns))]
+    targets = [instant(one.expr, ref=ref, as_table=True) for ref, one in zip(refs, columns, strict=True)]
+    values = {f"Value #{ref}": one.name for ref, one in zip(refs, columns, strict=True)}
+    transformations = [transform("merge")]
+    overrides = [gpt_column(*others), *(column(one.name, **one.properties) for one in columns)]
+    if trend:
+        name, expr = trend
+        targets.append(query(expr, ref="T"))
+        stat = {"timeField": "Time", "stat": "lastNotNull"}
+        transformations.insert(0, transform("timeSeriesTable", only="T", T=stat))
+        values["Trend #T"] = name
+        overrides.append(trend_column(name))
+    return grid(
+        title,
+        description,
+        targets,
+        Look(
+            unit=COUNT,
+            no_value="Ningún GPT registrado: revisa que el puente esté en marcha",
+            mappings=[quiet_mapping("–")],
+            interval="2m",
+            max_points=60,
+            transformations=[
+                *transformations,
+                transform(
+                    "organize",
+                    excludeByName={"Time": True},
+                    indexByName={AGENT: 0, **{value: 1 + index for index, value in enumerate(values)}},
+                    renameByName={AGENT: "GPT", **values},
+                ),
+            ],
+            overrides=overrides,
+        ),
+        sort_by=(worst_by, True),
+    )
+
+
+def trend_column(name: str) -> Override:
+    """A line of p95 in a cell."""
+    return column(
+        name,
+        unit="s",
+        color={"mode": "fixed", "fixedColor": colours.P95},
+        custom__cellOptions={"type": "sparkline", "hideValue": True, "drawStyle": "line", "lineWidth": 1},
+        custom__minWidth=140,
     )
 
 
 def type_column(name: str = "Tipo") -> Override:
-    """A column of event types, each in its colour."""
-    mapping = value_mapping({kind: (kind, colour) for kind, colour in colours.EVENT_TYPES.items()})
+    """A column of event types, each on a tint of its colour."""
+    mapping = value_mapping({kind: (kind, colours.tint(colour)) for kind, colour in colours.EVENT_TYPES.items()})
     return column(
         name,
         mappings=[mapping.to_json()],
-        custom__cellOptions={"type": "color-text"},
+        color={"mode": "fixed", "fixedColor": colours.CLEAR},
+        custom__cellOptions={"type": "color-background", "mode": "basic"},
         custom__minWidth=120,
     )
 
@@ -110,11 +232,11 @@ def hour_by_weekday() -> Panel:
     days = {str(number): day for number, day in enumerate(DAYS, start=1)}
     return heat(
         "Uso por hora y día de la semana",
-        "Eventos de las últimas 4 semanas según la hora y el día en que llegaron (UTC): de azul (poco) a "
-        "rojo (mucho). Se llena con el tiempo: cada minuto se anota en su casilla.",
+        "Eventos de las últimas 4 semanas según la hora y el día en que llegaron (UTC): cuanto más "
+        "intenso, más eventos. De todos los usuarios. Se llena con el tiempo: cada minuto se anota en su casilla.",
         [instant(hour_by_weekday_expr(), as_table=True)],
         Look(
-            unit="short",
+            unit=COUNT,
             no_value="Aún no hay un minuto anotado",
             transformations=[
                 transform("sortBy", fields={}, sort=[{"field": "hora"}]),
@@ -148,7 +270,7 @@ def firing_alerts(matchers: str, empty: str) -> Panel:
         "silencios están en Alertas → Alertmanager.",
         [instant(expr, as_table=True)],
         Look(
-            unit="short",
+            unit=COUNT,
             no_value=empty,
             transformations=[
                 transform(
@@ -159,17 +281,15 @@ def firing_alerts(matchers: str, empty: str) -> Panel:
                 )
             ],
             overrides=[
-                column("Alerta", unit="string", custom__minWidth=165),
-                column("GPT", unit="string", custom__minWidth=100),
-                column("Desde", unit="dateTimeAsIso", custom__width=160),
+                column("Alerta", unit="string", custom__minWidth=175),
+                column("GPT", unit="string", custom__minWidth=170),
+                column("Desde", unit="dateTimeFromNow", custom__width=90),
                 column(
                     "Gravedad",
                     mappings=[
-                        value_mapping(
-                            {"page": ("Urgente", colours.BAD), "ticket": ("Aviso", colours.WARNING)}
-                        ).to_json()
+                        value_mapping({"page": ("Urgente", colours.FAIL), "ticket": ("Aviso", colours.NEAR)}).to_json()
                     ],
-                    custom__cellOptions={"type": "color-text"},
+                    custom__cellOptions={"type": "color-background", "mode": "basic"},
                     custom__width=80,
                 ),
             ],

@@ -7,21 +7,22 @@ from grafana_foundation_sdk.models.dashboard import Dashboard, Panel
 from grafana.boards import colours, shared, variables
 from grafana.boards.layout import Row, board
 from grafana.boards.panels import (
+    COUNT,
     QUIET,
     Look,
+    Steps,
     buckets_over_time,
     column,
     dashed,
-    gap_line,
     grid,
     heat,
     instant,
+    judged,
     lines,
     paint,
     query,
     quiet_mapping,
     stat_panel,
-    thresholds_from,
     transform,
 )
 from grafana.boards.promql import (
@@ -30,100 +31,84 @@ from grafana.boards.promql import (
     BURN_RATE,
     OF_GPT,
     OF_TYPE,
+    RANGE,
     TYPE,
     buckets,
     increase,
     no_traffic,
-    objective,
-    objective_thresholds,
     or_zero,
     recorded_quantile,
     selector,
     suffixed,
     total,
 )
+from grafana.boards.shared import Column
+from grafana.boards.variables import link
 from otel_bridge import catalog
 
 UID = "gpt-slo"
 NOBODY = "sin tráfico"
 DURATION = catalog.OPERATION_DURATION
-OBJECTIVES = f"max by ({AGENT}) ({selector(catalog.LATENCY_OBJECTIVE.name, OF_GPT)})"
 OF_GPT_ALERTS = f'alertname=~"GPT.*", {OF_GPT}'
-TARGETS = f"max by ({AGENT}) ({selector(catalog.SLO_TARGET.name, OF_GPT)})"
-BUDGET = selector(BUDGET_REMAINING, OF_GPT)
-BUDGET_STEPS = ((None, colours.BAD), (0.0, colours.WARNING), (0.25, colours.GOOD))
-BURN_STEPS = ((None, colours.GOOD), (1.0, colours.WARNING), (6.0, colours.BAD))
-BURN_WINDOWS = {"5m": "#6ED0E0", "1h": "#5794F2", "6h": "#B877D9", "3d": "#8E8E9C"}
+SPENT = f"1 - {selector(BUDGET_REMAINING, OF_GPT)}"
+"""Of each GPT's budget of 30 days. It grows with the harm, so that a table has the worst on top and the quiet last."""
+SPENT_STEPS = ((None, colours.CLEAR), (0.75, colours.NEAR), (1.0, colours.FAIL))
 BURN_LEVELS = {"Urgente (14,4×)": (14.4, colours.BAD), "Aviso (3×)": (3, colours.WARNING)}
-SHOW_TRACES = (
-    "Ver las respuestas lentas",
-    "/d/gpt-sesiones?${datasource:queryparam}&${gpt:queryparam}&${tipo:queryparam}&${__url_time_range}",
-)
-
-
-def _good_share(window: str) -> str:
-    events = total(increase(catalog.SLO_EVENTS.name, OF_GPT, window=window), AGENT)
-    bad = total(increase(catalog.SLO_EVENTS.name, OF_GPT, 'result="bad"', window=window), AGENT)
-    return f"1 - ({bad} or 0 * {events}) / ({events} > 0)"
+SHOW_TRACES = ("Ver las respuestas lentas", link("gpt-sesiones"))
 
 
 def _answer() -> list[tuple[int, Panel]]:
     firing = f'count(ALERTS{{alertstate="firing", {OF_GPT_ALERTS}}})'
+
+    def worst_of(title: str, expr: str, unit: str, steps: Steps, description: str) -> Panel:
+        return stat_panel(
+            title,
+            description,
+            [instant(shared.worst(expr), f"{{{{{AGENT}}}}}")],
+            Look(unit=unit, decimals=1, steps=steps, no_value=QUIET, mappings=[quiet_mapping()]),
+            names=True,
+        )
+
     return [
         (
             6,
-            stat_panel(
-                "Presupuesto restante",
-                "Parte del presupuesto de error de 30 días que queda, por GPT: 100 % es intacto, 0 % es "
-                "agotado, negativo es incumplido. El presupuesto es lo que la meta del GPT permite fallar o "
+            worst_of(
+                "Presupuesto gastado",
+                SPENT,
+                "percentunit",
+                ((None, colours.FINE), *SPENT_STEPS[1:]),
+                "El GPT que más ha gastado de su presupuesto de error de 30 días: 0 % es intacto, 100 % es "
+                "agotado, más es incumplido. El presupuesto es lo que la meta del GPT permite fallar o "
                 "tardar de más.",
-                [instant(BUDGET, f"{{{{{AGENT}}}}}")],
-                Look(unit="percentunit", decimals=1, steps=BUDGET_STEPS, no_value=QUIET, mappings=[quiet_mapping()]),
-                names=True,
-                sparkline=False,
             ),
         ),
         (
-            6,
-            stat_panel(
+            5,
+            worst_of(
                 "Gasto (1 h)",
-                "A qué velocidad se gasta el presupuesto de error: 1× lo agota justo en 30 días; 14,4× lo "
+                selector(f"{BURN_RATE}1h", OF_GPT),
+                "suffix:×",
+                ((None, colours.FINE), *shared.BURN_STEPS[1:]),
+                "El GPT que más deprisa gasta su presupuesto de error: 1× lo agota justo en 30 días; 14,4× lo "
                 "agota en dos días y despierta a quien está de guardia.",
-                [instant(selector(f"{BURN_RATE}1h", OF_GPT), f"{{{{{AGENT}}}}}")],
-                Look(unit="suffix:×", decimals=1, steps=BURN_STEPS, no_value=QUIET, mappings=[quiet_mapping()]),
-                names=True,
-                sparkline=False,
+            ),
+        ),
+        (
+            5,
+            shared.worst_ratio(
+                "p95 / objetivo",
+                "1h",
+                "El GPT cuyo p95 de la última hora está peor frente a su propio objetivo. Verde: por debajo del "
+                "80 %; ámbar: cerca; rojo: lo supera.",
             ),
         ),
         (
             4,
             stat_panel(
-                "p95 (1 h)",
-                "El 95 % de las respuestas de la última hora tardó menos que esto. El color lo decide el "
-                "objetivo del GPT (con varios, el más exigente): ámbar desde el 80 %, rojo al superarlo.",
-                [
-                    instant(recorded_quantile(0.95, "1h", OF_GPT, OF_TYPE), "p95"),
-                    instant(objective_thresholds(), ref="umbral", as_table=True),
-                ],
-                Look(
-                    unit="s",
-                    steps=((None, colours.GOOD),),
-                    no_value=QUIET,
-                    mappings=[quiet_mapping()],
-                    transformations=[thresholds_from("umbral")],
-                ),
-                sparkline=False,
-            ),
-        ),
-        (
-            4,
-            stat_panel(
-                "Objetivo",
-                "Cuánto puede tardar una respuesta y contar como buena, según la configuración. Con varios "
-                "GPT elegidos, el más exigente.",
-                [instant(objective(), "Objetivo")],
-                Look(unit="s", colour=colours.NEUTRAL, no_value="Sin GPT"),
-                sparkline=False,
+                "Incumplen",
+                "Cuántos de los GPT elegidos han agotado su presupuesto de error de 30 días. Están arriba en la tabla.",
+                [instant(or_zero(f"count({SPENT} > 1)"))],
+                Look(unit=COUNT, steps=((None, colours.FINE), (1.0, colours.FAIL))),
             ),
         ),
         (
@@ -132,91 +117,61 @@ def _answer() -> list[tuple[int, Panel]]:
                 "Alertas",
                 "Cuántas alertas de los GPT elegidos suenan ahora. Están abajo, con su gravedad.",
                 [instant(or_zero(firing))],
-                Look(unit="short", decimals=0, steps=((None, colours.GOOD), (1.0, colours.BAD))),
-                sparkline=False,
+                Look(unit=COUNT, steps=((None, colours.FINE), (1.0, colours.FAIL))),
             ),
         ),
     ]
 
 
 def _by_gpt() -> list[tuple[int, Panel]]:
+    p95 = recorded_quantile(0.95, RANGE, OF_GPT, by=(AGENT,))
     columns = (
-        ("Eventos", total(increase(catalog.SLO_EVENTS.name, OF_GPT), AGENT), {"unit": "locale", "decimals": 0}),
-        ("Buenos", _good_share("$__range"), {"unit": "percentunit", "decimals": 2}),
-        ("Meta", TARGETS, {"unit": "percentunit", "decimals": 1}),
-        ("Objetivo", OBJECTIVES, {"unit": "s"}),
-        ("p95", recorded_quantile(0.95, "$__range", OF_GPT, by=(AGENT,)), {"unit": "s"}),
-        (
-            "p95 / objetivo",
-            f"{recorded_quantile(0.95, '$__range', OF_GPT, by=(AGENT,))} / on ({AGENT}) {OBJECTIVES}",
-            {
-                "unit": "percentunit",
-                "decimals": 0,
-                **_coloured(((None, colours.GOOD), (0.8, colours.WARNING), (1.0, colours.BAD))),
-            },
+        Column(
+            "Presupuesto gastado",
+            f"max by ({AGENT}) ({SPENT})",
+            {"unit": "percentunit", "decimals": 1, "custom__width": 180, **judged(SPENT_STEPS)},
         ),
-        (
-            "Presupuesto",
-            f"max by ({AGENT}) ({BUDGET})",
-            {"unit": "percentunit", "decimals": 1, **_coloured(BUDGET_STEPS)},
-        ),
-        (
+        Column(
             "Gasto 6 h",
             f"max by ({AGENT}) ({selector(f'{BURN_RATE}6h', OF_GPT)})",
-            {"unit": "suffix:×", "decimals": 2, **_coloured(BURN_STEPS)},
+            {"unit": "suffix:×", "decimals": 1, "custom__width": 95, **judged(shared.BURN_STEPS)},
         ),
+        Column(
+            "p95 / objetivo",
+            f"{p95} / on ({AGENT}) {shared.OBJECTIVES}",
+            {"unit": "percentunit", "decimals": 0, "custom__width": 120, **judged(shared.RATIO_STEPS)},
+        ),
+        Column("p95", p95, {"unit": "s", "decimals": 1, "custom__width": 85}),
+        Column("Objetivo", shared.OBJECTIVES, {"unit": "s", "decimals": 1, "custom__width": 90}),
+        Column("Buenos", shared.good_share(RANGE), {"unit": "percentunit", "decimals": 2, "custom__width": 95}),
+        Column("Meta", shared.TARGETS, {"unit": "percentunit", "decimals": 1, "custom__width": 80}),
+        Column("Eventos", total(increase(catalog.SLO_EVENTS.name, OF_GPT), AGENT), {"custom__width": 95}),
     )
-    refs = [chr(ord("A") + index) for index in range(len(columns))]
     return [
         (
             24,
-            grid(
+            shared.by_gpt(
                 "Estado de cada GPT",
-                "Un GPT por fila: eventos del intervalo, parte que fue buena (a tiempo y sin error), su "
-                "meta, su objetivo de latencia, su p95, lo que queda del presupuesto de 30 días y a qué "
-                "ritmo se gastó en las últimas 6 horas.",
-                [instant(expr, ref=ref, as_table=True) for ref, (_, expr, _) in zip(refs, columns, strict=True)],
-                Look(
-                    unit="short",
-                    no_value="Ningún GPT registrado: revisa que el puente esté en marcha",
-                    mappings=[quiet_mapping("–")],
-                    transformations=[
-                        transform("merge"),
-                        transform(
-                            "organize",
-                            excludeByName={"Time": True},
-                            indexByName={AGENT: 0, **{f"Value #{ref}": 1 + i for i, ref in enumerate(refs)}},
-                            renameByName={
-                                AGENT: "GPT",
-                                **{f"Value #{ref}": name for ref, (name, _, _) in zip(refs, columns, strict=True)},
-                            },
-                        ),
-                    ],
-                    overrides=[column(name, **properties) for name, _, properties in columns],
-                ),
-                sort_by=("Presupuesto", False),
+                "Un GPT por fila, arriba el que peor va: lo que lleva gastado del presupuesto de 30 días y a qué "
+                "ritmo lo gastó en las últimas 6 horas; y del intervalo elegido, su p95 y su objetivo de latencia, la "
+                "parte de eventos que fue buena (a tiempo y sin error), su meta y sus eventos.",
+                columns,
+                (("Ver solo este GPT", UID), ("Ver sus sesiones", "gpt-sesiones")),
+                worst_by="Presupuesto gastado",
             ),
         ),
     ]
 
 
-def _coloured(steps: tuple[tuple[float | None, str], ...]) -> dict[str, object]:
-    return {
-        "thresholds": {"mode": "absolute", "steps": [{"value": value, "color": colour} for value, colour in steps]},
-        "color": {"mode": "thresholds"},
-        "custom__cellOptions": {"type": "color-text"},
-    }
-
-
 def _burn() -> list[tuple[int, Panel]]:
     worst = [
         query(f"max({selector(BURN_RATE + window, OF_GPT)})", f"Últimas {window}", ref=f"w{window}")
-        for window in BURN_WINDOWS
+        for window in colours.BURN_WINDOWS
     ]
     levels = [query(f"vector({level})", name, ref=f"n{i}") for i, (name, (level, _)) in enumerate(BURN_LEVELS.items())]
     return [
         (
-            14,
+            12,
             lines(
                 "Ritmo de gasto del presupuesto",
                 "Cuántas veces más deprisa de lo sostenible se gasta el presupuesto de error, en ventanas "
@@ -229,46 +184,37 @@ def _burn() -> list[tuple[int, Panel]]:
                     no_value=QUIET,
                     interval="1m",
                     overrides=[
-                        *paint({f"Últimas {window}": colour for window, colour in BURN_WINDOWS.items()}),
-                        gap_line(),
+                        *paint({f"Últimas {window}": colour for window, colour in colours.BURN_WINDOWS.items()}),
                         *(dashed(name, colour) for name, (_, colour) in BURN_LEVELS.items()),
                     ],
                 ),
                 fill=0,
-                right=280,
             ),
         ),
         (
-            10,
-            lines(
-                "Presupuesto de error restante",
-                "Lo que queda del presupuesto de 30 días de cada GPT. Si baja de 0 %, la meta está incumplida.",
-                [query(BUDGET, f"{{{{{AGENT}}}}}"), query("vector(0)", "Agotado", ref="limite")],
-                Look(unit="percentunit", decimals=1, no_value=QUIET, interval="2m", overrides=[dashed("Agotado")]),
-                fill=10,
-                calcs=("lastNotNull", "min"),
-            ),
+            12,
+            shared.firing_alerts(OF_GPT_ALERTS, "Ninguna alerta activa"),
         ),
     ]
 
 
-def _latency() -> list[tuple[int, Panel]]:
+def _trends() -> list[tuple[int, Panel]]:
     p95 = recorded_quantile(0.95, "$__interval", OF_GPT, OF_TYPE, by=(AGENT,))
-    ratio = f"{p95} / on ({AGENT}) group_left () {OBJECTIVES}"
+    ratio = f"{p95} / on ({AGENT}) group_left () {shared.OBJECTIVES}"
     return [
         (
-            14,
-            heat(
-                "Cómo se reparte la latencia",
-                "Cuántas respuestas tardaron cuánto. Una banda que sube es un GPT que se vuelve lento; una "
-                "segunda banda arriba son las que fallan el objetivo. Los puntos son respuestas de ejemplo: "
-                "al pulsarlos se abre su traza.",
-                [buckets_over_time(buckets(DURATION, OF_GPT, OF_TYPE, empty=QUIET), exemplar=True)],
-                Look(unit="s", no_value=QUIET, interval="1m", max_points=500, links=[SHOW_TRACES]),
+            12,
+            lines(
+                "Presupuesto de error gastado",
+                "Lo que cada GPT lleva gastado de su presupuesto de 30 días. Por encima de 100 % la meta está "
+                "incumplida.",
+                [query(SPENT, f"{{{{{AGENT}}}}}"), query("vector(1)", "Agotado", ref="limite")],
+                Look(unit="percentunit", decimals=0, no_value=QUIET, interval="2m", overrides=[dashed("Agotado")]),
+                fill=0,
             ),
         ),
         (
-            10,
+            12,
             lines(
                 "p95 frente al objetivo de cada GPT",
                 "p95 dividido por el objetivo del propio GPT: por encima de 100 % el GPT va más lento de lo "
@@ -283,9 +229,25 @@ def _latency() -> list[tuple[int, Panel]]:
                     decimals=0,
                     no_value=QUIET,
                     interval="2m",
-                    overrides=[dashed("Objetivo"), gap_line()],
+                    overrides=[dashed("Objetivo")],
                 ),
                 fill=0,
+            ),
+        ),
+    ]
+
+
+def _latency() -> list[tuple[int, Panel]]:
+    return [
+        (
+            24,
+            heat(
+                "Cómo se reparte la latencia",
+                "Cuántas respuestas tardaron cuánto. Una banda que sube es un GPT que se vuelve lento; una "
+                "segunda banda arriba son las que fallan el objetivo. Al pulsar una casilla se puede ir a las "
+                "respuestas lentas.",
+                [buckets_over_time(buckets(DURATION, OF_GPT, OF_TYPE, empty=QUIET))],
+                Look(unit="s", no_value=QUIET, interval="1m", max_points=500, links=[SHOW_TRACES]),
             ),
         ),
     ]
@@ -306,33 +268,32 @@ def _events() -> list[tuple[int, Panel]]:
                 "Bueno: dentro del objetivo de latencia y sin error. Malo: el resto; es lo que gasta presupuesto.",
                 [query(of("good"), "Buenos", ref="good"), query(of("bad"), "Malos", ref="bad")],
                 Look(
-                    unit="short",
-                    decimals=0,
+                    unit=COUNT,
                     interval="2m",
                     max_points=500,
                     overrides=paint({"Buenos": colours.GOOD, "Malos": colours.BAD}),
                 ),
                 bars=True,
                 stacked=True,
-                calcs=("lastNotNull", "max", "sum"),
+                calcs=("sum",),
             ),
         ),
         (
             12,
             lines(
                 "Errores por código",
-                "Eventos que llegaron con el campo «error», por su código. Sin errores, la serie «ninguno» en 0.",
+                "Eventos que llegaron con el campo «error», por su código. Sin errores, una línea en 0.",
                 [query(or_zero(errors, "error_type"), "{{error_type}}")],
                 Look(
-                    unit="short",
-                    decimals=0,
+                    unit=COUNT,
                     interval="2m",
                     max_points=500,
-                    overrides=paint({"ninguno": colours.GOOD}),
+                    colour=colours.BAD,
+                    shades=True,
                 ),
                 bars=True,
                 stacked=True,
-                calcs=("lastNotNull", "max", "sum"),
+                calcs=("sum",),
             ),
         ),
     ]
@@ -347,7 +308,6 @@ def _detail() -> list[tuple[int, Panel]]:
     # Several queries make one table only where each has a row; with traffic there is no such row.
     nothing = f'label_replace(vector(0), "{TYPE}", "{NOBODY}", "", "")'
     ever = total(f"increase({selector(suffixed(DURATION, 'count'), OF_GPT, OF_TYPE)}[$__range] @ end())")
-    ratio_steps = ((None, colours.GOOD), (0.8, colours.WARNING), (1.0, colours.BAD))
     return [
         (
             24,
@@ -360,7 +320,7 @@ def _detail() -> list[tuple[int, Panel]]:
                     instant(or_zero(f"{count} > 0", TYPE, NOBODY), ref="A", as_table=True),
                     instant(or_zero(p95, TYPE, NOBODY), ref="B", as_table=True),
                     instant(
-                        or_zero(f"{p95} / on ({AGENT}) group_left () {OBJECTIVES}", TYPE, NOBODY),
+                        or_zero(f"{p95} / on ({AGENT}) group_left () {shared.OBJECTIVES}", TYPE, NOBODY),
                         ref="C",
                         as_table=True,
                     ),
@@ -370,7 +330,7 @@ def _detail() -> list[tuple[int, Panel]]:
                     query(f"({trend}) or on () ({nothing} unless on () ({ever} > 0))", ref="T"),
                 ],
                 Look(
-                    unit="short",
+                    unit=COUNT,
                     no_value=QUIET,
                     interval="2m",
                     max_points=60,
@@ -378,6 +338,13 @@ def _detail() -> list[tuple[int, Panel]]:
                     transformations=[
                         transform("timeSeriesTable", only="T", T={"timeField": "Time", "stat": "lastNotNull"}),
                         transform("merge"),
+                        # Of the configured types only those of which there was an event.
+                        transform(
+                            "filterByValue",
+                            type="include",
+                            match="any",
+                            filters=[{"fieldName": "Value #A", "config": {"id": "isNotNull", "options": {}}}],
+                        ),
                         transform(
                             "organize",
                             excludeByName={"Time": True},
@@ -402,30 +369,19 @@ def _detail() -> list[tuple[int, Panel]]:
                         ),
                     ],
                     overrides=[
-                        column("GPT", custom__minWidth=105),
+                        shared.gpt_column(("Ver solo este GPT", UID), ("Ver sus sesiones", "gpt-sesiones")),
                         shared.type_column(),
-                        column("Eventos", unit="locale", decimals=0, custom__width=100),
-                        column("p95", unit="s", custom__width=80),
+                        column("Eventos", custom__width=100),
+                        column("p95", unit="s", decimals=1, custom__width=80),
                         column(
                             "p95 / objetivo",
                             unit="percentunit",
                             decimals=0,
                             custom__width=135,
-                            **_coloured(ratio_steps),
+                            **judged(shared.RATIO_STEPS),
                         ),
                         column("Con error", unit="percentunit", decimals=1, custom__width=90),
-                        column(
-                            "Tendencia del p95",
-                            unit="s",
-                            color={"mode": "fixed", "fixedColor": colours.P95},
-                            custom__cellOptions={
-                                "type": "sparkline",
-                                "hideValue": True,
-                                "drawStyle": "line",
-                                "lineWidth": 1,
-                            },
-                            custom__minWidth=200,
-                        ),
+                        shared.trend_column("Tendencia del p95"),
                     ],
                 ),
                 sort_by=("p95 / objetivo", True),
@@ -437,15 +393,15 @@ def _detail() -> list[tuple[int, Panel]]:
 def build() -> Dashboard:
     return board(
         UID,
-        variables=[variables.datasource(), variables.gpt(), variables.event_type()],
+        variables=variables.carried(hidden=("trazas",)),
         since="24h",
         refresh="1m",
         of_gpt=OF_GPT,
         rows=[
-            Row(100, "¿Cumplimos?", 5, _answer()),
-            Row(200, "¿Quién no?", 6, _by_gpt()),
-            Row(250, "Lo que suena", 6, [(24, shared.firing_alerts(OF_GPT_ALERTS, "Ninguna alerta activa"))]),
-            Row(300, "Presupuesto de error", 9, _burn()),
+            Row(100, "¿Cumplimos?", 4, _answer()),
+            Row(200, "¿Quién no?", 12, _by_gpt()),
+            Row(300, "Ritmo y alertas", 9, _burn()),
+            Row(350, "GPT a GPT", 10, _trends()),
             Row(400, "Latencia", 10, _latency()),
             Row(500, "Eventos", 9, _events()),
             Row(600, "Detalle por tipo", 11, _detail()),

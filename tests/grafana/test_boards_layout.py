@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 
-from grafana.boards import datasources
 from grafana.boards.queries import panels, queries
 
 UIDS = ("gpt-resumen", "gpt-slo", "gpt-sesiones", "otel-bridge-salud")
@@ -50,17 +49,71 @@ def test_every_panel_says_what_it_shows(board: dict[str, Any]) -> None:
 
 
 def test_a_narrow_panel_has_a_short_title(board: dict[str, Any]) -> None:
+    """Measured at 1440 pixels with Grafana's menu open: 47 a column, 120 of them not the title's, 7.3 a letter."""
     for panel in panels(board):
-        assert len(panel["title"]) <= 6.2 * panel["gridPos"]["w"], f"{panel['title']!r} would be clipped"
+        assert len(panel["title"]) <= (47 * panel["gridPos"]["w"] - 120) / 7.3, f"{panel['title']!r} would be clipped"
 
 
-def test_every_legend_is_a_table_with_its_figures(board: dict[str, Any]) -> None:
+def test_the_picture_has_the_width_of_its_panel(board: dict[str, Any]) -> None:
+    """A legend at the side takes half of a narrow panel: it is a list below, or none where the title says it."""
     for panel in panels(board):
-        if panel["type"] == "timeseries":
-            legend = panel["options"]["legend"]
-            assert legend["showLegend"] is True and legend["displayMode"] == "table", panel["title"]
-            assert {"max", "min"} & set(legend["calcs"]), panel["title"]
-            assert len(legend["calcs"]) >= 2, panel["title"]
+        legend = panel["options"].get("legend", {"showLegend": False})
+        if panel["type"] == "timeseries" and legend["showLegend"]:
+            assert (legend["placement"], legend["displayMode"]) == ("bottom", "list"), panel["title"]
+        elif panel["type"] == "timeseries":
+            (target,) = panel["targets"]
+            assert "{{" not in target["legendFormat"], panel["title"]
+        elif panel["type"] in ("barchart", "heatmap"):
+            assert not (legend["showLegend"] if "showLegend" in legend else legend["show"]), panel["title"]
+
+
+def test_what_says_that_there_is_nothing_is_in_no_legend(board: dict[str, Any]) -> None:
+    for panel in panels(board):
+        if panel["type"] != "timeseries":
+            continue
+        unlisted = {
+            override["matcher"]["options"]
+            for override in panel["fieldConfig"]["overrides"]
+            for one in override["properties"]
+            if one["id"] == "custom.hideFrom" and one["value"]["legend"]
+        }
+        for target in panel["targets"]:
+            names = {target["legendFormat"]} if target["refId"] == "hueco" else set()
+            names |= set(re.findall(r'label_replace\(vector\(0\), "\w+", "([^"]+)"', target.get("expr", "")))
+            assert names <= unlisted, panel["title"]
+
+
+def test_whole_numbers_have_one_notation(board: dict[str, Any]) -> None:
+    """`short` writes 24635 as «24.6 K»; `locale`, in a Spanish browser, as «24.635» beside «87.76%»."""
+    for panel in panels(board):
+        config = panel["fieldConfig"]
+        units = [config["defaults"]["unit"]]
+        units += [
+            one["value"] for override in config["overrides"] for one in override["properties"] if one["id"] == "unit"
+        ]
+        assert not {"short", "locale"} & set(units), panel["title"]
+        if units[0] == "none":
+            assert config["defaults"]["decimals"] in (0, 1), panel["title"]
+
+
+def test_the_ticks_of_bars_say_no_text_for_what_is_missing(board: dict[str, Any]) -> None:
+    for panel in panels(board):
+        if panel["type"] == "barchart":
+            (time,) = (one for one in panel["fieldConfig"]["overrides"] if one["matcher"]["options"] == "Time")
+            assert {"id": "noValue", "value": ""} in time["properties"], panel["title"]
+            assert panel["options"].get("text", {}).get("valueSize") is None, "a given size is drawn over its neighbour"
+
+
+def test_a_board_is_not_edited_on_the_screen(board: dict[str, Any]) -> None:
+    assert board["editable"] is False
+
+
+def test_the_worst_is_on_top_and_the_quiet_last(board: dict[str, Any]) -> None:
+    """Grafana sorts what is empty as less than everything, and NaN anywhere: no ascending order of numbers."""
+    for panel in panels(board):
+        if panel["type"] == "table":
+            for order in panel["options"]["sortBy"]:
+                assert order["desc"] is True, panel["title"]
 
 
 def test_every_variable_used_exists(board: dict[str, Any]) -> None:
@@ -73,7 +126,7 @@ def test_every_variable_used_exists(board: dict[str, Any]) -> None:
 
 def test_the_variables_that_links_carry_are_on_every_board(board: dict[str, Any]) -> None:
     names = [variable["name"] for variable in board["templating"]["list"]]
-    assert names[:3] == ["datasource", "gpt", "tipo"]
+    assert set(names) >= {"datasource", "gpt", "tipo", "trazas", "job", "instance"}
     assert all(variable["label"] and variable["description"] for variable in board["templating"]["list"])
 
 
@@ -91,7 +144,11 @@ def test_links_in_panels_lead_to_boards_with_their_variables(board: dict[str, An
             there = {variable["name"] for variable in boards[match[1]]["templating"]["list"]}
             for name in re.findall(r"(?:var-|\$\{)(\w+)(?:=|:queryparam)", match[2]):
                 assert name in there, url
-            assert "${__url_time_range}" in url
+            assert "${__url_time_range}" in url and "timeFrom" not in panel, (
+                "it is empty where a panel has its own range"
+            )
+            for name in ("datasource", "gpt", "tipo", "trazas", "job", "instance"):
+                assert f"var-{name}=" in url or f"${{{name}:queryparam}}" in url, url
 
 
 def test_panels_ask_provisioned_sources(board: dict[str, Any]) -> None:
@@ -103,7 +160,7 @@ def test_panels_ask_provisioned_sources(board: dict[str, Any]) -> None:
             source = target["datasource"]
             assert (source["type"], source["uid"]) in {
                 ("prometheus", "${datasource}"),
-                ("tempo", datasources.TEMPO_UID),
+                ("tempo", "${trazas}"),
             }, panel["title"]
             if source["type"] == "tempo":
                 assert len(panel["targets"]) == 1, "Grafana runs only the first TraceQL query of a panel"
@@ -120,9 +177,12 @@ def test_transformations_name_queries_that_exist(board: dict[str, Any]) -> None:
                 assert transformation["options"]["configRefId"] in references
 
 
-def test_latency_trends_carry_exemplars(board: dict[str, Any], uid: str) -> None:
-    exemplars = {panel["title"] for panel in panels(board) for target in panel["targets"] if target.get("exemplar")}
-    assert exemplars or uid in ("gpt-sesiones", "otel-bridge-salud")
+def test_exemplars_are_on_lines_of_seconds(board: dict[str, Any], uid: str) -> None:
+    """On a heatmap they cover it within an hour; on another unit they lie where they do not belong."""
+    exemplars = [panel for panel in panels(board) for target in panel["targets"] if target.get("exemplar")]
+    assert exemplars or uid != "gpt-resumen"
+    for panel in exemplars:
+        assert (panel["type"], panel["fieldConfig"]["defaults"]["unit"]) == ("timeseries", "s"), panel["title"]
 
 
 def test_firing_alerts_are_marked(board: dict[str, Any]) -> None:
@@ -132,9 +192,12 @@ def test_firing_alerts_are_marked(board: dict[str, Any]) -> None:
 
 
 def test_a_stat_never_passes_an_old_value_for_the_present_one(board: dict[str, Any]) -> None:
+    """A range query's last step is an hour old on 30 days, and its line crosses the figures."""
     for panel in panels(board):
         if panel["type"] == "stat":
+            assert all(target["instant"] and not target["range"] for target in panel["targets"]), panel["title"]
             assert panel["options"]["reduceOptions"]["calcs"] == ["last"], panel["title"]
+            assert panel["options"]["graphMode"] == "none", panel["title"]
 
 
 def test_windows_follow_the_step_unless_they_are_meant(uid: str) -> None:
