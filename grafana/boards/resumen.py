@@ -133,7 +133,7 @@ def _by_gpt() -> list[tuple[int, Panel]]:
         Column(
             "Coste",
             total(increase(catalog.COST.name, OF_GPT), AGENT),
-            {"unit": shared.DOLLARS, "custom__width": 85},
+            {"unit": shared.DOLLARS, "decimals": None, "custom__width": 85},
         ),
     )
     return [

@@ -35,13 +35,14 @@ WINDOWS = {"30m": "30 min", "1d": "24 h", "7d": "7 días", "30d": "30 días"}
 """Rolling ones: none is called after a day, a week or a month of the calendar."""
 
 DOLLARS = "prefix:$"
-"""Not `currencyUSD`, which writes a thousand as «1 K»; without fixed decimals, which would write the first event as 0."""
+"""Not `currencyUSD`, which writes a thousand as «1 K»; without fixed decimals, which write the first event as 0."""
 
 DAYS = ("Lunes", "Martes", "Miércoles", "Jueves", "Viernes", "Sábado", "Domingo")
 BURN_STEPS = ((None, colours.CLEAR), (1.0, colours.NEAR), (6.0, colours.FAIL))
 RATIO_STEPS = ((None, colours.CLEAR), (0.8, colours.NEAR), (1.0, colours.FAIL))
-OBJECTIVES = f"max by ({AGENT}) ({selector(catalog.LATENCY_OBJECTIVE.name, OF_GPT)})"
-TARGETS = f"max by ({AGENT}) ({selector(catalog.SLO_TARGET.name, OF_GPT)})"
+OBJECTIVES = f"max by ({AGENT}) (last_over_time({selector(catalog.LATENCY_OBJECTIVE.name, OF_GPT)}[6h]))"
+TARGETS = f"max by ({AGENT}) (last_over_time({selector(catalog.SLO_TARGET.name, OF_GPT)}[6h]))"
+"""Of each GPT; while the bridge is away too, so that what it said before is still judged."""
 
 
 def _by_window(title: str, description: str, metric: catalog.Metric) -> Panel:
@@ -129,7 +130,7 @@ def worst_ratio(title: str, window: str, description: str) -> Panel:
 
 @dataclass(frozen=True)
 class Column:
-    """A column of numbers of a table with a GPT a row."""
+    """A column of numbers of a table with a GPT a row. A property that is None takes away what the panel says."""
 
     name: str
     expr: str
@@ -139,7 +140,7 @@ class Column:
 def gpt_column(*others: tuple[str, str]) -> Override:
     """The GPT, wide enough for an id; it leads to boards with that GPT chosen."""
     links = [{"title": title, "url": link(uid, gpt="${__data.fields.GPT}")} for title, uid in others]
-    return column("GPT", unit="string", links=links, custom__minWidth=190)
+    return column("GPT", unit="string", links=links, custom__minWidth=215)
 
 
 def by_gpt(
@@ -155,7 +156,8 @@ def by_gpt(
     refs = [chr(ord("A") + index) for index in range(len(columns))]
     targets = [instant(one.expr, ref=ref, as_table=True) for ref, one in zip(refs, columns, strict=True)]
     values = {f"Value #{ref}": one.name for ref, one in zip(refs, columns, strict=True)}
-    transformations = [transform("merge")]
+    # Not `merge`: it gives up where a query has no row. The join leaves that query out.
+    transformations = [transform("joinByField", byField=AGENT, mode="outer")]
     overrides = [gpt_column(*others), *(column(one.name, **one.properties) for one in columns)]
     if trend:
         name, expr = trend
@@ -178,7 +180,7 @@ def by_gpt(
                 *transformations,
                 transform(
                     "organize",
-                    excludeByName={"Time": True},
+                    excludeByName={"Time": True, **{f"Time {number}": True for number in range(1, len(targets) + 1)}},
                     indexByName={AGENT: 0, **{value: 1 + index for index, value in enumerate(values)}},
                     renameByName={AGENT: "GPT", **values},
                 ),
@@ -195,8 +197,15 @@ def trend_column(name: str) -> Override:
         name,
         unit="s",
         color={"mode": "fixed", "fixedColor": colours.P95},
-        custom__cellOptions={"type": "sparkline", "hideValue": True, "drawStyle": "line", "lineWidth": 1},
-        custom__minWidth=140,
+        custom__cellOptions={
+            "type": "sparkline",
+            "hideValue": True,
+            "drawStyle": "line",
+            "lineWidth": 1,
+            "gradientMode": "none",
+            "fillOpacity": 0,
+        },
+        custom__minWidth=130,
     )
 
 

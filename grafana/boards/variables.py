@@ -54,7 +54,7 @@ def trace_source() -> VariableModel:
     )
 
 
-def _of_label(name: str, label: str, description: str, series: str, values_of: str) -> VariableModel:
+def _of_label(name: str, label: str, description: str, series: str, values_of: str, every: str = ".*") -> VariableModel:
     query = _label_values(series, values_of)
     return VariableModel(
         type_val=VariableType.QUERY,
@@ -67,7 +67,7 @@ def _of_label(name: str, label: str, description: str, series: str, values_of: s
         current=ALL,
         multi=True,
         include_all=True,
-        all_value=".*",
+        all_value=every,
         refresh=VariableRefresh.ON_TIME_RANGE_CHANGED,
         sort=VariableSort.ALPHABETICAL_ASC,
     )
@@ -86,14 +86,13 @@ def event_type() -> VariableModel:
 
 
 def job() -> VariableModel:
-    """All is `.*`, which what the rules record matches too: it has no job."""
     description = "Cómo llama Prometheus al puente («job_name» de su configuración)."
-    return _of_label("job", "Job", description, catalog.BUILD_INFO.name, "job")
+    return _of_label("job", "Job", description, catalog.BUILD_INFO.name, "job", every=".+")
 
 
 def instance() -> VariableModel:
     series = f'{catalog.BUILD_INFO.name}{{job=~"$job"}}'
-    return _of_label("instance", "Instance", "Proceso del puente, por su dirección.", series, "instance")
+    return _of_label("instance", "Instance", "Proceso del puente, por su dirección.", series, "instance", every=".+")
 
 
 def carried(*own: VariableModel, hidden: tuple[str, ...] = ()) -> list[VariableModel]:

@@ -68,7 +68,7 @@ def grounds(boards: dict[str, Any]) -> Iterator[tuple[str, str]]:
             if panel["type"] == "stat":
                 places.append(defaults["thresholds"] if panel["options"]["colorMode"] == "background_solid" else [])
             for override in panel["fieldConfig"]["overrides"]:
-                properties = {one["id"]: one["value"] for one in override["properties"]}
+                properties = {one["id"]: one.get("value") for one in override["properties"]}
                 if properties.get("custom.cellOptions", {}).get("type") == "color-background":
                     places += [properties.get(name, []) for name in ("thresholds", "mappings", "color")]
             for colour in re.findall(r'"(?:color|fixedColor)": "([^"]+)"', json.dumps(places)):
