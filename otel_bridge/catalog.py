@@ -31,6 +31,8 @@ GEN_AI_CONVERSATION_ID = "gen_ai.conversation.id"
 GEN_AI_REQUEST_MODEL = "gen_ai.request.model"
 GEN_AI_USAGE_INPUT_TOKENS = "gen_ai.usage.input_tokens"
 GEN_AI_USAGE_OUTPUT_TOKENS = "gen_ai.usage.output_tokens"
+GEN_AI_USAGE_CACHE_READ_INPUT_TOKENS = "gen_ai.usage.cache_read.input_tokens"
+"""The part of the input tokens that the provider's cache served."""
 GEN_AI_INPUT_MESSAGES = "gen_ai.input.messages"
 SESSION_ID = "session.id"
 USER_HASH = "user.hash"
@@ -60,6 +62,7 @@ SPAN_ATTRIBUTES = (
     GEN_AI_REQUEST_MODEL,
     GEN_AI_USAGE_INPUT_TOKENS,
     GEN_AI_USAGE_OUTPUT_TOKENS,
+    GEN_AI_USAGE_CACHE_READ_INPUT_TOKENS,
     GEN_AI_INPUT_MESSAGES,
     SESSION_ID,
     USER_HASH,
@@ -170,6 +173,12 @@ SLO_EVENTS = Metric(
     (*BASE, "result"),
 )
 COST = Metric("gpt_cost_usd_total", "counter", "Cost of tokens where a price is configured, in US dollars.", BASE)
+UNPRICED = Metric(
+    "gpt_unpriced_tokens_total",
+    "counter",
+    "Tokens (input and output) of models without a configured price: their cost is in no total.",
+    BASE,
+)
 LATENCY_OBJECTIVE = Metric(
     "gpt_latency_objective_seconds",
     "gauge",
@@ -309,6 +318,7 @@ METRICS: tuple[Metric, ...] = (
     SESSIONS,
     SLO_EVENTS,
     COST,
+    UNPRICED,
     LATENCY_OBJECTIVE,
     SLO_TARGET,
     ACTIVE_SESSIONS,

@@ -67,6 +67,13 @@ _LATENCY = _meta(
 )
 _TOKENS_IN = _meta(f"un entero entre 0 y {MAX_TOKENS}, sin comillas", 25, "Tokens de entrada.", ge=0, le=MAX_TOKENS)
 _TOKENS_OUT = _meta(f"un entero entre 0 y {MAX_TOKENS}, sin comillas", 150, "Tokens de salida.", ge=0, le=MAX_TOKENS)
+_TOKENS_CACHE = _meta(
+    "un entero entre 0 y el de «tokens_entrada», sin comillas",
+    20,
+    "Parte de los tokens de entrada que sirvió la caché del proveedor.",
+    ge=0,
+    le=MAX_TOKENS,
+)
 _MODEL = _meta("un texto de 1 a 128 caracteres", "gpt-4o", "Modelo que respondió.", min_length=1, max_length=128)
 _ERROR = _meta(
     "un código corto: letras, cifras y «_ . : / -», 64 como mucho",
@@ -107,6 +114,7 @@ class EventIn(Struct, gc=False):
     id: Annotated[UUID, _UUID] | None = None
     modelo: Annotated[str, _MODEL] | None = None
     error: Annotated[str, _ERROR] | None = None
+    tokens_cache: Annotated[int, _TOKENS_CACHE] | None = None
 
 
 class SessionOut(Struct):
@@ -230,7 +238,13 @@ def _with_integers(value: object, shape: type[Struct]) -> object:
 
 @lru_cache
 def _integer_fields(shape: type[Struct]) -> tuple[str, ...]:
-    return tuple(field.name for field in _fields(shape) if getattr(field.type, "__origin__", None) is int)
+    return tuple(field.name for field in _fields(shape) if _takes_integers(field.type))
+
+
+def _takes_integers(annotation: object) -> bool:
+    """Whether a field is an integer, or an optional one."""
+    choices = (annotation, *getattr(annotation, "__args__", ()))
+    return any(getattr(choice, "__origin__", None) is int for choice in choices)
 
 
 def decode_value(body: bytes | msgspec.Raw) -> object:
@@ -284,6 +298,8 @@ def event_time(event: EventIn, now_us: int) -> int | None:
     if "\0" in event.contenido or "\0" in event.tipo or (event.id is not None and event.id == NIL_UUID):
         raise ValueError
     if event.modelo is not None and "\0" in event.modelo:
+        raise ValueError
+    if event.tokens_cache is not None and event.tokens_cache > event.tokens_entrada:
         raise ValueError
     return None if event.timestamp is None else times.parse_time(event.timestamp, now_us)
 
@@ -443,11 +459,24 @@ def diagnose_value(value: object, shape: type[T], now_us: int | None = None) -> 
         error = _field_error(field, value, now_us)
         if error is not None:
             field_errors.append(error)
+    if shape is EventIn and not any(error.campo in ("tokens_entrada", "tokens_cache") for error in field_errors):
+        field_errors += _cache_errors(value)
     if not field_errors:
         # Every field is right by itself: only a value outside the contract's fields can be wrong.
         return Problem(errors.JSON_MALFORMED, "El cuerpo contiene un valor que JSON no admite (NaN, Infinity).")
     names = ", ".join(f"«{error.campo}»" for error in field_errors)
     return Problem(errors.INVALID_DATA, f"Revisa: {names}.", field_errors)
+
+
+def _cache_errors(value: dict[str, object]) -> list[FieldError]:
+    """What is wrong with `tokens_cache` beside `tokens_entrada`, each being right by itself."""
+    cached, tokens = value.get("tokens_cache"), value["tokens_entrada"]
+    assert isinstance(tokens, int)
+    if not isinstance(cached, int) or cached <= tokens:
+        return []
+    extra: dict[str, Any] = _TOKENS_CACHE.extra  # type: ignore[assignment]
+    message = f"supera «tokens_entrada»; se espera {extra['expected']}"
+    return [FieldError("tokens_cache", message, "valor", min(extra["example"], tokens))]
 
 
 def _field_error(field: msgspec.structs.FieldInfo, value: dict[str, object], now_us: int) -> FieldError | None:

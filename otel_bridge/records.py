@@ -41,6 +41,8 @@ class Event(msgspec.Struct, array_like=True, tag_field="record", tag="e", gc=Fal
     model: str | None = None
     error: str | None = None
     link: bytes | None = None
+    tokens_cached: int | None = None
+    """The part of `tokens_in` that the provider's cache served, where the client told it."""
 
 
 class Idle(msgspec.Struct, array_like=True, tag_field="record", tag="i", gc=False):

@@ -46,9 +46,11 @@ export interface Options {
 export interface Question {
   tokensIn: number;
   tokensOut: number;
+  /** The part of `tokensIn` that the provider's cache served. */
+  tokensCached?: number;
   model?: string;
   error?: string;
-  tokens(tokensIn: number, tokensOut: number): void;
+  tokens(tokensIn: number, tokensOut: number, tokensCached?: number): void;
 }
 
 export interface Stats {
@@ -70,7 +72,7 @@ export class BridgeClient {
     latencyMs: number,
     tokensIn?: number,
     tokensOut?: number,
-    options?: { model?: string; error?: string; timestamp?: string; eventId?: string },
+    options?: { model?: string; error?: string; timestamp?: string; eventId?: string; tokensCached?: number },
   ): void;
   question<T>(
     sessionId: string,

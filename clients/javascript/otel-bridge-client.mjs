@@ -69,12 +69,14 @@ function transient(status) {
 class Question {
   tokensIn = 0;
   tokensOut = 0;
+  /** @type {number | undefined} */ tokensCached;
   /** @type {string | undefined} */ model;
   /** @type {string | undefined} */ error;
 
-  tokens(tokensIn, tokensOut) {
+  tokens(tokensIn, tokensOut, tokensCached) {
     this.tokensIn = tokensIn;
     this.tokensOut = tokensOut;
+    this.tokensCached = tokensCached;
   }
 }
 
@@ -161,11 +163,11 @@ export class BridgeClient {
 
   /**
    * Records an event: what was asked, how long the answer took, tokens of both. `error`: a short code; it marks the
-   * event as failed.
+   * event as failed. `tokensCached`: the part of `tokensIn` that the provider's cache served.
    */
   logEvent(sessionId, eventType, content, latencyMs, tokensIn = 0, tokensOut = 0, options = {}) {
     this.#quiet("logEvent", () => {
-      const { model, error, timestamp, eventId } = options ?? {};
+      const { model, error, timestamp, eventId, tokensCached } = options ?? {};
       const id = String(eventId ?? newUuid());
       const event = {
         id,
@@ -179,7 +181,9 @@ export class BridgeClient {
       };
       if (model) event.modelo = String(model);
       if (error) event.error = errorCode(error);
-      if (![event.latency_ms, event.tokens_entrada, event.tokens_salida].every(Number.isFinite)) {
+      if (tokensCached !== undefined && tokensCached !== null) event.tokens_cache = Number(tokensCached);
+      const { latency_ms, tokens_entrada, tokens_salida, tokens_cache = 0 } = event;
+      if (![latency_ms, tokens_entrada, tokens_salida, tokens_cache].every(Number.isFinite)) {
         this.#drop([{ id, isSession: false }], "invalid");
         return;
       }
@@ -201,8 +205,8 @@ export class BridgeClient {
       q.error = q.error ?? error?.name ?? "Error";
       throw error;
     } finally {
-      const { tokensIn, tokensOut, model: used, error } = q;
-      this.logEvent(sessionId, eventType, content, now() - started, tokensIn, tokensOut, { model: used, error });
+      const { tokensIn, tokensOut, tokensCached, model, error } = q;
+      this.logEvent(sessionId, eventType, content, now() - started, tokensIn, tokensOut, { model, error, tokensCached });
     }
   }
 

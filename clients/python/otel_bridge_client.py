@@ -137,11 +137,12 @@ class Question:
     def __init__(self) -> None:
         self.tokens_in: int = 0
         self.tokens_out: int = 0
+        self.tokens_cached: int | None = None
         self.model: str | None = None
         self.error: str | None = None
 
-    def tokens(self, tokens_in: int, tokens_out: int) -> None:
-        self.tokens_in, self.tokens_out = tokens_in, tokens_out
+    def tokens(self, tokens_in: int, tokens_out: int, tokens_cached: int | None = None) -> None:
+        self.tokens_in, self.tokens_out, self.tokens_cached = tokens_in, tokens_out, tokens_cached
 
 
 class BridgeClient:
@@ -250,9 +251,10 @@ class BridgeClient:
         error: str | None = None,
         timestamp: str | None = None,
         event_id: str | None = None,
+        tokens_cached: int | None = None,
     ) -> None:
         """Records an event: what was asked, how long the answer took, tokens of both. `error`: a short code;
-        it marks the event as failed."""
+        it marks the event as failed. `tokens_cached`: the part of `tokens_in` that the provider's cache served."""
         record_id, session = str(event_id or new_uuid()), str(session_id)
         try:
             event: dict[str, object] = {
@@ -265,6 +267,8 @@ class BridgeClient:
                 "tokens_salida": int(tokens_out),
                 "timestamp": timestamp or utc_now(),
             }
+            if tokens_cached is not None:
+                event["tokens_cache"] = int(tokens_cached)
         except (TypeError, ValueError, OverflowError):
             self._drop([_Record(record_id, session, False, b"")], "invalid")
             return
@@ -291,7 +295,15 @@ class BridgeClient:
         finally:
             latency = (time.monotonic() - started) * 1000
             self.log_event(
-                session_id, event_type, content, latency, q.tokens_in, q.tokens_out, model=q.model, error=q.error
+                session_id,
+                event_type,
+                content,
+                latency,
+                q.tokens_in,
+                q.tokens_out,
+                model=q.model,
+                error=q.error,
+                tokens_cached=q.tokens_cached,
             )
 
     @_quiet(default=False)

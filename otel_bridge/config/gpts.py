@@ -18,7 +18,11 @@ UNKNOWN = "unknown"
 
 _HASH = re.compile(r"sha256:[0-9a-f]{64}")
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
-_PRICE_EXAMPLE = "{input = 2.5, output = 10.0}"
+_PRICE_EXAMPLE = "{input = 2.5, output = 10.0}, and cached = 1.25 where cached input costs less"
+_PRICES = {"input", "output", "cached"}
+"""The keys of a price; `cached` is optional."""
+PAGES = (14.4, 6)
+"""The burn rates that GPTLatencyBudgetBurn pages at (prometheus/rules)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +31,8 @@ class Price:
 
     input: float
     output: float
+    cached: float | None = None
+    """Of input that the provider's cache served; None: as of any other input, which is never less than the truth."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +86,7 @@ def read_gpts(source: Path, tables: object, diagnostics: Diagnostics) -> dict[st
         gpt = _gpt(source, gpt_id, table, diagnostics)
         if len(diagnostics.lines) == problems:
             gpts[gpt_id] = gpt
+            _doubt(f"{source}: gpts.{gpt_id}", gpt, diagnostics)
     return gpts
 
 
@@ -112,21 +119,41 @@ def _gpt(source: Path, gpt_id: str, table: object, diagnostics: Diagnostics) -> 
     return Gpt(id=gpt_id, **values)
 
 
+def _doubt(place: str, gpt: Gpt, diagnostics: Diagnostics) -> None:
+    """Warns of what works and is probably not meant."""
+    if gpt.prices and gpt.model not in gpt.prices:
+        diagnostics.warn(
+            f"{place}.prices: none for {shown(gpt.model)}, the model of events that name no other: they add nothing to "
+            f"the cost, and their tokens are counted in {catalog.UNPRICED.name}"
+        )
+    target = gpt.slo_target
+    highest = 1 / (1 - target)  # the burn rate where every answer is bad
+    silent = [f"{rate:g}×" for rate in PAGES if highest < rate]
+    if silent:
+        pages = " and ".join(silent) + (" pages" if len(silent) > 1 else " page")
+        diagnostics.warn(
+            f"{place}.slo_target: at {target:g} the budget burns at {highest:.3g}× where every answer is bad, and "
+            f"never faster: the {pages} cannot fire for it; GPTLatencyBudgetBurn pages by share instead: more "
+            f"than {100 * (1 - target / 2):.3g} % of the answers of an hour bad"
+        )
+
+
 def _prices(place: str, table: object, own_model: str, diagnostics: Diagnostics) -> dict[str, Price]:
-    """`prices = {input = 2.5, output = 10}` for the GPT's own model, or one such table a model."""
+    """`prices = {input = 2.5, cached = 1.25, output = 10}` for the GPT's own model, or one such table a model."""
     if not isinstance(table, dict):
         diagnostics.wrong(place, table, _PRICE_EXAMPLE)
         return {}
-    if "input" in table or "output" in table:
+    if _PRICES & table.keys():
         table = {own_model: table}
     prices = {}
     dollars = readers.number(0, 1_000_000)
     for model, price in table.items():
-        if not isinstance(price, dict) or set(price) != {"input", "output"}:
+        if not isinstance(price, dict) or not _PRICES - {"cached"} <= price.keys() <= _PRICES:
             diagnostics.wrong(place, price, _PRICE_EXAMPLE)
             continue
         prices[model] = Price(
             diagnostics.read(f"{place}.input", dollars, price["input"], 0.0),
             diagnostics.read(f"{place}.output", dollars, price["output"], 0.0),
+            diagnostics.read(f"{place}.cached", dollars, price["cached"], None) if "cached" in price else None,
         )
     return prices

@@ -76,6 +76,7 @@ class _IntAttribute:
 
 
 _tokens_in = _IntAttribute(catalog.GEN_AI_USAGE_INPUT_TOKENS)
+_tokens_cached = _IntAttribute(catalog.GEN_AI_USAGE_CACHE_READ_INPUT_TOKENS)
 _tokens_out = _IntAttribute(catalog.GEN_AI_USAGE_OUTPUT_TOKENS)
 
 
@@ -192,6 +193,8 @@ class SpanProjection:
             _tokens_in(event.tokens_in),
             _tokens_out(event.tokens_out),
         ]
+        if event.tokens_cached is not None:
+            parts.append(_tokens_cached(event.tokens_cached))
         if event.content is not None:
             content = _json(event.content)
             parts += (_messages_head(len(content)), content, _MESSAGES_TAIL)

@@ -19,7 +19,8 @@ from otel_bridge.http.scheme import client_scheme
 
 SESSION_FIELDS = ("gpt_id", "usuario_id", "timestamp_inicio")
 EVENT_FIELDS = (
-    "gpt_id", "sesion_id", "tipo", "contenido", "latency_ms", "tokens_entrada", "tokens_salida", "modelo", "error"
+    "gpt_id", "sesion_id", "tipo", "contenido", "latency_ms", "tokens_entrada", "tokens_salida", "tokens_cache",
+    "modelo", "error"
 )  # fmt: skip
 """What a model can know. Not `id`: a model repeats the example's. Not `timestamp`: a model has no clock, and an event
 without one happened when it arrives."""
@@ -31,6 +32,7 @@ _DESCRIPTIONS = {
     "contenido": "La pregunta del usuario, sin datos personales.",
     "latency_ms": "Milisegundos que tardó la respuesta, sin comillas.",
     "tokens_entrada": "Tokens de la pregunta, un entero sin comillas. Estímalos: unos 4 caracteres por token.",
+    "tokens_cache": "Tokens de la pregunta que sirvió la caché del proveedor. Omítelo si no lo sabes: no lo estimes.",
     "tokens_salida": "Tokens de la respuesta, un entero sin comillas. Estímalos: unos 4 caracteres por token.",
     "modelo": "Modelo que respondió, por ejemplo gpt-4o. Omítelo si no lo sabes.",
     "error": "Código corto si la respuesta falló, por ejemplo timeout. Omítelo si no falló.",

@@ -119,6 +119,7 @@ class Draft(Append):
                 model,
                 error,
                 caller.link,
+                event.tokens_cache,
             )
         )
         self.keys.append(key)

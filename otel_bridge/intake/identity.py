@@ -14,6 +14,12 @@ from otel_bridge.ids import stamp_uuid
 _numbers = Struct("<dqqq").pack
 
 
+def _later_fields(event: EventIn) -> str:
+    """Fields that came after 0.1.0: nothing where none is given, so that a retry across an upgrade is recognised. No
+    text of the contract can hold a NUL."""
+    return "" if event.tokens_cache is None else f"\0tokens_cache={event.tokens_cache}"
+
+
 class Identity:
     """Makes keys and digests. Keys begin with a letter for their kind: `c` content, `g` an id within its GPT, `k`
     Idempotency-Key (`i` was an id, whatever its GPT, in journals of 0.1.0)."""
@@ -51,7 +57,7 @@ class Identity:
         Its own time comes first: keys of events that come together stand together, however old the journal is.
         """
         numbers = _numbers(event.latency_ms, event.tokens_entrada, event.tokens_salida, event_us)
-        text = f"{event.tipo}\0{event.contenido}".encode()  # no text of the contract can hold a NUL
+        text = f"{event.tipo}\0{event.contenido}{_later_fields(event)}".encode()
         digest = self._of_content()
         digest.update(session + numbers + text)
         return b"c" + (event_us // 1000).to_bytes(6, "big") + digest.digest()
@@ -61,7 +67,7 @@ class Identity:
         numbers = _numbers(
             event.latency_ms, event.tokens_entrada, event.tokens_salida, -1 if event_us is None else event_us
         )
-        text = f"{event.tipo}\0{event.modelo}\0{event.error}\0{event.contenido}".encode()
+        text = f"{event.tipo}\0{event.modelo}\0{event.error}\0{event.contenido}{_later_fields(event)}".encode()
         return self._digest(session, numbers, text)
 
     def session_digest(self, gpt_id: str, user_id: str, started_us: int) -> bytes:

@@ -67,10 +67,12 @@ class _EventSeries:
         "duration",
         "good",
         "objective",
+        "price_cached",
         "price_in",
         "price_out",
         "tokens_in",
         "tokens_out",
+        "unpriced",
     )
 
     duration: Histogram
@@ -79,7 +81,10 @@ class _EventSeries:
     good: list[float]
     bad: list[float]
     cost: list[float] | None
+    unpriced: list[float]
+    """Where `cost` is None."""
     price_in: float
+    price_cached: float
     price_out: float
     objective: float
 
@@ -119,7 +124,7 @@ class MetricState:
             )
         }
         self.counters: dict[str, dict[Labels, list[float]]] = {
-            metric.name: {} for metric in (catalog.SESSIONS, catalog.SLO_EVENTS, catalog.COST)
+            metric.name: {} for metric in (catalog.SESSIONS, catalog.SLO_EVENTS, catalog.COST, catalog.UNPRICED)
         }
         self._announce()
 
@@ -174,8 +179,15 @@ class MetricState:
             series.good[0] += 1
         else:
             series.bad[0] += 1
-        if series.cost is not None:
-            series.cost[0] += event.tokens_in * series.price_in + event.tokens_out * series.price_out
+        if series.cost is None:
+            series.unpriced[0] += event.tokens_in + event.tokens_out
+        else:
+            cached = event.tokens_cached or 0
+            series.cost[0] += (
+                (event.tokens_in - cached) * series.price_in
+                + cached * series.price_cached
+                + event.tokens_out * series.price_out
+            )
 
     def _session(self, session: Session) -> None:
         gpt_series = self._gpts.get(session.gpt) or self._gpt(session.gpt)
@@ -222,9 +234,13 @@ class MetricState:
         series.bad = self._counter(catalog.SLO_EVENTS, (*base, "bad"))
         series.objective = gpt_series.gpt.latency_objective_seconds
         price = gpt_series.gpt.prices.get(model or gpt_series.gpt.model)
-        series.cost = self._counter(catalog.COST, base) if price else None
-        series.price_in = price.input / 1e6 if price else 0.0
-        series.price_out = price.output / 1e6 if price else 0.0
+        if price is None:
+            series.cost, series.unpriced = None, self._counter(catalog.UNPRICED, base)
+        else:
+            series.cost = self._counter(catalog.COST, base)
+            series.price_in = price.input / 1e6
+            series.price_cached = (price.input if price.cached is None else price.cached) / 1e6
+            series.price_out = price.output / 1e6
         gpt_series.series[(type_, model, error)] = series
         return series
 
@@ -334,7 +350,7 @@ class MetricState:
         for gpt in self._config.values():
             own_models = models + len({gpt.model, *gpt.prices})
             types = len(gpt.event_types) + 1
-            total += own_models * (types * (error_types * duration + tokens) + 3) + idle + 1
+            total += own_models * (types * (error_types * duration + tokens) + 4) + idle + 1
         return total
 
     def snapshot(self) -> Iterator[tuple[Metric, list[tuple[Labels, Any]]]]:

@@ -32,19 +32,19 @@ const does = {
     client = new BridgeClient(url, gpt, { onDrop, ...Object.fromEntries(own) });
   },
   session: ({ user = "usuario123" }) => client.createSession(user),
-  events({ session, count = 1, content = QUESTION, latency = 1500, tokens = [25, 150], ...options }) {
+  events({ session, count = 1, content = QUESTION, latency = 1500, tokens = [25, 150], tokens_cached, ...options }) {
     let slowest = 0;
     for (let i = 0; i < count; i++) {
       const started = performance.now();
-      client.logEvent(session, "consulta", content, latency, ...tokens, options);
+      client.logEvent(session, "consulta", content, latency, ...tokens, { ...options, tokensCached: tokens_cached });
       slowest = Math.max(slowest, performance.now() - started);
     }
     return slowest / 1000;
   },
-  async question({ session, seconds, fail = false }) {
+  async question({ session, seconds, fail = false, tokens = [25, 150] }) {
     const work = async (q) => {
       await sleep(seconds * 1000);
-      q.tokens(25, 150);
+      q.tokens(...tokens);
       if (fail) throw Object.assign(new Error("of the caller"), { name: "TimeoutError" });
       return null;
     };
@@ -69,6 +69,7 @@ const does = {
       client.logEvent(session, "consulta", QUESTION, value, 1, 1);
       client.logEvent(session, "consulta", QUESTION, 1, value, 1);
       client.logEvent(session, "consulta", QUESTION, 1, 1, 1, { model: value, error: value, timestamp: value });
+      client.logEvent(session, "consulta", QUESTION, 1, 1, 1, { tokensCached: value });
       client.logEvent(session, "consulta", QUESTION, 1, 1, 1, value);
       client.createSession("u", { sessionId: value, timestamp: value });
       client.createSession("u", value);

@@ -45,11 +45,11 @@ def events(session, count=1, content=QUESTION, latency=1500, tokens=(25, 150), *
     return slowest
 
 
-def question(session, seconds, fail=False):
+def question(session, seconds, fail=False, tokens=(25, 150)):
     try:
         with client.question(session, "consulta", QUESTION, model="gpt-4o") as q:
             time.sleep(seconds)
-            q.tokens(25, 150)
+            q.tokens(*tokens)
             if fail:
                 raise TimeoutError("of the caller")
     except TimeoutError as error:
@@ -72,6 +72,7 @@ def hostile():
         client.log_event(session, "consulta", QUESTION, value, 1, 1)
         client.log_event(session, "consulta", QUESTION, 1, value, 1)
         client.log_event(session, "consulta", QUESTION, 1, 1, 1, model=value, error=value, timestamp=value)
+        client.log_event(session, "consulta", QUESTION, 1, 1, 1, tokens_cached=value)
         client.create_session("u", session_id=value, timestamp=value)
 
 

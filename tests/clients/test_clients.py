@@ -145,6 +145,22 @@ def test_a_question_is_measured_and_its_failure_goes_on_to_the_caller(
     assert 0.2 <= counts.metric("gen_ai_client_operation_duration_seconds_sum") < 5
 
 
+def test_tokens_from_the_cache_are_sent_where_they_are_told(client: Driver, make_server: MakeServer) -> None:
+    server = make_server()
+    client.new(url=server.api)
+    session = client.session()
+    client.events(session=session)
+    client.events(session=session, tokens_cached=0)
+    client.events(session=session, tokens_cached=20)
+    client.question(session=session, seconds=0)
+    client.question(session=session, seconds=0, tokens=[25, 150, 10])
+    client.events(session=session, tokens_cached="veinte")
+    assert client.flush(seconds=10)
+    sent = [event for request in server.requests if request.path.endswith("/events") for event in request.body]
+    assert [event.get("tokens_cache", "nothing") for event in sent] == ["nothing", 0, 20, "nothing", 10]
+    assert [reason for _, reason, _ in client.dropped()] == ["invalid"]
+
+
 # --- refusals -------------------------------------------------------------------------------------------------
 
 

@@ -46,7 +46,7 @@ def documents(valid: dict[str, Any], optional: tuple[str, ...]) -> st.SearchStra
 
 
 sessions = documents(SESSION, ("id",))
-events = documents(EVENT, ("timestamp", "id", "modelo", "error"))
+events = documents(EVENT, ("timestamp", "id", "modelo", "error", "tokens_cache"))
 
 
 def raw(document: object) -> bytes:
@@ -97,8 +97,10 @@ def check_session(value: SessionIn, started_us: int) -> None:
 
 def check_event(value: EventIn, at_us: int | None) -> None:
     assert isinstance(value.latency_ms, float) and 0 <= value.latency_ms <= contract.MAX_LATENCY_MS
-    for tokens in (value.tokens_entrada, value.tokens_salida):
+    cached = value.tokens_cache
+    for tokens in (value.tokens_entrada, value.tokens_salida, 0 if cached is None else cached):
         assert type(tokens) is int and 0 <= tokens <= contract.MAX_TOKENS
+    assert cached is None or cached <= value.tokens_entrada
     text = value.tipo + value.contenido + (value.modelo or "") + (value.error or "")
     assert "\0" not in text
     text.encode()
@@ -116,6 +118,7 @@ def test_any_json_is_a_session_or_a_refusal(document: object) -> None:
 @example({**EVENT, "otro": float("nan")})
 @example({**EVENT, "otro": "\ud800"})
 @example({**EVENT, "latency_ms": 10**400})
+@example({**EVENT, "tokens_cache": EVENT["tokens_entrada"] + 1})
 def test_any_json_is_an_event_or_a_refusal(document: object) -> None:
     answer = event(raw(document))
     if not isinstance(answer, Problem):
@@ -180,7 +183,7 @@ def test_any_bytes_are_answered(body: bytes) -> None:
         check_problem(problem)
 
 
-@given(st.sampled_from([*EVENT, "timestamp", "id", "modelo", "error"]), st.data())
+@given(st.sampled_from([*EVENT, "timestamp", "id", "modelo", "error", "tokens_cache"]), st.data())
 def test_a_refusal_never_repeats_what_was_written(name: str, data: st.DataObject) -> None:
     wrong = data.draw(
         st.sampled_from([MARK, [MARK], {MARK: MARK}, MARK * 100, f"{MARK}\0", f"{MARK}\ud800", f"2025-{MARK}"])

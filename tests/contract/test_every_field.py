@@ -25,6 +25,7 @@ WHOLE: dict[str, Any] = {
     "timestamp": "2026-01-02T03:04:05Z",
     "modelo": "gpt-4o",
     "error": "timeout",
+    "tokens_cache": 20,
 }
 OTHER: dict[str, Any] = {
     "tipo": "seguridad",
@@ -35,6 +36,7 @@ OTHER: dict[str, Any] = {
     "timestamp": "2026-01-02T03:04:06Z",
     "modelo": "o3",
     "error": "limite",
+    "tokens_cache": 21,
 }
 """Another value of each field. The session's is made by the test; the id stands for the rest."""
 
@@ -66,6 +68,25 @@ def test_without_an_id_what_the_contract_names_tells_events_apart(tmp_path: Path
         return [(await desk.post(json.dumps(body).encode())).status for body in (first, first, other)]
 
     assert _at_desk(tmp_path, scenario) == [201, 200, 201]
+
+
+LATER = {"tokens_cache": 0}
+"""Fields that came after 0.1.0, with the value that could pass for none."""
+
+
+@pytest.mark.parametrize("field", LATER)
+@pytest.mark.parametrize("known_by", ["id", "content"])
+def test_a_field_that_is_given_tells_an_event_from_one_without_it(tmp_path: Path, field: str, known_by: str) -> None:
+    async def scenario(desk: Desk) -> list[int]:
+        without = {**WHOLE, "sesion_id": await desk.new()}
+        del without[field]
+        if known_by == "content":
+            del without["id"]
+        bodies = ([without], [{**without, field: LATER[field]}], [{**without, field: None}])
+        answers = [json.loads((await desk.post(json.dumps(body).encode())).body) for body in bodies]
+        return [answer["resultados"][0]["estado"] for answer in answers]
+
+    assert _at_desk(tmp_path, scenario) == [201, 409 if known_by == "id" else 201, 200]
 
 
 def _at_desk(folder: Path, scenario: Any) -> list[int]:

@@ -61,7 +61,8 @@ const event = {
 };
 const events: Schemas["EventIn"][] = [
   { sesion_id: "uuid-de-la-sesion", ...event },
-  { sesion_id: "uuid-de-la-sesion", ...event, id: null, timestamp: null, modelo: null, error: null },
+  { sesion_id: "uuid-de-la-sesion", ...event, id: null, timestamp: null, modelo: null, error: null, tokens_cache: null },
+  { sesion_id: "uuid-de-la-sesion", ...event, tokens_cache: 20 },
 ];
 
 type Body<Path extends keyof Actions> = Actions[Path] extends {

@@ -251,6 +251,21 @@ def test_what_is_probably_not_meant_is_a_warning_of_check_and_of_the_log(make_br
     assert json.loads(line)["level"] == "warning"
 
 
+def test_a_gpt_that_no_cost_or_no_page_is_counted_for_is_warned_of(make_bridge: Make) -> None:
+    prices = "prices = { gpt-4o = { input = 2.5, output = 10 } }"
+    bridge = make_bridge(f'[gpts.caro]\nmodel = "o3"\nslo_target = 0.9\n{prices}\n[gpts.gratis]\n')
+    done = bridge.run("check")
+    said = ("gpts.caro.prices: none for 'o3'", "gpts.caro.slo_target: at 0.9 the budget burns at 10×")
+    lines = [line for line in done.stdout.splitlines() if line.startswith("warning: ")]
+    assert done.returncode == 0 and len(lines) == 2
+    assert all(words in line for words, line in zip(said, lines, strict=True))
+    assert "not configured: prices of gratis (no cost is counted)" in done.stdout
+    bridge.start()
+    logged = [json.loads(line) for line in bridge.output().splitlines() if "gpts.caro" in line]
+    assert [line["level"] for line in logged] == ["warning"] * 2
+    assert "prices of gratis" in bridge.output()
+
+
 def test_a_missing_file_is_said(make_bridge: Make) -> None:
     done = make_bridge().run("serve", "--config", "none.toml")
     assert done.returncode == 2 and "none.toml: no such configuration file" in done.stderr

@@ -38,6 +38,7 @@ REGISTRY = {
     "gen_ai.operation.name": TEXT,
     "gen_ai.provider.name": TEXT,
     "gen_ai.request.model": TEXT,
+    "gen_ai.usage.cache_read.input_tokens": INT,
     "gen_ai.usage.input_tokens": INT,
     "gen_ai.usage.output_tokens": INT,
     "http.request.method": TEXT,
@@ -163,7 +164,7 @@ def test_every_span_follows_the_conventions(
     ).start()
     session = bridge.session()
     private = {"modelo": "o3", "contenido": "ana@example.com"}
-    for fields in ({}, {"tipo": "mi tipo raro"}, {"error": "timeout"}, private):
+    for fields in ({}, {"tipo": "mi tipo raro"}, {"error": "timeout", "tokens_cache": 20}, private):
         assert bridge.event(session, **fields).status_code == 201
     assert bridge.post("/events", [{**GUIDE_EVENT, "sesion_id": session}, {}]).status_code == 207
     state = f"/api/sessions/{session}"

@@ -44,7 +44,7 @@ def test_a_trace_attribute_by_attribute(make_bridge: Make, receiver: OtlpReceive
     traceparent = {"traceparent": f"00-{CALLER[0]}-{CALLER[1]}-00"}
     arrived = time.time_ns()
     session = bridge.session()
-    bridge.event(session, timestamp="2025-06-29T20:00:10.500Z")
+    bridge.event(session, timestamp="2025-06-29T20:00:10.500Z", tokens_cache=20)
     failed = {**GUIDE_EVENT, "sesion_id": session, "tipo": "pipeline", "error": "timeout", "modelo": "o3"}
     answer = bridge.post("/events", {**failed, "timestamp": "2025-06-29T20:00:20Z"}, headers=traceparent).json()
 
@@ -91,6 +91,7 @@ def test_a_trace_attribute_by_attribute(make_bridge: Make, receiver: OtlpReceive
     assert {k: v for k, v in event.attributes.items() if k != "gen_ai.input.messages"} == {
         **common,
         **of_event,
+        "gen_ai.usage.cache_read.input_tokens": 20,
         "gpt.event.type": "consulta",
     }
     assert event.span.status.code == Status.STATUS_CODE_UNSET and len(event.span.links) == 0

@@ -14,7 +14,7 @@ from tests.harness.waiting import wait_for
 
 Make = Callable[..., Bridge]
 AWAY = Reply(status=503, keep=False)
-OWN = ("gen_ai_client_", "gpt_sessions", "gpt_slo_events", "gpt_cost", "gpt_session_")
+OWN = ("gen_ai_client_", "gpt_sessions", "gpt_slo_events", "gpt_cost", "gpt_unpriced", "gpt_session_")
 
 
 def totals(bridge: Bridge) -> dict[object, float]:

@@ -268,25 +268,43 @@ def test_another_encoding_is_named(bridge: Bridge, encoding: str, batch: bool) -
 
 
 @pytest.mark.parametrize("number", ["25.0", "2.5e1", "2500e-2", "0.0", "-0.0", "1E2"])
-def test_an_integer_may_be_written_as_a_number_without_a_fraction(bridge: Bridge, number: str) -> None:
-    body = event(bridge.session(), tokens_entrada=7777).replace(b"7777", number.encode())
+@pytest.mark.parametrize("field", ["tokens_entrada", "tokens_cache"])
+def test_an_integer_may_be_written_as_a_number_without_a_fraction(bridge: Bridge, field: str, number: str) -> None:
+    body = event(bridge.session(), **{"tokens_entrada": 8888, field: 7777}).replace(b"7777", number.encode())
     ((status, told),) = answers(bridge, post(body))
-    assert status == 201 and told["tokens_entrada"] == int(float(number))
+    assert status == 201 and told["tokens_entrada"] == (int(float(number)) if field == "tokens_entrada" else 8888)
     ((status, told),) = answers(bridge, post(b"[" + body + b"]"))
     assert status == 201 and told["aceptados"] == 1
     ((status, told),) = answers(bridge, post(body, openai_conversation_id="c-1"))
     assert status == 201
 
 
-@pytest.mark.parametrize(
-    "number", ["25.5", '"25"', '"25.0"', "true", "null", "-1.0", "9007199254740993.0", "1e400", "[25.0]"]
-)
-def test_what_is_no_integer_is_refused_by_name(bridge: Bridge, number: str) -> None:
-    body = event(bridge.session(), tokens_entrada=7777).replace(b"7777", number.encode())
+@pytest.mark.parametrize("number", ["25.5", '"25"', '"25.0"', "true", "-1.0", "9007199254740993.0", "1e400", "[25.0]"])
+@pytest.mark.parametrize("field", ["tokens_entrada", "tokens_cache"])
+def test_what_is_no_integer_is_refused_by_name(bridge: Bridge, field: str, number: str) -> None:
+    body = event(bridge.session(), **{field: 7777}).replace(b"7777", number.encode())
     ((status, problem),) = answers(bridge, post(body))
     assert status in (400, 422)
     if status == 422:
-        assert [error["campo"] for error in problem["errors"]] == ["tokens_entrada"]
+        assert [error["campo"] for error in problem["errors"]] == [field]
+
+
+def test_null_is_an_integer_only_where_it_is_optional(bridge: Bridge) -> None:
+    session = bridge.session()
+    assert statuses(bridge, post(event(session, tokens_entrada=None))) == [422]
+    assert statuses(bridge, post(event(session, tokens_cache=None))) == [201]
+
+
+def test_more_tokens_from_the_cache_than_there_were_are_refused_at_every_entrance(bridge: Bridge) -> None:
+    session = bridge.session()
+    good, bad = (event(session, tokens_entrada=25, tokens_cache=cached) for cached in (25, 26))
+    ((status, problem),) = answers(bridge, post(bad))
+    assert (status, [error["campo"] for error in problem["errors"]]) == (422, ["tokens_cache"])
+    ((status, told),) = answers(bridge, post(b"[" + good + b"," + bad + b"]"))
+    assert status == 207 and [item["estado"] for item in told["resultados"]] == [201, 422]
+    assert [error["campo"] for error in told["resultados"][1]["error"]["errors"]] == ["tokens_cache"]
+    for body, expected in ((good, 201), (bad, 422), (bad.replace(b"26", b"26.0"), 422)):
+        assert statuses(bridge, post(body, openai_conversation_id="c-cache")) == [expected]
 
 
 def test_gzip_of_several_members_is_one_body(bridge: Bridge) -> None:

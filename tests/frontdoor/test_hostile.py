@@ -125,7 +125,7 @@ FITS = {  # what a field takes after all
     "date words", "year 0", "year 9999", "february 30"},
     "modelo": {"null", "text", "quoted number", "sql", "log line", "template", "nil uuid", "year 0", "year 9999",
     "february 30", "date words"}, "latency_ms": {"float"}, "timestamp_inicio": set(), "sesion_id": set(),
-    "tokens_entrada": set(), "tokens_salida": set(),
+    "tokens_entrada": set(), "tokens_salida": set(), "tokens_cache": {"null"},
 }  # fmt: skip
 
 
@@ -134,7 +134,7 @@ WRONG = [
     for path, fields in (
         ("/api/sessions", ("gpt_id", "usuario_id", "timestamp_inicio", "id")),
         ("/api/events", ("sesion_id", "tipo", "contenido", "latency_ms", "tokens_entrada", "tokens_salida",
-                         "timestamp", "id", "modelo", "error")),
+                         "tokens_cache", "timestamp", "id", "modelo", "error")),
     )
     for field in fields
     for name in LITERALS
@@ -272,8 +272,8 @@ json_values = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
     max_leaves=12,
 )
-FIELDS = ["sesion_id", "tipo", "contenido", "latency_ms", "tokens_entrada", "tokens_salida", "timestamp", "id",
-          "modelo", "error", "gpt_id", "usuario_id", "timestamp_inicio"]  # fmt: skip
+FIELDS = ["sesion_id", "tipo", "contenido", "latency_ms", "tokens_entrada", "tokens_salida", "tokens_cache",
+          "timestamp", "id", "modelo", "error", "gpt_id", "usuario_id", "timestamp_inicio"]  # fmt: skip
 near_misses = st.dictionaries(st.sampled_from(FIELDS), json_values, max_size=10)
 bodies = st.one_of(
     st.binary(max_size=300),

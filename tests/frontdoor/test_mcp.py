@@ -114,6 +114,9 @@ def test_a_wrong_call_is_a_tool_error_that_a_model_can_repair(one: Bridge) -> No
         "sesion_id", "tipo", "contenido", "latency_ms", "tokens_entrada", "tokens_salida"
     }  # fmt: skip
     assert SECRET not in json.dumps(problem)
+    problem = call(one, "registrar_evento", {**GUIDE_EVENT, "sesion_id": one.session(), "tokens_cache": 26})[1]
+    assert [(e["campo"], e["ejemplo"]) for e in problem["errors"]] == [("tokens_cache", 20)]
+    before += 1  # the session
     assert call(one, "crear_sesion", {**GUIDE_SESSION, "gpt_id": "no-such"})[1]["status"] == 404
     assert call(one, "crear_sesion", {})[1]["errors"][0]["campo"] == "usuario_id"
     unknown = {**GUIDE_EVENT, "sesion_id": "0197bd2e-6c00-7d9a-8f3e-2a4b6c8d0e1f"}

@@ -27,7 +27,7 @@ def ask(port: int, *lines: str, version: str = "1.1") -> tuple[int, http.client.
         file = connection.makefile("rb")
         status = int(file.readline().split()[1])
         headers = http.client.parse_headers(file)
-        body = file.read()
+        body = file.read(int(headers["Content-Length"]))
         assert len(body) == int(headers["Content-Length"])
         return status, headers, body
 

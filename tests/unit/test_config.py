@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from otel_bridge import config
 from otel_bridge.commands import cli
 from otel_bridge.config import SETTINGS, Config, Price, Rate
-from otel_bridge.config.gpts import GPT_READERS
+from otel_bridge.config.gpts import GPT_READERS, PAGES
 from otel_bridge.errors import StartRefused
 
 ROOT = Path(__file__).parents[2]
@@ -429,6 +430,68 @@ def test_prices_are_flat_for_the_gpts_own_model_or_by_model(load: Load) -> None:
     assert load(table).gpts["a"].prices == {"m1": Price(1, 2), "gpt-4.1": Price(0, 0)}
 
 
+def test_input_from_the_cache_may_have_a_price(load: Load) -> None:
+    flat = "[gpts.a]\nmodel = 'm'\nprices = {input = 2.5, cached = 0.25, output = 10}\n"
+    assert load(flat).gpts["a"].prices == {"m": Price(2.5, 10.0, 0.25)}
+    table = "[gpts.a.prices]\nm1 = {input = 1, output = 2, cached = 0}\n"
+    assert load(table).gpts["a"].prices == {"m1": Price(1, 2, 0)}
+
+
+PRICED = "prices = {input = 1, output = 1}\n"
+DOUBTS: dict[str, tuple[str, list[str]]] = {
+    "priced": (f"[gpts.a]\nmodel = 'm'\n{PRICED}", []),
+    "no price at all": ("[gpts.a]\nmodel = 'm'\n", []),
+    "prices of others": (
+        "[gpts.a]\nmodel = 'm'\n[gpts.a.prices]\no3 = {input = 1, output = 1}\n",
+        [
+            "gpts.a.prices: none for 'm', the model of events that name no other: they add nothing to the cost, and "
+            "their tokens are counted in gpt_unpriced_tokens_total"
+        ],
+    ),
+    "prices of others and no model": (
+        "[gpts.a.prices]\no3 = {input = 1, output = 1}\n",
+        ["gpts.a.prices: none for 'unknown', the model of events that name no other"],
+    ),
+    "a target that can page": ("[gpts.a]\nslo_target = 0.9306\n", []),
+    "a target that just cannot": (
+        "[gpts.a]\nslo_target = 0.9305\n",
+        ["gpts.a.slo_target: at 0.9305 the budget burns at 14.4× where every answer is bad"],
+    ),
+    "a low target": (
+        "[gpts.a]\nslo_target = 0.9\n",
+        [
+            "gpts.a.slo_target: at 0.9 the budget burns at 10× where every answer is bad, and never faster: the 14.4× "
+            "page cannot fire for it; GPTLatencyBudgetBurn pages by share instead: more than 55 % of the answers of an "
+            "hour bad"
+        ],
+    ),
+    "a very low target": ("[gpts.a]\nslo_target = 0.8\n", ["the 14.4× and 6× pages cannot fire for it"]),
+    "a GPT that is refused": ("[gpts.a]\nslo_target = 0.9\nmodle = 'm'\n", []),
+}
+
+
+@pytest.mark.parametrize("case", DOUBTS)
+def test_what_of_a_gpt_is_probably_not_meant_is_a_warning(tmp_path: Path, case: str) -> None:
+    text, expected = DOUBTS[case]
+    file = tmp_path / "c.toml"
+    file.write_text(text, encoding="utf-8")
+    warnings = config.read(str(file), {})[1].warnings
+    assert len(warnings) == len(expected)
+    for warning, said in zip(warnings, expected, strict=True):
+        assert said in warning and warning.startswith(f"{file}: gpts.a.")
+
+
+def test_the_burn_rates_that_are_warned_of_are_those_that_page() -> None:
+    groups = yaml.safe_load((ROOT / "prometheus" / "rules" / "gpt.alerts.yml").read_text(encoding="utf-8"))["groups"]
+    pages = [
+        rule["expr"]
+        for group in groups
+        for rule in group["rules"]
+        if rule["alert"] == "GPTLatencyBudgetBurn" and rule["labels"]["severity"] == "page"
+    ]
+    assert {float(rate) for expr in pages for rate in re.findall(r"burn_rate\w+ > ([\d.]+)", expr)} == set(PAGES)
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -444,6 +507,9 @@ def test_prices_are_flat_for_the_gpts_own_model_or_by_model(load: Load) -> None:
         ("[gpts.a]\napi_key_hashes = ['secret']\n", "gpts.a.api_key_hashes: expected hashes"),
         ("[gpts.a]\nprices = 3\n", "gpts.a.prices: found 3, expected {input = 2.5, output = 10.0}"),
         ("[gpts.a]\nprices = {input = 1}\n", "gpts.a.prices: found {'input': 1}"),
+        ("[gpts.a]\nprices = {cached = 1}\n", "gpts.a.prices: found {'cached': 1}"),
+        ("[gpts.a]\nprices = {input = 1, output = 1, cache = 1}\n", "and cached = 1.25 where cached input costs less"),
+        ("[gpts.a]\nprices = {input = 1, output = 1, cached = 'x'}\n", "gpts.a.prices.cached: found 'x'"),
         ("[gpts.a]\nprices = {input = -1, output = 1}\n", "gpts.a.prices.input: found -1"),
     ],
 )

@@ -75,14 +75,14 @@ def test_the_guides_event_is_taken() -> None:
     assert event.sesion_id == UUID(SESSION_ID)
     assert (event.tipo, event.contenido) == (EVENT["tipo"], EVENT["contenido"])
     assert (event.latency_ms, event.tokens_entrada, event.tokens_salida) == (1500, 25, 150)
-    assert (event.timestamp, event.id, event.modelo, event.error) == (None, None, None, None)
+    assert (event.timestamp, event.id, event.modelo, event.error, event.tokens_cache) == (None,) * 5
     assert contract.event_time(event, NOW_US) is None
 
 
 def test_optional_fields_are_taken() -> None:
     extra = {"timestamp": "2025-06-29T20:00:00Z", "id": SESSION_ID, "modelo": "gpt-4o", "error": "timeout"}
-    event = contract.decode_event(body({**EVENT, **extra}))
-    assert (event.id, event.modelo, event.error) == (UUID(SESSION_ID), "gpt-4o", "timeout")
+    event = contract.decode_event(body({**EVENT, **extra, "tokens_cache": 20}))
+    assert (event.id, event.modelo, event.error, event.tokens_cache) == (UUID(SESSION_ID), "gpt-4o", "timeout", 20)
     assert contract.event_time(event, NOW_US) == GUIDE_START_US
 
 
@@ -91,7 +91,7 @@ def test_unknown_fields_are_ignored() -> None:
     assert contract.decode_session(body({**SESSION, "canal": "web"}))[0].gpt_id == "devops-expert"
 
 
-@pytest.mark.parametrize("name", ["timestamp", "id", "modelo", "error"])
+@pytest.mark.parametrize("name", ["timestamp", "id", "modelo", "error", "tokens_cache"])
 def test_an_optional_field_may_be_null(name: str) -> None:
     assert getattr(contract.decode_event(body({**EVENT, name: None})), name) is None
 
@@ -105,6 +105,8 @@ def test_an_optional_field_may_be_null(name: str) -> None:
         ("latency_ms", contract.MAX_LATENCY_MS),
         ("tokens_entrada", 0),
         ("tokens_salida", contract.MAX_TOKENS),
+        ("tokens_cache", 0),
+        ("tokens_cache", EVENT["tokens_entrada"]),
         ("contenido", ""),
         ("contenido", "línea\nlínea\t«😀»"),
         ("tipo", "x" * 64),
@@ -121,11 +123,27 @@ def test_values_at_the_edge_are_taken(name: str, value: object) -> None:
 # --- strictness ---------------------------------------------------------------------------------------------------
 
 NUMBER_FIELDS = ("latency_ms", "tokens_entrada", "tokens_salida")
-BAD_NUMBERS = ['"1500"', "true", "false", "NaN", "Infinity", "-Infinity", "-1", "1e999", "-0.5", "{}", "[]", "null"]
+BAD_NUMBERS = [
+    '"1500"',
+    "true",
+    "false",
+    "NaN",
+    "Infinity",
+    "-Infinity",
+    "-1",
+    "1e999",
+    "-0.5",
+    "{}",
+    "[]",
+    str(10**30),
+]
 
 
-@pytest.mark.parametrize("name", NUMBER_FIELDS)
-@pytest.mark.parametrize("text", [*BAD_NUMBERS, str(10**30)])
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [(name, text) for name in NUMBER_FIELDS for text in [*BAD_NUMBERS, "null"]]
+    + [("tokens_cache", text) for text in BAD_NUMBERS],
+)
 def test_a_number_must_be_a_number_in_range(name: str, text: str) -> None:
     raw = json.dumps({**EVENT, name: "@"}).replace('"@"', text).encode()
     problem = event_problem(raw)
@@ -133,7 +151,31 @@ def test_a_number_must_be_a_number_in_range(name: str, text: str) -> None:
     assert list(fields(problem)) == [name]
 
 
-@pytest.mark.parametrize("name", ["tokens_entrada", "tokens_salida"])
+@pytest.mark.parametrize("tokens", [3, 25, 10**8])
+def test_the_cache_cannot_serve_more_than_was_asked(tokens: int) -> None:
+    wrong = {**EVENT, "tokens_entrada": tokens, "tokens_cache": tokens + 1}
+    problem = event_problem(body(wrong))
+    assert problem.kind is errors.INVALID_DATA and problem.detail == "Revisa: «tokens_cache»."
+    (error,) = problem.errors
+    assert (error.campo, error.tipo) == ("tokens_cache", "valor")
+    assert error.mensaje == (
+        "supera «tokens_entrada»; se espera un entero entre 0 y el de «tokens_entrada», sin comillas"
+    )
+    repaired = contract.decode_event(body({**wrong, "tokens_cache": error.ejemplo}))
+    assert contract.event_time(repaired, NOW_US) is None
+
+
+def test_too_large_a_cache_is_told_beside_what_else_is_wrong() -> None:
+    assert fields(event_problem(body({**EVENT, "tokens_cache": 26, "tipo": ""}))) == {
+        "tipo": "valor",
+        "tokens_cache": "valor",
+    }
+    assert fields(event_problem(body({**EVENT, "tokens_cache": 26, "tokens_entrada": "25"}))) == {
+        "tokens_entrada": "tipo"
+    }
+
+
+@pytest.mark.parametrize("name", ["tokens_entrada", "tokens_salida", "tokens_cache"])
 def test_tokens_are_whole(name: str) -> None:
     assert list(fields(event_problem(body({**EVENT, name: 1.5})))) == [name]
 

@@ -121,6 +121,73 @@ def test_without_prices_no_cost_is_shown() -> None:
     assert counters(folded(event(), gpts={"devops-expert": gpt(prices={})}), catalog.COST) == {}
 
 
+PRICES: dict[str, tuple[Price, dict[str, int], float]] = {
+    "nothing from the cache": (Price(2.5, 10, 0.25), {"tokens_in": 1000, "tokens_out": 100}, 3500),
+    "a part from the cache": (Price(2.5, 10, 0.25), {"tokens_in": 1000, "tokens_cached": 800, "tokens_out": 100}, 1700),
+    "all from the cache": (Price(2.5, 10, 0.25), {"tokens_in": 1000, "tokens_cached": 1000, "tokens_out": 0}, 250),
+    "a cache that costs nothing": (Price(2.5, 10, 0), {"tokens_in": 1000, "tokens_cached": 800, "tokens_out": 0}, 500),
+    "no price of the cache": (Price(2.5, 10), {"tokens_in": 1000, "tokens_cached": 800, "tokens_out": 100}, 3500),
+}
+"""A price, the tokens of an event, and its cost in millionths of a dollar."""
+
+
+@pytest.mark.parametrize("case", PRICES)
+def test_input_from_the_cache_has_its_own_price(case: str) -> None:
+    price, tokens, cost = PRICES[case]
+    state = folded(event(**tokens), gpts={"devops-expert": gpt(prices={"gpt-4o": price})})
+    assert counters(state, catalog.COST) == {BASE: pytest.approx(cost / 1e6)}
+
+
+def unpriced(state: MetricState) -> dict[str, float]:
+    """By model."""
+    return {labels[-1]: value for labels, value in counters(state, catalog.UNPRICED).items()}
+
+
+def test_tokens_of_a_model_without_a_price_are_counted_and_those_of_one_with_a_price_are_not() -> None:
+    events = [event(1), event(2, model="o3"), event(3, model="o3", error="timeout", tokens_cached=20)]
+    assert unpriced(folded(*events)) == {"o3": 350}
+    assert unpriced(folded(*events, gpts={"devops-expert": gpt(prices={})})) == {"gpt-4o": 175, "o3": 350}
+    models = [event(n, model=f"m{n}") for n in range(1, 5)]
+    assert unpriced(folded(*models, max_models=3)) == {"m1": 175, "m2": 175, "otro": 350}
+
+
+def test_unpriced_tokens_stand_at_0_from_the_start_where_a_gpts_own_model_has_no_price() -> None:
+    assert unpriced(folded()) == {}
+    assert unpriced(folded(gpts={"devops-expert": gpt(prices={})})) == {"gpt-4o": 0}
+    assert unpriced(folded(gpts={"devops-expert": gpt(prices={"o3": Price(1, 1)})})) == {"gpt-4o": 0}
+
+
+def test_a_price_that_comes_later_counts_from_then_on() -> None:
+    state = folded(event(1, model="o3"))
+    shipped = config.load(str(config.SHIPPED), {})
+    priced = gpt(prices={"gpt-4o": Price(2.5, 10), "o3": Price(1_000_000, 0)})
+    state.configure(replace(shipped, gpts={"devops-expert": priced}))
+    state.apply([event(2, model="o3")], 2)
+    assert unpriced(state) == {"o3": 175}
+    assert counters(state, catalog.COST)[(*BASE[:-1], "o3")] == 25
+    state.configure(replace(shipped, gpts={"devops-expert": gpt()}))
+    state.apply([event(3, model="o3")], 3)
+    assert unpriced(state) == {"o3": 350}
+    assert counters(state, catalog.COST)[(*BASE[:-1], "o3")] == 25
+
+
+def test_unpriced_tokens_go_on_from_a_snapshot() -> None:
+    again = reloaded(folded(event(1, model="o3")))
+    assert unpriced(again) == {"o3": 175}
+    again.apply([event(2, model="o3"), event(3, model="o3", error="e")], 3)
+    assert unpriced(again) == unpriced(reloaded(again)) == {"o3": 525}
+
+
+def test_a_snapshot_of_before_unpriced_tokens_were_counted_is_loaded() -> None:
+    document = msgspec.msgpack.decode(folded(event(1, model="o3")).dump())
+    del document["counters"][catalog.UNPRICED.name]
+    again = MetricState({"devops-expert": gpt(prices={})})
+    again.load(1, msgspec.msgpack.encode(document))
+    assert unpriced(again) == {"gpt-4o": 0}
+    again.apply([event(2, model="o3")], 2)
+    assert unpriced(again) == {"gpt-4o": 0, "o3": 175}
+
+
 def test_an_idle_session_is_observed_once() -> None:
     state = folded(idle(duration_s=95.0, events=3), idle(2, duration_s=0.0, events=0))
     assert histograms(state, catalog.SESSION_DURATION) == {BASE: (2, 95.0)}

@@ -15,7 +15,7 @@ from tests.unit.samples import event, idle, session
         session(),
         session(link=bytes(24)),
         event(),
-        event(content=None, model="gpt-4o", error="timeout", link=bytes(range(24))),
+        event(content=None, model="gpt-4o", error="timeout", link=bytes(range(24)), tokens_cached=20),
         idle(),
     ],
     ids=["session", "linked session", "event", "event with everything", "idle"],
@@ -35,9 +35,9 @@ def test_a_record_is_an_array_whose_fields_are_never_reordered() -> None:
     s, e, i = msgspec.msgpack.decode(encode([session(), event(), idle()]))
     assert s[0] == "s" and e[0] == "e" and i[0] == "i"
     assert Session.__struct_fields__[:6] == ("id", "gpt", "user", "started_us", "arrived_us", "link")
-    assert Event.__struct_fields__[:14] == (
+    assert Event.__struct_fields__[:15] == (
         "id", "session", "gpt", "user", "type", "content", "latency_ms", "tokens_in", "tokens_out", "end_us",
-        "arrived_us", "model", "error", "link",
+        "arrived_us", "model", "error", "link", "tokens_cached",
     )  # fmt: skip
     assert Idle.__struct_fields__[:5] == ("session", "gpt", "duration_s", "events", "arrived_us")
 
@@ -45,6 +45,21 @@ def test_a_record_is_an_array_whose_fields_are_never_reordered() -> None:
 def test_fields_added_later_may_be_missing_from_what_is_read() -> None:
     short = msgspec.msgpack.encode([["s", bytes(16), "g", "u", 1, 2]])
     assert decode(short) == [Session(bytes(16), "g", "u", 1, 2, None)]
+    of_0_1_0 = msgspec.msgpack.decode(encode([event()]))[0][:15]
+    assert decode(msgspec.msgpack.encode([of_0_1_0])) == [event()]
+
+
+@pytest.mark.parametrize("cached", [None, 20])
+def test_the_release_before_reads_a_record_without_the_fields_it_does_not_know(cached: int | None) -> None:
+    fields = [
+        (field.name, field.type) if field.required else (field.name, field.type, field.default)
+        for field in msgspec.structs.fields(Event)[:14]
+    ]
+    old = msgspec.defstruct("Event", fields, array_like=True, tag_field="record", tag="e")
+    (read,) = msgspec.msgpack.decode(encode([event(model="o3", tokens_cached=cached)]), type=list[old])
+    assert msgspec.structs.asdict(read) == {
+        name: value for name, value in msgspec.structs.asdict(event(model="o3")).items() if name != "tokens_cached"
+    }
 
 
 @pytest.mark.parametrize("body", [b"", b"\xc1", b"\x91\x92\xa1x\x01", b"\x93"])

@@ -100,6 +100,8 @@ EVENTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         {"tokens_in": 0, "tokens_out": 0},
         {"gen_ai.usage.input_tokens": 0, "gen_ai.usage.output_tokens": 0},
     ),
+    "tokens from the cache": ({"tokens_cached": 20}, {"gen_ai.usage.cache_read.input_tokens": 20}),
+    "a cache that served none": ({"tokens_cached": 0}, {"gen_ai.usage.cache_read.input_tokens": 0}),
     "many tokens": ({"tokens_in": 10**9}, {"gen_ai.usage.input_tokens": 10**9}),
     "content that is dropped": ({"content": None}, {"gen_ai.input.messages": None}),
     "empty content": (
@@ -249,6 +251,7 @@ texts = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=
         latency_ms=st.floats(0, 7 * 86_400_000),
         tokens_in=st.integers(0, 10**9),
         tokens_out=st.integers(0, 10**9),
+        tokens_cached=st.none() | st.integers(0, 10**9),
         end_us=st.integers(0, 7_258_118_400_000_000),
         model=st.none() | texts.filter(bool),
         error=st.none() | texts.filter(bool),
@@ -263,6 +266,7 @@ def test_any_event_is_read_back_as_it_went_in(record: Event) -> None:
     assert span.name == (record.type if record.type in gpt().event_types else "otro")
     assert found["gen_ai.usage.input_tokens"] == record.tokens_in
     assert found["gen_ai.usage.output_tokens"] == record.tokens_out
+    assert found.get("gen_ai.usage.cache_read.input_tokens") == record.tokens_cached
     assert found.get("error.type") == record.error
     assert found["gen_ai.request.model"] == (record.model or "gpt-4o")
     assert span.end_time_unix_nano == record.end_us * 1000
