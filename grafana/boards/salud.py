@@ -490,7 +490,7 @@ def _privacy() -> list[tuple[int, Panel]]:
         (
             6,
             shared.counts(
-                "Retirados en el intervalo",
+                "Retirados",
                 "Trozos de datos personales o secretos que se quitaron del contenido en el intervalo elegido.",
                 counted(catalog.REDACTIONS.name, by=("kind",)),
                 "kind",
