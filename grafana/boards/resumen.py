@@ -26,18 +26,21 @@ from grafana.boards.panels import (
 )
 from grafana.boards.promql import (
     AGENT,
+    BAR,
+    FAILED,
     OF_GPT,
     OF_TYPE,
     RANGE,
     TYPE,
     closed_period,
-    increase,
+    counted,
     mean,
+    mean_line,
     no_traffic,
     or_zero,
     quantile,
-    rate,
-    recorded_quantile,
+    quantile_line,
+    risen,
     selector,
     suffixed,
     total,
@@ -48,14 +51,14 @@ from otel_bridge import catalog
 
 UID = "gpt-resumen"
 USER = catalog.TOP_USER_EVENTS.labels[1]
-NOBODY = "ninguno en 24 h"
+UNPRICED = "Tokens sin precio"
 LIVE_INTERVAL, LIVE_RANGE = "5s", "15m"
 DURATION = catalog.OPERATION_DURATION
 TO_SLO = ("Ver latencia y SLO", link("gpt-slo"))
 
 
 def _now() -> list[tuple[int, Panel]]:
-    failed = total(increase(suffixed(DURATION, "count"), OF_GPT, OF_TYPE, 'error_type!=""'))
+    failed = counted(suffixed(DURATION, "count"), OF_GPT, OF_TYPE, FAILED)
     return [
         (12, shared.active_sessions()),
         (12, shared.active_users()),
@@ -98,18 +101,26 @@ def _now() -> list[tuple[int, Panel]]:
 def _cost() -> Panel:
     return stat_panel(
         "Coste (24 h)",
-        "Coste de los tokens de las últimas 24 horas, en dólares. Solo cuenta los GPT que tienen "
-        "precio en la configuración; sin precios es 0.",
-        [instant(or_zero(total(increase(catalog.COST.name, OF_GPT, window="1d"))))],
-        Look(unit=shared.DOLLARS, minimum=0),
+        "Coste de los tokens de las últimas 24 horas, en dólares. «Tokens sin precio»: los de modelos que no tienen "
+        "precio en la configuración; su coste no está en la cifra.",
+        [
+            instant(or_zero(counted(catalog.COST.name, OF_GPT, window="1d")), "Coste", ref="coste"),
+            instant(f"{counted(catalog.UNPRICED.name, OF_GPT, window='1d')} > 0", UNPRICED, ref="sinprecio"),
+        ],
+        Look(
+            unit=shared.DOLLARS,
+            minimum=0,
+            overrides=[by_name(UNPRICED, unit=COUNT, color={"mode": "fixed", "fixedColor": colours.NEAR})],
+        ),
+        names=True,
     )
 
 
 def _by_gpt() -> list[tuple[int, Panel]]:
     count = suffixed(DURATION, "count")
-    events = total(increase(count, OF_GPT), AGENT)
-    failed = total(increase(count, OF_GPT, 'error_type!=""'), AGENT)
-    p95 = recorded_quantile(0.95, RANGE, OF_GPT, by=(AGENT,))
+    events = counted(count, OF_GPT, by=(AGENT,))
+    failed = counted(count, OF_GPT, FAILED, by=(AGENT,))
+    p95 = quantile(0.95, DURATION, OF_GPT, by=(AGENT,))
     columns = (
         Column(
             "Gasto",
@@ -129,12 +140,13 @@ def _by_gpt() -> list[tuple[int, Panel]]:
             {"unit": "percentunit", "decimals": 1, "custom__width": 90},
         ),
         Column("Eventos", events, {"custom__width": 85}),
-        Column("Sesiones", total(increase(catalog.SESSIONS.name, OF_GPT), AGENT), {"custom__width": 85}),
+        Column("Sesiones", counted(catalog.SESSIONS.name, OF_GPT, by=(AGENT,)), {"custom__width": 85}),
         Column(
             "Coste",
-            total(increase(catalog.COST.name, OF_GPT), AGENT),
+            counted(catalog.COST.name, OF_GPT, by=(AGENT,)),
             {"unit": shared.DOLLARS, "decimals": None, "custom__width": 85},
         ),
+        Column(UNPRICED, f"{counted(catalog.UNPRICED.name, OF_GPT, by=(AGENT,))} > 0", {"custom__width": 140}),
     )
     return [
         (
@@ -154,7 +166,7 @@ def _by_gpt() -> list[tuple[int, Panel]]:
                 worst_by="Gasto",
                 trend=(
                     "Tendencia p95",
-                    recorded_quantile(0.95, "$__interval", OF_GPT, by=(AGENT,)),
+                    quantile_line(0.95, DURATION, OF_GPT, by=(AGENT,)),
                 ),
             ),
         )
@@ -164,19 +176,14 @@ def _by_gpt() -> list[tuple[int, Panel]]:
 def _latency() -> list[tuple[int, Panel]]:
     kinds = ((0.5, "p50"), (0.95, "p95"), (0.99, "p99"))
     targets = [
-        query(quantile(q, DURATION, OF_GPT, OF_TYPE), name, ref=name, exemplar=name == "p95") for q, name in kinds
+        query(quantile_line(q, DURATION, OF_GPT, OF_TYPE), name, ref=name, exemplar=name == "p95") for q, name in kinds
     ]
-    targets.append(query(mean(DURATION, OF_GPT, OF_TYPE), "Media", ref="media"))
+    targets.append(query(mean_line(DURATION, OF_GPT, OF_TYPE), "Media", ref="media"))
     targets.append(query(shared.common_objective(), "Objetivo", ref="objetivo"))
     targets.append(query(no_traffic(OF_GPT, OF_TYPE), QUIET, ref="hueco"))
-    counted = total(increase(suffixed(DURATION, "count"), OF_GPT, OF_TYPE), TYPE)
-    everything = total(increase(suffixed(DURATION, "count"), OF_GPT, OF_TYPE))
-    types = instant(or_zero(f"{counted} > 0", TYPE, "sin tráfico"), ref="eventos", as_table=True)
-    share = instant(
-        or_zero(f"({counted} > 0) / on () group_left () ({everything} > 0)", TYPE, "sin tráfico"),
-        ref="parte",
-        as_table=True,
-    )
+    by_type = counted(suffixed(DURATION, "count"), OF_GPT, OF_TYPE, by=(TYPE,))
+    types = instant(f"{by_type} > 0", ref="eventos", as_table=True)
+    share = instant(f"({by_type} > 0) / on () group_left () (sum({by_type}) > 0)", ref="parte", as_table=True)
     return [
         (
             15,
@@ -235,17 +242,28 @@ def _latency() -> list[tuple[int, Panel]]:
 def _use() -> list[tuple[int, Panel]]:
     tokens = suffixed(catalog.TOKEN_USAGE, "sum")
 
-    def of(direction: str) -> str:
-        return or_zero(
-            total(increase(tokens, OF_GPT, OF_TYPE, f'gen_ai_token_type="{direction}"', window="$__interval"))
-        )
+    def of(direction: str, window: str = BAR) -> str:
+        return counted(tokens, OF_GPT, OF_TYPE, f'gen_ai_token_type="{direction}"', window=window)
 
     return [
         (
-            12,
+            4,
+            stat_panel(
+                "Tokens",
+                "Tokens de entrada y de salida del intervalo elegido.",
+                [
+                    instant(of("input", RANGE), "Entrada", ref="input"),
+                    instant(of("output", RANGE), "Salida", ref="output"),
+                ],
+                Look(unit=COUNT),
+                names=True,
+            ),
+        ),
+        (
+            9,
             lines(
                 "Uso de tokens",
-                "Tokens de entrada y de salida por barra; el total del intervalo está en la leyenda.",
+                "Tokens de entrada y de salida por barra.",
                 [query(of("input"), "Entrada", ref="input"), query(of("output"), "Salida", ref="output")],
                 Look(
                     unit=COUNT,
@@ -255,16 +273,15 @@ def _use() -> list[tuple[int, Panel]]:
                 ),
                 bars=True,
                 stacked=True,
-                calcs=("sum",),
             ),
         ),
         (
-            12,
+            11,
             lines(
                 "Latencia promedio por tipo",
                 "Media de lo que tardan las respuestas de cada tipo. Un hueco es un rato sin eventos de ese tipo.",
                 [
-                    query(mean(DURATION, OF_GPT, OF_TYPE, by=(TYPE,)), f"{{{{{TYPE}}}}}"),
+                    query(mean_line(DURATION, OF_GPT, OF_TYPE, by=(TYPE,)), f"{{{{{TYPE}}}}}"),
                     query(shared.common_objective(), "Objetivo", ref="objetivo"),
                     query(no_traffic(OF_GPT, OF_TYPE), QUIET, ref="hueco"),
                 ],
@@ -364,12 +381,10 @@ def _patterns() -> list[tuple[int, Panel]]:
                 "nombre. La parte es sobre los usuarios de esta tabla. Al pulsar un usuario se abren sus "
                 "sesiones.",
                 [
-                    instant(or_zero(total(events, USER, AGENT), USER, NOBODY), ref="eventos", as_table=True),
-                    instant(or_zero(total(tokens, USER, AGENT), USER, NOBODY), ref="tokens", as_table=True),
+                    instant(total(events, USER, AGENT), ref="eventos", as_table=True),
+                    instant(total(tokens, USER, AGENT), ref="tokens", as_table=True),
                     instant(
-                        or_zero(
-                            f"{total(events, USER, AGENT)} / on () group_left () ({total(events)} > 0)", USER, NOBODY
-                        ),
+                        f"{total(events, USER, AGENT)} / on () group_left () ({total(events)} > 0)",
                         ref="parte",
                         as_table=True,
                     ),
@@ -415,14 +430,15 @@ def _patterns() -> list[tuple[int, Panel]]:
 
 def _live() -> list[tuple[int, Panel]]:
     count = suffixed(DURATION, "count")
-    events = or_zero(total(rate(count, OF_GPT, OF_TYPE)))
-    failed = or_zero(total(rate(count, OF_GPT, OF_TYPE, 'error_type!=""')))
+    events = f"{risen(count, OF_GPT, OF_TYPE, window='1m')} / 60"
+    failed = or_zero(f"{risen(count, OF_GPT, OF_TYPE, FAILED, window='1m')} / 60")
     return [
         (
             12,
             lines(
                 "En tiempo real: eventos por segundo",
-                "Los últimos 15 minutos, un punto cada 5 segundos, sea cual sea el intervalo elegido arriba.",
+                "Del último minuto, un punto cada 5 segundos, durante los últimos 15 minutos, sea cual sea el "
+                "intervalo elegido arriba.",
                 [query(events, "Eventos", ref="eventos"), query(failed, "Con error", ref="errores")],
                 Look(
                     unit="suffix: /s",
@@ -440,8 +456,8 @@ def _live() -> list[tuple[int, Panel]]:
                 "Media y p95 del último minuto, un punto cada 5 segundos, durante los últimos 15 minutos. "
                 "Los puntos sueltos son respuestas de ejemplo: al pulsarlos se abre su traza.",
                 [
-                    query(mean(DURATION, OF_GPT, OF_TYPE, window="1m"), "Media", ref="media"),
-                    query(quantile(0.95, DURATION, OF_GPT, OF_TYPE, window="1m"), "p95", ref="p95", exemplar=True),
+                    query(mean_line(DURATION, OF_GPT, OF_TYPE, window="1m"), "Media", ref="media"),
+                    query(quantile_line(0.95, DURATION, OF_GPT, OF_TYPE, window="1m"), "p95", ref="p95", exemplar=True),
                     query(shared.common_objective(), "Objetivo", ref="objetivo"),
                     query(no_traffic(OF_GPT, OF_TYPE, window="1m"), QUIET, ref="hueco"),
                 ],

@@ -24,7 +24,20 @@ from grafana.boards.panels import (
     transform,
     value_mapping,
 )
-from grafana.boards.promql import JOB, buckets, increase, or_zero, quantile, rate, suffixed, total
+from grafana.boards.promql import (
+    BAR,
+    RANGE,
+    buckets,
+    counted,
+    or_zero,
+    quantile,
+    quantile_line,
+    rate,
+    selector,
+    suffixed,
+    total,
+    value,
+)
 from otel_bridge import catalog
 
 UID = "otel-bridge-salud"
@@ -37,9 +50,9 @@ FINE_AT_ZERO = ((None, colours.FINE), (1.0, colours.FAIL))
 
 
 def _answer() -> list[tuple[int, Panel]]:
-    gap = catalog.LEDGER_GAP.name
-    rejected = total(rate(RECORDS, REJECTED, window="5m"))
-    nowhere = f"(max({catalog.EXPORT_CONFIGURED.name}) == 0)"
+    rejected = counted(RECORDS, REJECTED, window="5m")
+    nowhere = f"(max({value(catalog.EXPORT_CONFIGURED)}) == 0)"
+    bridges = f"max by (job, instance) (last_over_time({value(catalog.BUILD_INFO)}[1d]))"
     return [
         (
             6,
@@ -47,7 +60,7 @@ def _answer() -> list[tuple[int, Panel]]:
                 "Puente",
                 "Si Prometheus consigue leer las métricas del puente. Caído: lo que muestran los demás "
                 "tableros es viejo.",
-                [instant(f"min(up{{{JOB}}})")],
+                [instant(f"min({selector('up')} and on (job, instance) {bridges})")],
                 Look(
                     unit="none",
                     steps=((None, colours.FAIL), (1.0, colours.FINE)),
@@ -65,7 +78,7 @@ def _answer() -> list[tuple[int, Panel]]:
                 "Libro de cuentas",
                 "aceptados = exportados + pendientes + apartados, cada uno contado por su lado. Cualquier "
                 "hueco rompe una promesa: hay registros perdidos o contados dos veces.",
-                [instant(f"max(abs({gap}))")],
+                [instant(f"max(abs({value(catalog.LEDGER_GAP)}))")],
                 Look(
                     unit="prefix:Hueco: ",
                     decimals=0,
@@ -81,7 +94,7 @@ def _answer() -> list[tuple[int, Panel]]:
                 "Retraso",
                 "Edad del registro más viejo que espera a ser exportado al almacén de trazas. Las métricas no esperan. "
                 "Sin destino configurado no hay retraso que juzgar: los registros esperan en el diario.",
-                [instant(f"(max({catalog.EXPORT_LAG.name}) unless on () {nowhere}) or on () {nowhere} - 1")],
+                [instant(f"(max({value(catalog.EXPORT_LAG)}) unless on () {nowhere}) or on () {nowhere} - 1")],
                 Look(
                     unit="s",
                     decimals=1,
@@ -99,7 +112,7 @@ def _answer() -> list[tuple[int, Panel]]:
             stat_panel(
                 "Apartados",
                 "Registros que el almacén de trazas rechaza y esperan a una persona: «otel-bridge journal parked».",
-                [instant(f"sum({catalog.PARKED.name})")],
+                [instant(f"sum({value(catalog.PARKED)})")],
                 Look(unit=COUNT, decimals=0, steps=FINE_AT_ZERO, no_value=DOWN, mappings=[quiet_mapping("Sin datos")]),
             ),
         ),
@@ -108,7 +121,7 @@ def _answer() -> list[tuple[int, Panel]]:
             stat_panel(
                 "Rechazados",
                 "Parte de los registros de los últimos 5 minutos que se rechazó, diciéndoselo a quien los envió.",
-                [instant(or_zero(f"({or_zero(rejected)}) / (sum(rate({RECORDS}[5m])) > 0)"))],
+                [instant(or_zero(f"{rejected} / ({counted(RECORDS, window='5m')} > 0)"))],
                 Look(
                     unit="percentunit",
                     decimals=2,
@@ -136,7 +149,7 @@ def _answer() -> list[tuple[int, Panel]]:
             stat_panel(
                 "Diario usado",
                 "Parte del espacio permitido que ocupa el diario. Lleno, el puente deja de aceptar.",
-                [instant(f"max({catalog.JOURNAL_BYTES.name} / {catalog.JOURNAL_LIMIT.name})")],
+                [instant(f"max({value(catalog.JOURNAL_BYTES)} / {value(catalog.JOURNAL_LIMIT)})")],
                 Look(
                     unit="percentunit",
                     decimals=1,
@@ -151,7 +164,7 @@ def _answer() -> list[tuple[int, Panel]]:
             stat_panel(
                 "Tiempo en marcha",
                 "Cuánto lleva este proceso sin reiniciarse.",
-                [instant(f"time() - max({catalog.START_TIME.name})")],
+                [instant(f"time() - max({value(catalog.START_TIME)})")],
                 Look(
                     unit="dtdhms",
                     decimals=0,
@@ -172,8 +185,8 @@ def _ledger() -> list[tuple[int, Panel]]:
                 "Registros aceptados (ya en disco) y exportados al almacén de trazas, por segundo. Si salen "
                 "menos de los que entran, crecen los pendientes.",
                 [
-                    query(or_zero(total(rate(RECORDS, ACCEPTED))), "Aceptados", ref="in"),
-                    query(or_zero(total(rate(catalog.EXPORTED.name))), "Exportados", ref="out"),
+                    query(total(rate(RECORDS, ACCEPTED)), "Aceptados", ref="in"),
+                    query(total(rate(catalog.EXPORTED.name)), "Exportados", ref="out"),
                 ],
                 Look(
                     unit="suffix: /s",
@@ -190,9 +203,9 @@ def _ledger() -> list[tuple[int, Panel]]:
                 "Registros que esperan a ser exportados y los que el almacén rechaza. Con el destino caído "
                 "los pendientes crecen y no se pierde ninguno.",
                 [
-                    query(f"sum({catalog.PENDING.name})", "Pendientes", ref="pending"),
-                    query(f"sum({catalog.PARKED.name})", "Apartados", ref="parked"),
-                    query(f"sum({catalog.LEDGER_GAP.name})", "Hueco del libro", ref="gap"),
+                    query(f"sum({value(catalog.PENDING)})", "Pendientes", ref="pending"),
+                    query(f"sum({value(catalog.PARKED)})", "Apartados", ref="parked"),
+                    query(f"sum({value(catalog.LEDGER_GAP)})", "Hueco del libro", ref="gap"),
                 ],
                 Look(
                     unit=COUNT,
@@ -209,7 +222,7 @@ def _ledger() -> list[tuple[int, Panel]]:
             lines(
                 "Retraso de la exportación",
                 "Edad del registro más viejo que espera. Un escalón que no baja es un destino que no contesta.",
-                [query(f"max({catalog.EXPORT_LAG.name})", "Retraso")],
+                [query(f"max({value(catalog.EXPORT_LAG)})", "Retraso")],
                 Look(unit="s", no_value=DOWN, overrides=paint({"Retraso": colours.OUTPUT})),
                 fill=20,
             ),
@@ -220,11 +233,7 @@ def _ledger() -> list[tuple[int, Panel]]:
                 "Peticiones al almacén de trazas",
                 "Peticiones OTLP por segundo según su respuesta. «Registro rechazado»: se aparta ese "
                 "registro y siguen los demás. «Mal configurada»: la clave o la dirección del destino.",
-                [
-                    query(
-                        or_zero(total(rate(catalog.EXPORT_ATTEMPTS.name), "result"), "result", "ninguna"), "{{result}}"
-                    )
-                ],
+                [query(total(rate(catalog.EXPORT_ATTEMPTS.name), "result"), "{{result}}")],
                 Look(unit="suffix: /s", no_value=DOWN, overrides=rename(colours.ATTEMPTS)),
                 stacked=True,
             ),
@@ -233,53 +242,91 @@ def _ledger() -> list[tuple[int, Panel]]:
 
 
 def _door() -> list[tuple[int, Panel]]:
-    by_reason = f'label_replace({rate(RECORDS, REJECTED)}, "reason", "$1", "reason", "urn:otel-bridge:(.+)")'
-    seen = f'label_replace({increase(RECORDS, REJECTED)}, "reason", "$1", "reason", "urn:otel-bridge:(.+)")'
-    reasons = f"{total(by_reason, 'reason')} and on (reason) {total(seen, 'reason')} > 0"
-    statuses = f'label_replace({rate(suffixed(REQUESTS, "count"))}, "clase", "${{1}}xx", "status", "(.).*")'
+    short = 'label_replace(%s, "reason", "$1", "reason", "urn:otel-bridge:(.+)")'
+    first_digit = 'label_replace(%s, "clase", "${1}xx", "status", "(.).*")'
+
+    def reasons(window: str) -> str:
+        return counted(RECORDS, REJECTED, by=("reason",), window=window, relabel=short)
+
+    def statuses(window: str) -> str:
+        return counted(suffixed(REQUESTS, "count"), by=("clase",), window=window, relabel=first_digit)
+
     return [
         (
-            10,
+            9,
             lines(
                 "Registros en la puerta",
-                "Registros por segundo según lo que fue de ellos: aceptados (en disco), repetidos (un "
+                "Registros por barra según lo que fue de ellos: aceptados (en disco), repetidos (un "
                 "reintento ya contado) o rechazados (devueltos con su motivo).",
-                [query(or_zero(total(rate(RECORDS), "result"), "result"), "{{result}}")],
-                Look(unit="suffix: /s", no_value=DOWN, overrides=rename(colours.RESULTS)),
+                [query(counted(RECORDS, by=("result",), window=BAR), "{{result}}")],
+                Look(unit=COUNT, interval="1m", max_points=360, no_value=DOWN, overrides=rename(colours.RESULTS)),
+                bars=True,
                 stacked=True,
             ),
         ),
         (
-            14,
+            9,
             lines(
                 "Rechazos por motivo",
-                "Registros rechazados por segundo y su motivo; cada motivo tiene su página en «Errores». "
-                "Sin rechazos, una línea en 0.",
-                [query(or_zero(reasons, "reason"), "{{reason}}")],
-                Look(unit="suffix: /s", no_value=DOWN, colour=colours.WARNING, shades=True),
+                "Registros rechazados por barra y su motivo; cada motivo tiene su página en «Errores».",
+                [query(f"{reasons(BAR)} > 0", "{{reason}}")],
+                Look(
+                    unit=COUNT,
+                    interval="1m",
+                    max_points=360,
+                    no_value="Ningún rechazo",
+                    colour=colours.WARNING,
+                    shades=True,
+                ),
+                bars=True,
                 stacked=True,
             ),
         ),
         (
-            12,
+            6,
+            shared.counts(
+                "Rechazos del intervalo",
+                "Registros rechazados del intervalo elegido, por su motivo, de más a menos.",
+                reasons(RANGE),
+                "reason",
+                "Motivo",
+                "Ningún rechazo",
+            ),
+        ),
+        (
+            8,
             lines(
                 "Respuestas por estado",
-                "Peticiones HTTP por segundo: 2xx aceptadas, 4xx culpa de quien envía, 5xx culpa del puente.",
-                [query(or_zero(total(statuses, "clase"), "clase", "ninguna"), "{{clase}}")],
+                "Peticiones HTTP por barra: 2xx aceptadas, 4xx culpa de quien envía, 5xx culpa del puente.",
+                [query(statuses(BAR), "{{clase}}")],
                 Look(
-                    unit="suffix: /s",
+                    unit=COUNT,
+                    interval="1m",
+                    max_points=360,
                     no_value=DOWN,
                     overrides=paint({"2xx": colours.GOOD, "4xx": colours.WARNING, "5xx": colours.BAD}),
                 ),
+                bars=True,
                 stacked=True,
             ),
         ),
         (
-            12,
+            5,
+            shared.counts(
+                "Respuestas",
+                "Peticiones HTTP del intervalo elegido: 2xx aceptadas, 4xx culpa de quien envía, 5xx culpa del puente.",
+                statuses(RANGE),
+                "clase",
+                "Estado",
+                "Sin tráfico",
+            ),
+        ),
+        (
+            11,
             lines(
                 "p99 por ruta",
                 "Lo que tarda el 1 % más lento de las peticiones de cada ruta.",
-                [query(quantile(0.99, REQUESTS, by=("route", "method")), "{{method}} {{route}}")],
+                [query(quantile_line(0.99, REQUESTS, by=("route", "method")), "{{method}} {{route}}")],
                 Look(unit="s", no_value="Sin tráfico", interval="1m"),
                 fill=0,
             ),
@@ -296,7 +343,7 @@ def _speed() -> list[tuple[int, Panel]]:
             lines(
                 "Tiempo de respuesta",
                 "Lo que tarda el puente en contestar, con el registro ya en disco.",
-                [query(quantile(q, REQUESTS), name, ref=name) for q, name, _ in kinds],
+                [query(quantile_line(q, REQUESTS), name, ref=name) for q, name, _ in kinds],
                 Look(
                     unit="s",
                     no_value="Sin tráfico",
@@ -326,8 +373,8 @@ def _room() -> list[tuple[int, Panel]]:
                 "Bytes del diario en disco y su límite: el configurado o lo que cabe. Al llegar, el puente "
                 "responde 503 y no toma nada.",
                 [
-                    query(f"max({catalog.JOURNAL_BYTES.name})", "Diario", ref="used"),
-                    query(f"max({catalog.JOURNAL_LIMIT.name})", "Límite", ref="limit"),
+                    query(f"max({value(catalog.JOURNAL_BYTES)})", "Diario", ref="used"),
+                    query(f"max({value(catalog.JOURNAL_LIMIT)})", "Límite", ref="limit"),
                 ],
                 Look(unit="bytes", no_value=DOWN, overrides=[*paint({"Diario": colours.NEUTRAL}), dashed("Límite")]),
                 fill=20,
@@ -339,8 +386,8 @@ def _room() -> list[tuple[int, Panel]]:
                 "Series en uso",
                 "Series de métricas de los GPT y cuántas puede haber como mucho. Nadie puede crear más desde fuera.",
                 [
-                    query(f"max({catalog.SERIES.name})", "En uso", ref="used"),
-                    query(f"max({catalog.SERIES_LIMIT.name})", "Límite", ref="limit"),
+                    query(f"max({value(catalog.SERIES)})", "En uso", ref="used"),
+                    query(f"max({value(catalog.SERIES_LIMIT)})", "Límite", ref="limit"),
                 ],
                 Look(
                     unit=COUNT,
@@ -355,9 +402,10 @@ def _room() -> list[tuple[int, Panel]]:
             8,
             lines(
                 "Valores agrupados",
-                "Registros por minuto cuyo modelo o error se contó como «otro» porque había demasiados distintos.",
-                [query(f"60 * ({or_zero(total(rate(catalog.SERIES_CAPPED.name), 'label'), 'label')})", "{{label}}")],
-                Look(unit=COUNT, no_value=DOWN, overrides=rename(colours.CAPPED)),
+                "Registros por barra cuyo modelo o error se contó como «otro» porque había demasiados distintos.",
+                [query(counted(catalog.SERIES_CAPPED.name, by=("label",), window=BAR), "{{label}}")],
+                Look(unit=COUNT, interval="1m", max_points=360, no_value=DOWN, overrides=rename(colours.CAPPED)),
+                bars=True,
                 stacked=True,
                 soft_max=1,
             ),
@@ -375,10 +423,11 @@ def _process() -> list[tuple[int, Panel]]:
                 "Lo que el puente hace por detrás: si corre, y cuántas veces murió y se levantó en el "
                 "intervalo elegido.",
                 [
-                    instant(f"min by ({worker}) ({catalog.WORKER_UP.name})", ref="A", as_table=True),
+                    instant(f"min by ({worker}) ({value(catalog.WORKER_UP)})", ref="A", as_table=True),
                     instant(
-                        f"sum by ({worker}) (increase({catalog.WORKER_RESTARTS.name}[$__range]))"
-                        f" or 0 * min by ({worker}) ({catalog.WORKER_UP.name})",
+                        # Of the process: the one counter that falls to 0 at a restart.
+                        f"sum by ({worker}) (increase({value(catalog.WORKER_RESTARTS)}[$__range]))"
+                        f" or 0 * min by ({worker}) ({value(catalog.WORKER_UP)})",
                         ref="B",
                         as_table=True,
                     ),
@@ -413,7 +462,7 @@ def _process() -> list[tuple[int, Panel]]:
             lines(
                 "Reinicios",
                 "Veces que el proceso arrancó por hora. Un reinicio no pierde ni repite nada; muchos son un problema.",
-                [query(f"sum(changes({catalog.START_TIME.name}[1h]))", "Arranques por hora")],
+                [query(f"sum(changes({value(catalog.START_TIME)}[1h]))", "Arranques por hora")],
                 Look(unit=COUNT, decimals=0, no_value=DOWN, overrides=paint({"Arranques por hora": colours.WARNING})),
                 fill=20,
                 soft_max=1,
@@ -430,19 +479,31 @@ def _privacy() -> list[tuple[int, Panel]]:
             12,
             lines(
                 "Datos personales retirados",
-                "Trozos de datos personales o secretos que se quitaron del contenido por minuto, según su "
+                "Trozos de datos personales o secretos que se quitaron del contenido, por barra y según su "
                 "clase. Nunca salen del puente.",
-                [query(f"60 * ({or_zero(total(rate(catalog.REDACTIONS.name), 'kind'), 'kind')})", "{{kind}}")],
-                Look(unit=COUNT, no_value=DOWN),
+                [query(f"{counted(catalog.REDACTIONS.name, by=('kind',), window=BAR)} > 0", "{{kind}}")],
+                Look(unit=COUNT, interval="1m", max_points=360, no_value="Ninguno en el intervalo"),
+                bars=True,
                 stacked=True,
             ),
         ),
         (
-            12,
+            6,
+            shared.counts(
+                "Retirados",
+                "Trozos de datos personales o secretos que se quitaron del contenido en el intervalo elegido.",
+                counted(catalog.REDACTIONS.name, by=("kind",)),
+                "kind",
+                "Clase",
+                "Ninguno en el intervalo",
+            ),
+        ),
+        (
+            6,
             grid(
                 "Versión",
                 "Qué versión del puente corre, con qué Python y qué diario.",
-                [instant(f"max by ({build}) ({catalog.BUILD_INFO.name})", as_table=True)],
+                [instant(f"max by ({build}) ({value(catalog.BUILD_INFO)})", as_table=True)],
                 Look(
                     unit="none",
                     no_value=DOWN,
@@ -465,7 +526,7 @@ def _configuration() -> list[tuple[int, Panel]]:
         return stat_panel(
             title,
             description,
-            [instant(f"max({metric.name})")],
+            [instant(f"max({value(metric)})")],
             Look(
                 unit="none",
                 steps=((None, colours.CLEAR),),

@@ -25,7 +25,7 @@ from grafana.boards.panels import (
     traces,
     transform,
 )
-from grafana.boards.promql import OF_GPT, buckets, increase, mean, or_zero, total
+from grafana.boards.promql import BAR, OF_GPT, buckets, counted, mean
 from otel_bridge import catalog
 
 UID = "gpt-sesiones"
@@ -47,7 +47,7 @@ def _answer() -> list[tuple[int, Panel]]:
                 "Sesiones nuevas",
                 "Sesiones creadas en el intervalo elegido, de todos los usuarios. Las que empezaron antes y siguen "
                 "activas no están entre ellas.",
-                [instant(or_zero(total(increase(catalog.SESSIONS.name, OF_GPT))))],
+                [instant(counted(catalog.SESSIONS.name, OF_GPT))],
                 Look(unit=COUNT),
             ),
         ),
@@ -57,7 +57,7 @@ def _answer() -> list[tuple[int, Panel]]:
                 "Duración media",
                 "Del inicio de una sesión a su última actividad, de media. Se mide cuando la sesión lleva "
                 "30 minutos callada; hasta entonces no cuenta aquí. De todos los usuarios.",
-                [instant(mean(catalog.SESSION_DURATION, OF_GPT, window="$__range"))],
+                [instant(mean(catalog.SESSION_DURATION, OF_GPT))],
                 idle,
             ),
         ),
@@ -67,7 +67,7 @@ def _answer() -> list[tuple[int, Panel]]:
                 "Eventos por sesión",
                 "Eventos de una sesión, de media. Se mide cuando la sesión lleva 30 minutos callada; hasta "
                 "entonces no cuenta aquí. De todos los usuarios.",
-                [instant(mean(catalog.SESSION_EVENTS, OF_GPT, window="$__range"))],
+                [instant(mean(catalog.SESSION_EVENTS, OF_GPT))],
                 replace(idle, unit=COUNT, decimals=1),
             ),
         ),
@@ -190,7 +190,6 @@ def _users() -> list[tuple[int, Panel]]:
                 Look(unit=COUNT, no_value=NO_TRACES),
                 bars=True,
                 stacked=True,
-                calcs=("sum",),
             ),
         ),
     ]
@@ -225,7 +224,7 @@ def _length() -> list[tuple[int, Panel]]:
 
 
 def _trend() -> list[tuple[int, Panel]]:
-    new = or_zero(total(increase(catalog.SESSIONS.name, OF_GPT, window="$__interval")))
+    new = counted(catalog.SESSIONS.name, OF_GPT, window=BAR)
     return [
         (
             12,
@@ -249,7 +248,7 @@ def _trend() -> list[tuple[int, Panel]]:
             12,
             lines(
                 "Sesiones nuevas en el tiempo",
-                "Sesiones creadas en cada barra; el total del intervalo está en la leyenda.",
+                "Sesiones creadas en cada barra.",
                 [query(new, "Sesiones nuevas")],
                 Look(
                     unit=COUNT,
@@ -258,7 +257,6 @@ def _trend() -> list[tuple[int, Panel]]:
                     overrides=paint({"Sesiones nuevas": colours.SESSIONS}),
                 ),
                 bars=True,
-                calcs=("sum",),
             ),
         ),
         (12, shared.hour_by_weekday()),

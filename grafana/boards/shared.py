@@ -26,7 +26,7 @@ from grafana.boards.panels import (
     transform,
     value_mapping,
 )
-from grafana.boards.promql import AGENT, OF_GPT, OF_TYPE, increase, recorded_quantile, selector, total
+from grafana.boards.promql import AGENT, OF_GPT, OF_TYPE, counted, quantile, selector, total
 from grafana.boards.promql import hour_by_weekday as hour_by_weekday_expr
 from grafana.boards.variables import link
 from otel_bridge import catalog
@@ -92,9 +92,9 @@ def windows_over_time(title: str, description: str, metric: catalog.Metric) -> P
 
 def good_share(window: str) -> str:
     """Of each GPT's events, those within the objective and without error."""
-    events = total(increase(catalog.SLO_EVENTS.name, OF_GPT, window=window), AGENT)
-    bad = total(increase(catalog.SLO_EVENTS.name, OF_GPT, 'result="bad"', window=window), AGENT)
-    return f"1 - ({bad} or 0 * {events}) / ({events} > 0)"
+    events = counted(catalog.SLO_EVENTS.name, OF_GPT, by=(AGENT,), window=window)
+    bad = counted(catalog.SLO_EVENTS.name, OF_GPT, 'result="bad"', by=(AGENT,), window=window)
+    return f"1 - {bad} / ({events} > 0)"
 
 
 def worst(expr: str) -> str:
@@ -111,7 +111,7 @@ def common_objective() -> str:
 def worst_ratio(title: str, window: str, description: str) -> Panel:
     """Each GPT's p95 against its own objective, and of these the worst: a strict objective of one GPT does not judge
     the others."""
-    p95 = recorded_quantile(0.95, window, OF_GPT, OF_TYPE, by=(AGENT,))
+    p95 = quantile(0.95, catalog.OPERATION_DURATION, OF_GPT, OF_TYPE, by=(AGENT,), window=window)
     return stat_panel(
         title,
         description,
@@ -264,6 +264,30 @@ def hour_by_weekday() -> Panel:
             ],
             overrides=[by_name("Hora", unit="suffix: h", decimals=0)],
         ),
+    )
+
+
+def counts(title: str, description: str, expr: str, label: str, heading: str, empty: str) -> Panel:
+    """How many of each there were in the chosen range, most first. Beside bars, which end with the last full one: what
+    is read as a number is of this moment."""
+    return grid(
+        title,
+        description,
+        [instant(f"{expr} > 0", as_table=True)],
+        Look(
+            unit=COUNT,
+            no_value=empty,
+            transformations=[
+                transform(
+                    "organize",
+                    excludeByName={"Time": True},
+                    indexByName={label: 0, "Value": 1},
+                    renameByName={label: heading, "Value": "Total"},
+                )
+            ],
+            overrides=[column(heading, unit="string", custom__minWidth=110), column("Total", custom__width=80)],
+        ),
+        sort_by=("Total", True),
     )
 
 

@@ -27,27 +27,28 @@ from grafana.boards.panels import (
 )
 from grafana.boards.promql import (
     AGENT,
+    BAR,
     BUDGET_REMAINING,
     BURN_RATE,
+    FAILED,
     OF_GPT,
     OF_TYPE,
     RANGE,
     TYPE,
     buckets,
-    increase,
+    counted,
     no_traffic,
     or_zero,
-    recorded_quantile,
+    quantile,
+    quantile_line,
     selector,
     suffixed,
-    total,
 )
 from grafana.boards.shared import Column
 from grafana.boards.variables import link
 from otel_bridge import catalog
 
 UID = "gpt-slo"
-NOBODY = "sin tráfico"
 DURATION = catalog.OPERATION_DURATION
 OF_GPT_ALERTS = f'alertname=~"GPT.*", {OF_GPT}'
 SPENT = f"1 - {selector(BUDGET_REMAINING, OF_GPT)}"
@@ -124,7 +125,7 @@ def _answer() -> list[tuple[int, Panel]]:
 
 
 def _by_gpt() -> list[tuple[int, Panel]]:
-    p95 = recorded_quantile(0.95, RANGE, OF_GPT, by=(AGENT,))
+    p95 = quantile(0.95, DURATION, OF_GPT, by=(AGENT,))
     columns = (
         Column(
             "Gastado (30 d)",
@@ -145,7 +146,7 @@ def _by_gpt() -> list[tuple[int, Panel]]:
         Column("Objetivo", shared.OBJECTIVES, {"unit": "s", "decimals": 1, "custom__width": 90}),
         Column("Buenos", shared.good_share(RANGE), {"unit": "percentunit", "decimals": 2, "custom__width": 90}),
         Column("Meta", shared.TARGETS, {"unit": "percentunit", "decimals": 1, "custom__width": 80}),
-        Column("Eventos", total(increase(catalog.SLO_EVENTS.name, OF_GPT), AGENT), {"custom__width": 90}),
+        Column("Eventos", counted(catalog.SLO_EVENTS.name, OF_GPT, by=(AGENT,)), {"custom__width": 90}),
     )
     return [
         (
@@ -158,7 +159,7 @@ def _by_gpt() -> list[tuple[int, Panel]]:
                 columns,
                 (("Ver solo este GPT", UID), ("Ver sus sesiones", "gpt-sesiones")),
                 worst_by="Gastado (30 d)",
-                trend=("Tendencia p95", recorded_quantile(0.95, "$__interval", OF_GPT, by=(AGENT,))),
+                trend=("Tendencia p95", quantile_line(0.95, DURATION, OF_GPT, by=(AGENT,))),
             ),
         ),
     ]
@@ -200,7 +201,7 @@ def _burn() -> list[tuple[int, Panel]]:
 
 
 def _trends() -> list[tuple[int, Panel]]:
-    p95 = recorded_quantile(0.95, "$__interval", OF_GPT, OF_TYPE, by=(AGENT,))
+    p95 = quantile_line(0.95, DURATION, OF_GPT, OF_TYPE, by=(AGENT,))
     ratio = f"{p95} / on ({AGENT}) group_left () {shared.OBJECTIVES}"
     return [
         (
@@ -256,14 +257,14 @@ def _latency() -> list[tuple[int, Panel]]:
 
 def _events() -> list[tuple[int, Panel]]:
     def of(result: str) -> str:
-        return or_zero(total(increase(catalog.SLO_EVENTS.name, OF_GPT, f'result="{result}"', window="$__interval")))
+        return counted(catalog.SLO_EVENTS.name, OF_GPT, f'result="{result}"', window=BAR)
 
-    errors = total(
-        increase(suffixed(DURATION, "count"), OF_GPT, OF_TYPE, 'error_type!=""', window="$__interval"), "error_type"
-    )
+    def errors(window: str) -> str:
+        return counted(suffixed(DURATION, "count"), OF_GPT, OF_TYPE, FAILED, by=("error_type",), window=window)
+
     return [
         (
-            12,
+            10,
             lines(
                 "Eventos buenos y malos",
                 "Bueno: dentro del objetivo de latencia y sin error. Malo: el resto; es lo que gasta presupuesto.",
@@ -276,15 +277,14 @@ def _events() -> list[tuple[int, Panel]]:
                 ),
                 bars=True,
                 stacked=True,
-                calcs=("sum",),
             ),
         ),
         (
-            12,
+            8,
             lines(
                 "Errores por código",
-                "Eventos que llegaron con el campo «error», por su código. Sin errores, una línea en 0.",
-                [query(or_zero(errors, "error_type"), "{{error_type}}")],
+                "Eventos que llegaron con el campo «error», por barra y por su código.",
+                [query(errors(BAR), "{{error_type}}")],
                 Look(
                     unit=COUNT,
                     interval="2m",
@@ -294,7 +294,17 @@ def _events() -> list[tuple[int, Panel]]:
                 ),
                 bars=True,
                 stacked=True,
-                calcs=("sum",),
+            ),
+        ),
+        (
+            6,
+            shared.counts(
+                "Errores del intervalo",
+                "Eventos con error del intervalo elegido, por su código, de más a menos.",
+                errors(RANGE),
+                "error_type",
+                "Código",
+                "Ningún error en el intervalo",
             ),
         ),
     ]
@@ -302,13 +312,10 @@ def _events() -> list[tuple[int, Panel]]:
 
 def _detail() -> list[tuple[int, Panel]]:
     by = (AGENT, TYPE)
-    count = total(increase(suffixed(DURATION, "count"), OF_GPT, OF_TYPE), *by)
-    failed = total(increase(suffixed(DURATION, "count"), OF_GPT, OF_TYPE, 'error_type!=""'), *by)
-    p95 = recorded_quantile(0.95, "$__range", OF_GPT, OF_TYPE, by=by)
-    trend = recorded_quantile(0.95, "$__interval", OF_GPT, OF_TYPE, by=by)
-    # Several queries make one table only where each has a row; with traffic there is no such row.
-    nothing = f'label_replace(vector(0), "{TYPE}", "{NOBODY}", "", "")'
-    ever = total(f"increase({selector(suffixed(DURATION, 'count'), OF_GPT, OF_TYPE)}[$__range] @ end())")
+    count = counted(suffixed(DURATION, "count"), OF_GPT, OF_TYPE, by=by)
+    failed = counted(suffixed(DURATION, "count"), OF_GPT, OF_TYPE, FAILED, by=by)
+    p95 = quantile(0.95, DURATION, OF_GPT, OF_TYPE, by=by)
+    trend = quantile_line(0.95, DURATION, OF_GPT, OF_TYPE, by=by)
     return [
         (
             24,
@@ -318,17 +325,11 @@ def _detail() -> list[tuple[int, Panel]]:
                 "GPT y parte con error. Arriba, los que más se alejan del objetivo; a la derecha, cómo ha "
                 "ido su p95.",
                 [
-                    instant(or_zero(f"{count} > 0", TYPE, NOBODY), ref="A", as_table=True),
-                    instant(or_zero(p95, TYPE, NOBODY), ref="B", as_table=True),
-                    instant(
-                        or_zero(f"{p95} / on ({AGENT}) group_left () {shared.OBJECTIVES}", TYPE, NOBODY),
-                        ref="C",
-                        as_table=True,
-                    ),
-                    instant(
-                        or_zero(f"({failed} or 0 * {count}) / ({count} > 0)", TYPE, NOBODY), ref="D", as_table=True
-                    ),
-                    query(f"({trend}) or on () ({nothing} unless on () ({ever} > 0))", ref="T"),
+                    instant(f"{count} > 0", ref="A", as_table=True),
+                    instant(p95, ref="B", as_table=True),
+                    instant(f"{p95} / on ({AGENT}) group_left () {shared.OBJECTIVES}", ref="C", as_table=True),
+                    instant(f"({failed} or 0 * {count}) / ({count} > 0)", ref="D", as_table=True),
+                    query(trend, ref="T"),
                 ],
                 Look(
                     unit=COUNT,

@@ -28,6 +28,8 @@ from otel_bridge import catalog, errors
 SERIES = {series: metric for metric in catalog.METRICS for series in metric.series}
 LABELS = {label for metric in catalog.METRICS for label in metric.labels}
 SCRAPE_LABELS = {"job", "instance"}
+RULE_LABELS = {"dia", "hora"}
+"""What recording rules add."""
 URNS = {kind.type for kind in errors.ERROR_KINDS}
 OWN = re.compile(r"\b(?:gpt:|gpt_|gen_ai_|otel_bridge_)[a-zA-Z0-9_:]*")
 
@@ -79,7 +81,7 @@ def check_names(query: Query, where: str) -> None:
             if closed:
                 assert set(value.split("|")) <= closed, f"{where}: {name} never has {label}={value!r}"
             assert label != "le" or operator == "=", f"{where}: a range of le"
-    unknown = query.grouping - LABELS - SCRAPE_LABELS - {"le"}
+    unknown = query.grouping - LABELS - SCRAPE_LABELS - RULE_LABELS - {"le"}
     assert not unknown, f"{where}: no metric has the labels {sorted(unknown)}"
 
 

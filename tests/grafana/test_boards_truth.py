@@ -1,0 +1,498 @@
+"""Every number on a board is the truth: known posts to a real bridge, a real Prometheus, every panel's query read off.
+
+Totals are compared exactly, means within 1 %, percentiles within a bucket. Every query of every board is in one of the
+tables below, with what it must say or why it cannot be foreseen.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from grafana.boards import queries
+from grafana.boards.queries import Query
+from otel_bridge import catalog
+from tests.harness.bridge import ROOT, Bridge
+from tests.harness.prometheus import Prometheus, available
+from tests.harness.waiting import wait_for
+
+pytestmark = pytest.mark.skipif(available() is None, reason="prometheus is not installed")
+
+GPT = "devops-expert"
+OBJECTIVE = 5.0
+STEP = 60
+"""Seconds of a bar."""
+BUCKETS = catalog.OPERATION_DURATION.buckets
+
+
+@dataclass(frozen=True)
+class Posted:
+    """An event that was taken."""
+
+    type: str
+    seconds: float
+    tokens_in: int = 118
+    tokens_out: int = 1180
+    error: str = ""
+    model: str = "gpt-4o"
+
+
+@dataclass
+class Truth:
+    """What was posted since Prometheus knows the bridge."""
+
+    sessions: int = 0
+    events: list[Posted] = field(default_factory=list)
+    refused: Counter[str] = field(default_factory=Counter)
+    redactions: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def bad(self) -> int:
+        return sum(1 for event in self.events if event.error or event.seconds > OBJECTIVE)
+
+    def by(self, of: Callable[[Posted], str], keep: Callable[[Posted], bool] = lambda _: True) -> dict[str, float]:
+        return dict(Counter(of(event) for event in self.events if keep(event)))
+
+    def tokens(self, direction: str) -> int:
+        return sum(event.tokens_in if direction == "input" else event.tokens_out for event in self.events)
+
+    def cost(self) -> float:
+        priced = [event for event in self.events if event.model == "gpt-4o"]
+        return sum(event.tokens_in * 2.5 + event.tokens_out * 10 for event in priced) / 1e6
+
+    def unpriced(self) -> int:
+        return sum(event.tokens_in + event.tokens_out for event in self.events if event.model != "gpt-4o")
+
+    def mean(self) -> float:
+        return sum(event.seconds for event in self.events) / len(self.events)
+
+
+# --- what is posted -----------------------------------------------------------------------------------------------
+
+THIRTY_SEVEN = [
+    *(Posted("consulta", 2.0) for _ in range(20)),
+    *(Posted("pipeline", 2.0) for _ in range(10)),
+    *(Posted("configuracion", 2.0) for _ in range(2)),
+    Posted("troubleshooting", 12.0, error="timeout"),
+    Posted("troubleshooting", 2.0, error="timeout"),
+    Posted("infraestructura", 1.25, error="limite"),
+    Posted("monitoreo", 6.0),
+    Posted("seguridad", 1.7),
+]
+"""Mean 2.35 s, 4,366 tokens in and 43,660 out, 0.4475 dollars; one event each of monitoreo and seguridad."""
+
+
+class Scene:
+    """A bridge, and Prometheus servers that scrape it every second."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.bridge = Bridge(folder, OTEL_BRIDGE_WINDOWS_INTERVAL_SECONDS="0.2").start()
+        self.prometheus: list[Prometheus] = []
+        self.truth = Truth()
+
+    def install(self) -> Prometheus:
+        """One more Prometheus, with the rules as they are but for the recording groups' interval."""
+        number = len(self.prometheus)
+        rules = []
+        for rule in (ROOT / "prometheus" / "rules").glob("*.yml"):
+            copy = self.folder / f"p{number}-{rule.name}"
+            copy.write_text(rule.read_text("utf-8").replace("interval: 1m", "interval: 2s"), "utf-8")
+            rules.append(copy)
+        one = Prometheus(
+            self.folder / f"prometheus{number}", targets=[f"127.0.0.1:{self.bridge.metrics_port}"], rules=rules
+        ).start()
+        self.prometheus.append(one)
+        self.wait_known(one)
+        return one
+
+    def wait_known(self, one: Prometheus) -> None:
+        wait_for(lambda: one.value(f'gpt_sessions_total{{gen_ai_agent_id="{GPT}"}}') is not None, "a first scrape", 30)
+
+    def session(self) -> str:
+        self.truth.sessions += 1
+        return self.bridge.session(usuario_id=f"u{self.truth.sessions}")
+
+    def post(self, session: str, *events: Posted) -> None:
+        for event in events:
+            fields: dict[str, Any] = {"error": event.error} if event.error else {}
+            if event.model != "gpt-4o":
+                fields["modelo"] = event.model
+            answer = self.bridge.event(
+                session,
+                tipo=event.type,
+                latency_ms=event.seconds * 1000,
+                tokens_entrada=event.tokens_in,
+                tokens_salida=event.tokens_out,
+                **fields,
+            )
+            assert answer.status_code == 201, answer.text
+            self.truth.events.append(event)
+
+    def ten_sessions(self) -> None:
+        """The 37 events in ten sessions, six refusals and two redactions."""
+        sessions = [self.session() for _ in range(10)]
+        for number, event in enumerate(THIRTY_SEVEN):
+            self.post(sessions[number % 10], event)
+        for _ in range(4):
+            assert self.bridge.post("/events", {"sesion_id": sessions[0], "tipo": "consulta"}).status_code == 422
+            self.truth.refused["datos-invalidos"] += 1
+        for _ in range(2):
+            unknown = {"gpt_id": "nadie", "usuario_id": "u", "timestamp_inicio": "2025-06-29T20:00:00Z"}
+            assert self.bridge.post("/sessions", unknown).status_code == 404
+            self.truth.refused["gpt-no-encontrado"] += 1
+        self.truth.events.append(self._with_a_mail(sessions[0]))
+
+    def _with_a_mail(self, session: str) -> Posted:
+        answer = self.bridge.event(session, contenido="de ana@example.org y leo@example.org", latency_ms=2000)
+        assert answer.status_code == 201
+        self.truth.redactions["email"] += 2
+        return Posted("consulta", 2.0, 25, 150)
+
+    def close(self) -> None:
+        for one in self.prometheus:
+            one.close()
+        self.bridge.close()
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Iterator[Scene]:
+    started = Scene(tmp_path)
+    yield started
+    started.close()
+
+
+# --- what panels must say -----------------------------------------------------------------------------------------
+
+Numbers = dict[str, float]
+"""Label values, joined by a blank, to a number; the empty text where there is no label."""
+Expect = Callable[[Truth], Numbers]
+
+
+def one(value: Callable[[Truth], float]) -> Expect:
+    return lambda truth: {"": value(truth)}
+
+
+def of_gpt(value: Callable[[Truth], float]) -> Expect:
+    return lambda truth: {GPT: value(truth)}
+
+
+def counted(value: Callable[[Truth], Numbers]) -> Expect:
+    """Without those that nothing was counted of."""
+    return lambda truth: {label: number for label, number in value(truth).items() if number}
+
+
+TOTALS: dict[tuple[str, str, str], Expect] = {
+    ("gpt-resumen", "Con error", "A"): one(lambda t: sum(1 for e in t.events if e.error)),
+    ("gpt-resumen", "Coste (24 h)", "coste"): one(Truth.cost),
+    ("gpt-resumen", "Coste (24 h)", "sinprecio"): counted(lambda t: {"": t.unpriced()}),
+    ("gpt-resumen", "Cómo va cada GPT", "E"): of_gpt(lambda t: sum(1 for e in t.events if e.error) / len(t.events)),
+    ("gpt-resumen", "Cómo va cada GPT", "F"): of_gpt(lambda t: len(t.events)),
+    ("gpt-resumen", "Cómo va cada GPT", "G"): of_gpt(lambda t: t.sessions),
+    ("gpt-resumen", "Cómo va cada GPT", "H"): of_gpt(Truth.cost),
+    ("gpt-resumen", "Cómo va cada GPT", "I"): counted(lambda t: {GPT: t.unpriced()}),
+    ("gpt-resumen", "Cómo va cada GPT", "A"): of_gpt(lambda t: t.bad / len(t.events) / 0.01),
+    ("gpt-resumen", "Tipos de consultas más frecuentes", "eventos"): lambda t: t.by(lambda e: e.type),
+    ("gpt-resumen", "Tipos de consultas más frecuentes", "parte"): lambda t: {
+        kind: count / len(t.events) for kind, count in t.by(lambda e: e.type).items()
+    },
+    ("gpt-resumen", "Tokens", "input"): one(lambda t: t.tokens("input")),
+    ("gpt-resumen", "Tokens", "output"): one(lambda t: t.tokens("output")),
+    ("gpt-slo", "Estado de cada GPT", "F"): of_gpt(lambda t: 1 - t.bad / len(t.events)),
+    ("gpt-slo", "Estado de cada GPT", "H"): of_gpt(lambda t: len(t.events)),
+    ("gpt-slo", "Errores del intervalo", "A"): lambda t: t.by(lambda e: e.error, lambda e: bool(e.error)),
+    ("gpt-slo", "Los tipos más lentos", "A"): lambda t: t.by(lambda e: f"{e.type} {GPT}"),
+    ("gpt-slo", "Los tipos más lentos", "D"): lambda t: {
+        f"{kind} {GPT}": t.by(lambda e: e.type, lambda e: bool(e.error)).get(kind, 0) / count
+        for kind, count in t.by(lambda e: e.type).items()
+    },
+    ("gpt-sesiones", "Sesiones nuevas", "A"): one(lambda t: t.sessions),
+    ("otel-bridge-salud", "Rechazos del intervalo", "A"): lambda t: dict(t.refused),
+    ("otel-bridge-salud", "Retirados", "A"): lambda t: dict(t.redactions),
+    ("otel-bridge-salud", "Respuestas", "A"): lambda t: {"4xx": t.refused.total()} if t.refused else {},
+}
+"""At one moment."""
+
+BARS: dict[tuple[str, str, str], Expect] = {
+    ("gpt-resumen", "Uso de tokens", "input"): one(lambda t: t.tokens("input")),
+    ("gpt-resumen", "Uso de tokens", "output"): one(lambda t: t.tokens("output")),
+    ("gpt-slo", "Eventos buenos y malos", "good"): one(lambda t: len(t.events) - t.bad),
+    ("gpt-slo", "Eventos buenos y malos", "bad"): one(lambda t: t.bad),
+    ("gpt-slo", "Errores por código", "A"): lambda t: t.by(lambda e: e.error, lambda e: bool(e.error)),
+    ("gpt-sesiones", "Sesiones nuevas en el tiempo", "A"): one(lambda t: t.sessions),
+    ("otel-bridge-salud", "Registros en la puerta", "A"): lambda t: {
+        "accepted": t.sessions + len(t.events),
+        "rejected": t.refused.total(),
+    },
+    ("otel-bridge-salud", "Rechazos por motivo", "A"): lambda t: dict(t.refused),
+    ("otel-bridge-salud", "Respuestas por estado", "A"): lambda t: {"4xx": t.refused.total()} if t.refused else {},
+    ("otel-bridge-salud", "Datos personales retirados", "A"): lambda t: dict(t.redactions),
+}
+"""Over time: they add up to this."""
+
+HEATMAPS: dict[tuple[str, str, str], Expect] = {
+    ("gpt-slo", "Cómo se reparte la latencia", "A"): one(lambda t: len(t.events)),
+}
+"""Over time: the bucket without an end adds up to this."""
+
+MEANS: dict[tuple[str, str, str], Callable[[Truth], float]] = {
+    ("gpt-resumen", "Latencia (5 min)", "media"): Truth.mean,
+}
+
+PERCENTILES: dict[tuple[str, str, str], tuple[float, float, tuple[str, ...]]] = {
+    ("gpt-resumen", "Latencia (5 min)", "p95"): (0.95, 1, ()),
+    ("gpt-resumen", "p95 / objetivo", "A"): (0.95, OBJECTIVE, ()),
+    ("gpt-resumen", "Cómo va cada GPT", "B"): (0.95, OBJECTIVE, ()),
+    ("gpt-resumen", "Cómo va cada GPT", "C"): (0.95, 1, ()),
+    ("gpt-slo", "p95 / objetivo", "A"): (0.95, OBJECTIVE, ()),
+    ("gpt-slo", "Estado de cada GPT", "C"): (0.95, OBJECTIVE, ()),
+    ("gpt-slo", "Estado de cada GPT", "D"): (0.95, 1, ()),
+    ("gpt-slo", "Los tipos más lentos", "B"): (0.95, 1, ("event_type",)),
+    ("gpt-slo", "Los tipos más lentos", "C"): (0.95, OBJECTIVE, ("event_type",)),
+}
+"""At one moment: percentile, what it is divided by, and the labels that it is by."""
+
+LINES = {
+    ("gpt-resumen", "Cómo va cada GPT", "T"),
+    ("gpt-resumen", "Latencia de las respuestas", "p50"),
+    ("gpt-resumen", "Latencia de las respuestas", "p95"),
+    ("gpt-resumen", "Latencia de las respuestas", "p99"),
+    ("gpt-resumen", "Latencia de las respuestas", "media"),
+    ("gpt-resumen", "Latencia promedio por tipo", "A"),
+    ("gpt-resumen", "En tiempo real: latencia", "media"),
+    ("gpt-resumen", "En tiempo real: latencia", "p95"),
+    ("gpt-slo", "Los tipos más lentos", "T"),
+}
+"""Seconds over time: there is a point, and none is above the largest bucket that holds an answer."""
+
+GAUGES: dict[tuple[str, str], Expect] = {
+    **{
+        (board, panel): one(lambda t: t.sessions)
+        for board, panel in (
+            ("gpt-resumen", "Sesiones activas"),
+            ("gpt-sesiones", "Sesiones activas"),
+        )
+    },
+    **{
+        (board, panel): one(lambda t: t.sessions)
+        for board, panel in (("gpt-resumen", "Usuarios activos"), ("gpt-sesiones", "Usuarios activos"))
+    },
+}
+"""Whatever the window: each session of a scene is of a user of its own."""
+
+HOURS = ("Uso por hora y día de la semana",)
+
+
+def asked(scene_prometheus: Prometheus, query: Query, start: float, end: float) -> Any:
+    if query.instant:
+        return scene_prometheus.get("query", query=query.expr, time=end)["result"]
+    return scene_prometheus.get("query_range", query=query.expr, start=start, end=end, step=STEP)["result"]
+
+
+def label(metric: dict[str, str]) -> str:
+    return " ".join(value for name, value in sorted(metric.items()) if name not in ("__name__", "le"))
+
+
+def bucket_of(seconds: float) -> tuple[float, float]:
+    at = bisect_left(BUCKETS, seconds)
+    return (0.0 if at == 0 else BUCKETS[at - 1], BUCKETS[min(at, len(BUCKETS) - 1)])
+
+
+def wrong(found: Numbers, expected: Numbers) -> str:
+    close = found.keys() == expected.keys() and all(
+        math.isclose(found[key], expected[key], rel_tol=1e-9, abs_tol=1e-12) for key in found
+    )
+    return "" if close else f"{found}, not {expected}"
+
+
+class Reading:
+    """What one Prometheus says of every panel, against the truth."""
+
+    def __init__(self, prometheus: Prometheus, truth: Truth, seconds: int) -> None:
+        self.prometheus = prometheus
+        self.truth = truth
+        self.values = {"__range": f"{seconds}s", "__interval": f"{STEP}s", "__rate_interval": f"{STEP + 5}s"}
+        self.now = time.time()
+        self.end = math.ceil(self.now / STEP) * STEP
+        self.start = self.end - 20 * STEP
+
+    def all(self) -> dict[str, str]:
+        """Panel and query → what is wrong with it."""
+        found = {}
+        for query in queries(self.values):
+            key = (query.board, query.panel, query.ref)
+            result = asked(self.prometheus, query, self.start, self.now if query.instant else self.end)
+            problem = self.one(query, key, result)
+            if problem:
+                found[" / ".join(key)] = problem
+        return found
+
+    def one(self, query: Query, key: tuple[str, str, str], result: list[dict[str, Any]]) -> str:
+        truth = self.truth
+        if query.instant:
+            numbers = {label(row["metric"]): float(row["value"][1]) for row in result}
+            if key in TOTALS:
+                if query.panel == "Respuestas":
+                    numbers = {k: v for k, v in numbers.items() if k == "4xx"}
+                return wrong(numbers, TOTALS[key](truth))
+            if key in MEANS:
+                return "" if abs(numbers[""] / MEANS[key](truth) - 1) < 0.01 else f"{numbers}"
+            if key in PERCENTILES:
+                return self._percentile(*PERCENTILES[key], result)
+            if (query.board, query.panel) in GAUGES:
+                return wrong(numbers, GAUGES[query.board, query.panel](truth))
+            if query.panel in HOURS:
+                return wrong({"": sum(numbers.values())}, {"": len(truth.events)})
+            return ""
+        values = [(row["metric"], [float(value) for _, value in row["values"]]) for row in result]
+        if key in BARS:
+            sums = {label(metric): sum(points) for metric, points in values}
+            expected = BARS[key](truth)
+            return (
+                wrong({k: v for k, v in sums.items() if v or k in expected} | {}, expected)
+                if not (query.panel == "Respuestas por estado")
+                else wrong({k: v for k, v in sums.items() if k == "4xx" and v}, expected)
+            )
+        if key in HEATMAPS:
+            sums = {"": sum(sum(points) for metric, points in values if metric.get("le") == "+Inf")}
+            return wrong(sums, HEATMAPS[key](truth))
+        if key in LINES:
+            points = [point for _, points in values for point in points if not math.isnan(point)]
+            highest = max(bucket_of(event.seconds)[1] for event in truth.events)
+            return "" if points and max(points) <= highest + 1e-9 else f"{points[-5:]}, none above {highest}"
+        return ""
+
+    def _percentile(self, q: float, divisor: float, by: tuple[str, ...], result: list[dict[str, Any]]) -> str:
+        problems = []
+        for row in result:
+            value = float(row["value"][1])
+            mine = [
+                event.seconds
+                for event in self.truth.events
+                if all(row["metric"].get(name) == event.type for name in by)
+            ]
+            if math.isnan(value) or not mine:
+                continue
+            exact = sorted(mine)[max(0, math.ceil(q * len(mine)) - 1)]
+            low, high = bucket_of(exact)
+            if not low - 1e-9 <= value * divisor <= high + 1e-9:
+                problems.append(f"{row['metric']}: {value * divisor}, not in ({low}, {high}]")
+        shown = sum(1 for row in result if not math.isnan(float(row["value"][1])))
+        if not shown:
+            problems.append("no percentile")
+        return "; ".join(problems)
+
+
+def check(scene: Scene, prometheus: Prometheus, seconds: int = 3600, truth: Truth | None = None) -> None:
+    """Every panel says the truth; what a rule records may take its interval."""
+    last: dict[str, str] = {}
+
+    def nothing_wrong() -> bool:
+        nonlocal last
+        last = Reading(prometheus, truth or scene.truth, seconds).all()
+        return not last
+
+    try:
+        wait_for(nothing_wrong, "every panel to say the truth", 25)
+    except (AssertionError, TimeoutError):
+        assert last == {}
+
+
+# --- the scenes ---------------------------------------------------------------------------------------------------
+
+
+def test_every_query_is_foreseen_or_has_its_reason() -> None:
+    known = {*TOTALS, *BARS, *HEATMAPS, *MEANS, *PERCENTILES, *LINES}
+    existing = {(query.board, query.panel, query.ref) for query in queries()}
+    assert known <= existing, known - existing
+    panels = {query.panel for query in queries()}
+    assert {panel for _, panel in GAUGES} | set(HOURS) <= panels
+
+
+def test_ten_sessions_of_thirty_seven_events(scene: Scene) -> None:
+    prometheus = scene.install()
+    scene.ten_sessions()
+    check(scene, prometheus)
+
+
+def test_one_event_alone(scene: Scene) -> None:
+    prometheus = scene.install()
+    scene.post(scene.session(), Posted("consulta", 1.5, 25, 150))
+    check(scene, prometheus)
+
+
+def test_a_new_error_code_and_a_new_model_in_mid_incident(scene: Scene) -> None:
+    prometheus = scene.install()
+    scene.ten_sessions()
+    check(scene, prometheus)
+    session = scene.session()
+    scene.post(session, *(Posted("consulta", 9.0, error="sin-cupo") for _ in range(24)))
+    scene.post(session, *(Posted("pipeline", 3.0, model="gpt-5-mini") for _ in range(5)))
+    check(scene, prometheus)
+
+
+def test_an_event_while_prometheus_is_away(scene: Scene) -> None:
+    prometheus = scene.install()
+    scene.ten_sessions()
+    check(scene, prometheus)
+    prometheus.stop()
+    scene.post(scene.session(), Posted("seguridad", 4.5), Posted("consulta", 8.0, error="nuevo"))
+    prometheus.start()
+    check(scene, prometheus)
+
+
+def test_a_prometheus_that_is_installed_after_a_thousand_events(scene: Scene) -> None:
+    session = scene.session()
+    event = {"sesion_id": session, "tipo": "consulta", "contenido": "x", "latency_ms": 2000, "error": "timeout"}
+    tokens = {"tokens_entrada": 1, "tokens_salida": 1}
+    assert scene.bridge.post("/events", [{**event, **tokens} for _ in range(1000)]).status_code == 201
+    prometheus = scene.install()
+    time_before = Truth(events=[])
+    scene.truth = time_before
+    scene.post(session, Posted("consulta", 2.0), Posted("consulta", 12.0, error="timeout"))
+    skipped = {"Sesiones activas", "Usuarios activos"}  # these are of the journal, whenever Prometheus came
+    found: dict[str, str] = {}
+
+    def right() -> bool:
+        nonlocal found
+        found = Reading(prometheus, scene.truth, 3600).all()
+        found = {key: what for key, what in found.items() if key.split(" / ")[1] not in skipped}
+        return not found
+
+    try:
+        wait_for(right, "what came since", 25)
+    except (AssertionError, TimeoutError):
+        assert found == {}
+
+
+def test_two_prometheus_side_by_side(scene: Scene) -> None:
+    two = [scene.install(), scene.install()]
+    scene.ten_sessions()
+    for prometheus in two:
+        check(scene, prometheus)
+    scene.post(scene.session(), Posted("consulta", 9.0, error="sin-cupo", model="otro-modelo"))
+    for prometheus in two:
+        check(scene, prometheus)
+
+
+@pytest.mark.parametrize("how", ["restart", "kill"])
+def test_a_restart_and_a_kill_in_the_middle(scene: Scene, how: str) -> None:
+    prometheus = scene.install()
+    scene.ten_sessions()
+    check(scene, prometheus)
+    scene.post(scene.session(), Posted("consulta", 9.0, error="antes"))
+    if how == "kill":
+        scene.bridge.kill()
+    else:
+        assert scene.bridge.stop() == 0
+    scene.bridge.start()
+    scene.post(scene.session(), Posted("monitoreo", 3.0, error="antes"), Posted("consulta", 3.0, error="despues"))
+    check(scene, prometheus)
