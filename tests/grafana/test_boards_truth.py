@@ -358,7 +358,7 @@ class Reading:
             expected = BARS[key](truth)
             return (
                 wrong({k: v for k, v in sums.items() if v or k in expected} | {}, expected)
-                if not (query.panel == "Respuestas por estado")
+                if query.panel != "Respuestas por estado"
                 else wrong({k: v for k, v in sums.items() if k == "4xx" and v}, expected)
             )
         if key in HEATMAPS:
