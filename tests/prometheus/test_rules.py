@@ -171,10 +171,18 @@ def test_rules_name_only_what_the_catalog_has(rule: Rule) -> None:
 
 
 @pytest.mark.parametrize("rule", RULES, ids=str)
-def test_rules_read_only_the_job_of_the_bridge(rule: Rule) -> None:
-    for name, matchers in parse(rule.expr).selectors:
-        if name not in RECORDED:
-            assert ("job", "=", "otel-bridge") in matchers, f"{rule.name}: {name} of any job"
+def test_rules_know_the_bridge_by_its_series_whatever_its_job_is_called(rule: Rule) -> None:
+    """Names that other software uses too are told by the bridge's labels, and `up` by the bridge's build_info."""
+    selectors = parse(rule.expr).selectors
+    for name, matchers in selectors:
+        assert not {label for label, _, _ in matchers} & SCRAPE_LABELS, f"{rule.name}: {name} of one job"
+        if name.startswith("gen_ai_"):
+            assert {("gen_ai_agent_id", "!=", ""), ("event_type", "!=", "")} <= set(matchers), f"{rule.name}: {name}"
+    names = {name for name, _ in selectors}
+    if "up" in names:
+        assert names & {catalog.BUILD_INFO.name, catalog.SERIES_CAPPED.name}, f"{rule.name}: up of whatever"
+    for text in rule.annotations.values():
+        assert not re.search(r"job=~?\\?\"", text), f"{rule.name}: its text asks one job"
 
 
 @pytest.mark.parametrize("rule", RULES, ids=str)
