@@ -26,7 +26,6 @@ from grafana_foundation_sdk.models.dashboard import (
 
 from grafana.boards.colours import BAD, WARNING
 from grafana.boards.datasources import GRAFANA, PROMETHEUS
-from grafana.boards.promql import AGENT
 
 COLUMNS = 24
 TAG = "otel-bridge"
@@ -105,12 +104,13 @@ def _alerts(name: str, matchers: str, colour: str) -> AnnotationQuery:
         icon_color=colour,
         target=prometheus.Dataquery(
             datasource=PROMETHEUS,
-            expr=f'max by (alertname, severity, {AGENT}) (ALERTS{{alertstate="firing", {matchers}}})',
+            # Not by GPT: twenty regions upon each other would cover the picture.
+            expr=f'max by (alertname, severity) (ALERTS{{alertstate="firing", {matchers}}})',
             range_val=True,
             ref_id="Anno",
         ),
         title_format="{{alertname}}",
-        text_format="Alerta activa ({{severity}}) {{" + AGENT + "}}",
+        text_format="Alerta activa ({{severity}})",
         tag_keys="severity",
         step="60s",
     )

@@ -307,6 +307,7 @@ def stat_panel(title: str, description: str, targets: Sequence[Target], look: Lo
         justify_mode=common.BigValueJustifyMode.AUTO,
         text_mode=common.BigValueTextMode.VALUE_AND_NAME if names else common.BigValueTextMode.VALUE,
         orientation=common.VizOrientation.VERTICAL,
+        wide_layout=False,  # a name beside its figure would be as near to the figure before
         text=common.VizTextDisplayOptions(title_size=14, value_size=26),
         reduce_options=common.ReduceDataOptions(values=False, calcs=["last"], fields=""),
     )

@@ -165,7 +165,7 @@ def _by_gpt() -> list[tuple[int, Panel]]:
                 ),
                 worst_by="Gasto",
                 trend=(
-                    "Tendencia del p95",
+                    "Tendencia p95",
                     quantile_line(0.95, DURATION, OF_GPT, by=(AGENT,)),
                 ),
             ),

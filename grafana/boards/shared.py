@@ -140,7 +140,7 @@ class Column:
 def gpt_column(*others: tuple[str, str]) -> Override:
     """The GPT, wide enough for an id; it leads to boards with that GPT chosen."""
     links = [{"title": title, "url": link(uid, gpt="${__data.fields.GPT}")} for title, uid in others]
-    return column("GPT", unit="string", links=links, custom__minWidth=215)
+    return column("GPT", unit="string", links=links, custom__width=215)
 
 
 def by_gpt(
@@ -149,23 +149,19 @@ def by_gpt(
     columns: Sequence[Column],
     others: Sequence[tuple[str, str]],
     worst_by: str,
-    trend: tuple[str, str] | None = None,
+    trend: tuple[str, str],
 ) -> Panel:
     """A table with a GPT a row, those that are worst off by column `worst_by` on top. Descending: Grafana sorts what is
-    empty as less than everything, so the quiet ones are at the end. `trend`: a heading and an expression by GPT."""
+    empty as less than everything, so the quiet ones are at the end. `trend`: a heading and an expression by GPT, drawn
+    in the width that is left."""
     refs = [chr(ord("A") + index) for index in range(len(columns))]
     targets = [instant(one.expr, ref=ref, as_table=True) for ref, one in zip(refs, columns, strict=True)]
     values = {f"Value #{ref}": one.name for ref, one in zip(refs, columns, strict=True)}
-    # Not `merge`: it gives up where a query has no row. The join leaves that query out.
-    transformations = [transform("joinByField", byField=AGENT, mode="outer")]
     overrides = [gpt_column(*others), *(column(one.name, **one.properties) for one in columns)]
-    if trend:
-        name, expr = trend
-        targets.append(query(expr, ref="T"))
-        stat = {"timeField": "Time", "stat": "lastNotNull"}
-        transformations.insert(0, transform("timeSeriesTable", only="T", T=stat))
-        values["Trend #T"] = name
-        overrides.append(trend_column(name))
+    heading, expr = trend
+    targets.append(query(expr, ref="T"))
+    values["Trend #T"] = heading
+    overrides.append(trend_column(heading))
     return grid(
         title,
         description,
@@ -177,7 +173,9 @@ def by_gpt(
             interval="2m",
             max_points=60,
             transformations=[
-                *transformations,
+                transform("timeSeriesTable", only="T", T={"timeField": "Time", "stat": "lastNotNull"}),
+                # Not `merge`: it gives up where a query has no row. The join leaves that query out.
+                transform("joinByField", byField=AGENT, mode="outer"),
                 transform(
                     "organize",
                     excludeByName={"Time": True, **{f"Time {number}": True for number in range(1, len(targets) + 1)}},
@@ -314,9 +312,9 @@ def firing_alerts(matchers: str, empty: str) -> Panel:
                 )
             ],
             overrides=[
-                column("Alerta", unit="string", custom__minWidth=175),
-                column("GPT", unit="string", custom__minWidth=170),
-                column("Desde", unit="dateTimeFromNow", custom__width=90),
+                column("Alerta", unit="string", custom__width=175),
+                column("GPT", unit="string", custom__minWidth=150),
+                column("Desde", unit="time:DD/MM HH:mm", custom__width=100),
                 column(
                     "Gravedad",
                     mappings=[

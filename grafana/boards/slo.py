@@ -128,25 +128,25 @@ def _by_gpt() -> list[tuple[int, Panel]]:
     p95 = quantile(0.95, DURATION, OF_GPT, by=(AGENT,))
     columns = (
         Column(
-            "Presupuesto gastado",
+            "Gastado (30 d)",
             f"max by ({AGENT}) ({SPENT})",
-            {"unit": "percentunit", "decimals": 1, "custom__width": 180, **judged(SPENT_STEPS)},
+            {"unit": "percentunit", "decimals": 1, "custom__width": 130, **judged(SPENT_STEPS)},
         ),
         Column(
-            "Gasto 6 h",
+            "Gasto (6 h)",
             f"max by ({AGENT}) ({selector(f'{BURN_RATE}6h', OF_GPT)})",
-            {"unit": "suffix:×", "decimals": 1, "custom__width": 95, **judged(shared.BURN_STEPS)},
+            {"unit": "suffix:×", "decimals": 1, "custom__width": 90, **judged(shared.BURN_STEPS)},
         ),
         Column(
             "p95 / objetivo",
             f"{p95} / on ({AGENT}) {shared.OBJECTIVES}",
             {"unit": "percentunit", "decimals": 0, "custom__width": 120, **judged(shared.RATIO_STEPS)},
         ),
-        Column("p95", p95, {"unit": "s", "decimals": 1, "custom__width": 85}),
+        Column("p95", p95, {"unit": "s", "decimals": 1, "custom__width": 75}),
         Column("Objetivo", shared.OBJECTIVES, {"unit": "s", "decimals": 1, "custom__width": 90}),
-        Column("Buenos", shared.good_share(RANGE), {"unit": "percentunit", "decimals": 2, "custom__width": 95}),
+        Column("Buenos", shared.good_share(RANGE), {"unit": "percentunit", "decimals": 2, "custom__width": 90}),
         Column("Meta", shared.TARGETS, {"unit": "percentunit", "decimals": 1, "custom__width": 80}),
-        Column("Eventos", counted(catalog.SLO_EVENTS.name, OF_GPT, by=(AGENT,)), {"custom__width": 95}),
+        Column("Eventos", counted(catalog.SLO_EVENTS.name, OF_GPT, by=(AGENT,)), {"custom__width": 90}),
     )
     return [
         (
@@ -155,10 +155,11 @@ def _by_gpt() -> list[tuple[int, Panel]]:
                 "Estado de cada GPT",
                 "Un GPT por fila, arriba el que peor va: lo que lleva gastado del presupuesto de 30 días y a qué "
                 "ritmo lo gastó en las últimas 6 horas; y del intervalo elegido, su p95 y su objetivo de latencia, la "
-                "parte de eventos que fue buena (a tiempo y sin error), su meta y sus eventos.",
+                "parte de eventos que fue buena (a tiempo y sin error), su meta, sus eventos y cómo ha ido su p95.",
                 columns,
                 (("Ver solo este GPT", UID), ("Ver sus sesiones", "gpt-sesiones")),
-                worst_by="Presupuesto gastado",
+                worst_by="Gastado (30 d)",
+                trend=("Tendencia p95", quantile_line(0.95, DURATION, OF_GPT, by=(AGENT,))),
             ),
         ),
     ]
@@ -365,7 +366,7 @@ def _detail() -> list[tuple[int, Panel]]:
                                 "Value #B": "p95",
                                 "Value #C": "p95 / objetivo",
                                 "Value #D": "Con error",
-                                "Trend #T": "Tendencia del p95",
+                                "Trend #T": "Tendencia p95",
                             },
                         ),
                     ],
@@ -382,7 +383,7 @@ def _detail() -> list[tuple[int, Panel]]:
                             **judged(shared.RATIO_STEPS),
                         ),
                         column("Con error", unit="percentunit", decimals=1, custom__width=90),
-                        shared.trend_column("Tendencia del p95"),
+                        shared.trend_column("Tendencia p95"),
                     ],
                 ),
                 sort_by=("p95 / objetivo", True),

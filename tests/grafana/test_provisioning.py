@@ -84,6 +84,8 @@ def test_every_key_is_one_that_grafana_documents(sources: dict[str, Any]) -> Non
 def test_an_exemplar_opens_its_trace(sources: dict[str, Any]) -> None:
     (link,) = sources[datasources.PROMETHEUS_UID]["jsonData"]["exemplarTraceIdDestinations"]
     assert (link["name"], link["datasourceUid"]) == ("trace_id", datasources.TEMPO_UID)
+    # Its link has no time range, and Grafana subtracts the shift from Explore's: «-24h» looks in tomorrow.
+    assert sources[datasources.TEMPO_UID]["jsonData"]["traceQuery"] == {"timeShiftEnabled": False}
 
 
 def test_the_step_is_prometheus_scrape_interval(sources: dict[str, Any]) -> None:
