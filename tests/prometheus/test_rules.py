@@ -82,6 +82,9 @@ def check_names(query: Query, where: str) -> None:
             if closed:
                 assert set(value.split("|")) <= closed, f"{where}: {name} never has {label}={value!r}"
             assert label != "le" or operator == "=", f"{where}: a range of le"
+            if label == "le" and metric:
+                edges = {f"{edge:g}" for edge in metric.buckets} | {"+Inf"}
+                assert value in edges, f"{where}: {name} has no bucket that ends at {value}"
     unknown = query.grouping - LABELS - SCRAPE_LABELS - RULE_LABELS - {"le"}
     assert not unknown, f"{where}: no metric has the labels {sorted(unknown)}"
 
