@@ -53,9 +53,10 @@ NUMBERS = {
         "10": "minimum of events",
     },
     "GPTLatencyBudgetBurn": {
-        **dict.fromkeys(["14.4", "6", "3", "1"], "burn rate"),
+        **dict.fromkeys(["14.4", "6", "3", "1"], "burn rate; 1 is also the whole, of which the target is a share"),
+        "0": "there was an event",
         **dict.fromkeys(["3600", "21600", "86400", "259200"], "seconds in the long window"),
-        **dict.fromkeys(["20", "50", "100", "200", "2"], "minimum of events, of bad ones"),
+        **dict.fromkeys(["20", "50", "100", "200", "2"], "minimum of events, of bad ones; half of the target"),
     },
     "GPTErrorsHigh": {"0.10": "share of errors", "20": "minimum of events"},
     "GPTSilent": {"0": "no event", "10": "minimum of usual events", "0.9": "share of time that the bridge was up"},
@@ -81,6 +82,9 @@ def check_names(query: Query, where: str) -> None:
             if closed:
                 assert set(value.split("|")) <= closed, f"{where}: {name} never has {label}={value!r}"
             assert label != "le" or operator == "=", f"{where}: a range of le"
+            if label == "le" and metric:
+                edges = {f"{edge:g}" for edge in metric.buckets} | {"+Inf"}
+                assert value in edges, f"{where}: {name} has no bucket that ends at {value}"
     unknown = query.grouping - LABELS - SCRAPE_LABELS - RULE_LABELS - {"le"}
     assert not unknown, f"{where}: no metric has the labels {sorted(unknown)}"
 
