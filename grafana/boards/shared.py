@@ -98,9 +98,14 @@ def good_share(window: str) -> str:
     return f"1 - {bad} / ({events} > 0)"
 
 
+def measured(expr: str) -> str:
+    """Without what had no traffic: its NaN would be a row, and sorted anywhere."""
+    return f"({expr}) >= 0"
+
+
 def worst(expr: str) -> str:
     """The GPT that is worst off, by a value that grows with the harm; none where there is no value."""
-    return f"topk(1, ({expr}) >= 0)"
+    return f"topk(1, {measured(expr)})"
 
 
 def common_objective() -> str:

@@ -301,6 +301,11 @@ def label(metric: dict[str, str]) -> str:
     return " ".join(value for name, value in sorted(metric.items()) if name not in ("__name__", "le"))
 
 
+def refusals(numbers: Numbers, query: Query) -> Numbers:
+    """Of answers by class only those that a scene counts: `/readyz` is asked as often as a start takes."""
+    return {k: v for k, v in numbers.items() if k == "4xx"} if query.panel.startswith("Respuestas") else numbers
+
+
 def bucket_of(seconds: float) -> tuple[float, float]:
     at = bisect_left(BUCKETS, seconds)
     return (0.0 if at == 0 else BUCKETS[at - 1], BUCKETS[min(at, len(BUCKETS) - 1)])
@@ -340,9 +345,7 @@ class Reading:
         if query.instant:
             numbers = {label(row["metric"]): float(row["value"][1]) for row in result}
             if key in TOTALS:
-                if query.panel == "Respuestas":
-                    numbers = {k: v for k, v in numbers.items() if k == "4xx"}
-                return wrong(numbers, TOTALS[key](truth))
+                return wrong(refusals(numbers, query), TOTALS[key](truth))
             if key in MEANS:
                 return "" if abs(numbers[""] / MEANS[key](truth) - 1) < 0.01 else f"{numbers}"
             if key in PERCENTILES:
@@ -354,13 +357,9 @@ class Reading:
             return ""
         values = [(row["metric"], [float(value) for _, value in row["values"]]) for row in result]
         if key in BARS:
-            sums = {label(metric): sum(points) for metric, points in values}
             expected = BARS[key](truth)
-            return (
-                wrong({k: v for k, v in sums.items() if v or k in expected} | {}, expected)
-                if query.panel != "Respuestas por estado"
-                else wrong({k: v for k, v in sums.items() if k == "4xx" and v}, expected)
-            )
+            sums = {label(metric): sum(points) for metric, points in values}
+            return wrong(refusals({k: v for k, v in sums.items() if v or k in expected}, query), expected)
         if key in HEATMAPS:
             sums = {"": sum(sum(points) for metric, points in values if metric.get("le") == "+Inf")}
             return wrong(sums, HEATMAPS[key](truth))

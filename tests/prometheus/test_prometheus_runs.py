@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
@@ -24,27 +25,33 @@ FLAGS = ["--enable-feature=exemplar-storage,expand-external-labels"]
 """What prometheus.yml asks for."""
 
 
-def exposition() -> bytes:
+JOB = "ai-observability"
+"""Not the name in prometheus.yml: no rule depends on it."""
+
+
+def exposition(value: int) -> bytes:
     """OpenMetrics with every metric of the catalog, each once, a histogram's one bucket with an exemplar."""
     lines: list[str] = []
     for metric in catalog.METRICS:
         family = metric.name.removesuffix("_total") if metric.type == "counter" else metric.name
         lines.append(f"# TYPE {family} {metric.type}")
-        labels = ",".join(f'{label}="devops-expert"' for label in metric.labels)
+        labels = ",".join(f'{label}="{"bad" if label == "result" else "devops-expert"}"' for label in metric.labels)
         for series in metric.series:
             if series.endswith("_bucket"):
                 full = ",".join(part for part in (labels, 'le="+Inf"') if part)
-                lines.append(f'{series}{{{full}}} 7 # {{trace_id="0af7651916cd43dd8448eb211c80319c"}} 1.5')
+                lines.append(f'{series}{{{full}}} {value} # {{trace_id="0af7651916cd43dd8448eb211c80319c"}} 1.5')
             else:
-                lines.append(f"{series}{{{labels}}} 7")
+                lines.append(f"{series}{{{labels}}} {0.5 if metric is catalog.SLO_TARGET else value}")
     return "\n".join([*lines, "# EOF", ""]).encode()
 
 
 class _Bridge(BaseHTTPRequestHandler):
-    """A bridge as Prometheus sees it."""
+    """A bridge as Prometheus sees it; whatever it shows rises with every page."""
+
+    pages = itertools.count()
 
     def do_GET(self) -> None:
-        body = exposition()
+        body = exposition(next(self.pages))
         self.send_response(200)
         self.send_header("Content-Type", "application/openmetrics-text; version=1.0.0; charset=utf-8")
         self.send_header("Content-Length", str(len(body)))
@@ -69,6 +76,8 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     for rules in (folder / "prometheus" / "rules").glob("*.yml"):
         text = rules.read_text(encoding="utf-8")
         rules.write_text(re.sub(r"^(    interval:) \w+$", r"\1 5s", text, flags=re.MULTILINE), encoding="utf-8")
+    config = folder / "prometheus" / "prometheus.yml"
+    config.write_text(config.read_text(encoding="utf-8").replace("job_name: otel-bridge", f"job_name: {JOB}"))
     bridge = ThreadingHTTPServer(("127.0.0.1", 0), _Bridge)
     thread = threading.Thread(target=bridge.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
@@ -118,7 +127,7 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 def test_it_reads_the_bridge_and_its_exemplars(prometheus: str) -> None:
     targets = _get(f"{prometheus}/api/v1/targets")["activeTargets"]
-    assert [(target["labels"]["job"], target["health"]) for target in targets] == [("otel-bridge", "up")]
+    assert [(target["labels"]["job"], target["health"]) for target in targets] == [(JOB, "up")]
     asked = "gen_ai_client_operation_duration_seconds_bucket&start=0&end=9999999999"
     exemplars = _get(f"{prometheus}/api/v1/query_exemplars?query={asked}")
     assert exemplars, "no exemplar arrived"
@@ -130,6 +139,16 @@ def test_it_runs_every_rule_without_an_error(prometheus: str) -> None:
     assert {rule["name"] for rule in found} == {rule.name for rule in ALERTS} | RECORDED
     bad = {rule["name"]: rule.get("lastError") for rule in found if rule["health"] == "err"}
     assert not bad, bad
+
+
+def test_under_a_job_of_any_name_every_recorded_series_is_there(prometheus: str) -> None:
+    def missing() -> list[str]:
+        return [name for name in sorted(RECORDED) if not _get(f"{prometheus}/api/v1/query?query={name}")["result"]]
+
+    deadline = time.monotonic() + 60
+    while missing():
+        assert time.monotonic() < deadline, missing()
+        time.sleep(0.5)
 
 
 def test_it_takes_the_address_of_links_from_the_environment(prometheus: str) -> None:

@@ -53,9 +53,10 @@ NUMBERS = {
         "10": "minimum of events",
     },
     "GPTLatencyBudgetBurn": {
-        **dict.fromkeys(["14.4", "6", "3", "1"], "burn rate"),
+        **dict.fromkeys(["14.4", "6", "3", "1"], "burn rate; 1 is also the whole, of which the target is a share"),
+        "0": "there was an event",
         **dict.fromkeys(["3600", "21600", "86400", "259200"], "seconds in the long window"),
-        **dict.fromkeys(["20", "50", "100", "200", "2"], "minimum of events, of bad ones"),
+        **dict.fromkeys(["20", "50", "100", "200", "2"], "minimum of events, of bad ones; half of the target"),
     },
     "GPTErrorsHigh": {"0.10": "share of errors", "20": "minimum of events"},
     "GPTSilent": {"0": "no event", "10": "minimum of usual events", "0.9": "share of time that the bridge was up"},
@@ -81,6 +82,9 @@ def check_names(query: Query, where: str) -> None:
             if closed:
                 assert set(value.split("|")) <= closed, f"{where}: {name} never has {label}={value!r}"
             assert label != "le" or operator == "=", f"{where}: a range of le"
+            if label == "le" and metric:
+                edges = {f"{edge:g}" for edge in metric.buckets} | {"+Inf"}
+                assert value in edges, f"{where}: {name} has no bucket that ends at {value}"
     unknown = query.grouping - LABELS - SCRAPE_LABELS - RULE_LABELS - {"le"}
     assert not unknown, f"{where}: no metric has the labels {sorted(unknown)}"
 
@@ -171,10 +175,18 @@ def test_rules_name_only_what_the_catalog_has(rule: Rule) -> None:
 
 
 @pytest.mark.parametrize("rule", RULES, ids=str)
-def test_rules_read_only_the_job_of_the_bridge(rule: Rule) -> None:
-    for name, matchers in parse(rule.expr).selectors:
-        if name not in RECORDED:
-            assert ("job", "=", "otel-bridge") in matchers, f"{rule.name}: {name} of any job"
+def test_rules_know_the_bridge_by_its_series_whatever_its_job_is_called(rule: Rule) -> None:
+    """Names that other software uses too are told by the bridge's labels, and `up` by the bridge's build_info."""
+    selectors = parse(rule.expr).selectors
+    for name, matchers in selectors:
+        assert not {label for label, _, _ in matchers} & SCRAPE_LABELS, f"{rule.name}: {name} of one job"
+        if name.startswith("gen_ai_"):
+            assert {("gen_ai_agent_id", "!=", ""), ("event_type", "!=", "")} <= set(matchers), f"{rule.name}: {name}"
+    names = {name for name, _ in selectors}
+    if "up" in names:
+        assert names & {catalog.BUILD_INFO.name, catalog.SERIES_CAPPED.name}, f"{rule.name}: up of whatever"
+    for text in rule.annotations.values():
+        assert not re.search(r"job=~?\\?\"", text), f"{rule.name}: its text asks one job"
 
 
 @pytest.mark.parametrize("rule", RULES, ids=str)
