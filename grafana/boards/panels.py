@@ -327,7 +327,7 @@ def stat_panel(title: str, description: str, targets: Sequence[Target], look: Lo
         color_mode=common.BigValueColorMode.BACKGROUND_SOLID if look.steps else common.BigValueColorMode.NONE,
         justify_mode=common.BigValueJustifyMode.AUTO,
         text_mode=common.BigValueTextMode.VALUE_AND_NAME if names else common.BigValueTextMode.VALUE,
-        orientation=common.VizOrientation.VERTICAL,
+        orientation=common.VizOrientation.AUTO,
         wide_layout=False,  # a name beside its figure would be as near to the figure before
         text=common.VizTextDisplayOptions(title_size=14, value_size=26),
         reduce_options=common.ReduceDataOptions(values=False, calcs=["last"], fields=""),
@@ -449,8 +449,10 @@ def heat(title: str, description: str, targets: Sequence[Target], look: Look) ->
             mode=heatmap.HeatmapColorMode.OPACITY,
             scale=heatmap.HeatmapColorScale.EXPONENTIAL,
             fill=HEAT,
-            exponent=0.5,
-            steps=64,
+            # The first step is invisible: one answer beside a thousand must be past it. Empty cells are not drawn.
+            min_val=-1,
+            exponent=0.3,
+            steps=1024,
         ),
         y_axis=heatmap.YAxisConfig(unit=look.unit, axis_placement=common.AxisPlacement.LEFT, reverse=False),
         rows_frame=heatmap.RowsHeatmapOptions(layout=common.HeatmapCellLayout.AUTO),

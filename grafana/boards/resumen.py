@@ -52,7 +52,6 @@ from otel_bridge import catalog
 
 UID = "gpt-resumen"
 USER = catalog.TOP_USER_EVENTS.labels[1]
-UNPRICED = "Sin precio"
 LIVE_INTERVAL, LIVE_RANGE = "5s", "15m"
 DURATION = catalog.OPERATION_DURATION
 TO_SLO = ("Ver latencia y SLO", link("gpt-slo"))
@@ -102,16 +101,16 @@ def _now() -> list[tuple[int, Panel]]:
 def _cost() -> Panel:
     return stat_panel(
         "Coste (24 h)",
-        "Coste de los tokens de las últimas 24 horas, en dólares. «Sin precio»: tokens de modelos que no tienen "
+        "Coste de los tokens de las últimas 24 horas, en dólares. «Sin precio»: tokens de modelos sin "
         "precio en la configuración; su coste no está en la cifra.",
         [
             instant(or_zero(counted(catalog.COST.name, OF_GPT, window="1d")), "Coste", ref="coste"),
-            instant(f"{counted(catalog.UNPRICED.name, OF_GPT, window='1d')} > 0", UNPRICED, ref="sinprecio"),
+            instant(f"{counted(catalog.UNPRICED.name, OF_GPT, window='1d')} > 0", "Sin precio (tok)", ref="sinprecio"),
         ],
         Look(
             unit=shared.DOLLARS,
             minimum=0,
-            overrides=[by_name(UNPRICED, unit="suffix: tokens", decimals=0)],
+            overrides=[by_name("Sin precio (tok)", unit=COUNT)],
         ),
         names=True,
     )
@@ -148,7 +147,7 @@ def _by_gpt() -> list[tuple[int, Panel]]:
             {"unit": shared.DOLLARS, "decimals": None, "custom__width": 75},
         ),
         Column(
-            UNPRICED,
+            "Sin precio",
             f"{counted(catalog.UNPRICED.name, OF_GPT, by=(AGENT,))} > 0",
             {"unit": "suffix: tok", "custom__width": 95},
         ),
@@ -393,7 +392,7 @@ def _patterns() -> list[tuple[int, Panel]]:
                     ),
                     overrides=[
                         column("Usuario", unit="string", links=links, custom__width=145),
-                        column("GPT", unit="string", custom__width=215),
+                        column("GPT", unit="string", custom__width=215, custom__wrapText=True),
                         column("Eventos", custom__width=85),
                         column("Tokens", custom__width=80),
                         shared.share_column("Parte"),

@@ -144,9 +144,9 @@ class Column:
 
 
 def gpt_column(*others: tuple[str, str]) -> Override:
-    """The GPT, wide enough for an id; it leads to boards with that GPT chosen."""
+    """The GPT, its id whole, in two lines where it is long; it leads to boards with that GPT chosen."""
     links = [{"title": title, "url": link(uid, gpt="${__data.fields.GPT}")} for title, uid in others]
-    return column("GPT", unit="string", links=links, custom__width=215)
+    return column("GPT", unit="string", links=links, custom__width=215, custom__wrapText=True)
 
 
 def by_gpt(
@@ -312,7 +312,7 @@ def firing_alerts(matchers: str, empty: str) -> Panel:
             ],
             overrides=[
                 column("Alerta", unit="string", custom__width=175),
-                column("GPT", unit="string", custom__minWidth=150),
+                column("GPT", unit="string", custom__minWidth=150, custom__wrapText=True),
                 column("Desde", unit="time:DD/MM HH:mm", custom__width=100),
                 column(
                     "Gravedad",

@@ -120,3 +120,16 @@ def test_heatmaps_mean_the_same_on_both_themes(boards: dict[str, Any]) -> None:
     assert heatmaps
     for panel in heatmaps:
         assert panel["options"]["color"]["mode"] == "opacity", panel["title"]
+
+
+def test_a_single_answer_is_seen_beside_a_thousand(boards: dict[str, Any]) -> None:
+    """As Grafana paints a cell (`valuesToFills`, `quantizeScheme`): its step of the palette, whose first is invisible."""
+    for board in boards.values():
+        for panel in panels(board):
+            if panel["type"] == "heatmap":
+                colour = panel["options"]["color"]
+                least, steps = colour["min"], colour["steps"]
+                for most in (1, 10, 1000):
+                    step = min(steps - 1, int(steps * (1 - least) / (most - least)))
+                    opacity = (step / (steps - 1)) ** colour["exponent"]
+                    assert opacity > 0.1, f"{panel['title']}: 1 of {most}"
