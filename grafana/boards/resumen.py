@@ -460,7 +460,7 @@ def build() -> Dashboard:
         of_gpt=OF_GPT,
         rows=[
             Row(100, "Ahora", 3, _now()),
-            Row(150, "GPT a GPT", 9, _by_gpt()),
+            Row(150, "GPT a GPT", 7, _by_gpt()),
             Row(200, "Latencia y tipos de consulta", 10, _latency()),
             Row(300, "Rendimiento en tiempo real", 8, _live()),
             Row(400, "Tokens y latencia por tipo", 9, _use()),

@@ -123,7 +123,7 @@ def test_heatmaps_mean_the_same_on_both_themes(boards: dict[str, Any]) -> None:
 
 
 def test_a_single_answer_is_seen_beside_a_thousand(boards: dict[str, Any]) -> None:
-    """As Grafana paints a cell (`valuesToFills`, `quantizeScheme`): by its step of a palette whose first is invisible."""
+    """As Grafana paints a cell (`valuesToFills`, `quantizeScheme`): the palette's first step is invisible."""
     for board in boards.values():
         for panel in panels(board):
             if panel["type"] == "heatmap":
