@@ -224,6 +224,27 @@ def transform(id_val: str, *, only: str = "", **options: object) -> DataTransfor
     return DataTransformerConfig(id_val=id_val, filter_val=matcher, options=options)
 
 
+def joined(labels: Mapping[str, str], columns: Mapping[str, str]) -> list[DataTransformerConfig]:
+    """One table of several queries: a row for each set of labels, a column a query. `labels` and `columns` (a field,
+    such as «Value #A») → heading, in their order.
+
+    `merge` gives up where one of the queries has no row, and a table of headings is no «no data»; grouping leaves out
+    what has none of the labels, and where that is everything nothing is left.
+    """
+    group = {label: {"operation": "groupby", "aggregations": []} for label in labels}
+    take = {field: {"operation": "aggregate", "aggregations": ["lastNotNull"]} for field in columns}
+    headings = {**labels, **{f"{field} (lastNotNull)": heading for field, heading in columns.items()}}
+    return [
+        transform("groupBy", fields={**group, **take}),
+        transform("merge"),
+        transform(
+            "organize",
+            indexByName={name: index for index, name in enumerate(headings)},
+            renameByName=headings,
+        ),
+    ]
+
+
 # --- the panels --------------------------------------------------------------------------------------------------
 
 

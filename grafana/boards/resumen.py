@@ -16,6 +16,7 @@ from grafana.boards.panels import (
     dashed,
     grid,
     instant,
+    joined,
     judged,
     lines,
     paint,
@@ -51,7 +52,7 @@ from otel_bridge import catalog
 
 UID = "gpt-resumen"
 USER = catalog.TOP_USER_EVENTS.labels[1]
-UNPRICED = "Tokens sin precio"
+UNPRICED = "Sin precio"
 LIVE_INTERVAL, LIVE_RANGE = "5s", "15m"
 DURATION = catalog.OPERATION_DURATION
 TO_SLO = ("Ver latencia y SLO", link("gpt-slo"))
@@ -101,7 +102,7 @@ def _now() -> list[tuple[int, Panel]]:
 def _cost() -> Panel:
     return stat_panel(
         "Coste (24 h)",
-        "Coste de los tokens de las últimas 24 horas, en dólares. «Tokens sin precio»: los de modelos que no tienen "
+        "Coste de los tokens de las últimas 24 horas, en dólares. «Sin precio»: tokens de modelos que no tienen "
         "precio en la configuración; su coste no está en la cifra.",
         [
             instant(or_zero(counted(catalog.COST.name, OF_GPT, window="1d")), "Coste", ref="coste"),
@@ -110,7 +111,7 @@ def _cost() -> Panel:
         Look(
             unit=shared.DOLLARS,
             minimum=0,
-            overrides=[by_name(UNPRICED, unit=COUNT, color={"mode": "fixed", "fixedColor": colours.NEAR})],
+            overrides=[by_name(UNPRICED, unit="suffix: tokens", decimals=0)],
         ),
         names=True,
     )
@@ -125,28 +126,32 @@ def _by_gpt() -> list[tuple[int, Panel]]:
         Column(
             "Gasto",
             f"(1 - ({shared.good_share(RANGE)})) / on ({AGENT}) (1 - {shared.TARGETS})",
-            {"unit": "suffix:×", "decimals": 1, "custom__width": 85, **judged(shared.BURN_STEPS)},
+            {"unit": "suffix:×", "decimals": 1, "custom__width": 75, **judged(shared.BURN_STEPS)},
         ),
         Column(
             "p95 / objetivo",
             f"{p95} / on ({AGENT}) {shared.OBJECTIVES}",
             {"unit": "percentunit", "decimals": 0, "custom__width": 120, **judged(shared.RATIO_STEPS)},
         ),
-        Column("p95", p95, {"unit": "s", "decimals": 1, "custom__width": 80}),
-        Column("Objetivo", shared.OBJECTIVES, {"unit": "s", "decimals": 1, "custom__width": 85}),
+        Column("p95", p95, {"unit": "s", "decimals": 1, "custom__width": 70}),
+        Column("Objetivo", shared.OBJECTIVES, {"unit": "s", "decimals": 1, "custom__width": 75}),
         Column(
             "Con error",
             f"({failed} or 0 * {events}) / ({events} > 0)",
             {"unit": "percentunit", "decimals": 1, "custom__width": 90},
         ),
-        Column("Eventos", events, {"custom__width": 85}),
-        Column("Sesiones", counted(catalog.SESSIONS.name, OF_GPT, by=(AGENT,)), {"custom__width": 85}),
+        Column("Eventos", events, {"custom__width": 75}),
+        Column("Sesiones", counted(catalog.SESSIONS.name, OF_GPT, by=(AGENT,)), {"custom__width": 80}),
         Column(
             "Coste",
             counted(catalog.COST.name, OF_GPT, by=(AGENT,)),
-            {"unit": shared.DOLLARS, "decimals": None, "custom__width": 85},
+            {"unit": shared.DOLLARS, "decimals": None, "custom__width": 75},
         ),
-        Column(UNPRICED, f"{counted(catalog.UNPRICED.name, OF_GPT, by=(AGENT,))} > 0", {"custom__width": 140}),
+        Column(
+            UNPRICED,
+            f"{counted(catalog.UNPRICED.name, OF_GPT, by=(AGENT,))} > 0",
+            {"unit": "suffix: tok", "custom__width": 95},
+        ),
     )
     return [
         (
@@ -214,19 +219,9 @@ def _latency() -> list[tuple[int, Panel]]:
                 Look(
                     unit=COUNT,
                     no_value=QUIET,
-                    transformations=[
-                        transform("merge"),
-                        transform(
-                            "organize",
-                            excludeByName={"Time": True},
-                            indexByName={TYPE: 0, "Value #eventos": 1, "Value #parte": 2},
-                            renameByName={
-                                TYPE: "Tipo",
-                                "Value #eventos": "Eventos",
-                                "Value #parte": "Parte del total",
-                            },
-                        ),
-                    ],
+                    transformations=joined(
+                        {TYPE: "Tipo"}, {"Value #eventos": "Eventos", "Value #parte": "Parte del total"}
+                    ),
                     overrides=[
                         shared.type_column(),
                         column("Eventos", custom__width=90),
@@ -392,30 +387,13 @@ def _patterns() -> list[tuple[int, Panel]]:
                 Look(
                     unit=COUNT,
                     no_value="Ningún usuario con actividad en las últimas 24 horas",
-                    transformations=[
-                        transform("merge"),
-                        transform(
-                            "organize",
-                            excludeByName={"Time": True},
-                            indexByName={
-                                USER: 0,
-                                AGENT: 1,
-                                "Value #eventos": 2,
-                                "Value #tokens": 3,
-                                "Value #parte": 4,
-                            },
-                            renameByName={
-                                USER: "Usuario",
-                                AGENT: "GPT",
-                                "Value #eventos": "Eventos",
-                                "Value #tokens": "Tokens",
-                                "Value #parte": "Parte",
-                            },
-                        ),
-                    ],
+                    transformations=joined(
+                        {USER: "Usuario", AGENT: "GPT"},
+                        {"Value #eventos": "Eventos", "Value #tokens": "Tokens", "Value #parte": "Parte"},
+                    ),
                     overrides=[
                         column("Usuario", unit="string", links=links, custom__width=145),
-                        column("GPT", unit="string", custom__minWidth=205),
+                        column("GPT", unit="string", custom__width=215),
                         column("Eventos", custom__width=85),
                         column("Tokens", custom__width=80),
                         shared.share_column("Parte"),

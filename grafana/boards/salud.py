@@ -15,6 +15,7 @@ from grafana.boards.panels import (
     grid,
     heat,
     instant,
+    joined,
     lines,
     paint,
     query,
@@ -125,6 +126,7 @@ def _answer() -> list[tuple[int, Panel]]:
                 Look(
                     unit="percentunit",
                     decimals=2,
+                    mappings=[quiet_mapping("Sin datos")],
                     steps=((None, colours.FINE), (0.01, colours.NEAR), (0.05, colours.FAIL)),
                 ),
             ),
@@ -435,15 +437,7 @@ def _process() -> list[tuple[int, Panel]]:
                 Look(
                     unit=COUNT,
                     no_value=DOWN,
-                    transformations=[
-                        transform("merge"),
-                        transform(
-                            "organize",
-                            excludeByName={"Time": True},
-                            indexByName={worker: 0, "Value #A": 1, "Value #B": 2},
-                            renameByName={worker: "Trabajo", "Value #A": "Estado", "Value #B": "Reinicios"},
-                        ),
-                    ],
+                    transformations=joined({worker: "Trabajo"}, {"Value #A": "Estado", "Value #B": "Reinicios"}),
                     overrides=[
                         column(
                             "Estado",

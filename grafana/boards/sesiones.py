@@ -151,7 +151,7 @@ def _traces() -> list[tuple[int, Panel]]:
                         column("Start time", displayName="Inicio", unit="time:DD/MM HH:mm:ss", custom__width=130),
                         column("Duration", displayName="Duración", unit="ns", decimals=1, custom__width=100),
                         column(catalog.EVENT_TYPE, displayName="Tipo", unit="string", custom__minWidth=120),
-                        column(catalog.GEN_AI_AGENT_ID, displayName="GPT", unit="string", custom__minWidth=190),
+                        column(catalog.GEN_AI_AGENT_ID, displayName="GPT", unit="string", custom__width=200),
                         column(catalog.USER_HASH, displayName="Usuario", unit="string", custom__minWidth=150),
                         column(catalog.GEN_AI_USAGE_INPUT_TOKENS, displayName="Entrada", custom__width=85),
                         column(catalog.GEN_AI_USAGE_OUTPUT_TOKENS, displayName="Salida", custom__width=85),

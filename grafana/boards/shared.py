@@ -18,6 +18,7 @@ from grafana.boards.panels import (
     grid,
     heat,
     instant,
+    joined,
     lines,
     paint,
     query,
@@ -174,14 +175,7 @@ def by_gpt(
             max_points=60,
             transformations=[
                 transform("timeSeriesTable", only="T", T={"timeField": "Time", "stat": "lastNotNull"}),
-                # Not `merge`: it gives up where a query has no row. The join leaves that query out.
-                transform("joinByField", byField=AGENT, mode="outer"),
-                transform(
-                    "organize",
-                    excludeByName={"Time": True, **{f"Time {number}": True for number in range(1, len(targets) + 1)}},
-                    indexByName={AGENT: 0, **{value: 1 + index for index, value in enumerate(values)}},
-                    renameByName={AGENT: "GPT", **values},
-                ),
+                *joined({AGENT: "GPT"}, values),
             ],
             overrides=overrides,
         ),

@@ -17,6 +17,7 @@ from grafana.boards.panels import (
     grid,
     heat,
     instant,
+    joined,
     judged,
     lines,
     paint,
@@ -109,7 +110,7 @@ def _answer() -> list[tuple[int, Panel]]:
                 "Incumplen",
                 "Cuántos de los GPT elegidos han agotado su presupuesto de error de 30 días. Están arriba en la tabla.",
                 [instant(or_zero(f"count({SPENT} > 1)"))],
-                Look(unit=COUNT, steps=((None, colours.FINE), (1.0, colours.FAIL))),
+                Look(unit=COUNT, steps=((None, colours.FINE), (1.0, colours.FAIL)), mappings=[quiet_mapping("–")]),
             ),
         ),
         (
@@ -118,7 +119,7 @@ def _answer() -> list[tuple[int, Panel]]:
                 "Alertas",
                 "Cuántas alertas de los GPT elegidos suenan ahora. Están abajo, con su gravedad.",
                 [instant(or_zero(firing))],
-                Look(unit=COUNT, steps=((None, colours.FINE), (1.0, colours.FAIL))),
+                Look(unit=COUNT, steps=((None, colours.FINE), (1.0, colours.FAIL)), mappings=[quiet_mapping("–")]),
             ),
         ),
     ]
@@ -339,35 +340,22 @@ def _detail() -> list[tuple[int, Panel]]:
                     mappings=[quiet_mapping("–")],
                     transformations=[
                         transform("timeSeriesTable", only="T", T={"timeField": "Time", "stat": "lastNotNull"}),
-                        transform("merge"),
-                        # Of the configured types only those of which there was an event.
-                        transform(
-                            "filterByValue",
-                            type="include",
-                            match="any",
-                            filters=[{"fieldName": "Value #A", "config": {"id": "isNotNull", "options": {}}}],
-                        ),
-                        transform(
-                            "organize",
-                            excludeByName={"Time": True},
-                            indexByName={
-                                AGENT: 0,
-                                TYPE: 1,
-                                "Value #A": 2,
-                                "Value #B": 3,
-                                "Value #C": 4,
-                                "Value #D": 5,
-                                "Trend #T": 6,
-                            },
-                            renameByName={
-                                AGENT: "GPT",
-                                TYPE: "Tipo",
+                        *joined(
+                            {AGENT: "GPT", TYPE: "Tipo"},
+                            {
                                 "Value #A": "Eventos",
                                 "Value #B": "p95",
                                 "Value #C": "p95 / objetivo",
                                 "Value #D": "Con error",
                                 "Trend #T": "Tendencia p95",
                             },
+                        ),
+                        # Of the configured types only those of which there was an event.
+                        transform(
+                            "filterByValue",
+                            type="include",
+                            match="any",
+                            filters=[{"fieldName": "Eventos", "config": {"id": "isNotNull", "options": {}}}],
                         ),
                     ],
                     overrides=[

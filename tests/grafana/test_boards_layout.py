@@ -104,6 +104,14 @@ def test_the_ticks_of_bars_say_no_text_for_what_is_missing(board: dict[str, Any]
             assert panel["options"].get("text", {}).get("valueSize") is None, "a given size is drawn over its neighbour"
 
 
+def test_what_is_not_known_is_not_judged(board: dict[str, Any]) -> None:
+    """Without a value Grafana takes the first colour of the thresholds: green."""
+    for panel in panels(board):
+        if panel["type"] == "stat" and panel["options"]["colorMode"] == "background_solid":
+            nothing = [one for one in panel["fieldConfig"]["defaults"]["mappings"] if one["type"] == "special"]
+            assert [one["options"]["result"]["color"] for one in nothing] == ["transparent"], panel["title"]
+
+
 def test_a_board_is_not_edited_on_the_screen(board: dict[str, Any]) -> None:
     assert board["editable"] is False
 
