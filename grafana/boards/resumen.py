@@ -130,10 +130,10 @@ def _by_gpt() -> list[tuple[int, Panel]]:
         ),
         Column(
             "p95 / objetivo",
-            f"{p95} / on ({AGENT}) {shared.OBJECTIVES}",
+            shared.measured(f"{p95} / on ({AGENT}) {shared.OBJECTIVES}"),
             {"unit": "percentunit", "decimals": 0, "custom__width": 120, **judged(shared.RATIO_STEPS)},
         ),
-        Column("p95", p95, {"unit": "s", "decimals": 1, "custom__width": 70}),
+        Column("p95", shared.measured(p95), {"unit": "s", "decimals": 1, "custom__width": 70}),
         Column("Objetivo", shared.OBJECTIVES, {"unit": "s", "decimals": 1, "custom__width": 75}),
         Column(
             "Con error",

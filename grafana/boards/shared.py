@@ -104,9 +104,14 @@ def burn(window: str) -> str:
     return f"(1 - ({good_share(window)})) / on ({AGENT}) (1 - {TARGETS})"
 
 
+def measured(expr: str) -> str:
+    """Without what had no traffic: its NaN would be a row, and sorted anywhere."""
+    return f"({expr}) >= 0"
+
+
 def worst(expr: str) -> str:
     """The GPT that is worst off, by a value that grows with the harm; none where there is no value."""
-    return f"topk(1, ({expr}) >= 0)"
+    return f"topk(1, {measured(expr)})"
 
 
 def common_objective() -> str:

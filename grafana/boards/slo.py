@@ -140,10 +140,10 @@ def _by_gpt() -> list[tuple[int, Panel]]:
         ),
         Column(
             "p95 / objetivo",
-            f"{p95} / on ({AGENT}) {shared.OBJECTIVES}",
+            shared.measured(f"{p95} / on ({AGENT}) {shared.OBJECTIVES}"),
             {"unit": "percentunit", "decimals": 0, "custom__width": 120, **judged(shared.RATIO_STEPS)},
         ),
-        Column("p95", p95, {"unit": "s", "decimals": 1, "custom__width": 75}),
+        Column("p95", shared.measured(p95), {"unit": "s", "decimals": 1, "custom__width": 75}),
         Column("Objetivo", shared.OBJECTIVES, {"unit": "s", "decimals": 1, "custom__width": 90}),
         Column("Buenos", shared.good_share(RANGE), {"unit": "percentunit", "decimals": 2, "custom__width": 90}),
         Column("Meta", shared.TARGETS, {"unit": "percentunit", "decimals": 1, "custom__width": 80}),
@@ -327,8 +327,12 @@ def _detail() -> list[tuple[int, Panel]]:
                 "ido su p95.",
                 [
                     instant(f"{count} > 0", ref="A", as_table=True),
-                    instant(p95, ref="B", as_table=True),
-                    instant(f"{p95} / on ({AGENT}) group_left () {shared.OBJECTIVES}", ref="C", as_table=True),
+                    instant(shared.measured(p95), ref="B", as_table=True),
+                    instant(
+                        shared.measured(f"{p95} / on ({AGENT}) group_left () {shared.OBJECTIVES}"),
+                        ref="C",
+                        as_table=True,
+                    ),
                     instant(f"({failed} or 0 * {count}) / ({count} > 0)", ref="D", as_table=True),
                     query(trend, ref="T"),
                 ],
