@@ -124,7 +124,7 @@ def _by_gpt() -> list[tuple[int, Panel]]:
     columns = (
         Column(
             "Gasto",
-            f"(1 - ({shared.good_share(RANGE)})) / on ({AGENT}) (1 - {shared.TARGETS})",
+            shared.burn(RANGE),
             {"unit": "suffix:×", "decimals": 1, "custom__width": 75, **judged(shared.BURN_STEPS)},
         ),
         Column(

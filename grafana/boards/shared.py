@@ -98,6 +98,12 @@ def good_share(window: str) -> str:
     return f"1 - {bad} / ({events} > 0)"
 
 
+def burn(window: str) -> str:
+    """How fast each GPT spent its error budget: 1 spends it exactly by the end of its period. The rules' own burn rates
+    (`gpt:gpt_slo_budget:burn_rate…`) are of rates, and as much as 1 % off."""
+    return f"(1 - ({good_share(window)})) / on ({AGENT}) (1 - {TARGETS})"
+
+
 def measured(expr: str) -> str:
     """Without what had no traffic: its NaN would be a row, and sorted anywhere."""
     return f"({expr}) >= 0"

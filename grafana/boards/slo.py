@@ -88,7 +88,7 @@ def _answer() -> list[tuple[int, Panel]]:
             5,
             worst_of(
                 "Gasto (1 h)",
-                selector(f"{BURN_RATE}1h", OF_GPT),
+                shared.burn("1h"),
                 "suffix:×",
                 ((None, colours.FINE), *shared.BURN_STEPS[1:]),
                 "El GPT que más deprisa gasta su presupuesto de error: 1× lo agota justo en 30 días; 14,4× lo "
@@ -135,7 +135,7 @@ def _by_gpt() -> list[tuple[int, Panel]]:
         ),
         Column(
             "Gasto (6 h)",
-            f"max by ({AGENT}) ({selector(f'{BURN_RATE}6h', OF_GPT)})",
+            shared.burn("6h"),
             {"unit": "suffix:×", "decimals": 1, "custom__width": 90, **judged(shared.BURN_STEPS)},
         ),
         Column(

@@ -12,6 +12,7 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from tests.harness.waiting import wait_for
 pytestmark = pytest.mark.skipif(available() is None, reason="prometheus is not installed")
 
 GPT = "devops-expert"
-OBJECTIVE = 5.0
+OBJECTIVE, TARGET = 5.0, 0.99
 STEP = 60
 """Seconds of a bar."""
 BUCKETS = catalog.OPERATION_DURATION.buckets
@@ -55,6 +56,11 @@ class Truth:
     redactions: Counter[str] = field(default_factory=Counter)
 
     @property
+    def users(self) -> int:
+        """The eleventh session is of the first one's user: a table shows ten."""
+        return min(self.sessions, 10)
+
+    @property
     def bad(self) -> int:
         return sum(1 for event in self.events if event.error or event.seconds > OBJECTIVE)
 
@@ -70,6 +76,10 @@ class Truth:
 
     def unpriced(self) -> int:
         return sum(event.tokens_in + event.tokens_out for event in self.events if event.model != "gpt-4o")
+
+    def spent(self) -> float:
+        """Of the error budget of 30 days; at this speed, where all of it is within the hour."""
+        return self.bad / len(self.events) / (1 - TARGET)
 
     def mean(self) -> float:
         return sum(event.seconds for event in self.events) / len(self.events)
@@ -119,7 +129,7 @@ class Scene:
 
     def session(self) -> str:
         self.truth.sessions += 1
-        return self.bridge.session(usuario_id=f"u{self.truth.sessions}")
+        return self.bridge.session(usuario_id=f"u{self.truth.sessions % 10}")
 
     def post(self, session: str, *events: Posted) -> None:
         for event in events:
@@ -199,7 +209,7 @@ TOTALS: dict[tuple[str, str, str], Expect] = {
     ("gpt-resumen", "Cómo va cada GPT", "G"): of_gpt(lambda t: t.sessions),
     ("gpt-resumen", "Cómo va cada GPT", "H"): of_gpt(Truth.cost),
     ("gpt-resumen", "Cómo va cada GPT", "I"): counted(lambda t: {GPT: t.unpriced()}),
-    ("gpt-resumen", "Cómo va cada GPT", "A"): of_gpt(lambda t: t.bad / len(t.events) / 0.01),
+    ("gpt-resumen", "Cómo va cada GPT", "A"): of_gpt(Truth.spent),
     ("gpt-resumen", "Tipos de consultas más frecuentes", "eventos"): lambda t: t.by(lambda e: e.type),
     ("gpt-resumen", "Tipos de consultas más frecuentes", "parte"): lambda t: {
         kind: count / len(t.events) for kind, count in t.by(lambda e: e.type).items()
@@ -214,7 +224,28 @@ TOTALS: dict[tuple[str, str, str], Expect] = {
         f"{kind} {GPT}": t.by(lambda e: e.type, lambda e: bool(e.error)).get(kind, 0) / count
         for kind, count in t.by(lambda e: e.type).items()
     },
+    ("gpt-resumen", "Cómo va cada GPT", "D"): of_gpt(lambda t: OBJECTIVE),
+    ("gpt-resumen", "Sesiones activas por día", "curso"): one(lambda t: t.sessions),
+    ("gpt-resumen", "Sesiones activas por semana", "curso"): one(lambda t: t.sessions),
+    ("gpt-resumen", "Sesiones activas por mes", "curso"): one(lambda t: t.sessions),
+    ("gpt-slo", "Presupuesto gastado", "A"): of_gpt(Truth.spent),
+    ("gpt-slo", "Gasto (1 h)", "A"): of_gpt(Truth.spent),
+    ("gpt-slo", "Incumplen", "A"): one(lambda t: float(t.spent() > 1)),
+    ("gpt-slo", "Estado de cada GPT", "A"): of_gpt(Truth.spent),
+    ("gpt-slo", "Estado de cada GPT", "B"): of_gpt(Truth.spent),
+    ("gpt-slo", "Estado de cada GPT", "E"): of_gpt(lambda t: OBJECTIVE),
+    ("gpt-slo", "Estado de cada GPT", "G"): of_gpt(lambda t: TARGET),
     ("gpt-sesiones", "Sesiones nuevas", "A"): one(lambda t: t.sessions),
+    ("otel-bridge-salud", "Puente", "A"): one(lambda t: 1),
+    ("otel-bridge-salud", "Libro de cuentas", "A"): one(lambda t: 0),
+    ("otel-bridge-salud", "Retraso", "A"): one(lambda t: -1),  # no destination is configured
+    ("otel-bridge-salud", "Apartados", "A"): one(lambda t: 0),
+    ("otel-bridge-salud", "Rechazados", "A"): one(
+        lambda t: t.refused.total() / (t.refused.total() + t.sessions + len(t.events))
+    ),
+    ("otel-bridge-salud", "Destino de trazas", "A"): one(lambda t: 0),
+    ("otel-bridge-salud", "Configuración", "A"): one(lambda t: 0),
+    ("otel-bridge-salud", "Límites de ritmo", "A"): one(lambda t: 0),
     ("otel-bridge-salud", "Rechazos del intervalo", "A"): lambda t: dict(t.refused),
     ("otel-bridge-salud", "Retirados", "A"): lambda t: dict(t.redactions),
     ("otel-bridge-salud", "Respuestas", "A"): lambda t: {"4xx": t.refused.total()} if t.refused else {},
@@ -269,6 +300,7 @@ LINES = {
     ("gpt-resumen", "Latencia promedio por tipo", "A"),
     ("gpt-resumen", "En tiempo real: latencia", "media"),
     ("gpt-resumen", "En tiempo real: latencia", "p95"),
+    ("gpt-slo", "Estado de cada GPT", "T"),
     ("gpt-slo", "Los tipos más lentos", "T"),
 }
 """Seconds over time: there is a point, and none is above the largest bucket that holds an answer."""
@@ -282,13 +314,86 @@ GAUGES: dict[tuple[str, str], Expect] = {
         )
     },
     **{
-        (board, panel): one(lambda t: t.sessions)
+        (board, panel): one(lambda t: t.users)
         for board, panel in (("gpt-resumen", "Usuarios activos"), ("gpt-sesiones", "Usuarios activos"))
     },
 }
-"""Whatever the window: each session of a scene is of a user of its own."""
+"""Whatever the window."""
 
-HOURS = ("Uso por hora y día de la semana",)
+SUMS: dict[tuple[str, str, str], Callable[[Truth], float]] = {
+    ("gpt-resumen", "Usuarios con más uso (24 h)", "eventos"): lambda t: len(t.events),
+    ("gpt-resumen", "Usuarios con más uso (24 h)", "tokens"): lambda t: t.tokens("input") + t.tokens("output"),
+    ("gpt-resumen", "Usuarios con más uso (24 h)", "parte"): lambda t: 1,
+    ("gpt-resumen", "Uso por hora y día de la semana", "A"): lambda t: len(t.events),
+    ("gpt-sesiones", "Uso por hora y día de la semana", "A"): lambda t: len(t.events),
+}
+"""At one moment: all rows together, whoever and whenever they are of."""
+OF_THE_JOURNAL = {key for key in SUMS if "Usuarios" in key[1]}
+
+LAST: dict[tuple[str, str, str], Callable[[Truth], float]] = {
+    **{
+        ("gpt-sesiones", "Sesiones activas por ventana", f"w{window}"): lambda t: t.sessions
+        for window in catalog.WINDOWS
+    },
+    **{("gpt-sesiones", "Usuarios activos por ventana", f"w{window}"): lambda t: t.users for window in catalog.WINDOWS},
+    **{
+        ("gpt-resumen", panel, "objetivo"): lambda t: OBJECTIVE
+        for panel in ("Latencia de las respuestas", "En tiempo real: latencia", "Latencia promedio por tipo")
+    },
+    ("gpt-slo", "Presupuesto de error gastado", "A"): Truth.spent,
+    ("otel-bridge-salud", "Pendientes y apartados", "parked"): lambda t: 0,
+    ("otel-bridge-salud", "Pendientes y apartados", "gap"): lambda t: 0,
+    ("otel-bridge-salud", "Valores agrupados", "A"): lambda t: 0,
+}
+"""Over time: the newest point of every series."""
+
+UNFORESEEN: dict[str, set[tuple[str, str, str]]] = {
+    "a line that says no more than that there is no traffic, or where a limit is": {
+        *(("gpt-resumen", panel, "hueco") for panel in ("Latencia de las respuestas", "En tiempo real: latencia")),
+        ("gpt-resumen", "Latencia promedio por tipo", "hueco"),
+        *(("gpt-slo", "Ritmo de gasto del presupuesto", ref) for ref in ("hueco", "n0", "n1")),
+        *(("gpt-slo", "p95 frente al objetivo de cada GPT", ref) for ref in ("hueco", "limite")),
+        ("gpt-slo", "Presupuesto de error gastado", "limite"),
+    },
+    "the shape of a second's rate: how many is beside it": {
+        *(("gpt-resumen", "En tiempo real: eventos por segundo", ref) for ref in ("eventos", "errores")),
+        *(("otel-bridge-salud", "Lo que entra y lo que sale", ref) for ref in ("in", "out")),
+        ("otel-bridge-salud", "Peticiones al almacén de trazas", "A"),
+    },
+    "a ratio over time, of which the newest is a figure above": {
+        *(("gpt-slo", "Ritmo de gasto del presupuesto", f"w{window}") for window in ("5m", "1h", "6h", "3d")),
+        ("gpt-slo", "p95 frente al objetivo de cada GPT", "A"),
+    },
+    "a day, a week or a month that has to be over": {
+        ("gpt-resumen", f"Sesiones activas por {period}", "cerrados") for period in ("día", "semana", "mes")
+    },
+    "a session is measured when it has fallen silent: see the scene of silent sessions": {
+        ("gpt-sesiones", "Duración media", "A"),
+        ("gpt-sesiones", "Eventos por sesión", "A"),
+        ("gpt-sesiones", "Cuánto duran las sesiones", "A"),
+        ("gpt-sesiones", "Cuántos eventos tienen las sesiones", "A"),
+    },
+    "which alerts fire is the rules' to say, and their tests'": {
+        ("gpt-slo", "Alertas", "A"),
+        ("gpt-slo", "Alertas activas", "A"),
+        ("otel-bridge-salud", "Alertas activas", "A"),
+    },
+    "how fast, how large and how old this bridge is": {
+        *(
+            ("otel-bridge-salud", panel, "A")
+            for panel in (
+                *("Respuesta p99", "Diario usado", "Tiempo en marcha", "Retraso de la exportación", "p99 por ruta"),
+                *("Cómo se reparte el tiempo de respuesta", "Reinicios", "Versión", "Trabajos de fondo"),
+            )
+        ),
+        *(("otel-bridge-salud", "Tiempo de respuesta", ref) for ref in ("p50", "p99")),
+        *(("otel-bridge-salud", "Tamaño del diario", ref) for ref in ("used", "limit")),
+        *(("otel-bridge-salud", "Series en uso", ref) for ref in ("used", "limit")),
+        ("otel-bridge-salud", "Trabajos de fondo", "B"),
+        ("otel-bridge-salud", "Pendientes y apartados", "pending"),
+    },
+}
+"""Why → what no table foresees."""
 
 
 def asked(scene_prometheus: Prometheus, query: Query, start: float, end: float) -> Any:
@@ -352,9 +457,7 @@ class Reading:
                 return self._percentile(*PERCENTILES[key], result)
             if (query.board, query.panel) in GAUGES:
                 return wrong(numbers, GAUGES[query.board, query.panel](truth))
-            if query.panel in HOURS:
-                return wrong({"": sum(numbers.values())}, {"": len(truth.events)})
-            return ""
+            return wrong({"": sum(numbers.values())}, {"": SUMS[key](truth)}) if key in SUMS else ""
         values = [(row["metric"], [float(value) for _, value in row["values"]]) for row in result]
         if key in BARS:
             expected = BARS[key](truth)
@@ -363,6 +466,9 @@ class Reading:
         if key in HEATMAPS:
             sums = {"": sum(sum(points) for metric, points in values if metric.get("le") == "+Inf")}
             return wrong(sums, HEATMAPS[key](truth))
+        if key in LAST:
+            newest = {label(metric): points[-1] for metric, points in values}
+            return wrong(newest, dict.fromkeys(newest, LAST[key](truth))) if newest else "nothing"
         if key in LINES:
             points = [point for _, points in values for point in points if not math.isnan(point)]
             highest = max(bucket_of(event.seconds)[1] for event in truth.events)
@@ -409,11 +515,11 @@ def check(scene: Scene, prometheus: Prometheus, seconds: int = 3600, truth: Trut
 
 
 def test_every_query_is_foreseen_or_has_its_reason() -> None:
-    known = {*TOTALS, *BARS, *HEATMAPS, *MEANS, *PERCENTILES, *LINES}
-    existing = {(query.board, query.panel, query.ref) for query in queries()}
-    assert known <= existing, known - existing
-    panels = {query.panel for query in queries()}
-    assert {panel for _, panel in GAUGES} | set(HOURS) <= panels
+    known = [*TOTALS, *BARS, *HEATMAPS, *MEANS, *PERCENTILES, *LINES, *SUMS, *LAST, *chain(*UNFORESEEN.values())]
+    asked_for = {(query.board, query.panel, query.ref) for query in queries()}
+    gauges = {key for key in asked_for if key[:2] in GAUGES}
+    assert {*known, *gauges} == asked_for
+    assert len(known) + len(gauges) == len(asked_for), "one is in two tables"
 
 
 def test_ten_sessions_of_thirty_seven_events(scene: Scene) -> None:
@@ -457,7 +563,9 @@ def test_a_prometheus_that_is_installed_after_a_thousand_events(scene: Scene) ->
     time_before = Truth(events=[])
     scene.truth = time_before
     scene.post(session, Posted("consulta", 2.0), Posted("consulta", 12.0, error="timeout"))
-    skipped = {"Sesiones activas", "Usuarios activos"}  # these are of the journal, whenever Prometheus came
+    # What is of the journal, or of a snapshot of it, is there whenever Prometheus came.
+    skipped = {panel for _, panel in GAUGES} | {panel for _, panel, _ in OF_THE_JOURNAL}
+    skipped |= {panel for _, panel, ref in (*TOTALS, *LAST) if ref == "curso" or "por ventana" in panel}
     found: dict[str, str] = {}
 
     def right() -> bool:
@@ -480,6 +588,40 @@ def test_two_prometheus_side_by_side(scene: Scene) -> None:
     scene.post(scene.session(), Posted("consulta", 9.0, error="sin-cupo", model="otro-modelo"))
     for prometheus in two:
         check(scene, prometheus)
+
+
+def test_sessions_that_have_fallen_silent(scene: Scene) -> None:
+    scene.bridge.stop()
+    scene.bridge.environ["OTEL_BRIDGE_IDLE_AFTER_SECONDS"] = "1"
+    scene.bridge.start()
+    prometheus = scene.install()
+    tokens = {"tokens_entrada": 1, "tokens_salida": 1}
+    for events in (1, 2, 6):
+        session = scene.session()
+        answer = scene.bridge.post(
+            "/events",
+            [
+                {"sesion_id": session, "tipo": "consulta", "contenido": "x", "latency_ms": 1, **tokens}
+                for _ in range(events)
+            ],
+        )
+        assert answer.status_code == 201, answer.text
+
+    def said(panel: str) -> list[dict[str, Any]]:
+        reading = Reading(prometheus, scene.truth, 3600)
+        (query,) = (query for query in queries(reading.values) if query.panel == panel)
+        end = reading.now if query.instant else reading.end
+        found: list[dict[str, Any]] = asked(prometheus, query, reading.start, end)
+        return found
+
+    wait_for(lambda: float(said("Eventos por sesión")[0]["value"][1]) == 3, "three events a session")
+    for panel in ("Cuánto duran las sesiones", "Cuántos eventos tienen las sesiones"):
+        rows = {row["metric"]["le"]: sum(float(value) for _, value in row["values"]) for row in said(panel)}
+        assert rows["+Inf"] == 3, panel
+    events = {row["metric"]["le"]: row["values"] for row in said("Cuántos eventos tienen las sesiones")}
+    counts = [sum(float(value) for _, value in events[le]) for le in ("0.0", "1.0", "2.0", "4.0", "8.0")]
+    assert counts == [0, 1, 2, 2, 3]
+    assert 0 <= float(said("Duración media")[0]["value"][1]) < 5
 
 
 @pytest.mark.parametrize("how", ["restart", "kill"])
