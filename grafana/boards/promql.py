@@ -16,6 +16,8 @@ OF_GPT = f'{AGENT}=~"$gpt"'
 OF_TYPE = f'{TYPE}=~"$tipo"'
 FAILED = 'error_type!=""'
 OF_BRIDGE = ('job=~"$job"', 'instance=~"$instance"')
+BRIDGE = ("job", "instance")
+"""What tells one bridge's series from another's."""
 RATE = "$__rate_interval"
 RANGE = "$__range"
 BAR = "$__interval"
@@ -70,28 +72,32 @@ def counted(series: str, *matchers: str, by: tuple[str, ...] = (), window: str =
     the bridge; else the count starts from the first value in the window: recorded (FIRST), or looked for in the series'
     first two minutes. A fall is of a new journal, and hides the total until it has grown past.
 
+    Each bridge by itself: that one of two was not known at the beginning must not count all that it ever counted.
+
     `relabel`: what a selector is wrapped in before it is summed up.
     """
     chosen, first = selector(series, *matchers), selector(series + FIRST, *matchers)
     bridge = selector(catalog.BUILD_INFO.name)
 
     def summed(expr: str) -> str:
-        return total(relabel % expr, *by)
+        return total(relabel % expr, *by, *BRIDGE)
 
     end = summed(f"last_over_time({chosen}[{'5m' if window == BAR else '1h'}])")
     beginning = summed(f"last_over_time({chosen}[5m] offset {window})")
-    born = f"0 * {end} and on () last_over_time({bridge}[5m] offset {window})"
+    born = f"0 * {end} and on ({', '.join(BRIDGE)}) last_over_time({bridge}[5m] offset {window})"
     recorded = summed(f"min_over_time({first}[{window}])")
     looked_for = summed(f"(min_over_time({chosen}[2m]) unless last_over_time({chosen}[2m] offset 2m))")
-    return f"({end} - ({beginning} or ({born}) or {recorded} or {looked_for}) >= 0)"
+    return total(f"{end} - ({beginning} or ({born}) or {recorded} or {looked_for}) >= 0", *by)
 
 
 def risen(series: str, *matchers: str, by: tuple[str, ...] = (), window: str = RATE) -> str:
     """What counters of this name have risen by in the window, for the many points of a line: as exact as `counted`, but
     without the points at which the bridge was not scraped, and at a fourth of its price."""
     chosen, first = selector(series, *matchers), selector(series + FIRST, *matchers)
-    beginning = f"{total(f'{chosen} offset {window}', *by)} or {total(f'min_over_time({first}[5m])', *by)}"
-    return f"({total(chosen, *by)} - ({beginning}) >= 0)"
+    beginning = (
+        f"{total(f'{chosen} offset {window}', *by, *BRIDGE)} or {total(f'min_over_time({first}[5m])', *by, *BRIDGE)}"
+    )
+    return total(f"{total(chosen, *by, *BRIDGE)} - ({beginning}) >= 0", *by)
 
 
 def quantile(q: float, metric: Metric, *matchers: str, by: tuple[str, ...] = (), window: str = RANGE) -> str:

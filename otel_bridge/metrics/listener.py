@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import logging
 import select
 import socket
 import struct
+import sys
 import threading
 from collections.abc import Callable, Sequence
 from hashlib import blake2b
@@ -25,6 +27,8 @@ from otel_bridge.errors import Problem, StartRefused
 from otel_bridge.metrics import formats
 from otel_bridge.metrics.scrapers import Scraper, Scrapers
 
+log = logging.getLogger(__name__)
+
 Render = Callable[[bool, Scraper], bytes]
 """The whole page for one scraper; the first argument says whether in OpenMetrics."""
 Admit = Callable[[Sequence[bytes], str], None]
@@ -32,6 +36,8 @@ Admit = Callable[[Sequence[bytes], str], None]
 
 IDLE_SECONDS = 330
 """That a connection may wait for its next request: Prometheus closes one after five minutes."""
+LINGER_SECONDS = 2
+"""That a connection which ends with its page waits for the other end to close: it may be a reset."""
 MAX_KEPT = 64
 """Connections that are kept open between pages; one more is closed after its page."""
 _OF_PROMETHEUS = "X-Prometheus-Scrape-Timeout-Seconds"
@@ -47,6 +53,8 @@ class _Server(ThreadingHTTPServer):
         self.admit = admit
         self.scrapers = scrapers
         self.open: set[_Handler] = set()
+        self.leaving = threading.RLock()
+        """Held while the scraper of a connection is looked at or taken from it by another thread."""
         if ":" in address[0]:
             self.address_family = socket.AF_INET6
         super().__init__(address, _Handler)
@@ -59,7 +67,9 @@ class _Server(ThreadingHTTPServer):
         self.server_port = self.server_address[1]
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A scraper that disconnects is no error."""
+        """A scraper that disconnects is no error; anything else would be a missing page without a reason."""
+        if not isinstance(sys.exc_info()[1], OSError):
+            log.error("a request for /metrics failed", exc_info=True)
 
     def close_all(self) -> None:
         """Ends what is still connected."""
@@ -70,9 +80,10 @@ class _Server(ThreadingHTTPServer):
     def meet(self, name: str, is_prometheus: bool) -> Scraper:
         """The scraper of a new connection. One that opens a connection a page goes on from its last, whose thread may
         not have seen yet that it is closed."""
-        for handler in list(self.open):
-            if handler.scraper is not None and handler.scraper.name == name and handler.is_closed():
-                handler.leave()
+        with self.leaving:
+            for handler in list(self.open):
+                if handler.scraper is not None and handler.scraper.name == name and handler.is_closed():
+                    handler.leave()
         return self.scrapers.meet(name, is_prometheus)
 
 
@@ -87,34 +98,65 @@ class _Handler(BaseHTTPRequestHandler):
     def setup(self) -> None:
         super().setup()
         self.scraper: Scraper | None = None
+        self.written = False
+        """Whether a page was written whole of which it is not known yet that it arrived. The kernel takes a page of a
+        scraper that is gone, too: it has arrived when the next request comes, or when the connection ends in order. A
+        page too few is a 0 too many; a page too many would be a value without its 0."""
         self.server.open.add(self)
 
     def finish(self) -> None:
-        self.server.open.discard(self)
         self.leave()
+        self.server.open.discard(self)
         super().finish()
 
     def leave(self) -> None:
         """Its scraper has gone. Called from any thread."""
-        scraper, self.scraper = self.scraper, None
-        if scraper is not None:
-            self.server.scrapers.leave(scraper)
+        with self.server.leaving:
+            scraper, self.scraper = self.scraper, None
+            if scraper is not None:
+                if self.written:
+                    scraper.received()
+                self.server.scrapers.leave(scraper)
 
     def is_closed(self) -> bool:
         """Whether the other end has closed it. Called from any thread."""
         try:
-            readable, _, _ = select.select([self.connection], [], [], 0)
-            return bool(readable) and not self.connection.recv(1, socket.MSG_PEEK)
+            poll = select.poll()  # select() knows no descriptor above 1023
+            poll.register(self.connection, select.POLLIN)
+            ended = bool(poll.poll(0)) and not self.connection.recv(1, socket.MSG_PEEK)
         except (OSError, ValueError):
+            self.written = False
             return True
+        if ended:
+            self._look_for_reset()
+        return ended
+
+    def _look_for_reset(self) -> None:
+        """At the connection's end. One that had closed before the page reached it answers the page with a reset, which
+        is told once, and not by what reads."""
+        if self.connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+            self.written = False
 
     def handle_one_request(self) -> None:
         if self.scraper is not None:
-            self.connection.settimeout(IDLE_SECONDS)
-            with contextlib.suppress(OSError):
-                self.rfile.peek(1)  # type: ignore[attr-defined]
+            self._wait(IDLE_SECONDS, lambda: self.rfile.peek(1))  # type: ignore[attr-defined]
             self.connection.settimeout(self.timeout)
         super().handle_one_request()
+
+    def _wait(self, seconds: float, read: Callable[[], bytes]) -> None:
+        """Until something comes on the connection, or its end."""
+        self.connection.settimeout(seconds)
+        try:
+            scraper = self.scraper
+            if not read():
+                self._look_for_reset()
+            elif self.written and scraper is not None:
+                scraper.received()
+                self.written = False
+        except TimeoutError:
+            pass
+        except OSError:
+            self.written = False
 
     def do_GET(self) -> None:
         try:
@@ -131,6 +173,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         if self.close_connection:
             self.send_header("Connection", "close")
+        is_page = status == 200 and self.command == "GET" and not self.is_closed()
         try:
             self.end_headers()
             if self.command != "HEAD":
@@ -140,8 +183,11 @@ class _Handler(BaseHTTPRequestHandler):
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self.close_connection = True
             return
-        if status == 200 and self.command == "GET" and self.scraper is not None:
-            self.scraper.received()
+        self.written = is_page
+        if is_page and self.close_connection:
+            with contextlib.suppress(OSError):
+                self.connection.shutdown(socket.SHUT_WR)
+            self._wait(LINGER_SECONDS, lambda: self.connection.recv(1))
 
     do_HEAD = do_POST = do_PUT = do_DELETE = do_PATCH = do_OPTIONS = do_TRACE = do_GET
 
@@ -162,9 +208,10 @@ class _Handler(BaseHTTPRequestHandler):
         vary = ("Vary", "Accept, Accept-Encoding")
         if content_type is None or coding is None:
             raise Problem(errors.NOT_ACCEPTABLE, headers=dict([vary]))
-        if self.scraper is None:
-            self.scraper = self.server.meet(self._name(), _OF_PROMETHEUS in self.headers)
-        body = self.server.render(content_type == formats.OPENMETRICS, self.scraper)
+        scraper = self.scraper
+        if scraper is None:
+            scraper = self.scraper = self.server.meet(self._name(), _OF_PROMETHEUS in self.headers)
+        body = self.server.render(content_type == formats.OPENMETRICS, scraper)
         headers = [("Content-Type", content_type), vary]
         if coding == "gzip":
             body = gzip.compress(body, compresslevel=1, mtime=0)

@@ -106,7 +106,7 @@ class Scrapers:
             self._received[name] = max(last, self._received.pop(name, 0))
             while len(self._received) > MAX_SCRAPERS:
                 self._saved.pop(self._received.popitem(last=False)[0], None)
-            return self._saved.get(name, 0) < min(last, self._newest)
+            return self._saved.get(name, -1) < min(last, self._newest)
 
     def saved(self, scraper: Scraper) -> None:
         """What `begin_page` asked for is in the journal."""

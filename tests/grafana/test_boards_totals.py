@@ -43,6 +43,16 @@ def samples(now: int) -> Iterator[tuple[str, int, float]]:
         yield f'{catalog.BUILD_INFO.name}{{version="1"}}', at, 1
         if ago <= 4 * HOUR:  # at 0 first, then 7 at once
             yield f'{NAME}{{gen_ai_agent_id="nuevo"}}', at, 0.0 if ago > 4 * HOUR - SCRAPE else 7.0
+        # Three bridges: always there; came twelve hours ago with 5,000; away for three hours a day ago.
+        hours = (KNOWN - ago) // HOUR
+        for instance, is_there, value in (
+            ("uno", True, 1000.0 + hours),
+            ("dos", ago <= 12 * HOUR, 5000.0 + hours),
+            ("tres", not 22 * HOUR < ago < 25 * HOUR, 3000.0 + 2 * hours),
+        ):
+            if is_there:
+                yield f'{NAME}{{gen_ai_agent_id="ambos",job="j",instance="{instance}"}}', at, value
+                yield f'{catalog.BUILD_INFO.name}{{version="1",job="j",instance="{instance}"}}', at, 1
         # 20 answers of 1 s and 10 of 12 s, an hour ago, of a histogram that had 100,000 of 0.2 s.
         done = ago <= HOUR
         for bound in (*DURATION.buckets, float("inf")):
@@ -105,6 +115,8 @@ TOTALS = {
     "new, where Prometheus came within the range": (NEW, 30 * DAY, 7),
     "new, where the range begins in the long gap": (NEW, 7 * HOUR, 7),
     "nothing has happened since": (NEW, HOUR, 0),
+    "of three bridges, two of them not known at the beginning": ('gen_ai_agent_id="ambos"', 24 * HOUR, 24 + 12 + 44),
+    "of three bridges, all known": ('gen_ai_agent_id="ambos"', 10 * HOUR, 10 + 10 + 20),
     "of nobody": ('gen_ai_agent_id="nadie"', DAY, None),
 }
 
@@ -127,4 +139,5 @@ def test_a_mean_and_a_percentile_are_of_the_range(known: tuple[Prometheus, int],
 def test_a_journal_that_was_replaced_makes_no_negative_total(known: tuple[Prometheus, int]) -> None:
     """Of two moments in the wrong order, which is what a counter that starts again looks like."""
     falls = counted(NAME, OLD).replace("[1h]))", "[1h] offset 1d))")
+    assert "offset 1d" in falls
     assert ask(known, falls, HOUR) is None

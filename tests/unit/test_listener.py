@@ -5,14 +5,16 @@ from __future__ import annotations
 import http.client
 import select
 import socket
+import struct
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from otel_bridge.metrics import listener
 from otel_bridge.metrics.listener import MetricsListener
-from otel_bridge.metrics.scrapers import Scrapers
+from otel_bridge.metrics.scrapers import Scraper, Scrapers
+from tests.harness.waiting import wait_for
 
 PAGE = b"x" * (32 << 20)
 
@@ -69,3 +71,98 @@ def test_a_page_that_nobody_reads_loses_its_connection(
         assert answer.read() == PAGE
     connection.close()
     assert capfd.readouterr().err == ""
+
+
+ASK = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+
+class Pages:
+    """Small pages that are made when they are asked for, and who has received which."""
+
+    def __init__(self) -> None:
+        self.scrapers = Scrapers()
+        self.go_on = threading.Event()
+        self.go_on.set()
+        self.asked = threading.Semaphore(0)
+        self.made: list[Scraper] = []
+        self.listener = MetricsListener(
+            self.render, self.scrapers, lambda hosts, version: None, "127.0.0.1", 0, threading.Event()
+        )
+
+    def render(self, openmetrics: bool, scraper: Scraper) -> bytes:
+        self.scrapers.begin_page(scraper, [])
+        self.made.append(scraper)
+        self.asked.release()
+        assert self.go_on.wait(30)
+        return b"page"
+
+    def connect(self) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", self.listener.port), timeout=30)
+
+    def page(self, client: socket.socket) -> None:
+        client.sendall(ASK)
+        client.settimeout(30)
+        read = b""
+        while not read.endswith(b"page"):
+            read += client.recv(4096)
+        assert self.asked.acquire(timeout=30)
+
+
+@pytest.fixture
+def pages() -> Iterator[Pages]:
+    started = Pages()
+    yield started
+    started.go_on.set()
+    started.listener.close()
+
+
+def _gives_up(pages: Pages, client: socket.socket) -> None:
+    """Its time is over before the page is made."""
+    pages.go_on.clear()
+    client.sendall(ASK)
+    assert pages.asked.acquire(timeout=30)
+    client.close()
+    pages.go_on.set()
+
+
+def _is_reset(pages: Pages, client: socket.socket) -> None:
+    """It ends with the page unread."""
+    client.sendall(ASK)
+    assert pages.asked.acquire(timeout=30)
+    assert client.recv(1) == b"H"
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    client.close()
+
+
+def _closes(pages: Pages, client: socket.socket) -> None:
+    """It has read the page."""
+    pages.page(client)
+    client.close()
+
+
+@pytest.mark.parametrize(("ends", "received"), [(_gives_up, 1), (_is_reset, 1), (_closes, 2)])
+def test_a_page_is_received_when_its_scraper_has_read_it(
+    pages: Pages, ends: Callable[[Pages, socket.socket], None], received: int
+) -> None:
+    client = pages.connect()
+    pages.page(client)
+    ends(pages, client)
+    wait_for(lambda: not pages.listener._server.open, "the end of its connection")
+    with pages.connect() as again:
+        pages.page(again)
+        assert pages.made[-1] is not pages.made[0]
+        assert pages.made[0].last == received
+
+
+def test_a_request_that_fails_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    def fails(openmetrics: bool, scraper: Scraper) -> bytes:
+        raise ValueError("unforeseen")
+
+    started = MetricsListener(fails, Scrapers(), lambda hosts, version: None, "127.0.0.1", 0, threading.Event())
+    try:
+        with socket.create_connection(("127.0.0.1", started.port), timeout=30) as client:
+            client.sendall(ASK)
+            assert client.recv(10) == b""
+    finally:
+        started.close()
+    assert "unforeseen" in caplog.text
