@@ -267,10 +267,16 @@ def test_another_encoding_is_named(bridge: Bridge, encoding: str, batch: bool) -
     assert status == 400 and "UTF-8" in problem["detail"], problem
 
 
+STANDS_FOR = 987_654_321
+"""A number that no session's id has in it."""
+
+
 @pytest.mark.parametrize("number", ["25.0", "2.5e1", "2500e-2", "0.0", "-0.0", "1E2"])
 @pytest.mark.parametrize("field", ["tokens_entrada", "tokens_cache"])
 def test_an_integer_may_be_written_as_a_number_without_a_fraction(bridge: Bridge, field: str, number: str) -> None:
-    body = event(bridge.session(), **{"tokens_entrada": 8888, field: 7777}).replace(b"7777", number.encode())
+    body = event(bridge.session(), **{"tokens_entrada": 8888, field: STANDS_FOR}).replace(
+        b"%d" % STANDS_FOR, number.encode()
+    )
     ((status, told),) = answers(bridge, post(body))
     assert status == 201 and told["tokens_entrada"] == (int(float(number)) if field == "tokens_entrada" else 8888)
     ((status, told),) = answers(bridge, post(b"[" + body + b"]"))
@@ -282,7 +288,7 @@ def test_an_integer_may_be_written_as_a_number_without_a_fraction(bridge: Bridge
 @pytest.mark.parametrize("number", ["25.5", '"25"', '"25.0"', "true", "-1.0", "9007199254740993.0", "1e400", "[25.0]"])
 @pytest.mark.parametrize("field", ["tokens_entrada", "tokens_cache"])
 def test_what_is_no_integer_is_refused_by_name(bridge: Bridge, field: str, number: str) -> None:
-    body = event(bridge.session(), **{field: 7777}).replace(b"7777", number.encode())
+    body = event(bridge.session(), **{field: STANDS_FOR}).replace(b"%d" % STANDS_FOR, number.encode())
     ((status, problem),) = answers(bridge, post(body))
     assert status in (400, 422)
     if status == 422:

@@ -117,7 +117,7 @@ def test_a_value_is_first_shown_when_the_journal_has_it(scrapers: Scrapers) -> N
 
 def test_a_name_is_saved_with_its_first_page(scrapers: Scrapers) -> None:
     page(scrapers, scrapers.meet("a", True), OLD)
-    assert scrapers.begin_page(scrapers.meet("b", True), [OLD]), "after a kill it would be a stranger, without its zeros"
+    assert scrapers.begin_page(scrapers.meet("b", True), [OLD]), "a stranger after a kill, without its zeros"
 
 
 def test_nothing_is_saved_where_nothing_is_new(scrapers: Scrapers) -> None:
