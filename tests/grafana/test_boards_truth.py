@@ -506,7 +506,7 @@ def check(scene: Scene, prometheus: Prometheus, seconds: int = 3600, truth: Trut
         return not last
 
     try:
-        wait_for(nothing_wrong, "every panel to say the truth", 25)
+        wait_for(nothing_wrong, "every panel to say the truth", 60)
     except (AssertionError, TimeoutError):
         assert last == {}
 
@@ -575,7 +575,7 @@ def test_a_prometheus_that_is_installed_after_a_thousand_events(scene: Scene) ->
         return not found
 
     try:
-        wait_for(right, "what came since", 25)
+        wait_for(right, "what came since", 60)
     except (AssertionError, TimeoutError):
         assert found == {}
 
