@@ -47,6 +47,8 @@ Steps = Sequence[tuple[float | None, str]]
 
 QUIET = "Sin tráfico"
 NO_DATA = "Sin datos en el intervalo"
+NO_STEP = "Aún no hay un tramo entero con tráfico"
+"""Of bars and lines: each point is of a whole step, which on a month is an hour."""
 
 
 COUNT = "none"
@@ -386,7 +388,8 @@ def lines(
         ),
     )
     options = timeseries.Options(legend=_legend(targets, calcs), tooltip=_tooltip())
-    look = replace(look, overrides=[*look.overrides, *map(_nothing, NOTHING)])
+    no_value = NO_STEP if look.no_value in (QUIET, NO_DATA) else look.no_value
+    look = replace(look, no_value=no_value, overrides=[*look.overrides, *map(_nothing, NOTHING)])
     return _panel("timeseries", title, description, targets, look, options, custom)
 
 

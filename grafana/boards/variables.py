@@ -54,7 +54,8 @@ def trace_source() -> VariableModel:
     )
 
 
-def _of_label(name: str, label: str, description: str, series: str, values_of: str, every: str = ".*") -> VariableModel:
+def _of_label(name: str, label: str, description: str, series: str, values_of: str) -> VariableModel:
+    """All is `.+`: other software may have series of these names, without the label."""
     query = _label_values(series, values_of)
     return VariableModel(
         type_val=VariableType.QUERY,
@@ -67,7 +68,7 @@ def _of_label(name: str, label: str, description: str, series: str, values_of: s
         current=ALL,
         multi=True,
         include_all=True,
-        all_value=every,
+        all_value=".+",
         refresh=VariableRefresh.ON_TIME_RANGE_CHANGED,
         sort=VariableSort.ALPHABETICAL_ASC,
     )
@@ -87,12 +88,12 @@ def event_type() -> VariableModel:
 
 def job() -> VariableModel:
     description = "Cómo llama Prometheus al puente («job_name» de su configuración)."
-    return _of_label("job", "Job", description, catalog.BUILD_INFO.name, "job", every=".+")
+    return _of_label("job", "Job", description, catalog.BUILD_INFO.name, "job")
 
 
 def instance() -> VariableModel:
     series = f'{catalog.BUILD_INFO.name}{{job=~"$job"}}'
-    return _of_label("instance", "Instance", "Proceso del puente, por su dirección.", series, "instance", every=".+")
+    return _of_label("instance", "Instance", "Proceso del puente, por su dirección.", series, "instance")
 
 
 def carried(*own: VariableModel, hidden: tuple[str, ...] = ()) -> list[VariableModel]:

@@ -100,7 +100,7 @@ def known(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Prometheus
 
 def ask(known: tuple[Prometheus, int], expr: str, seconds: float) -> float | None:
     prometheus, now = known
-    filled = fill(expr, {"__range": f"{int(seconds)}s"})
+    filled = fill(expr, {"__range": f"{int(seconds)}s", "job": ".*", "instance": ".*"})
     found = prometheus.get("query", query=filled, time=now)["result"]
     return float(found[0]["value"][1]) if found else None
 
