@@ -120,20 +120,13 @@ def _by_gpt() -> list[tuple[int, Panel]]:
     count = suffixed(DURATION, "count")
     events = counted(count, OF_GPT, by=(AGENT,))
     failed = counted(count, OF_GPT, FAILED, by=(AGENT,))
-    p95 = quantile(0.95, DURATION, OF_GPT, by=(AGENT,))
     columns = (
         Column(
             "Gasto",
             shared.burn(RANGE),
             {"unit": "suffix:×", "decimals": 1, "custom__width": 75, **judged(shared.BURN_STEPS)},
         ),
-        Column(
-            "p95 / objetivo",
-            shared.measured(f"{p95} / on ({AGENT}) {shared.OBJECTIVES}"),
-            {"unit": "percentunit", "decimals": 0, "custom__width": 120, **judged(shared.RATIO_STEPS)},
-        ),
-        Column("p95", shared.measured(p95), {"unit": "s", "decimals": 1, "custom__width": 70}),
-        Column("Objetivo", shared.OBJECTIVES, {"unit": "s", "decimals": 1, "custom__width": 75}),
+        *shared.p95_columns(70, 75),
         Column(
             "Con error",
             f"({failed} or 0 * {events}) / ({events} > 0)",

@@ -19,6 +19,7 @@ from grafana.boards.panels import (
     heat,
     instant,
     joined,
+    judged,
     lines,
     paint,
     query,
@@ -147,6 +148,20 @@ class Column:
     name: str
     expr: str
     properties: Mapping[str, object]
+
+
+def p95_columns(width: int, objective_width: int) -> tuple[Column, Column, Column]:
+    """Each GPT's p95 of the chosen range against its own objective, the p95, and the objective."""
+    p95 = quantile(0.95, catalog.OPERATION_DURATION, OF_GPT, by=(AGENT,))
+    return (
+        Column(
+            "p95 / objetivo",
+            measured(f"{p95} / on ({AGENT}) {OBJECTIVES}"),
+            {"unit": "percentunit", "decimals": 0, "custom__width": 120, **judged(RATIO_STEPS)},
+        ),
+        Column("p95", measured(p95), {"unit": "s", "decimals": 1, "custom__width": width}),
+        Column("Objetivo", OBJECTIVES, {"unit": "s", "decimals": 1, "custom__width": objective_width}),
+    )
 
 
 def gpt_column(*others: tuple[str, str]) -> Override:

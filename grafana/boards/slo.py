@@ -126,7 +126,6 @@ def _answer() -> list[tuple[int, Panel]]:
 
 
 def _by_gpt() -> list[tuple[int, Panel]]:
-    p95 = quantile(0.95, DURATION, OF_GPT, by=(AGENT,))
     columns = (
         Column(
             "Gastado (30 d)",
@@ -138,13 +137,7 @@ def _by_gpt() -> list[tuple[int, Panel]]:
             shared.burn("6h"),
             {"unit": "suffix:×", "decimals": 1, "custom__width": 90, **judged(shared.BURN_STEPS)},
         ),
-        Column(
-            "p95 / objetivo",
-            shared.measured(f"{p95} / on ({AGENT}) {shared.OBJECTIVES}"),
-            {"unit": "percentunit", "decimals": 0, "custom__width": 120, **judged(shared.RATIO_STEPS)},
-        ),
-        Column("p95", shared.measured(p95), {"unit": "s", "decimals": 1, "custom__width": 75}),
-        Column("Objetivo", shared.OBJECTIVES, {"unit": "s", "decimals": 1, "custom__width": 90}),
+        *shared.p95_columns(75, 90),
         Column("Buenos", shared.good_share(RANGE), {"unit": "percentunit", "decimals": 2, "custom__width": 90}),
         Column("Meta", shared.TARGETS, {"unit": "percentunit", "decimals": 1, "custom__width": 80}),
         Column("Eventos", counted(catalog.SLO_EVENTS.name, OF_GPT, by=(AGENT,)), {"custom__width": 90}),

@@ -29,6 +29,11 @@ Labels = tuple[str, ...]
 _DURATION_BOUNDS = catalog.OPERATION_DURATION.buckets
 _TOKEN_BOUNDS = catalog.TOKEN_USAGE.buckets
 
+# A histogram's lines of a page: its buckets, +Inf, count and sum.
+_DURATION_LINES = len(_DURATION_BOUNDS) + 3
+_TOKEN_LINES = 2 * (len(_TOKEN_BOUNDS) + 3)
+_IDLE_LINES = sum(len(metric.buckets) + 3 for metric in (catalog.SESSION_DURATION, catalog.SESSION_EVENTS))
+
 
 class Exemplar(msgspec.Struct, array_like=True, frozen=True):
     """The event behind the last observation of a bucket."""
@@ -344,13 +349,11 @@ class MetricState:
     def series_limit(self) -> int:
         """Series that can exist at the most with this configuration, however clients behave."""
         models, error_types = self._max_models + 2, self._max_errors + 2
-        duration, tokens = len(_DURATION_BOUNDS) + 3, 2 * (len(_TOKEN_BOUNDS) + 3)
-        idle = sum(len(metric.buckets) + 3 for metric in (catalog.SESSION_DURATION, catalog.SESSION_EVENTS))
         total = 0
         for gpt in self._config.values():
             own_models = models + len({gpt.model, *gpt.prices})
             types = len(gpt.event_types) + 1
-            total += own_models * (types * (error_types * duration + tokens) + 4) + idle + 1
+            total += own_models * (types * (error_types * _DURATION_LINES + _TOKEN_LINES) + 4) + _IDLE_LINES + 1
         return total
 
     def snapshot(self) -> Iterator[tuple[Metric, list[tuple[Labels, Any]]]]:
@@ -374,9 +377,8 @@ def catalog_buckets(name: str) -> tuple[float, ...]:
 
 def _zero_lines(gpt: Gpt) -> int:
     """Lines of a page that a GPT takes before its first event."""
-    duration, tokens = len(_DURATION_BOUNDS) + 3, 2 * (len(_TOKEN_BOUNDS) + 3)
-    idle = sum(len(metric.buckets) + 3 for metric in (catalog.SESSION_DURATION, catalog.SESSION_EVENTS))
-    return len({*gpt.event_types, catalog.OTHER_EVENT_TYPE}) * (duration + tokens) + idle + 4
+    types = len({*gpt.event_types, catalog.OTHER_EVENT_TYPE})
+    return types * (_DURATION_LINES + _TOKEN_LINES) + _IDLE_LINES + 4
 
 
 def _rebucket(
