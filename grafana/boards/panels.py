@@ -337,14 +337,14 @@ def stat_panel(title: str, description: str, targets: Sequence[Target], look: Lo
     return _panel("stat", title, description, targets, look, options)
 
 
-def _legend(targets: Sequence[Target], calcs: Sequence[str]) -> common.VizLegendOptions:
+def _legend(targets: Sequence[Target]) -> common.VizLegendOptions:
     """Below the picture, which keeps its panel's width. A single series needs none: the title says what it is."""
-    alone = len(targets) == 1 and "{{" not in getattr(targets[0], "legend_format", "{{") and not calcs
+    alone = len(targets) == 1 and "{{" not in getattr(targets[0], "legend_format", "{{")
     return common.VizLegendOptions(
         display_mode=common.LegendDisplayMode.LIST,
         placement=common.LegendPlacement.BOTTOM,
         show_legend=not alone,
-        calcs=list(calcs),
+        calcs=[],
     )
 
 
@@ -363,7 +363,6 @@ def lines(
     bars: bool = False,
     log: bool = False,
     soft_max: float | None = None,
-    calcs: Sequence[str] = (),
 ) -> Panel:
     """A trend. Gaps stay gaps, but for those shorter than five minutes."""
     custom = timeseries.FieldConfig(
@@ -387,7 +386,7 @@ def lines(
             mode=common.StackingMode.NORMAL if stacked else common.StackingMode.NONE, group="A"
         ),
     )
-    options = timeseries.Options(legend=_legend(targets, calcs), tooltip=_tooltip())
+    options = timeseries.Options(legend=_legend(targets), tooltip=_tooltip())
     no_value = NO_STEP if look.no_value in (QUIET, NO_DATA) else look.no_value
     look = replace(look, no_value=no_value, overrides=[*look.overrides, *map(_nothing, NOTHING)])
     return _panel("timeseries", title, description, targets, look, options, custom)

@@ -25,8 +25,6 @@ BAR = "$__interval"
 
 # Recorded by prometheus/rules/gpt.budget.yml
 BURN_RATE = "gpt:gpt_slo_budget:burn_rate"
-SLO_EVENTS_RATE = "gpt:gpt_slo_events:rate"
-SLO_BAD_RATE = "gpt:gpt_slo_events_bad:rate"
 # Recorded by prometheus/rules/boards.rules.yml
 BUDGET_REMAINING = "gpt:gpt_slo_budget:remaining30d"
 HOUR_OF_WEEK = "gpt:gen_ai_client_operation_duration:increase1m"
