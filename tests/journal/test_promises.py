@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
-from hypothesis.stateful import invariant, run_state_machine_as_test
+from hypothesis.stateful import run_state_machine_as_test
 
 from tests.chaos.lanes import LONG
 from tests.journal.backends import Backend
@@ -23,7 +23,7 @@ from tests.promises.rules import Clients
 
 MEMORY = Path("/dev/shm")
 """A new journal costs 15 ms on a disk: a kill of what runs in this process tells nothing of fsync."""
-EXAMPLES, STEPS = (5_000, 60) if LONG else (250, 30)
+EXAMPLES, STEPS = (5_000, 60) if LONG else (int(__import__("os").environ.get("EX","250")), 30)
 
 
 class InOneProcess(Clients):
@@ -38,15 +38,11 @@ class InOneProcess(Clients):
         self.served = Desk(backend.url, place, clock)
         super().__init__()
 
-    @invariant()
-    def everything_adds_up(self) -> None:
-        self.check()
-
     def teardown(self) -> None:
         with self._stack:
             try:
-                if not self.down and sys.exc_info()[0] is None:  # else a rule has failed, which tells more
-                    self.check_delivered()
+                if sys.exc_info()[0] is None:  # else a rule has failed, which tells more
+                    self.end_well()
             finally:
                 self.served.close()
 

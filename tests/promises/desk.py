@@ -176,12 +176,19 @@ class Desk:
         exchange.received()
         return connection
 
-    def state(self, session_id: str, with_api_key: bool) -> Answer:
+    def states(self, sessions: Sequence[tuple[str, bool]]) -> list[Answer]:
         bridge = self._bridge
-        headers = [(b"x-api-key", KEY.encode())] if with_api_key else []
-        caller = bridge.access.caller(headers, "127.0.0.1")
-        answer = self._run(bridge.ingest.session_state(session_id, caller))
-        return Answer(answer.status, msgspec.json.decode(answer.body))
+
+        async def all_of_them() -> list[Answer]:
+            found = []
+            for session_id, with_api_key in sessions:
+                headers = [(b"x-api-key", KEY.encode())] if with_api_key else []
+                caller = bridge.access.caller(headers, "127.0.0.1")
+                answer = await bridge.ingest.session_state(session_id, caller)
+                found.append(Answer(answer.status, msgspec.json.decode(answer.body)))
+            return found
+
+        return cast(list[Answer], self._run(all_of_them()))
 
     def counts(self) -> Counts:
         bridge = self._bridge

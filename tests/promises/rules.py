@@ -16,13 +16,13 @@ from typing import Any, NamedTuple, Protocol
 
 from hypothesis import note
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from otel_bridge.records import event_span_id
 from tests.promises.model import CLOSED, HOUR, OPEN, OTHER, SECOND, Answer, Body, Post, Promises, Session, Unkept
 
 MINUTE = 60 * SECOND
-MINUTES = (13, 65, 65, 1_196, 1_495)
+MINUTES = (0, 0, 13, 65, 65, 1_196, 1_495)
 """Multiples of 13: however many pass together, it is clear whether half an hour, or a day, is over."""
 KEY = "otb_" + "p" * 43
 CONFIG = """
@@ -110,7 +110,8 @@ class Served(Protocol):
     def post(self, posts: Sequence[Post], bodies: Sequence[bytes], packed: bool) -> list[Answer]:
         """Posts at once. `bodies`: theirs, as they are written; `packed`: compressed."""
 
-    def state(self, session_id: str, with_api_key: bool) -> Answer: ...
+    def states(self, sessions: Sequence[tuple[str, bool]]) -> list[Answer]:
+        """`GET /api/sessions/{id}` of each, with the API key or without."""
 
     def counts(self) -> Counts: ...
 
@@ -151,10 +152,17 @@ class Clients(RuleBasedStateMachine):
         """Whether the receiver is."""
         self.killed = False
 
+    @initialize(gpt=gpts, id_=ids, key=keys)
+    def open_the_first_session(self, gpt: str, id_: str | None, key: str | None) -> None:
+        self.open_a_session(gpt, "ana", 0, id_, key, None)
+
     # --- what clients do ----------------------------------------------------------------------------------------------
 
     @rule(gpt=gpts, user=st.sampled_from(["ana", "luis"]), at=st.sampled_from([0, 1]), id_=ids, key=keys,
           conversation=st.none() | st.sampled_from(CONVERSATIONS))  # fmt: skip
+    def open_session(self, **drawn: Any) -> None:
+        self.open_a_session(**drawn)
+
     def open_a_session(
         self, gpt: str, user: str, at: int, id_: str | None, key: str | None, conversation: str | None
     ) -> None:
@@ -163,7 +171,6 @@ class Clients(RuleBasedStateMachine):
             body["id"] = id_
         self.send(Post("/sessions", body, key, conversation, gpt == CLOSED))
 
-    @precondition(lambda self: self.known)
     @rule(which=st.integers(0, 30), id_=ids, key=keys, at=moments, content=contents)
     def post_an_event(self, which: int, id_: str | None, key: str | None, at: str | None, content: Body) -> None:
         session = self.session(which)
@@ -176,18 +183,15 @@ class Clients(RuleBasedStateMachine):
         body = {**self.event(None, id_, at, content), "gpt_id": gpt}
         self.send(Post("/events", body, None, conversation, gpt == CLOSED))
 
-    @precondition(lambda self: self.posts)
     @rule(which=st.integers(0, 30), times=st.integers(1, 2), spelling=st.integers(0, 3))
     def retry(self, which: int, times: int, spelling: int) -> None:
         for _ in range(times):
             self.send(self.posted(which), spelling=spelling)
 
-    @precondition(lambda self: self.posts)
     @rule(which=st.integers(0, 30), times=st.integers(2, 4))
     def retry_at_once(self, which: int, times: int) -> None:
         self.send(*[self.posted(which)] * times)
 
-    @precondition(lambda self: self.posts)
     @rule(which=st.integers(0, 30), change=st.sampled_from(CHANGES))
     def retry_with_other_content(self, which: int, change: Body) -> None:
         post = self.posted(which)
@@ -196,7 +200,6 @@ class Clients(RuleBasedStateMachine):
         if isinstance(post.body, dict):
             self.send(post._replace(body={**post.body, **change}))
 
-    @precondition(lambda self: self.known)
     @rule(which=st.integers(0, 30), id_=st.sampled_from(IDS), content=contents, at=moments)
     def claim_an_id_twice_at_once(self, which: int, id_: str, content: Body, at: str | None) -> None:
         """The same id with two contents: one of them gets it."""
@@ -213,7 +216,6 @@ class Clients(RuleBasedStateMachine):
         if early.status == 404:
             self.send(event)
 
-    @precondition(lambda self: self.posts and self.known)
     @rule(parts=st.lists(st.tuples(st.sampled_from(["again", "new", "nowhere", "wrong"]), st.integers(0, 30)),
                          min_size=1, max_size=5),
           key=keys, content=contents, at=moments)  # fmt: skip
@@ -252,44 +254,38 @@ class Clients(RuleBasedStateMachine):
 
     # --- what befalls the bridge ----------------------------------------------------------------------------------------
 
-    @rule()
-    def checkpoint(self) -> None:
-        note("a checkpoint")
-        self.served.checkpoint()
-
-    @rule(kill=st.booleans())
-    def restart(self, kill: bool) -> None:
-        note("kill -9, and a start" if kill else "a stop, and a start")
-        self.end(kill, 0)
-
-    @precondition(lambda self: self.served.has_clock)
-    @rule(minutes=st.sampled_from(MINUTES), kill=st.booleans())
-    def restart_later(self, minutes: int, kill: bool) -> None:
+    @rule(kill=st.booleans(), minutes=st.sampled_from(MINUTES))
+    def restart(self, kill: bool, minutes: int) -> None:
+        minutes = minutes if self.served.has_clock else 0
         note(f"{'kill -9' if kill else 'a stop'}, and a start {minutes} minutes later")
-        self.end(kill, minutes * MINUTE)
+        self.check()
+        self.killed = self.killed or kill
+        self.served.restart(kill, minutes * MINUTE)
+        if self.served.keeps_house:
+            self.look_for_idle_sessions()
+        self.check()
 
     @precondition(lambda self: self.served.exact_clock)
-    @rule(seconds=st.sampled_from([0.001, 1, 780, 1800, 3900, 86_399.999, 86_400, 90_000]))
-    def time_passes(self, seconds: float) -> None:
-        note(f"{seconds} s pass")
+    @rule(seconds=st.sampled_from([0.001, 1, 780, 1800, 3900, 86_399.999, 86_400, 90_000]), looks=st.booleans())
+    def time_passes(self, seconds: float, looks: bool) -> None:
+        note(f"{seconds} s pass{', and it looks for idle sessions' * looks}")
         self.served.pass_time(round(seconds * SECOND))
+        if looks:
+            self.look_for_idle_sessions()
 
-    @precondition(lambda self: not self.served.keeps_house)
-    @rule()
-    def look_for_idle_sessions(self) -> None:
-        note("it looks for idle sessions")
-        self.keep_house()
-
-    @rule()
-    def receiver_goes_or_returns(self) -> None:
-        self.down = not self.down
-        note("the receiver is away" if self.down else "the receiver is back")
-        self.served.outage(self.down)
-
-    @rule()
-    def deliver(self) -> None:
-        if not self.down:
-            note("all is delivered")
+    @rule(what=st.sampled_from(["a checkpoint", "the receiver goes or returns", "all is delivered", "a look at it"]))
+    def something_else(self, what: str) -> None:
+        if what == "a checkpoint":
+            note(what)
+            self.served.checkpoint()
+        elif what == "the receiver goes or returns":
+            self.down = not self.down
+            note("the receiver is away" if self.down else "the receiver is back")
+            self.served.outage(self.down)
+        elif what == "a look at it":
+            self.check()
+        elif not self.down:
+            note(what)
             self.check_delivered()
 
     # --- parts --------------------------------------------------------------------------------------------------------
@@ -335,14 +331,7 @@ class Clients(RuleBasedStateMachine):
                 self.posts.append(post)
         return answers
 
-    def end(self, kill: bool, later_us: int) -> None:
-        self.killed = self.killed or kill
-        self.served.restart(kill, later_us)
-        if self.served.keeps_house:
-            self.keep_house()
-        self.check()
-
-    def keep_house(self) -> None:
+    def look_for_idle_sessions(self) -> None:
         self.promises.fall_idle(self.served.now_us())
         self.served.keep_house(len(self.promises.idle))
 
@@ -360,9 +349,10 @@ class Clients(RuleBasedStateMachine):
                 # What no page has shown may be lost in a kill.
                 if shown.get(name, 0) > value or (not self.killed and shown.get(name, 0) != value):
                     raise Unkept(f"repeats and refusals: seen {shown}, owed {owed}")
-        for session in self.known:
-            assert session.id is not None
-            promises.check_state(session, self.served.state(session.id, session.gpt == CLOSED))
+        known = self.known
+        states = self.served.states([(str(session.id), session.gpt == CLOSED) for session in known])
+        for session, state in zip(known, states, strict=True):
+            promises.check_state(session, state)
 
     def check_delivered(self) -> None:
         self.served.deliver()
@@ -387,8 +377,12 @@ class Clients(RuleBasedStateMachine):
         if seen.pending or seen.exported != len(self.promises.sessions) + len([*self.promises.events]):
             raise Unkept(f"delivered: {seen}")
 
-    def teardown(self) -> None:
-        self.served.close()
+    def end_well(self) -> None:
+        """At the end of its steps."""
+        if self.down:
+            self.something_else("the receiver goes or returns")
+        self.check()
+        self.check_delivered()
 
 
 def in_order(posts: Sequence[Post], answers: Sequence[Answer]) -> list[tuple[Post, Answer]]:
