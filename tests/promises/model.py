@@ -16,6 +16,8 @@ SECOND = 1_000_000
 HOUR = 3_600 * SECOND
 DAY = 24 * HOUR
 IDLE_AFTER = 1_800 * SECOND
+NEAR = 30 * SECOND
+"""That a clock which is not exact may be off, with all the time that a post may have taken."""
 OBJECTIVE_MS = 2_000
 TYPES = ("consulta", "pipeline")
 OPEN, OTHER, CLOSED = "abierto", "otro-gpt", "cerrado"
@@ -157,6 +159,11 @@ class Promises:
             self._check(post, answer, owed, lost_before)
             self._take_event(post, post.body, 0, answer, owed, now_us, answer.body)
             self._tally("event", answer.status)
+
+    def owes(self, post: Post, now_us: int) -> int:
+        """The status that a post of one record is owed."""
+        judge = self._judge_session(post, now_us) if post.path == "/sessions" else self._judge_event(post, post.body, 0, now_us)
+        return judge.status
 
     def _answered_batch(self, post: Post, answer: Answer, now_us: int) -> None:
         if answer.status not in (201, 207):
@@ -356,7 +363,7 @@ class Promises:
         _keep(whole["trace_id"] == whole["sesion_id"].replace("-", ""), told)
         late = abs(moment(whole["timestamp"]) - event.end_us)
         exact = self.exact or event.body.get("timestamp") is not None
-        _keep(late < (SECOND // 1000 if exact else 10 * SECOND), f"{told}\nowed: its time")
+        _keep(late < (SECOND // 1000 if exact else NEAR), f"{told}\nowed: its time")
         if not exact:
             event.end_us = moment(whole["timestamp"])
 
@@ -439,7 +446,7 @@ class Promises:
         for name, at_us in times.items():
             seen = answer.body.get(name)
             if at_us is not None:
-                near = SECOND // 1000 if self.exact else 10 * SECOND
+                near = SECOND // 1000 if self.exact else NEAR
                 _keep(seen is not None and abs(moment(seen) - at_us) < near, f"{told}\nowed: {name} {at_us}")
             elif name != "timestamp_inicio":
                 _keep(seen is None, f"{told}\nowed: no {name}")

@@ -1,7 +1,7 @@
 """What clients do, what time does and what befalls the bridge, in any order: a machine whose steps are drawn.
 
 Small pools: ids, keys, users and contents meet again and again, in the right and in the wrong combination. A failure
-prints its steps as posts and answers (`note`), after Hypothesis has left out what it can.
+prints its steps as posts and answers, after Hypothesis has left out what it can.
 """
 
 from __future__ import annotations
@@ -151,6 +151,8 @@ class Clients(RuleBasedStateMachine):
         self.down = False
         """Whether the receiver is."""
         self.killed = False
+        self.story: list[str] = []
+        """Its steps, for where they cannot be repeated."""
 
     @initialize(gpt=gpts, id_=ids, key=keys)
     def open_the_first_session(self, gpt: str, id_: str | None, key: str | None) -> None:
@@ -257,8 +259,9 @@ class Clients(RuleBasedStateMachine):
     @rule(kill=st.booleans(), minutes=st.sampled_from(MINUTES))
     def restart(self, kill: bool, minutes: int) -> None:
         minutes = minutes if self.served.has_clock else 0
-        note(f"{'kill -9' if kill else 'a stop'}, and a start {minutes} minutes later")
-        self.check()
+        self.tell(f"{'kill -9' if kill else 'a stop'}, and a start {minutes} minutes later")
+        if self.served.exact_clock:
+            self.check()
         self.killed = self.killed or kill
         self.served.restart(kill, minutes * MINUTE)
         if self.served.keeps_house:
@@ -268,7 +271,7 @@ class Clients(RuleBasedStateMachine):
     @precondition(lambda self: self.served.exact_clock)
     @rule(seconds=st.sampled_from([0.001, 1, 780, 1800, 3900, 86_399.999, 86_400, 90_000]), looks=st.booleans())
     def time_passes(self, seconds: float, looks: bool) -> None:
-        note(f"{seconds} s pass{', and it looks for idle sessions' * looks}")
+        self.tell(f"{seconds} s pass{', and it looks for idle sessions' * looks}")
         self.served.pass_time(round(seconds * SECOND))
         if looks:
             self.look_for_idle_sessions()
@@ -276,19 +279,23 @@ class Clients(RuleBasedStateMachine):
     @rule(what=st.sampled_from(["a checkpoint", "the receiver goes or returns", "all is delivered", "a look at it"]))
     def something_else(self, what: str) -> None:
         if what == "a checkpoint":
-            note(what)
+            self.tell(what)
             self.served.checkpoint()
         elif what == "the receiver goes or returns":
             self.down = not self.down
-            note("the receiver is away" if self.down else "the receiver is back")
+            self.tell("the receiver is away" if self.down else "the receiver is back")
             self.served.outage(self.down)
         elif what == "a look at it":
             self.check()
         elif not self.down:
-            note(what)
+            self.tell(what)
             self.check_delivered()
 
     # --- parts --------------------------------------------------------------------------------------------------------
+
+    def tell(self, line: str) -> None:
+        self.story.append(line)
+        note(line)
 
     @property
     def known(self) -> list[Session]:
@@ -323,13 +330,16 @@ class Clients(RuleBasedStateMachine):
         bodies = [json.dumps(respelled(post.body, spelling)).encode() for post in posts]
         packed = spelling == 3
         answers = self.served.post(posts, [gzip.compress(body) for body in bodies] if packed else bodies, packed)
-        now_us = self.served.now_us()
         for post, answer in in_order(posts, answers):
-            note(f"{post}\n    → {answer.status} {told(answer.body)}")
-            self.promises.answered(post, answer, now_us)
-            if post not in self.posts:
-                self.posts.append(post)
+            self.hold(post, answer)
         return answers
+
+    def hold(self, post: Post, answer: Answer, lost_before: bool = False) -> None:
+        """Holds one answer against what is owed."""
+        self.tell(f"{post}\n    → {answer.status} {told(answer.body)}")
+        self.promises.answered(post, answer, self.served.now_us(), lost_before)
+        if post not in self.posts:
+            self.posts.append(post)
 
     def look_for_idle_sessions(self) -> None:
         self.promises.fall_idle(self.served.now_us())
