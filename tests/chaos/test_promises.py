@@ -53,9 +53,17 @@ class OverHttp(Clients):
         status = document["status"] if failed else owed if owed in (200, 201) else 201
         self.hold(post, Answer(status, document))
 
-    @rule(kill=st.booleans(), moment=st.integers(0, 6), gpt=gpts, content=contents, at=moments, id_=st.sampled_from(IDS),
-          key=st.sampled_from(KEYS), how=st.sampled_from(["session", "by id", "by header", "by content", "again"]),
-          which=st.integers(0, 30))  # fmt: skip
+    @rule(
+        kill=st.booleans(),
+        moment=st.integers(0, 6),
+        gpt=gpts,
+        content=contents,
+        at=moments,
+        id_=st.sampled_from(IDS),
+        key=st.sampled_from(KEYS),
+        how=st.sampled_from(["session", "by id", "by header", "by content", "again"]),
+        which=st.integers(0, 30),
+    )
     def post_into_the_end(
         self, kill: bool, moment: int, gpt: str, content: Body, at: str | None, id_: str, key: str, how: str, which: int
     ) -> None:

@@ -23,7 +23,7 @@ from tests.promises.rules import Clients
 
 MEMORY = Path("/dev/shm")
 """A new journal costs 15 ms on a disk: a kill of what runs in this process tells nothing of fsync."""
-EXAMPLES, STEPS = (5_000, 60) if LONG else (int(__import__("os").environ.get("EX","250")), 30)
+EXAMPLES, STEPS = (5_000, 60) if LONG else (int(__import__("os").environ.get("EX", "250")), 30)
 
 
 class InOneProcess(Clients):

@@ -1,8 +1,8 @@
 """A whole bridge in this process, built as `serve` builds it, without its sockets and its timers.
 
-Posts go through the exchange that a connection would drive, and the delivery drains into a list. Nothing runs by itself:
-the clock stands still until time passes, and then the monotonic one goes along. A kill drops what is in memory: the
-snapshot that a stop would save is not.
+Posts go through the exchange that a connection would drive, and the delivery drains into a list. Nothing runs by
+itself: the clock stands still until time passes, and then the monotonic one goes along. A kill drops what is in memory:
+the snapshot that a stop would save is not, and what was being delivered is not noted.
 """
 
 from __future__ import annotations
@@ -28,11 +28,15 @@ from otel_bridge.export.result import SendResult
 from otel_bridge.export.shutdown import Shutdown
 from otel_bridge.export.spans import SpanProjection
 from otel_bridge.http.exchange import Exchange
-from tests.promises.model import CLOSED, OPEN, OTHER, SECOND, Answer, Post
+from tests.promises.model import CLOSED, OPEN, OTHER, SECOND, Answer, Post, moment
 from tests.promises.rules import CONFIG, KEY, Counts, Span
 
 STATUS = {kind.type: kind.status for kind in errors.ERROR_KINDS}
 Sample = tuple[str, dict[str, str], float]
+
+
+BEGIN = "2026-01-15T23:45:00Z"
+"""Keys are remembered by UTC days: midnight is near."""
 
 
 class Clock:
@@ -40,7 +44,7 @@ class Clock:
 
     def __init__(self) -> None:
         self._monotonic = time.monotonic
-        self.now_us = time.time_ns() // 1000
+        self.now_us = moment(BEGIN)
         self._passed = 0.0
 
     def forward(self, us: int) -> None:
@@ -155,7 +159,7 @@ class Desk:
             for _ in range(1 + report.cursor % 2):  # some are noted twice
                 self._bridge.journal.transact(lambda store: _write(store, report)).result()
 
-    # --- rules.Served ---------------------------------------------------------------------------------------------------
+    # --- rules.Served -------------------------------------------------------------------------------------------------
 
     def now_us(self) -> int:
         return self._clock.now_us
@@ -205,7 +209,9 @@ class Desk:
             for (kind, result, reason), count in counted.own.counts().records.items()
         ]
         samples = [*_samples(counted.state.snapshot()), *own]
-        samples += [(catalog.RECORDS.name, {"kind": k, "result": "accepted"}, n) for k, n in counted.state.accepted.items()]
+        samples += [
+            (catalog.RECORDS.name, {"kind": k, "result": "accepted"}, n) for k, n in counted.state.accepted.items()
+        ]
         return Counts(*from_samples(samples), ledger.exported, ledger.pending, ledger.parked, gap)
 
     def delivered(self) -> list[Span]:
@@ -272,7 +278,7 @@ def _samples(snapshot: Iterable[Any]) -> Iterator[Sample]:
 
 
 def from_samples(samples: Iterable[Sample]) -> tuple[Counter[Any], Counter[Any], Counter[Any]]:
-    """A page's samples: what was counted (as `Promises.counts` names it), repeats by kind, refusals by kind and status."""
+    """A page's samples: what was counted (as `Promises.counts` names it), repeats by kind, refusals by kind, status."""
     owed: Counter[Any] = Counter()
     duplicates: Counter[Any] = Counter()
     refused: Counter[Any] = Counter()

@@ -162,7 +162,11 @@ class Promises:
 
     def owes(self, post: Post, now_us: int) -> int:
         """The status that a post of one record is owed."""
-        judge = self._judge_session(post, now_us) if post.path == "/sessions" else self._judge_event(post, post.body, 0, now_us)
+        judge = (
+            self._judge_session(post, now_us)
+            if post.path == "/sessions"
+            else self._judge_event(post, post.body, 0, now_us)
+        )
         return judge.status
 
     def _answered_batch(self, post: Post, answer: Answer, now_us: int) -> None:
@@ -389,7 +393,7 @@ class Promises:
                 self.idle.append((session.gpt, len(session.stretch), (high - low) / SECOND))
                 session.live, session.stretch, session.period = False, [], None
 
-    # --- what everything must come to -----------------------------------------------------------------------------------
+    # --- what everything must come to ---------------------------------------------------------------------------------
 
     def counts(self) -> Counter[tuple[str, ...]]:
         """What /metrics must show: (name, labels…) → value."""
@@ -420,9 +424,12 @@ class Promises:
         wrong = {
             name: (seen.get(name, 0), owed.get(name, 0))
             for name in {*seen, *owed}
-            if abs(seen.get(name, 0) - owed.get(name, 0)) > (1e-6 if self.exact or "_duration_seconds_sum" not in name[0] else 0.01)
+            if abs(seen.get(name, 0) - owed.get(name, 0))
+            > (1e-6 if self.exact or "_duration_seconds_sum" not in name[0] else 0.01)
         }
-        _keep(not wrong, "counted (seen, owed): " + ", ".join(f"{name}: {pair}" for name, pair in sorted(wrong.items())))
+        _keep(
+            not wrong, "counted (seen, owed): " + ", ".join(f"{name}: {pair}" for name, pair in sorted(wrong.items()))
+        )
 
     def check_state(self, session: Session, answer: Answer) -> None:
         """`GET /api/sessions/{id}`."""

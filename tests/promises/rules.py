@@ -61,7 +61,7 @@ contents = st.fixed_dictionaries(
         "error": st.just("timeout"),
     },
 )
-moments = st.sampled_from([None, None, "now-0", "now-1", "history-0", "history-1"])
+moments = st.sampled_from([None, "now-0", "now-1", "history-0", "history-1"])
 """An event's time: none, of this hour, of another year."""
 CHANGES: list[Body] = [
     {"contenido": "otra cosa"},
@@ -174,7 +174,10 @@ class Clients(RuleBasedStateMachine):
         self.send(Post("/sessions", body, key, conversation, gpt == CLOSED))
 
     @rule(which=st.integers(0, 30), id_=ids, key=keys, at=moments, content=contents)
-    def post_an_event(self, which: int, id_: str | None, key: str | None, at: str | None, content: Body) -> None:
+    def post_an_event(self, **drawn: Any) -> None:
+        self.post_event(**drawn)
+
+    def post_event(self, which: int, id_: str | None, key: str | None, at: str | None, content: Body) -> None:
         session = self.session(which)
         self.send(Post("/events", self.event(session.id, id_, at, content), key, None, session.gpt == CLOSED))
 
@@ -184,6 +187,14 @@ class Clients(RuleBasedStateMachine):
     ) -> None:
         body = {**self.event(None, id_, at, content), "gpt_id": gpt}
         self.send(Post("/events", body, None, conversation, gpt == CLOSED))
+
+    @rule(which=st.integers(0, 30), at=moments, content=contents)
+    def post_a_plain_event(self, which: int, at: str | None, content: Body) -> None:
+        self.post_event(which, None, None, at, content)
+
+    @rule(which=st.integers(0, 2))
+    def retry_what_is_recent(self, which: int) -> None:
+        self.send(self.posted(which))
 
     @rule(which=st.integers(0, 30), times=st.integers(1, 2), spelling=st.integers(0, 3))
     def retry(self, which: int, times: int, spelling: int) -> None:
@@ -242,19 +253,18 @@ class Clients(RuleBasedStateMachine):
         if items and (closed or not any(self.is_closed(item) for item in items)):
             self.send(Post("/events", items, key, None, closed))
 
-    @rule(content=contents, at=moments, path=st.sampled_from(["/sessions", "/events"]))
-    def name_what_is_not_there(self, content: Body, at: str | None, path: str) -> None:
-        session = {"gpt_id": "nadie", "usuario_id": "ana", "timestamp_inicio": HISTORY.format(0), "id": IDS[0]}
-        event = self.event(str(uuid.UUID(int=1)), IDS[0], at, content)
-        self.send(Post(path, session if path == "/sessions" else event))
+    @rule(content=contents, at=moments, what=st.sampled_from(["no GPT", "no session", "no key"]))
+    def post_what_is_refused(self, what: str, content: Body, at: str | None) -> None:
+        session = next((one for one in self.known if one.gpt == CLOSED), None)
+        if what == "no GPT":
+            body = {"gpt_id": "nadie", "usuario_id": "ana", "timestamp_inicio": HISTORY.format(0), "id": IDS[0]}
+            self.send(Post("/sessions", body))
+        elif what == "no session" or session is None:
+            self.send(Post("/events", self.event(str(uuid.UUID(int=1)), IDS[0], at, content)))
+        else:
+            self.send(Post("/events", self.event(session.id, IDS[0], at, content)))
 
-    @precondition(lambda self: any(session.gpt == CLOSED for session in self.known))
-    @rule(content=contents, id_=ids)
-    def post_without_the_key(self, content: Body, id_: str | None) -> None:
-        session = next(session for session in self.known if session.gpt == CLOSED)
-        self.send(Post("/events", self.event(session.id, id_, "now-0", content)))
-
-    # --- what befalls the bridge ----------------------------------------------------------------------------------------
+    # --- what befalls the bridge --------------------------------------------------------------------------------------
 
     @rule(kill=st.booleans(), minutes=st.sampled_from(MINUTES))
     def restart(self, kill: bool, minutes: int) -> None:
@@ -398,7 +408,11 @@ class Clients(RuleBasedStateMachine):
 def in_order(posts: Sequence[Post], answers: Sequence[Answer]) -> list[tuple[Post, Answer]]:
     """As they were taken: what was new, a session before its event, then what repeats it. What came before the session
     that it names is told by its answer."""
-    made = {answer.body["id"] for post, answer in zip(posts, answers, strict=True) if post.path == "/sessions" and answer.status == 201}
+    made = {
+        answer.body["id"]
+        for post, answer in zip(posts, answers, strict=True)
+        if post.path == "/sessions" and answer.status == 201
+    }
 
     def place(pair: tuple[Post, Answer]) -> tuple[int, ...]:
         post, answer = pair

@@ -16,8 +16,8 @@ from otel_bridge.access import keys
 from tests.harness.bridge import ROOT, Bridge
 from tests.harness.otlp import OK, OtlpReceiver, Reply
 from tests.harness.waiting import wait_for
-from tests.promises.desk import from_samples, header_lines
-from tests.promises.model import CLOSED, OPEN, OTHER, SECOND, Answer, Post
+from tests.promises.desk import BEGIN, from_samples, header_lines
+from tests.promises.model import CLOSED, DAY, OPEN, OTHER, SECOND, Answer, Post, moment
 from tests.promises.rules import CONFIG, KEY, Counts, Span
 
 AWAY = Reply(503, headers={"Retry-After": "1"}, keep=False)
@@ -30,12 +30,13 @@ class Served:
     has_clock = keeps_house = True
 
     def __init__(self, folder: Path) -> None:
-        self._ahead_us = 0
+        self._ahead_us = (moment(BEGIN) - time.time_ns() // 1000) % DAY // SECOND * SECOND
         self._receiver = OtlpReceiver().start()
         hashed = keys.hash_of(KEY.encode())
         environ = {
             **self._receiver.environ,
             "OTEL_BRIDGE_RETENTION_DAYS": "3650",
+            "CHAOS_AHEAD_SECONDS": str(self._ahead_us // SECOND),
             "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests' / 'chaos'}",
         }
         self.bridge = Bridge(folder, CONFIG.format(open=OPEN, other=OTHER, closed=CLOSED, hash=hashed), **environ)
@@ -92,7 +93,7 @@ class Served:
             found.append(Answer(answer.status_code, answer.json()))
         return found
 
-    # --- what is seen of it ---------------------------------------------------------------------------------------------
+    # --- what is seen of it -------------------------------------------------------------------------------------------
 
     def counts(self) -> Counts:
         # The ledger may be half a second old: it is asked for until it is that of all that was answered.
@@ -116,7 +117,7 @@ class Served:
     def deliver(self) -> None:
         wait_for(lambda: self.bridge.metric("otel_bridge_pending_records") == 0, "empty backlog", 30)
 
-    # --- what befalls it ------------------------------------------------------------------------------------------------
+    # --- what befalls it ----------------------------------------------------------------------------------------------
 
     def outage(self, on: bool) -> None:
         self._receiver.behave = lambda spans: AWAY if on else OK
