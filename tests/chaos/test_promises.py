@@ -15,7 +15,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, Phase, settings
+from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import rule, run_state_machine_as_test
 
@@ -102,7 +102,7 @@ class OverHttp(Clients):
             if sys.exc_info()[0] is None:
                 self.end_well()
             else:
-                print(f"seed and steps:\n{chr(10).join(self.story)}\n{self.served.bridge.output()[-4000:]}")
+                print(f"its steps:\n{chr(10).join(self.story)}\n{self.served.bridge.output()[-4000:]}")
         finally:
             self.served.close()
 
@@ -115,14 +115,11 @@ def test_whatever_happens_to_a_real_bridge_every_promise_is_kept(tmp_path: Path,
     run_state_machine_as_test(
         Machine,
         settings=settings(
+            settings.get_profile("machine"),
             max_examples=EXAMPLES,
             stateful_step_count=STEPS,
-            derandomize=not LONG,
             database=None,
             phases=[Phase.generate],
-            report_multiple_bugs=False,
-            print_blob=True,
-            suppress_health_check=list(HealthCheck),
         ),
     )
     say(f"{EXAMPLES} examples: {dict(Machine.seen)}")

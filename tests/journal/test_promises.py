@@ -6,13 +6,14 @@ bridge.
 
 from __future__ import annotations
 
+import os
 import sys
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, Phase, settings
+from hypothesis import settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from tests.chaos.lanes import LONG
@@ -23,7 +24,8 @@ from tests.promises.rules import Clients
 
 MEMORY = Path("/dev/shm")
 """A new journal costs 15 ms on a disk: a kill of what runs in this process tells nothing of fsync."""
-EXAMPLES, STEPS = (5_000, 60) if LONG else (int(__import__("os").environ.get("EX", "250")), 30)
+EXAMPLES = int(os.environ.get("PROMISES_EXAMPLES", "5000" if LONG else "150"))
+STEPS = 60 if LONG else 30
 
 
 class InOneProcess(Clients):
@@ -54,14 +56,5 @@ def test_whatever_happens_in_any_order_every_promise_is_kept(backend: str, tmp_p
         pass
 
     Machine.backend, Machine.folder = BACKENDS[backend], MEMORY if MEMORY.is_dir() else tmp_path
-    run_state_machine_as_test(
-        Machine,
-        settings=settings(
-            max_examples=EXAMPLES,
-            stateful_step_count=STEPS,
-            derandomize=not LONG,
-            print_blob=True,
-            phases=set(Phase) - {Phase.explain},
-            suppress_health_check=list(HealthCheck),
-        ),
-    )
+    profile = settings.get_profile("machine")
+    run_state_machine_as_test(Machine, settings=settings(profile, max_examples=EXAMPLES, stateful_step_count=STEPS))
