@@ -1,8 +1,8 @@
 """A whole bridge in this process, built as `serve` builds it, without its sockets and its timers.
 
 Posts go through the exchange that a connection would drive, and the delivery drains into a list. Nothing runs by
-itself: the clock stands still until time passes, and then the monotonic one goes along. A kill drops what is in memory:
-the snapshot that a stop would save is not, and what was being delivered is not noted.
+itself: the clocks stand still until time passes. A kill drops what is in memory: the snapshot that a stop would save is
+not, and what was being delivered is not noted.
 """
 
 from __future__ import annotations
@@ -40,23 +40,22 @@ BEGIN = "2026-01-15T23:45:00Z"
 
 
 class Clock:
-    """Wall clock and monotonic clock of this process: the first stands still, and both are set forward together."""
+    """Wall clock and monotonic clock of this process: both stand still, and are set forward together."""
 
     def __init__(self) -> None:
-        self._monotonic = time.monotonic
         self.now_us = moment(BEGIN)
-        self._passed = 0.0
+        self._monotonic = time.monotonic()
 
     def forward(self, us: int) -> None:
         self.now_us += us
-        self._passed += us / SECOND
+        self._monotonic += us / SECOND
 
     @contextmanager
     def set(self) -> Iterator[Clock]:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(time, "time_ns", lambda: self.now_us * 1000)
             patch.setattr(time, "time", lambda: self.now_us / SECOND)
-            patch.setattr(time, "monotonic", lambda: self._monotonic() + self._passed)
+            patch.setattr(time, "monotonic", lambda: self._monotonic)
             yield self
 
 

@@ -131,6 +131,8 @@ class Promises:
         """Each time that a session fell idle: its GPT, events and length (seconds)."""
         self.duplicates: Counter[str] = Counter()
         self.refused: Counter[tuple[str, int]] = Counter()
+        self._hashes: dict[str, str] = {}
+        """Of each user, as it was shown first."""
         self._by_id: dict[str, Session] = {}
         self._of_key: dict[str, Session] = {}
         """The sessions of the GPT with a key whose chosen id another GPT had already."""
@@ -446,6 +448,9 @@ class Promises:
         }
         _keep(answer.status == 200, told)
         _keep({name: answer.body[name] for name in owed} == owed, f"{told}\nowed: {owed}")
+        hashed = self._hashes.setdefault(session.user, answer.body["usuario_hash"])
+        _keep(hashed == answer.body["usuario_hash"], f"{told}\nowed: {session.user} is {hashed}")
+        _keep(len({*self._hashes.values()}) == len(self._hashes), f"{told}\ntwo users in one: {self._hashes}")
         times = {"timestamp_inicio": session.started_us, "primer_evento": None, "ultimo_evento": None}
         if events:
             ends = [event.end_us for event in events]
