@@ -6,6 +6,7 @@ from otel_bridge.export.backoff import Backoff
 from otel_bridge.export.batch import Batch
 from otel_bridge.export.endpoint import Endpoint
 from otel_bridge.export.probe import Probe
+from otel_bridge.export.request_size import REQUEST_BYTES
 from otel_bridge.export.result import SendResult
 from otel_bridge.export.shutdown import Shutdown
 from otel_bridge.journal.store import Parked
@@ -36,6 +37,8 @@ class Part:
 
 class Bisection:
     """Delivers a batch part by part until each record is taken or parked.
+
+    A part that is more than a request holds is two parts before it is sent.
 
         next part ──▶ send ──┬── ok ─────────────────────────────────────▶ taken
             ▲                ├── partial ────────────────────────────────▶ parked
@@ -76,7 +79,10 @@ class Bisection:
             if self._shutdown.expired:
                 return False
             part = self._parts.pop()
-            result = part.result or self._endpoint.send(self._batch.records[part.low : part.high])
+            result = part.result or self._send(part)
+            if result is None:
+                self._parts += reversed(part.halves())
+                continue
             self.message = result.message or self.message
             if result.kind == "ok":
                 self._take(part)
@@ -87,6 +93,13 @@ class Bisection:
                 if trouble is not None and not self._wait(part, trouble):
                     return False
         return True
+
+    def _send(self, part: Part) -> SendResult | None:
+        """None: it is too large, and not sent. A record alone is sent whatever its size: the endpoint has the word."""
+        body = self._endpoint.projection.request(self._batch.records[part.low : part.high])
+        if len(part) > 1 and len(body) > REQUEST_BYTES:
+            return None
+        return self._endpoint.send_body(body)
 
     def _take(self, part: Part) -> None:
         self.exported += len(part)

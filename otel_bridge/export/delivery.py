@@ -98,7 +98,7 @@ class Delivery:
                 position = batch.cursor
                 body = batch.encode(self._endpoint.projection)
                 self._trickle = len(batch.records) < min(LINGER_BELOW_SPANS, self._size.spans)
-                if len(batch.records) > self._size.spans:
+                if not self._size.holds(len(batch.records), body):
                     self._deliver_in_pieces(batch)
                     break
                 self._in_flight.send(batch, body)

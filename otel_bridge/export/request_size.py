@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 BATCH_SPANS = 2_000
+REQUEST_BYTES = 4 << 20
+"""That gRPC servers take by default."""
 SMALL_SPANS = 32
 """Spans a request while the endpoint refuses parts of them without saying which."""
 
@@ -12,6 +14,10 @@ class RequestSize:
 
     def __init__(self) -> None:
         self.spans = BATCH_SPANS
+
+    def holds(self, spans: int, body: bytes) -> bool:
+        """Whether this is one request's."""
+        return spans <= self.spans and len(body) <= REQUEST_BYTES
 
     def grow(self) -> None:
         """A request was taken whole: a sixteenth more, up to `BATCH_SPANS`."""
