@@ -6,7 +6,7 @@ from otel_bridge.export.backoff import Backoff
 from otel_bridge.export.batch import Batch
 from otel_bridge.export.endpoint import Endpoint
 from otel_bridge.export.probe import Probe
-from otel_bridge.export.request_size import REQUEST_BYTES
+from otel_bridge.export.request_size import RequestSize
 from otel_bridge.export.result import SendResult
 from otel_bridge.export.shutdown import Shutdown
 from otel_bridge.journal.store import Parked
@@ -38,10 +38,9 @@ class Part:
 class Bisection:
     """Delivers a batch part by part until each record is taken or parked.
 
-    A part that is more than a request holds is two parts before it is sent.
-
         next part ──▶ send ──┬── ok ─────────────────────────────────────▶ taken
-            ▲                ├── partial ────────────────────────────────▶ parked
+            ▲                ├── too large, of many (or known to be) ────▶ two parts
+            │                ├── partial ────────────────────────────────▶ parked
             │                ├── refused ──▶ probe ──┬── ok ──┬── many ──▶ two parts
             │                │                       │        ├── one ───▶ parked (a server's error: the third time)
             │                │                       │        └── one ───▶ wait   (a server's error until then)
@@ -54,12 +53,20 @@ class Bisection:
     """
 
     def __init__(
-        self, batch: Batch, parts: list[Part], endpoint: Endpoint, probe: Probe, backoff: Backoff, shutdown: Shutdown
+        self,
+        batch: Batch,
+        parts: list[Part],
+        endpoint: Endpoint,
+        size: RequestSize,
+        probe: Probe,
+        backoff: Backoff,
+        shutdown: Shutdown,
     ) -> None:
         self._batch = batch
         self._parts = parts[::-1]
         """A stack: the batch's first records are its last part, so that they go out in order."""
         self._endpoint = endpoint
+        self._size = size
         self._probe = probe
         self._backoff = backoff
         self._shutdown = shutdown
@@ -79,27 +86,24 @@ class Bisection:
             if self._shutdown.expired:
                 return False
             part = self._parts.pop()
-            result = part.result or self._send(part)
-            if result is None:
+            body = self._endpoint.projection.request(self._batch.records[part.low : part.high])
+            if part.result is None and not self._size.holds(len(part), len(body)):
                 self._parts += reversed(part.halves())
                 continue
+            result = part.result or self._endpoint.send_body(body)
             self.message = result.message or self.message
             if result.kind == "ok":
                 self._take(part)
             elif result.kind == "partial":
                 self._park_partial(part, result)
+            elif result.too_large and len(part) > 1:
+                self._size.too_large(len(body))
+                self._parts += reversed(part.halves())
             else:
                 trouble = self._search(part, result)
                 if trouble is not None and not self._wait(part, trouble):
                     return False
         return True
-
-    def _send(self, part: Part) -> SendResult | None:
-        """None: it is too large, and not sent. A record alone is sent whatever its size: the endpoint has the word."""
-        body = self._endpoint.projection.request(self._batch.records[part.low : part.high])
-        if len(part) > 1 and len(body) > REQUEST_BYTES:
-            return None
-        return self._endpoint.send_body(body)
 
     def _take(self, part: Part) -> None:
         self.exported += len(part)

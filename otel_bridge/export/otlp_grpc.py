@@ -108,7 +108,7 @@ def _classify(error: Any) -> SendResult:
     if code in (grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.OUT_OF_RANGE) and _TOO_LARGE.search(message):
         # The specification has every other RESOURCE_EXHAUSTED without RetryInfo permanent too, but Tempo says so when
         # it limits the rate: that is for later.
-        return SendResult("poison", message)
+        return SendResult("poison", message, too_large=True)
     if code in _CONFIG:
         return SendResult("config", message)
     refused = _PROXY_REFUSED.search(message)

@@ -1,5 +1,5 @@
-"""A receiver takes messages up to a size of its own: more records than fit go in several, and only one that is over it by
-itself is parked."""
+"""A receiver takes messages up to a size of its own: more records than fit go in several, and only one that is over it
+by itself is parked."""
 
 from __future__ import annotations
 
@@ -64,6 +64,7 @@ def test_a_grpc_server_with_a_small_limit_gets_all_but_what_is_over_it_alone(
     settle(bridge, 60 + 3 * ROUNDS)
     parked, accepted = bridge.metric("otel_bridge_parked_records"), 1 + ROUNDS * (41 + 300 + 60)
     say(f"{accepted} records in {len(receiver.requests)} requests, {_refused(bridge):g} refused, {parked:g} parked")
+    assert _refused(bridge) <= 12 + 2 * ROUNDS, "the limit is learnt: a refusal costs a tenth of a second and more"
     assert parked == ROUNDS and len(receiver.times) == accepted - ROUNDS
     assert bridge.run("journal", "parked").stdout.count("larger than max") == ROUNDS
     assert bridge.metric("otel_bridge_ledger_gap") == 0
