@@ -20,12 +20,14 @@ class Deadline(threading.local):
     sock: socket.socket | None = None
     dialled: socket.socket | None = None
     """A second handle on the connection that is being made: the first one is TLS's while it shakes hands."""
+    connecting = False
+    """Whether the connection is being made: no record is on its way yet."""
     passed = False
     """Whether the time was up: where an answer tells no length, its end then looks like any other."""
 
     @contextlib.contextmanager
     def within(self, seconds: float) -> Iterator[None]:
-        self.sock, self.dialled, self.passed = None, None, False
+        self.sock, self.dialled, self.connecting, self.passed = None, None, False, False
         timer = threading.Timer(seconds, self._cut, (self.__dict__,))
         timer.daemon = True
         timer.start()
@@ -33,14 +35,13 @@ class Deadline(threading.local):
             yield
         finally:
             timer.cancel()
-            if self.dialled is not None:
-                self.dialled.close()
+            self.dialling(None)
 
-    def dialling(self, sock: socket.socket) -> None:
-        """A connection is there; a proxy and TLS have their say before the request."""
+    def dialling(self, sock: socket.socket | None) -> None:
+        """A connection is there; a proxy and TLS have their say before the request. None: there is no more to it."""
         if self.dialled is not None:
             self.dialled.close()
-        self.dialled = sock.dup()
+        self.dialled = None if sock is None else sock.dup()
 
     @staticmethod
     def _cut(sender: dict[str, Any]) -> None:
@@ -83,7 +84,8 @@ class _Response(http.client.HTTPResponse):
         try:
             super().begin()
         finally:
-            self.fp = stream if self.fp is lines else self.fp
+            if self.fp is not None:  # else http.client has closed it
+                self.fp = stream
         if not lines.ended:
             raise http.client.RemoteDisconnected("the answer ends within its headers")
 
@@ -94,6 +96,11 @@ class _Dialling:
     timeout: Any
     host: str
     port: int
+
+    def connect(self) -> None:
+        deadline.connecting = True
+        super().connect()  # type: ignore[misc]
+        deadline.connecting = False
 
     def _new_conn(self) -> socket.socket:
         """Each address of a name gets its share of the time: one that swallows everything leaves some for the next."""
@@ -110,8 +117,10 @@ class _Dialling:
     def _tunnel(self) -> None:
         try:
             super()._tunnel()  # type: ignore[misc]
+            if deadline.passed:  # the end of a connection that was cut looks like the end of its headers
+                raise TimeoutError("no whole answer in time")
         except Exception:
-            # urllib3 takes this for an answer of the endpoint: but no record was on its way yet.
+            # Else urllib3 takes this for an answer of the endpoint.
             self._has_connected_to_proxy = False
             raise
 

@@ -75,6 +75,7 @@ class HttpTransport:
                 return SendResult("config", "what answers there speaks no HTTP: is it the port of gRPC, or of TLS?")
             # A record can make the receiver drop the connection; it cannot keep it from being made.
             dropped = isinstance(error, urllib3.exceptions.ProtocolError | urllib3.exceptions.ReadTimeoutError)
+            dropped = dropped and not deadline.connecting
             return SendResult("retry", shorten(f"{type(error).__name__}: {error}"), may_be_record=dropped)
         except OSError as error:
             return SendResult("config", shorten(f"{type(error).__name__}: {error}"))
