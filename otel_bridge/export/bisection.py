@@ -6,6 +6,7 @@ from otel_bridge.export.backoff import Backoff
 from otel_bridge.export.batch import Batch
 from otel_bridge.export.endpoint import Endpoint
 from otel_bridge.export.probe import Probe
+from otel_bridge.export.request_size import RequestSize
 from otel_bridge.export.result import SendResult
 from otel_bridge.export.shutdown import Shutdown
 from otel_bridge.journal.store import Parked
@@ -38,7 +39,8 @@ class Bisection:
     """Delivers a batch part by part until each record is taken or parked.
 
         next part ──▶ send ──┬── ok ─────────────────────────────────────▶ taken
-            ▲                ├── partial ────────────────────────────────▶ parked
+            ▲                ├── too large, of many (or known to be) ────▶ two parts
+            │                ├── partial ────────────────────────────────▶ parked
             │                ├── refused ──▶ probe ──┬── ok ──┬── many ──▶ two parts
             │                │                       │        ├── one ───▶ parked (a server's error: the third time)
             │                │                       │        └── one ───▶ wait   (a server's error until then)
@@ -51,12 +53,20 @@ class Bisection:
     """
 
     def __init__(
-        self, batch: Batch, parts: list[Part], endpoint: Endpoint, probe: Probe, backoff: Backoff, shutdown: Shutdown
+        self,
+        batch: Batch,
+        parts: list[Part],
+        endpoint: Endpoint,
+        size: RequestSize,
+        probe: Probe,
+        backoff: Backoff,
+        shutdown: Shutdown,
     ) -> None:
         self._batch = batch
         self._parts = parts[::-1]
         """A stack: the batch's first records are its last part, so that they go out in order."""
         self._endpoint = endpoint
+        self._size = size
         self._probe = probe
         self._backoff = backoff
         self._shutdown = shutdown
@@ -76,12 +86,19 @@ class Bisection:
             if self._shutdown.expired:
                 return False
             part = self._parts.pop()
-            result = part.result or self._endpoint.send(self._batch.records[part.low : part.high])
+            body = self._endpoint.projection.request(self._batch.records[part.low : part.high])
+            if part.result is None and not self._size.holds(len(part), len(body)):
+                self._parts += reversed(part.halves())
+                continue
+            result = part.result or self._endpoint.send_body(body)
             self.message = result.message or self.message
             if result.kind == "ok":
                 self._take(part)
             elif result.kind == "partial":
                 self._park_partial(part, result)
+            elif result.too_large and len(part) > 1:
+                self._size.too_large(len(body))
+                self._parts += reversed(part.halves())
             else:
                 trouble = self._search(part, result)
                 if trouble is not None and not self._wait(part, trouble):

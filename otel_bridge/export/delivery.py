@@ -98,7 +98,7 @@ class Delivery:
                 position = batch.cursor
                 body = batch.encode(self._endpoint.projection)
                 self._trickle = len(batch.records) < min(LINGER_BELOW_SPANS, self._size.spans)
-                if len(batch.records) > self._size.spans:
+                if not self._size.holds(len(batch.records), len(body)):
                     self._deliver_in_pieces(batch)
                     break
                 self._in_flight.send(batch, body)
@@ -149,7 +149,7 @@ class Delivery:
             self._backoff.wait(result)
 
     def _bisect(self, batch: Batch, parts: list[Part]) -> None:
-        search = Bisection(batch, parts, self._endpoint, self._probe, self._backoff, self._shutdown)
+        search = Bisection(batch, parts, self._endpoint, self._size, self._probe, self._backoff, self._shutdown)
         if not search.run():
             return
         if search.partial:

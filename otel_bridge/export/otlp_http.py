@@ -2,112 +2,28 @@
 
 from __future__ import annotations
 
-import contextlib
 import email.utils
 import gzip
 import http.client
-import socket
-import threading
+import re
 import time
-from collections.abc import Iterator
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import urllib3
-import urllib3.connection
 
 from otel_bridge import __version__
 from otel_bridge.config import Otlp
+from otel_bridge.export.http_connection import Pool, TlsPool, deadline
+from otel_bridge.export.renewal import Renewed
 from otel_bridge.export.response import error_message, read_response
 from otel_bridge.export.result import SendResult, shorten
 
-_BODY_LIMIT = 64 * 1024
-"""Bytes that are read of an answer's body."""
-
-
-class _Deadline(threading.local):
-    """The time one request has, from its first byte to its answer's last. urllib3 knows only the time between two
-    bytes: an endpoint that sends one now and then would hold the delivery for ever."""
-
-    sock: socket.socket | None = None
-    passed = False
-    """Whether the time was up: where an answer tells no length, its end then looks like any other."""
-
-    @contextlib.contextmanager
-    def within(self, seconds: float) -> Iterator[None]:
-        self.sock, self.passed = None, False
-        timer = threading.Timer(seconds, self._cut, (self.__dict__,))
-        timer.daemon = True
-        timer.start()
-        try:
-            yield
-        finally:
-            timer.cancel()
-
-    @staticmethod
-    def _cut(sender: dict[str, Any]) -> None:
-        """Ends the connection. Runs in the timer's thread: `sender` is what the sending thread sees as this object."""
-        sender["passed"] = True
-        sock = sender.get("sock")
-        if sock is not None:
-            with contextlib.suppress(OSError):
-                sock.shutdown(socket.SHUT_RDWR)
-
-
-_deadline = _Deadline()
-
-
-class _HeaderLines:
-    """A stream's lines, and whether the last of them was the empty one that ends headers."""
-
-    def __init__(self, stream: Any) -> None:
-        self.stream = stream
-        self.ended = False
-
-    def readline(self, limit: int = -1) -> bytes:
-        line: bytes = self.stream.readline(limit)
-        self.ended = line in (b"\r\n", b"\n")
-        return line
-
-
-class _Response(http.client.HTTPResponse):
-    """http.client takes headers for whole that the connection's end has cut short: a status line alone would be an
-    answer, and what is not answered would count as delivered."""
-
-    def begin(self) -> None:
-        stream = self.fp
-        lines = _HeaderLines(stream)
-        self.fp = lines  # type: ignore[assignment]
-        try:
-            super().begin()
-        finally:
-            self.fp = stream
-        if not lines.ended:
-            raise http.client.RemoteDisconnected("the answer ends within its headers")
-
-
-class _Connection(urllib3.connection.HTTPConnection):
-    response_class = _Response
-
-    def request(self, *arguments: Any, **options: Any) -> None:
-        super().request(*arguments, **options)
-        _deadline.sock = self.sock
-
-
-class _TlsConnection(urllib3.connection.HTTPSConnection):
-    response_class = _Response
-
-    def request(self, *arguments: Any, **options: Any) -> None:
-        super().request(*arguments, **options)
-        _deadline.sock = self.sock
-
-
-class _Pool(urllib3.HTTPConnectionPool):
-    ConnectionCls = _Connection
-
-
-class _TlsPool(urllib3.HTTPSConnectionPool):
-    ConnectionCls = _TlsConnection
+_BODY_LIMIT = 4 << 20
+"""Bytes that are read of an answer's body: as many as gRPC takes by default."""
+_TUNNEL_REFUSED = re.compile(r"Tunnel connection failed: (\d{3})")
+"""What http.client says of a proxy's answer to CONNECT."""
+_PROTOBUF = ("application/x-protobuf", "application/protobuf")
 
 
 class HttpTransport:
@@ -115,14 +31,7 @@ class HttpTransport:
 
     def __init__(self, otlp: Otlp) -> None:
         self._otlp = otlp
-        options: dict[str, Any] = {}
-        if otlp.certificate:
-            options["ca_certs"] = otlp.certificate
-        if otlp.client_certificate:
-            options["cert_file"], options["key_file"] = otlp.client_certificate, otlp.client_key
-        options |= {"maxsize": 8, "retries": False, "timeout": urllib3.Timeout(total=otlp.timeout_seconds)}
-        self._pool = _through(otlp.proxy, options) if otlp.proxy else urllib3.PoolManager(**options)
-        self._pool.pool_classes_by_scheme = {"http": _Pool, "https": _TlsPool}
+        self._pools = Renewed(lambda: _pools(otlp), urllib3.PoolManager.clear)
         self._headers = {
             "Content-Type": "application/x-protobuf",
             "User-Agent": f"otel-bridge/{__version__}",
@@ -135,12 +44,12 @@ class HttpTransport:
         """Sends a serialised `ExportTraceServiceRequest`; takes half a second over `timeout_seconds` at the most."""
         if self._otlp.gzip:
             body = gzip.compress(body, compresslevel=1, mtime=0)
-        with _deadline.within(self._otlp.timeout_seconds + 0.5):
-            return self._exchange(body).without(self._otlp.secrets)
+        with self._pools.use() as pool, deadline.within(self._otlp.timeout_seconds + 0.5):
+            return self._exchange(pool, body).without(self._otlp.secrets)
 
-    def _exchange(self, body: bytes) -> SendResult:
+    def _exchange(self, pool: urllib3.PoolManager, body: bytes) -> SendResult:
         try:
-            response = self._pool.request(
+            response = pool.request(
                 "POST",
                 self._otlp.endpoint,
                 body=body,
@@ -152,16 +61,21 @@ class HttpTransport:
             try:
                 # An answer is never read without bound.
                 text = response.read(_BODY_LIMIT)
-                if _deadline.passed:
+                if deadline.passed:
                     message = f"no whole answer within {self._otlp.timeout_seconds:g} s"
                     return SendResult("retry", message, may_be_record=True)
                 return _classify(response.status, text, response.headers)
             finally:
                 response.drain_conn() if response.status < 300 else response.close()
                 response.release_conn()
+        except urllib3.exceptions.ProxyError as error:
+            return _proxy_refusal(error)
         except urllib3.exceptions.HTTPError as error:
+            if _is_no_http(error):
+                return SendResult("config", "what answers there speaks no HTTP: is it the port of gRPC, or of TLS?")
             # A record can make the receiver drop the connection; it cannot keep it from being made.
             dropped = isinstance(error, urllib3.exceptions.ProtocolError | urllib3.exceptions.ReadTimeoutError)
+            dropped = dropped and not deadline.connecting
             return SendResult("retry", shorten(f"{type(error).__name__}: {error}"), may_be_record=dropped)
         except OSError as error:
             return SendResult("config", shorten(f"{type(error).__name__}: {error}"))
@@ -169,7 +83,19 @@ class HttpTransport:
             return SendResult("config", f"{type(error).__name__}: the endpoint or a header cannot be sent")
 
     def close(self) -> None:
-        self._pool.clear()
+        self._pools.close()
+
+
+def _pools(otlp: Otlp) -> urllib3.PoolManager:
+    options: dict[str, Any] = {}
+    if otlp.certificate:
+        options["ca_certs"] = otlp.certificate
+    if otlp.client_certificate:
+        options["cert_file"], options["key_file"] = otlp.client_certificate, otlp.client_key
+    options |= {"maxsize": 8, "retries": False, "timeout": urllib3.Timeout(total=otlp.timeout_seconds)}
+    made = _through(otlp.proxy, options) if otlp.proxy else urllib3.PoolManager(**options)
+    made.pool_classes_by_scheme = {"http": Pool, "https": TlsPool}
+    return made
 
 
 def _through(proxy: str, options: dict[str, Any]) -> urllib3.ProxyManager:
@@ -180,16 +106,31 @@ def _through(proxy: str, options: dict[str, Any]) -> urllib3.ProxyManager:
     return urllib3.ProxyManager(f"http://{address}", proxy_headers=headers, **options)
 
 
+def _is_no_http(error: urllib3.exceptions.HTTPError) -> bool:
+    cause = error.args[-1] if error.args else None
+    return isinstance(cause, http.client.BadStatusLine) and not isinstance(cause, http.client.RemoteDisconnected)
+
+
+def _proxy_refusal(error: urllib3.exceptions.ProxyError) -> SendResult:
+    """What keeps a tunnel from being made is never a record's fault."""
+    cause = error.original_error
+    refusal = _TUNNEL_REFUSED.search(str(cause))
+    final = refusal is not None and refusal[1].startswith("4") and refusal[1] not in ("408", "429")
+    return SendResult("config" if final else "retry", shorten(f"the proxy: {cause}"))
+
+
 def _classify(status: int, body: bytes, headers: Any) -> SendResult:
     if 200 <= status < 300:
-        if "text/html" in headers.get("Content-Type", ""):
+        kind = headers.get("Content-Type", "").partition(";")[0].strip().lower()
+        if kind == "text/html":
             return SendResult("config", f"HTTP {status} with a web page: what answers there is no OTLP receiver")
-        return read_response(body)
+        result = read_response(body, protobuf=kind in _PROTOBUF)
+        return result if result.kind != "config" else result._replace(message=f"HTTP {status}, but {result.message}")
     message = shorten(f"HTTP {status} {error_message(body)}")
     if status in (408, 429) or status >= 500:
         return SendResult("retry", message, _retry_after(headers.get("Retry-After")), may_be_record=status == 500)
     if status in (400, 413, 422):
-        return SendResult("poison", message)
+        return SendResult("poison", message, too_large=status == 413)
     if 300 <= status < 400:
         message = f"{message} → {headers.get('Location', '?')}: redirects are not followed"
     return SendResult("config", message)

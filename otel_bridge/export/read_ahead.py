@@ -8,7 +8,7 @@ from otel_bridge.export.batch import Batch
 from otel_bridge.journal.store import Reader, Segment
 
 BATCH_BYTES = 2 << 20
-"""Of journal; the request is about twice that, and stays under the 4 MiB that gRPC receivers take by default."""
+"""Of journal; the request is about twice that. `request_size.py` bounds what becomes larger all the same."""
 READ_SEGMENTS = 512
 """Segments read at once, where their bytes do not bound that first; single events make small ones."""
 

@@ -1,20 +1,29 @@
-"""The body of an endpoint's answer: an `ExportTraceServiceResponse` or a `google.rpc.Status`."""
+"""The body of an endpoint's answer: an `ExportTraceServiceResponse` or a `google.rpc.Status`, as protobuf or as JSON.
+
+Which of the two it is, the body tells better than its Content-Type: that is missing or wrong in answers that proxies
+and frameworks make. No protobuf answer is a JSON object, nor the other way round.
+"""
 
 from __future__ import annotations
 
+from google.protobuf import json_format
 from google.protobuf.message import DecodeError
+from google.protobuf.struct_pb2 import Struct
 from google.rpc.status_pb2 import Status
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
 from otel_bridge.export.result import SendResult, shorten
 
 
-def read_response(body: bytes) -> SendResult:
-    """The result that an accepted request's body tells: ok or partial. A body that is no OTLP message is ok."""
-    try:
-        partial = ExportTraceServiceResponse.FromString(body).partial_success
-    except DecodeError:
-        return SendResult("ok", "the answer is no OTLP message")
+def read_response(body: bytes, protobuf: bool = False) -> SendResult:
+    """The result that an accepted request's body tells: ok, partial, or `config` where the body is no OTLP answer: then
+    it was somebody else's word that it was accepted. `protobuf`: the sender says that this is what it is."""
+    if not body:
+        return SendResult("ok")
+    response = _from_json(body) or _from_protobuf(body, protobuf)
+    if response is None:
+        return SendResult("config", shorten(f"the answer is none of an OTLP receiver: {error_message(body)}"))
+    partial = response.partial_success
     if partial.rejected_spans > 0:
         return SendResult("partial", shorten(partial.error_message), rejected=partial.rejected_spans)
     return SendResult("ok", shorten(partial.error_message))
@@ -22,10 +31,62 @@ def read_response(body: bytes) -> SendResult:
 
 def error_message(body: bytes) -> str:
     """The text of a refused request's body: a google.rpc.Status as the specification has it, or whatever it is."""
+    document = _json_object(body)
+    if document is not None:
+        found = _field(document, "message") or _field(document, "error")
+        return found or _text(body)
     try:
         message = Status.FromString(body).message
         if message:
             return str(message)
     except DecodeError:
         pass
-    return body.decode("utf-8", "replace")
+    return _text(body)
+
+
+def _from_json(body: bytes) -> ExportTraceServiceResponse | None:
+    """None: not a JSON object, or one that is no answer. Names that OTLP does not know are ignored, as OTLP/JSON wants
+    it (Langfuse answers `{"message": "OK"}`); but what names an error is no receipt."""
+    document = _json_object(body)
+    if document is None or _field(document, "error") or _field(document, "errors"):
+        return None
+    try:
+        return json_format.Parse(_text(body), ExportTraceServiceResponse(), ignore_unknown_fields=True)
+    except json_format.ParseError:
+        return None
+
+
+def _from_protobuf(body: bytes, declared: bool) -> ExportTraceServiceResponse | None:
+    """None: not protobuf. Some plain texts are, with fields that nobody knows: that is an answer only where it says so
+    of itself."""
+    try:
+        response = ExportTraceServiceResponse.FromString(body)
+    except DecodeError:
+        return None
+    return response if declared or response.HasField("partial_success") else None
+
+
+def _json_object(body: bytes) -> Struct | None:
+    if not body.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"{"):
+        return None
+    try:
+        return json_format.Parse(_text(body), Struct())
+    except json_format.ParseError:
+        return None
+
+
+def _field(document: Struct, name: str) -> str:
+    """A field as text, of an object its message; empty where there is nothing in it."""
+    value = document.fields.get(name, None)
+    if value is None:
+        return ""
+    if value.WhichOneof("kind") == "struct_value" and "message" in value.struct_value.fields:
+        return _field(value.struct_value, "message")
+    if value.WhichOneof("kind") == "string_value":
+        return value.string_value
+    plain = json_format.MessageToDict(value)
+    return json_format.MessageToJson(value, indent=None) if plain else ""
+
+
+def _text(body: bytes) -> str:
+    return body.decode("utf-8-sig", "replace")

@@ -34,6 +34,9 @@ class SendResult(NamedTuple):
     may_be_record: bool = False
     """A retry that one bad record may be the cause of (500, INTERNAL), not only an endpoint in trouble."""
 
+    too_large: bool = False
+    """A poison that is the request's size: smaller ones may be taken, and nothing else need be wrong."""
+
     @property
     def endpoint_only(self) -> bool:
         """Whether the failure is the endpoint's, whatever the records in the request are."""

@@ -89,7 +89,10 @@ Behaviour = Callable[[list[Received]], Reply]
 class OtlpReceiver:
     """Listens on both protocols; collects what was delivered."""
 
-    def __init__(self, port: int = 0, grpc_port: int = 0) -> None:
+    def __init__(
+        self, port: int = 0, grpc_port: int = 0, host: str = "127.0.0.1", grpc_limit: int | None = None
+    ) -> None:
+        """`grpc_limit`: bytes of a message; by default those of every gRPC server (4 MiB)."""
         self.spans: list[Received] = []
         self.times: Counter[str] = Counter()
         """span id → how often it was delivered."""
@@ -144,7 +147,7 @@ class OtlpReceiver:
             def handle_error(self, request: Any, client_address: Any) -> None:
                 pass  # a client that gave up is what some tests want
 
-        self._http = Server(("127.0.0.1", port), Handler)
+        self._http = Server((host, port), Handler)
         self.port = self._http.server_port
 
         class Servicer(TraceServiceServicer):
@@ -155,9 +158,11 @@ class OtlpReceiver:
                     context.abort(reply.grpc, reply.details)
                 return ExportTraceServiceResponse.FromString(reply.body)
 
-        self._grpc = grpc.server(ThreadPoolExecutor(4))
+        limit = [("grpc.max_receive_message_length", grpc_limit)] if grpc_limit is not None else []
+        # Two receivers at one port are a mistake; gRPC would share it among them.
+        self._grpc = grpc.server(ThreadPoolExecutor(4), options=[("grpc.so_reuseport", 0), *limit])
         add_TraceServiceServicer_to_server(Servicer(), self._grpc)  # type: ignore[no-untyped-call]
-        self.grpc_port = self._grpc.add_insecure_port(f"127.0.0.1:{grpc_port}")
+        self.grpc_port = self._grpc.add_insecure_port(f"{host}:{grpc_port}")
 
     def start(self) -> OtlpReceiver:
         # The argument is how long `close` may have to wait.

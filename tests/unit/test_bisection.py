@@ -8,12 +8,14 @@ from pathlib import Path
 import pytest
 
 from otel_bridge import journal
+from otel_bridge.export import request_size
 from otel_bridge.export.backoff import Backoff
 from otel_bridge.export.batch import Batch
 from otel_bridge.export.bisection import CONFIRMATIONS, Bisection, Part
 from otel_bridge.export.endpoint import Endpoint
 from otel_bridge.export.pipe import Report
 from otel_bridge.export.probe import Probe
+from otel_bridge.export.request_size import RequestSize
 from otel_bridge.export.result import SendResult
 from otel_bridge.export.shutdown import Shutdown
 from otel_bridge.export.spans import SpanProjection
@@ -79,7 +81,8 @@ class Search:
         backoff = Backoff(self.shutdown, self.reports.append)
         counted = Endpoint(self.endpoint, self.endpoint)
         self.probe = Probe(counted, reader, backoff)
-        self.search = Bisection(batch, [Part(0, count, first)], counted, self.probe, backoff, self.shutdown)
+        self.size = RequestSize()
+        self.search = Bisection(batch, [Part(0, count, first)], counted, self.size, self.probe, backoff, self.shutdown)
         self.finished = self.search.run()
         self.parked = [(parked.seq, parked.reason) for parked in self.search.parked]
         reader.close()
@@ -148,6 +151,32 @@ def test_a_partial_success_parks_the_whole_part(tmp_path: Path) -> None:
     assert found.finished and found.search.partial and found.endpoint.requests == []
     assert found.parked == [(number, "partial") for number in range(1, 9)]
     assert found.search.parked[0][3] == "1 de 8 rechazados: one is bad"
+
+
+TOO_LARGE = SendResult("poison", "HTTP 413", too_large=True)
+
+
+def test_what_is_too_large_is_halved_without_asking_whether_the_endpoint_is_well(tmp_path: Path) -> None:
+    found = Search(tmp_path, lambda numbers: TOO_LARGE if len(numbers) > 2 else OK, TOO_LARGE)
+    assert found.finished and found.parked == [] and not found.search.halved
+    assert found.endpoint.requests == [[1, 2, 3, 4], [1, 2], [3, 4], [5, 6, 7, 8], [5, 6], [7, 8]]
+
+
+def test_what_is_known_to_be_too_large_is_halved_unsent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(request_size, "LEAST_BYTES", 1)
+    found = Search(tmp_path, lambda numbers: TOO_LARGE if len(numbers) > 2 else OK, TOO_LARGE)
+    assert found.finished and found.parked == [] and found.size.bytes == 2
+    assert found.endpoint.requests == [[1, 2, 3, 4], [1, 2], [3, 4], [5, 6], [7, 8]]
+
+
+def test_a_record_that_is_too_large_alone_is_parked_while_a_good_one_is_taken(tmp_path: Path) -> None:
+    found = Search(tmp_path, refuse({3}, TOO_LARGE), TOO_LARGE)
+    assert found.finished and found.parked == [(3, "refused")] and found.search.exported == 7
+
+
+def test_an_endpoint_that_finds_every_record_too_large_parks_nothing(tmp_path: Path) -> None:
+    found = Search(tmp_path, lambda numbers: TOO_LARGE, TOO_LARGE)
+    assert not found.finished and found.parked == [] and found.reports[-1].state == "config"
 
 
 def test_too_large_together_parks_nothing(tmp_path: Path) -> None:

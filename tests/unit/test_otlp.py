@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import socket
 import ssl
 import threading
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -22,6 +24,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from google.protobuf import json_format
 from google.rpc.status_pb2 import Status
 
 from otel_bridge.config import Otlp
@@ -138,13 +141,58 @@ def test_a_partial_success_that_rejects_nothing_is_ok_with_a_warning(endpoint: O
     assert send(endpoint, make(endpoint), partial(0, "be careful")) == SendResult("ok", "be careful")
 
 
-def test_an_answer_that_is_no_otlp_message_is_still_a_200(endpoint: OtlpReceiver) -> None:
-    assert send(endpoint, http(endpoint), Reply(body=b'{"ok": true}')).kind == "ok"
+JSON_PARTIAL = b'{"partialSuccess":{"rejectedSpans":"2","errorMessage":"two are bad"}}'
+
+
+@pytest.mark.parametrize("body", [JSON_PARTIAL, partial(2, "two are bad").body], ids=["JSON", "protobuf"])
+@pytest.mark.parametrize("kind", ["application/json; charset=utf-8", "application/x-protobuf", "text/plain", None])
+@pytest.mark.parametrize("encoding", [None, "gzip", "deflate"])
+def test_a_partial_success_is_known_whatever_its_headers_say(
+    endpoint: OtlpReceiver, body: bytes, kind: str | None, encoding: str | None
+) -> None:
+    headers = {name: value for name, value in {"Content-Type": kind, "Content-Encoding": encoding}.items() if value}
+    sent = {None: body, "gzip": gzip.compress(body), "deflate": zlib.compress(body)}[encoding]
+    answer = send(endpoint, http(endpoint), Reply(body=sent, headers=headers))
+    assert (answer.kind, answer.rejected, answer.message) == ("partial", 2, "two are bad")
+
+
+NO_RECEIPTS = {
+    "a login page": (b"<!DOCTYPE html><html><title>Sign in</title></html>", "text/html; charset=utf-8"),
+    "one that says it is none": (b"<html><title>Sign in</title></html>", "application/json"),
+    "one without a type": (b"<html><title>Sign in</title></html>", None),
+    "an empty one": (b"", "text/html"),
+    "words": (b"It works!", "text/plain"),
+    "an error": (b'{"error": "unauthorized"}', "application/json"),
+    "not decompressed": (b"no gzip", None),
+}
+
+
+@pytest.mark.parametrize("name", NO_RECEIPTS)
+def test_a_200_of_somebody_else_is_no_receipt(endpoint: OtlpReceiver, name: str) -> None:
+    body, kind = NO_RECEIPTS[name]
+    headers = {"Content-Type": kind} if kind else {"Content-Encoding": "gzip"} if body == b"no gzip" else {}
+    answer = send(endpoint, http(endpoint), Reply(body=body, headers=headers))
+    assert answer.endpoint_only and answer.message, answer
+
+
+@pytest.mark.parametrize("encoding", [{}, {"Content-Encoding": "gzip"}], ids=["plain", "gzip"])
+def test_an_empty_answer_is_a_receipt(endpoint: OtlpReceiver, encoding: dict[str, str]) -> None:
+    assert send(endpoint, http(endpoint), Reply(headers=encoding)) == SendResult("ok")
+
+
+def test_a_port_that_speaks_no_http_is_the_operators_to_mend(endpoint: OtlpReceiver) -> None:
+    """OTLP has two ports, and the wrong one of them is easily named."""
+    answer = send(endpoint, http(endpoint, endpoint=f"http://127.0.0.1:{endpoint.grpc_port}/v1/traces"))
+    assert answer.kind == "config" and "gRPC" in answer.message
+    answer = send(endpoint, over_grpc(endpoint, endpoint=f"http://127.0.0.1:{endpoint.port}"))
+    assert answer.endpoint_only and answer.message
 
 
 def test_the_message_of_a_google_status_is_read(endpoint: OtlpReceiver) -> None:
     body = Status(code=3, message="span 7 has no id").SerializeToString()
     assert "span 7 has no id" in send(endpoint, http(endpoint), Reply(status=400, body=body)).message
+    body = json_format.MessageToJson(Status(code=3, message="«7» has no id")).encode()
+    assert send(endpoint, http(endpoint), Reply(status=400, body=body)).message == "HTTP 400 «7» has no id"
 
 
 def test_a_message_is_short_and_printable(endpoint: OtlpReceiver) -> None:
@@ -158,6 +206,8 @@ CODES = {
     grpc.StatusCode.INVALID_ARGUMENT: "poison",
     grpc.StatusCode.DEADLINE_EXCEEDED: "retry",
     grpc.StatusCode.NOT_FOUND: "config",
+    grpc.StatusCode.ALREADY_EXISTS: "retry",
+    grpc.StatusCode.FAILED_PRECONDITION: "retry",
     grpc.StatusCode.PERMISSION_DENIED: "config",
     grpc.StatusCode.RESOURCE_EXHAUSTED: "retry",
     grpc.StatusCode.ABORTED: "retry",
@@ -168,6 +218,13 @@ CODES = {
     grpc.StatusCode.DATA_LOSS: "retry",
     grpc.StatusCode.UNAUTHENTICATED: "config",
 }
+MAY_BE_RECORD = {
+    grpc.StatusCode.INTERNAL,
+    grpc.StatusCode.UNKNOWN,
+    grpc.StatusCode.ALREADY_EXISTS,
+    grpc.StatusCode.FAILED_PRECONDITION,
+    grpc.StatusCode.OUT_OF_RANGE,
+}
 
 
 @pytest.mark.parametrize(("code", "kind"), CODES.items(), ids=[code.name for code in CODES])
@@ -175,13 +232,32 @@ def test_a_grpc_code_is_one_of_five_answers(endpoint: OtlpReceiver, code: grpc.S
     answer = send(endpoint, over_grpc(endpoint), Reply(grpc=code, details="the reason"))
     assert answer.kind == kind
     assert code.name in answer.message and "the reason" in answer.message
-    assert answer.may_be_record == (code in (grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN))
+    assert answer.may_be_record == (code in MAY_BE_RECORD)
 
 
-def test_a_message_too_large_for_grpc_is_split_not_repeated(endpoint: OtlpReceiver) -> None:
-    details = "Received message larger than max (5000000 vs. 4194304)"
-    answer = send(endpoint, over_grpc(endpoint), Reply(grpc=grpc.StatusCode.RESOURCE_EXHAUSTED, details=details))
-    assert answer.kind == "poison"
+TOO_LARGE = {
+    "C, Python": (grpc.StatusCode.RESOURCE_EXHAUSTED, "SERVER: Received message larger than max (5000000 vs. 4194304)"),
+    "Go": (grpc.StatusCode.RESOURCE_EXHAUSTED, "grpc: received message larger than max (5000000 vs. 4194304)"),
+    "Go, gzip": (
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+        "grpc: received message after decompression larger than max (5000000 vs. 4194304)",
+    ),
+    "Java": (grpc.StatusCode.RESOURCE_EXHAUSTED, "gRPC message exceeds maximum size 4194304: 5000000"),
+    ".NET": (
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+        "Received message exceeds the maximum configured message size.",
+    ),
+    "Rust": (
+        grpc.StatusCode.OUT_OF_RANGE,
+        "Error, decoded message length too large: found 5000000 bytes, the limit is: 4194304 bytes",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", TOO_LARGE)
+def test_a_message_too_large_for_grpc_is_split_not_repeated(endpoint: OtlpReceiver, name: str) -> None:
+    code, details = TOO_LARGE[name]
+    assert send(endpoint, over_grpc(endpoint), Reply(grpc=code, details=details)).kind == "poison"
 
 
 @pytest.mark.parametrize("protocol", ["http/protobuf", "grpc"])

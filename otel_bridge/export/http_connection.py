@@ -1,0 +1,152 @@
+"""HTTP connections for one request at a time, each of which ends in time whatever the other side does."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import socket
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import urllib3
+import urllib3.connection
+
+
+class Deadline(threading.local):
+    """The time one request has, from its first byte to its answer's last. urllib3 knows only the time between two
+    bytes: an endpoint that sends one now and then would hold the delivery for ever."""
+
+    sock: socket.socket | None = None
+    dialled: socket.socket | None = None
+    """A second handle on the connection that is being made: the first one is TLS's while it shakes hands."""
+    connecting = False
+    """Whether the connection is being made: no record is on its way yet."""
+    passed = False
+    """Whether the time was up: where an answer tells no length, its end then looks like any other."""
+
+    @contextlib.contextmanager
+    def within(self, seconds: float) -> Iterator[None]:
+        self.sock, self.dialled, self.connecting, self.passed = None, None, False, False
+        timer = threading.Timer(seconds, self._cut, (self.__dict__,))
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+            self.dialling(None)
+
+    def dialling(self, sock: socket.socket | None) -> None:
+        """A connection is there; a proxy and TLS have their say before the request. None: there is no more to it."""
+        if self.dialled is not None:
+            self.dialled.close()
+        self.dialled = None if sock is None else sock.dup()
+
+    @staticmethod
+    def _cut(sender: dict[str, Any]) -> None:
+        """Ends the connection. Runs in the timer's thread: `sender` is what the sending thread sees as this object."""
+        sender["passed"] = True
+        for sock in (sender.get("sock"), sender.get("dialled")):
+            if sock is not None:
+                with contextlib.suppress(OSError):
+                    sock.shutdown(socket.SHUT_RDWR)
+
+
+deadline = Deadline()
+
+
+class _HeaderLines:
+    """A stream's lines, and whether the last of them was the empty one that ends headers."""
+
+    def __init__(self, stream: Any) -> None:
+        self.stream = stream
+        self.ended = False
+
+    def readline(self, limit: int = -1) -> bytes:
+        line: bytes = self.stream.readline(limit)
+        self.ended = line in (b"\r\n", b"\n")
+        return line
+
+    def close(self) -> None:
+        """http.client closes what it cannot read as HTTP."""
+        self.stream.close()
+
+
+class _Response(http.client.HTTPResponse):
+    """http.client takes headers for whole that the connection's end has cut short: a status line alone would be an
+    answer, and what is not answered would count as delivered."""
+
+    def begin(self) -> None:
+        stream = self.fp
+        lines = _HeaderLines(stream)
+        self.fp = lines  # type: ignore[assignment]
+        try:
+            super().begin()
+        finally:
+            if self.fp is not None:  # else http.client has closed it
+                self.fp = stream
+        if not lines.ended:
+            raise http.client.RemoteDisconnected("the answer ends within its headers")
+
+
+class _Dialling:
+    """How either kind of connection is made."""
+
+    timeout: Any
+    host: str
+    port: int
+
+    def connect(self) -> None:
+        deadline.connecting = True
+        super().connect()  # type: ignore[misc]
+        deadline.connecting = False
+
+    def _new_conn(self) -> socket.socket:
+        """Each address of a name gets its share of the time: one that swallows everything leaves some for the next."""
+        whole = self.timeout
+        self.timeout = whole / _addresses(self.host, self.port)
+        try:
+            sock: socket.socket = super()._new_conn()  # type: ignore[misc]
+        finally:
+            self.timeout = whole
+        sock.settimeout(whole)
+        deadline.dialling(sock)
+        return sock
+
+    def _tunnel(self) -> None:
+        try:
+            super()._tunnel()  # type: ignore[misc]
+            if deadline.passed:  # the end of a connection that was cut looks like the end of its headers
+                raise TimeoutError("no whole answer in time")
+        except Exception:
+            # Else urllib3 takes this for an answer of the endpoint.
+            self._has_connected_to_proxy = False
+            raise
+
+    def request(self, *arguments: Any, **options: Any) -> None:
+        super().request(*arguments, **options)  # type: ignore[misc]
+        deadline.sock = self.sock  # type: ignore[attr-defined]
+
+
+class _Connection(_Dialling, urllib3.connection.HTTPConnection):
+    response_class = _Response
+
+
+class _TlsConnection(_Dialling, urllib3.connection.HTTPSConnection):
+    response_class = _Response
+
+
+class Pool(urllib3.HTTPConnectionPool):
+    ConnectionCls = _Connection
+
+
+class TlsPool(urllib3.HTTPSConnectionPool):
+    ConnectionCls = _TlsConnection
+
+
+def _addresses(host: str, port: int) -> int:
+    try:
+        return len(socket.getaddrinfo(host.strip("[]"), port, 0, socket.SOCK_STREAM)) or 1
+    except OSError:
+        return 1  # urllib3 asks again, and says why there is none

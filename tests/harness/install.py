@@ -1,0 +1,58 @@
+"""Programs that tests install for themselves, from an index of packages; where none is reached, the tests say so and
+are skipped."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+import pytest
+
+INSTALL_SECONDS = 400
+
+_UNREACHABLE = re.compile(
+    r"ENOTFOUND|EAI_AGAIN|ETIMEDOUT|ECONNREFUSED|ECONNRESET|ENETUNREACH|ERR_SOCKET_TIMEOUT|network timeout|"
+    r"no such host|i/o timeout|TLS handshake timeout|connection refused|network is unreachable|module lookup disabled"
+)
+"""What npm and Go say where no index can be reached. Anything else is a fault of ours."""
+
+
+class Install:
+    """A program that installs something, begun at once, so that two of them run side by side."""
+
+    def __init__(self, what: str, command: list[str], folder: Path, **environ: str) -> None:
+        self._what = what
+        self._output = tempfile.TemporaryFile("w+")  # noqa: SIM115 — `close` closes it
+        self._process = subprocess.Popen(
+            command, cwd=folder, env={**os.environ, **environ}, stdout=self._output, stderr=subprocess.STDOUT
+        )
+
+    def wait(self) -> None:
+        """Skips the test where no index was reached."""
+        code = self._process.wait(INSTALL_SECONDS)
+        self._output.seek(0)
+        said = self._output.read()
+        if code and _UNREACHABLE.search(said):
+            pytest.skip(f"{self._what} were not installed, for no index of packages was reached: {said[-200:]}")
+        assert code == 0, said
+
+    def close(self) -> None:
+        if self._process.poll() is None:
+            self._process.kill()
+            self._process.wait()
+        self._output.close()
+
+
+def lack(program: str, least: tuple[int, int], *asking: str) -> str | None:
+    """Why a program cannot be used here; None where it can."""
+    if shutil.which(program) is None:
+        return f"{program} is not installed"
+    said = subprocess.run([program, *asking], capture_output=True, text=True, timeout=60).stdout
+    found = re.search(r"(\d+)\.(\d+)", said)
+    if found is None or (int(found[1]), int(found[2])) < least:
+        return f"{program} is older than {least[0]}.{least[1]}: {said.strip()}"
+    return None
