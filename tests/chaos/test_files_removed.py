@@ -1,5 +1,5 @@
-"""The journal's files are removed, moved or replaced under a running bridge: it says so, takes nothing more, and what it
-holds is put where the next start finds it."""
+"""The journal's files are removed, moved or replaced under a running bridge: it says so and takes nothing more, and what
+it holds is put where the next start finds it."""
 
 from __future__ import annotations
 
@@ -103,3 +103,110 @@ def test_what_is_removed_is_missed_and_nothing_is_lost(make_bridge: Callable[...
     assert bridge.metric("otel_bridge_ledger_gap") == 0
     assert bridge.journal.with_suffix(".key").read_bytes() == key
     assert sender.post(1) == [201]
+
+
+@side_by_side
+def test_a_stop_right_after_the_removal_keeps_it_all(make_bridge: Callable[..., Bridge]) -> None:
+    bridge = make_bridge().start()
+    sender = Sender(bridge)
+    sender.post(10)
+    _rm_folder(bridge)
+    assert bridge.stop() == 0
+    bridge.start()
+    assert bridge.metric(EVENTS) == sender.taken == 10
+
+
+@side_by_side
+def test_what_is_moved_is_missed_until_it_is_back(make_bridge: Callable[..., Bridge]) -> None:
+    """Nothing is written in its old place, and nothing is needed but to move it back."""
+    bridge = make_bridge().start()
+    sender = Sender(bridge)
+    sender.post(10)
+    here, there = bridge.journal.parent, bridge.folder / "moved"
+    here.rename(there)
+    _refuses(sender)
+    _not_ready(bridge)
+    assert "otel-bridge.db was moved away" in bridge.output()
+    wait_for(lambda: "put that file back" in bridge.output(), "what to do, in the log", 10)
+    assert not here.exists()
+    there.rename(here)
+    wait_for(lambda: sender.post() == [201], "records accepted again", 10)
+    wait_for(lambda: bridge.http.get(f"{bridge.url}/readyz", timeout=5).status_code == 200, "readiness", 10)
+    assert bridge.metric("otel_bridge_journal_in_place") == 1
+    bridge.kill()
+    bridge.start()
+    assert bridge.metric(EVENTS) == sender.taken
+
+
+@side_by_side
+def test_a_database_that_is_moved_alone_is_whole_wherever_it_is(make_bridge: Callable[..., Bridge]) -> None:
+    bridge = make_bridge().start()
+    sender = Sender(bridge)
+    sender.post(10)
+    there = bridge.folder / "elsewhere.db"
+    bridge.journal.rename(there)
+    _refuses(sender)
+    _not_ready(bridge)
+    wait_for(lambda: "put that file back" in bridge.output(), "what to do, in the log", 10)
+    bridge.kill()
+    for path in _files(bridge):
+        path.unlink()
+    there.rename(bridge.journal)
+    bridge.start()
+    assert bridge.metric(EVENTS) == sender.taken
+
+
+@side_by_side
+def test_another_file_in_its_place_is_left_alone_and_the_journal_kept_beside_it(
+    make_bridge: Callable[..., Bridge],
+) -> None:
+    """As by who restores a backup under the running bridge: both are whole, and it is for the operator to choose."""
+    other = make_bridge().start()
+    other_sender = Sender(other)
+    other_sender.post(3)
+    assert other.stop() == 0
+    bridge = make_bridge().start()
+    sender = Sender(bridge)
+    sender.post(10)
+    other.journal.replace(bridge.journal)
+    _refuses(sender)
+    _not_ready(bridge)
+    wait_for(lambda: "another file stands at" in bridge.output(), "what to do, in the log", 10)
+    (saved,) = bridge.journal.parent.glob("*.saved")
+    bridge.kill()
+    bridge.start()
+    assert bridge.metric(EVENTS) == other_sender.taken
+    assert bridge.stop() == 0
+    bridge.environ["OTEL_BRIDGE_JOURNAL"] = f"sqlite:///{saved}"
+    bridge.start()
+    assert bridge.metric(EVENTS) == sender.taken
+
+
+@side_by_side
+def test_what_the_bridge_can_do_without_or_make_again_harms_nothing(make_bridge: Callable[..., Bridge]) -> None:
+    bridge = make_bridge().start()
+    sender = Sender(bridge)
+    key = bridge.journal.with_suffix(".key").read_bytes()
+    Path(f"{bridge.journal}.lock").unlink()
+    bridge.journal.with_suffix(".key").unlink()
+    wait_for(bridge.journal.with_suffix(".key").exists, "the key of the users' hashes")
+    assert bridge.journal.with_suffix(".key").read_bytes() == key
+    bridge.journal.chmod(0)
+    assert sender.post(10) == [201] * 10
+    assert bridge.http.get(f"{bridge.url}/readyz", timeout=5).status_code == 200
+
+
+@side_by_side
+def test_a_disk_that_is_taken_away_is_missed(
+    make_bridge: Callable[..., Bridge], small_disk: Callable[[str], SmallDisk]
+) -> None:
+    disk = small_disk("16m")
+    bridge = make_bridge(
+        OTEL_BRIDGE_JOURNAL=f"sqlite:///{disk.folder}/otel-bridge.db", OTEL_BRIDGE_DISK_MIN_FREE="1MiB"
+    ).start()
+    sender = Sender(bridge)
+    sender.post(10)
+    subprocess.run(["umount", "-l", str(disk.folder)], check=True)
+    _refuses(sender)
+    _not_ready(bridge)
+    assert not os.listdir(disk.folder)

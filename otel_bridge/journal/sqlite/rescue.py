@@ -51,7 +51,12 @@ class Rescue:
         if displaced != self._told:
             log.critical("%s while the bridge ran: nothing is accepted any more", displaced)
             self._told = displaced
-        if time.monotonic() >= self._not_before:
+            if self._watch.emptied:
+                log.critical(
+                    "what the journal held is lost, but for what was exported and counted: stop the bridge, restore %s "
+                    "from a backup, or move it away to start with an empty journal", self._path,
+                )  # fmt: skip
+        if time.monotonic() >= self._not_before and not self._watch.emptied:
             try:
                 self._secure(source)
             except (OSError, sqlite3.Error) as error:

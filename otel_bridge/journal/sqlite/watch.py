@@ -14,6 +14,9 @@ LOOK_SECONDS = 0.05
 """A look takes 5 µs, and hands the interpreter over: under load that can be an answer's time. So commits that come
 thick and fast do not all look. What is answered between two looks is put in safety with the rest (`rescue.py`)."""
 
+HEAD_BYTES = 512
+"""The smallest page: no database that has tables is smaller."""
+
 
 class Watch:
     """Made once SQLite has opened all three files. Each stays the same until it is closed."""
@@ -26,6 +29,9 @@ class Watch:
             path: identity(os.fstat(descriptor)),
             **{beside: identity(beside.stat()) for beside in (log_of(path), index_of(path))},
         }
+        self._least = min(HEAD_BYTES, os.fstat(descriptor).st_size)
+        self.emptied = False
+        """Whether the database lost its content: that does not come back, whatever is written into it since."""
         self.displaced: str | None = None
         """What was wrong at the last look; None: all is in place."""
         self.look()
@@ -50,7 +56,8 @@ class Watch:
                 return f"{path} was {'moved away' if moved else 'removed'}"
             if found != opened:
                 return f"{path} was replaced by another file"
-        return None
+        self.emptied = self.emptied or os.fstat(self._descriptor).st_size < self._least
+        return f"{self._path} was emptied" if self.emptied else None
 
     def is_here(self) -> bool:
         """Whether the database has its name, though its log may not."""

@@ -6,6 +6,7 @@ import os
 import sqlite3
 import zlib
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 
 from otel_bridge.errors import StartRefused
@@ -157,8 +158,14 @@ class SqliteStore:
 
     def _refuse_displaced(self) -> None:
         """Raises StoreUnavailable."""
+        known = self.displaced
         displaced = self._watch.glance()
         if displaced is not None:
+            if (
+                not known and not self._watch.emptied
+            ):  # a log without a name ends with the process: not even a second is waited
+                with suppress(sqlite3.Error):
+                    self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
             raise StoreUnavailable(f"the journal is not in its place: {displaced}")
 
     def resolve_outcome(self) -> bool | None:
