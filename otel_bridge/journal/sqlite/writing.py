@@ -161,9 +161,8 @@ class SqliteStore:
         known = self.displaced
         displaced = self._watch.glance()
         if displaced is not None:
-            if (
-                not known and not self._watch.emptied
-            ):  # a log without a name ends with the process: not even a second is waited
+            if not known and not self._watch.emptied:
+                # A log without a name ends with the process: it is moved at once.
                 with suppress(sqlite3.Error):
                     self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
             raise StoreUnavailable(f"the journal is not in its place: {displaced}")
