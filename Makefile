@@ -34,6 +34,7 @@ boards: .venv/dev.stamp  ## write grafana/dashboards from grafana/boards
 
 chaos: .venv/dev.stamp  ## break it on purpose, at length: 200 kills, minutes of outages
 	@scripts/ensure-tools
+	@MAKING="make chaos" scripts/ensure-tools tinyproxy-bin
 	@CHAOS=long $(BIN)/python -m pytest tests/chaos
 
 test: lint  ## set up and run everything, real servers included

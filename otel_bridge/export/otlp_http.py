@@ -130,7 +130,8 @@ def _classify(status: int, body: bytes, headers: Any) -> SendResult:
     if status in (408, 429) or status >= 500:
         return SendResult("retry", message, _retry_after(headers.get("Retry-After")), may_be_record=status == 500)
     if status in (400, 413, 422):
-        return SendResult("poison", message, too_large=status == 413)
+        # The Collector, and whatever else is Go's, says 400.
+        return SendResult("poison", message, too_large=status == 413 or "request body too large" in message)
     if 300 <= status < 400:
         message = f"{message} → {headers.get('Location', '?')}: redirects are not followed"
     return SendResult("config", message)

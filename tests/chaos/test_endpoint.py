@@ -28,7 +28,7 @@ FAULTS: dict[str, Reply] = {
     "503": Reply(503),
     "302": Reply(302, headers={"Location": "http://127.0.0.1:9/"}),
     "400 to everything": Reply(400, b"no"),
-    "a web page": Reply(200, b"<html>", {"Content-Type": "text/html"}, keep=False),
+    "a web page": Reply(200, b"<html>", keep=False),  # nor does it say that it is one
     "connection closed instead of an answer": Reply(close=True),
     "connection closed mid-answer": Reply(truncate=True, keep=False),
     "connection closed within the answer's headers": Reply(cut=True, keep=False),

@@ -13,7 +13,7 @@ from google.rpc.status_pb2 import Status
 from tests.chaos.lanes import LONG, side_by_side
 from tests.chaos.ledger import settle
 from tests.harness.bridge import GUIDE_EVENT, Bridge
-from tests.harness.otlp import OK, OtlpReceiver, Received, Reply, partial
+from tests.harness.otlp import OK, OtlpReceiver, Received, Reply, json_partial, partial
 from tests.harness.waiting import wait_for
 
 POISON = "veneno"
@@ -135,14 +135,15 @@ def test_too_much_at_once_is_sent_in_smaller_requests(
     assert bridge.metric("otel_bridge_ledger_gap") == 0
 
 
+@pytest.mark.parametrize("refusal", [partial(1, WORDS), json_partial(1, WORDS)], ids=["protobuf", "JSON"])
 @side_by_side
 def test_partial_success_is_set_aside_and_never_asked_again_by_itself(
-    make_bridge: Callable[..., Bridge], receiver: OtlpReceiver
+    make_bridge: Callable[..., Bridge], receiver: OtlpReceiver, refusal: Reply
 ) -> None:
     """The specification forbids to retry and nobody says which spans were refused: the request's records are parked
     with the receiver's words, and the requests after it are small."""
     bridge = make_bridge(**receiver.environ).start()
-    receiver.behave = lambda spans: partial(1, WORDS) if _bad(spans) else OK
+    receiver.behave = lambda spans: refusal if _bad(spans) else OK
     _post(bridge, 40, (3,))
     settle(bridge)
     assert 1 <= _parked(bridge) <= 41

@@ -6,6 +6,7 @@ It can be told to misbehave: `behave` is asked before each answer, with the span
 from __future__ import annotations
 
 import gzip
+import json
 import threading
 import time
 from collections import Counter
@@ -231,3 +232,9 @@ def partial(rejected: int, message: str) -> Reply:
     answer.partial_success.rejected_spans = rejected
     answer.partial_success.error_message = message
     return Reply(body=answer.SerializeToString(), headers={"Content-Type": "application/x-protobuf"}, keep=False)
+
+
+def json_partial(rejected: int, message: str) -> Reply:
+    """The same as JSON, as OTLP/JSON writes it: a number of 64 bits is a string."""
+    answer = {"partialSuccess": {"rejectedSpans": str(rejected), "errorMessage": message}}
+    return Reply(body=json.dumps(answer).encode(), headers={"Content-Type": "application/json"}, keep=False)

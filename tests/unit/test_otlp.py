@@ -110,6 +110,14 @@ def test_only_a_500_may_be_one_records_fault(endpoint: OtlpReceiver) -> None:
     assert [s for s in STATUSES if send(endpoint, http(endpoint), Reply(status=s)).may_be_record] == [500]
 
 
+@pytest.mark.parametrize(("status", "text"), [(413, b""), (400, b"http: request body too large")])
+def test_a_body_over_the_receivers_limit_is_known(endpoint: OtlpReceiver, status: int, text: bytes) -> None:
+    body = Status(code=3, message=text.decode()).SerializeToString() if text else b""
+    answer = send(endpoint, http(endpoint), Reply(status=status, body=body))
+    assert answer.kind == "poison" and answer.too_large
+    assert not send(endpoint, http(endpoint), Reply(status=400, body=b"no")).too_large
+
+
 def test_a_redirect_is_not_followed(endpoint: OtlpReceiver) -> None:
     answer = send(endpoint, http(endpoint), Reply(status=302, headers={"Location": "http://elsewhere/x"}))
     assert "elsewhere" in answer.message and len(endpoint.spans) == 0
