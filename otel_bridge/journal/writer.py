@@ -24,7 +24,7 @@ from typing import Any, TypeVar
 from otel_bridge import errors
 from otel_bridge.errors import Problem
 from otel_bridge.journal.append import Append, new_records
-from otel_bridge.journal.store import OutcomeUnknown, Store, StoreFull, StoreUnavailable
+from otel_bridge.journal.store import OutcomeUnknown, Store, StoreFull, StoreLost, StoreUnavailable
 from otel_bridge.records import Record
 
 log = logging.getLogger(__name__)
@@ -47,6 +47,10 @@ class _FoldFailed(BaseException):
 
 class _OutcomeLost(BaseException):
     """Nobody will learn whether the group in hand was taken: the store cannot tell, or the process stops first."""
+
+
+class _StoreIsLost(BaseException):
+    """The store said StoreLost. Ends the writer; the next start goes by what it finds."""
 
 
 class _Task:
@@ -261,6 +265,10 @@ class Journal:
             if not task.transactional:
                 try:
                     task.future.set_result(task.run())
+                except StoreLost as error:
+                    self.last_error = str(error)
+                    task.future.set_exception(error)
+                    raise _StoreIsLost(str(error)) from error
                 except Exception as error:
                     task.future.set_exception(error)
 

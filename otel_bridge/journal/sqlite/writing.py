@@ -7,13 +7,15 @@ import os
 import sqlite3
 import zlib
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from otel_bridge.errors import StartRefused
 from otel_bridge.ids import DAY_US
 from otel_bridge.journal.append import CONFLICT, Append, Duplicate, Outcome
-from otel_bridge.journal.sqlite import grouping
+from otel_bridge.journal.sqlite import folder, grouping
 from otel_bridge.journal.sqlite.database import (
     ADDED,
     BUSY_MS,
@@ -22,16 +24,21 @@ from otel_bridge.journal.sqlite.database import (
     SCHEMA_VERSION,
     advice,
     connect,
+    failed_to_sync,
     generation_of,
     reading,
     translated,
 )
 from otel_bridge.journal.sqlite.grouping import Keys
 from otel_bridge.journal.sqlite.reading import SqliteReader, wal_bytes
+from otel_bridge.journal.sqlite.wal import WriteAheadLog, abandon
 from otel_bridge.journal.store import (
     DEDUP_HORIZON_US,
     SEGMENT_RECORDS,
+    OutcomeUnknown,
     Parked,
+    StoreError,
+    StoreLost,
     Trimmed,
 )
 from otel_bridge.records import Event, Idle, Record, Session, encode
@@ -61,15 +68,19 @@ class SqliteStore:
         self._consumer = consumer
         self._maintainer: sqlite3.Connection | None = None
         """The housekeeping thread's connection."""
+        self._log = WriteAheadLog(path)
+        self._abandoned = False
+        """Whether what is in the log is left to the next start."""
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            folder.make(path.parent)
             self._lock = self._take_lock()
             try:
                 self._db = connect(path)
                 self._prepare()
-            except BaseException:
+            except BaseException as error:
+                self._abandoned = self._abandoned or failed_to_sync(error)
                 if hasattr(self, "_db"):
-                    self._db.close()
+                    self._close(self._db)
                 self._lock.close()
                 raise
         except sqlite3.Error as error:
@@ -112,6 +123,7 @@ class SqliteStore:
         db.execute("PRAGMA temp_store = MEMORY")
         # `maintain` moves the log into the file, off the way of the next answer.
         db.execute("PRAGMA wal_autocheckpoint = 0")
+        self._renew_log()
         if version == 0:
             db.executescript(f"BEGIN IMMEDIATE; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
         elif "active_us" not in [column[1] for column in db.execute("PRAGMA table_info(session)")]:
@@ -130,6 +142,19 @@ class SqliteStore:
         self._searched: tuple[int, bytes | None] = (-1, None)
         grouping.prepare(db)
 
+    def _renew_log(self) -> None:
+        """What an fsync of the process before may not have put on the disk is put there, before it is called safe."""
+        self._db.execute("BEGIN IMMEDIATE")  # nobody writes to the log meanwhile, in any process
+        try:
+            self._log.renew()
+        except OSError as error:
+            self._abandoned = True
+            raise StartRefused(
+                f"journal {self.path}: the disk does not take what is read from its write-ahead log: {error.strerror}. "
+                "Check the disk, make room on it, and start again; the journal is left as it is."
+            ) from error
+        self._db.execute("ROLLBACK")
+
     def _has_unscoped_ids(self) -> bool:
         newest = self._generation
         sql = "SELECT 1 FROM seen WHERE generation = ? AND key >= x'69' AND key < x'6a' LIMIT 1"
@@ -142,12 +167,22 @@ class SqliteStore:
             self._db.execute("BEGIN IMMEDIATE")
 
     def commit(self) -> None:
-        with translated(self.path):
-            self._db.execute("COMMIT")
+        try:
+            with translated(self.path):
+                self._db.execute("COMMIT")
+        except StoreError as error:
+            raise self._failed_commit(error) from error.__cause__
         self._committed = self.last
 
+    def _failed_commit(self, error: StoreError) -> StoreError:
+        """The error as what it says of the commit."""
+        if not self._log.may_hold(error.__cause__):
+            return error
+        self._abandoned = True
+        return OutcomeUnknown(str(error), error.advice)
+
     def resolve_outcome(self) -> bool | None:
-        raise NotImplementedError("a commit to a local file has no unknown outcome")
+        raise StoreLost("the disk has failed in a commit: what is left of it in the journal's log decides, at the start")
 
     def rollback(self) -> None:
         self.last = self._committed
@@ -176,10 +211,13 @@ class SqliteStore:
             return self._take(appends)
 
     def write_alone(self, appends: list[Append]) -> list[Record]:
-        with translated(self.path):
-            new = self._take(appends)
-            if self._db.in_transaction:
-                self._db.execute("COMMIT")
+        try:
+            with translated(self.path):
+                new = self._take(appends)
+                if self._db.in_transaction:
+                    self._db.execute("COMMIT")
+        except StoreError as error:
+            raise self._failed_commit(error) from error.__cause__
         self._committed = self.last
         return new
 
@@ -450,10 +488,14 @@ class SqliteStore:
 
     def maintain(self, max_bytes: int, between_commits: Callable[[Callable[[], None]], None]) -> None:
         """Checkpoints the write-ahead log: most of it in the caller's thread, the end of it between two commits."""
-        with translated(self.path):
-            if self._maintainer is None:
-                self._maintainer = connect(self.path)
-            pages = self._maintainer.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()[1]  # waits for nobody
+        try:
+            with self._checkpointing():
+                if self._maintainer is None:
+                    self._maintainer = connect(self.path)
+                pages = self._maintainer.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()[1]  # waits for nobody
+        except StoreLost as lost:
+            between_commits(partial(_raise, lost))
+            raise
         if pages > WAL_PAGES:
             between_commits(self._finish_checkpoint)
         if wal_bytes(self.path) > min(WAL_BYTES, max_bytes // 8):
@@ -462,18 +504,31 @@ class SqliteStore:
     def _finish_checkpoint(self) -> None:
         """Moves what has come while `maintain` was moving the rest: the next commit then begins the log anew, unless
         somebody still reads it. Waits for nobody."""
-        with translated(self.path):
+        with self._checkpointing():
             self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
 
     def _truncate_wal(self) -> None:
         """Moves the whole write-ahead log into the file and starts it anew; for when it has grown long."""
-        with translated(self.path):
+        with self._checkpointing():
             # Answers wait for it, and it for readers: not for long. The next second tries again.
             self._db.execute("PRAGMA busy_timeout = 250")
             try:
                 self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
             finally:
                 self._db.execute(f"PRAGMA busy_timeout = {BUSY_MS}")
+
+    @contextmanager
+    def _checkpointing(self) -> Iterator[None]:
+        """Raises StoreLost where an fsync fails. SQLite would write a part of the pages again and call all of them
+        safe, and with the next commit begin the log anew, which alone has them; a recovery goes by the whole log."""
+        try:
+            with translated(self.path):
+                yield
+        except StoreError as error:
+            if not failed_to_sync(error.__cause__):
+                raise
+            self._abandoned = True
+            raise StoreLost(str(error), error.advice) from error.__cause__
 
     def free_space(self) -> int | None:
         try:
@@ -487,9 +542,17 @@ class SqliteStore:
 
     def close(self) -> None:
         if self._maintainer is not None:
-            self._maintainer.close()
-        self._db.close()
+            self._close(self._maintainer)
+        self._close(self._db)
+        self._log.close()
         self._lock.close()
+
+    def _close(self, db: sqlite3.Connection) -> None:
+        abandon(db) if self._abandoned else db.close()
+
+
+def _raise(error: Exception) -> None:
+    raise error
 
 
 def _accounts(
