@@ -9,7 +9,6 @@ and it is on no disk.
 
 from __future__ import annotations
 
-import ctypes
 import os
 import sqlite3
 import struct
@@ -59,7 +58,10 @@ class WriteAheadLog:
                 header = log.read(_HEADER.size)
                 if len(header) < _HEADER.size:
                     return False
+                of_index = salts
                 salts, *checksum = _HEADER.unpack(header)
+                if of_index not in (salts, bytes(len(salts))):
+                    return False  # still the log before: its commits are all in the file
             log.seek(_HEADER.size + frames * (_FRAME.size + page_size))
             while len(frame := log.read(_FRAME.size + page_size)) == _FRAME.size + page_size:
                 what, frame_salts, *expected = _FRAME.unpack_from(frame)
@@ -101,10 +103,13 @@ class WriteAheadLog:
             self._index = None
 
 
-def abandon(connection: sqlite3.Connection) -> None:
-    """Leaves a connection as a kill would, until the process ends. The last one to close moves the log into the file
-    and deletes it; after a failed fsync nothing is to be moved, and what Python forgets it closes."""
-    ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
+def abandon(opened: object) -> None:
+    """Keeps a connection or a file open until the process ends, whoever forgets it: Python closes what is forgotten, and
+    the last connection that is closed moves the log into the file and deletes it. After a failed fsync nothing is to be
+    moved."""
+    import ctypes  # a bridge whose disk works needs none of it
+
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(opened))
 
 
 def _checksum(data: bytes, before: list[int], order: str) -> list[int]:

@@ -78,10 +78,12 @@ class SqliteStore:
                 self._db = connect(path)
                 self._prepare()
             except BaseException as error:
-                self._abandoned = self._abandoned or failed_to_sync(error)
-                if hasattr(self, "_db"):
-                    self._close(self._db)
-                self._lock.close()
+                if failed_to_sync(error):
+                    self._abandon()
+                if not self._abandoned:
+                    if hasattr(self, "_db"):
+                        self._db.close()
+                    self._lock.close()
                 raise
         except sqlite3.Error as error:
             raise StartRefused(advice(path, error)) from error
@@ -148,7 +150,7 @@ class SqliteStore:
         try:
             self._log.renew()
         except OSError as error:
-            self._abandoned = True
+            self._abandon()
             raise StartRefused(
                 f"journal {self.path}: the disk does not take what is read from its write-ahead log: {error.strerror}. "
                 "Check the disk, make room on it, and start again; the journal is left as it is."
@@ -178,7 +180,7 @@ class SqliteStore:
         """The error as what it says of the commit."""
         if not self._log.may_hold(error.__cause__):
             return error
-        self._abandoned = True
+        self._abandon()
         return OutcomeUnknown(str(error), error.advice)
 
     def resolve_outcome(self) -> bool | None:
@@ -527,7 +529,7 @@ class SqliteStore:
         except StoreError as error:
             if not failed_to_sync(error.__cause__):
                 raise
-            self._abandoned = True
+            self._abandon()
             raise StoreLost(str(error), error.advice) from error.__cause__
 
     def free_space(self) -> int | None:
@@ -541,14 +543,19 @@ class SqliteStore:
         return SqliteReader(self.path, self._consumer)
 
     def close(self) -> None:
+        if self._abandoned:
+            return
         if self._maintainer is not None:
-            self._close(self._maintainer)
-        self._close(self._db)
+            self._maintainer.close()
+        self._db.close()
         self._log.close()
         self._lock.close()
 
-    def _close(self, db: sqlite3.Connection) -> None:
-        abandon(db) if self._abandoned else db.close()
+    def _abandon(self) -> None:
+        """Leaves everything to the next process as a kill would. It begins when this one has ended."""
+        self._abandoned = True
+        for held in (getattr(self, "_db", None), self._maintainer, self._lock):
+            abandon(held)
 
 
 def _raise(error: Exception) -> None:
