@@ -226,13 +226,16 @@ def test_what_an_fsync_did_not_keep_is_written_anew_before_it_counts_as_safe(
     refused = bridge.run("serve", "--port", "0", "--metrics-port", "0")
     assert refused.returncode == 2 and "Check the disk" in refused.stderr, refused.stderr
     disk.mend()
+    # What a start has folded and would answer repeats by, before anything else is written.
+    opens = "import os, sys; from otel_bridge import journal; print(journal.open(sys.argv[1], 'otlp').last); "
+    opens += "sys.stdout.flush(); os._exit(0)"
+    url = f"sqlite:///{bridge.journal}"
+    done = subprocess.run([sys.executable, "-c", opens, url], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    disk.forget()
     bridge.start()
-    events = _in_journal(bridge)
-    assert bridge.metric(EVENTS) == len(events)
-    bridge.kill()
-    disk.forget()  # as a power failure does
-    bridge.start()
-    assert _in_journal(bridge) == events and bridge.metric(EVENTS) == len(events) > 0
+    assert len(_in_journal(bridge)) == bridge.metric(EVENTS) == int(done.stdout) - 1
+    assert bridge.event(session).status_code == 201
 
 
 @side_by_side
@@ -249,7 +252,7 @@ def test_a_replay_that_cannot_be_fsynced_says_that_it_may_be_asked_again(make_br
     command = bridge.command("journal", "replay")
     inject = ["strace", "-f", "-P", str(_wal(bridge)), "-e", "inject=fdatasync:error=EIO:when=1+", "-o", "/dev/null"]
     done = subprocess.run([*inject, *command], cwd=bridge.folder, env=bridge.env(), capture_output=True, text=True)
-    assert done.returncode != 0 and "again" in done.stderr and "Traceback" not in done.stderr, done.stderr
+    assert done.returncode != 0 and "ask again" in " ".join(done.stderr.split()) and "Traceback" not in done.stderr, done.stderr
     assert bridge.run("journal", "replay").returncode == 0
 
 
