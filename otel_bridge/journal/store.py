@@ -64,7 +64,7 @@ class StoreFull(StoreUnavailable):
 
 
 class OutcomeUnknown(StoreError):
-    """Whether the commit was taken is not known. Only `Store.commit`, `Store.write_alone` and `mark_replay` raise it."""
+    """Whether the commit was taken is not known. `Store.commit`, `Store.write_alone`, `mark_replay` raise it."""
 
 
 class StoreLost(StoreError):

@@ -62,7 +62,9 @@ class Health:
         if why_full is not None:
             problems.append(f"disco: {_FULL[why_full]}")
         elif not self._journal.outcome_known:
-            ends = "; el puente termina, y lo decide el próximo arranque" if self._journal.fatal_error is not None else ""
+            ends = (
+                "; el puente termina, y lo decide el próximo arranque" if self._journal.fatal_error is not None else ""
+            )
             problems.append(f"diario: no se sabe aún si se guardó lo último{ends}; el log dice por qué")
         elif self._journal.last_error is not None:
             problems.append("diario no disponible: no se puede escribir; el log dice por qué")

@@ -33,6 +33,8 @@ class Ledger:
     statuses: Counter[int] = field(default_factory=Counter)
     unanswered: int = 0
     """Posts whose answer was lost (they were sent again with the same ids)."""
+    unknown: int = 0
+    """Posts that were told that it is not known whether they were taken."""
     times: list[tuple[float, float]] = field(default_factory=list)
     """(when it was answered, how long that took) of every acknowledged post; monotonic."""
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -133,7 +135,10 @@ class Client(threading.Thread):
             if status in (200, 201):
                 return json.loads(answer)
             assert status == 503, (status, answer)
-            unknown = unknown or json.loads(answer)["type"] == errors.OUTCOME_UNKNOWN.type
+            if json.loads(answer)["type"] == errors.OUTCOME_UNKNOWN.type:
+                unknown = True
+                with self._ledger.lock:
+                    self._ledger.unknown += 1
             self._repeats(value, unknown)
             time.sleep(0.05)
 

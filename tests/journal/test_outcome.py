@@ -1,7 +1,7 @@
 """A commit whose outcome is not known: nothing is claimed until it is learnt, and then it is answered or goes again.
 
-SQLite's commits are so only where a disk fails, and then the outcome is for the next process (`tests/chaos/test_fsync.py`):
-a double stands around the real store and makes them so.
+SQLite's commits are so only where a disk fails, and then the outcome is for the next process to learn
+(`tests/chaos/test_fsync.py`): a double stands around the real store and makes them so.
 """
 
 from __future__ import annotations

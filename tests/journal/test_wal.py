@@ -167,8 +167,10 @@ def test_an_fsync_that_fails_leaves_the_outcome_to_the_next_process(store: Sqlit
 def test_a_checkpoint_whose_fsync_fails_is_told_to_the_writer(store: SqliteStore) -> None:
     told: list[Callable[[], None]] = []
     store.maintain(1 << 40, told.append)
-    store._maintainer = FailingDb(  # type: ignore[assignment]
-        store._maintainer, "wal_checkpoint", sqlite3.SQLITE_IOERR_FSYNC  # type: ignore[arg-type]
+    store._checkpoints.connection = FailingDb(  # type: ignore[assignment]
+        store._checkpoints.connection,
+        "wal_checkpoint",
+        sqlite3.SQLITE_IOERR_FSYNC,  # type: ignore[arg-type]
     )
     with pytest.raises(StoreLost):
         store.maintain(1 << 40, told.append)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from otel_bridge.journal.sqlite.database import connect, failed_to_sync, translated
@@ -18,7 +18,7 @@ def mark_replay(path: Path, seqs: Sequence[int] | None) -> int:
     """
     with translated(path):
         db = connect(path, "rw")
-        leave = sqlite3.Connection.close
+        leave: Callable[[sqlite3.Connection], None] = sqlite3.Connection.close
         try:
             return _mark(db, seqs)
         except sqlite3.Error as error:
@@ -26,8 +26,8 @@ def mark_replay(path: Path, seqs: Sequence[int] | None) -> int:
                 raise
             leave = abandon
             raise OutcomeUnknown(
-                f"the disk failed while this was written ({error}): whether it was is not known. Check the disk and ask "
-                "again: asked twice is as asked once."
+                f"the disk failed while this was written ({error}): whether it was is not known. Check the disk and "
+                "ask again: asked twice is as asked once."
             ) from error
         finally:
             leave(db)

@@ -10,7 +10,6 @@ and it is on no disk.
 from __future__ import annotations
 
 import os
-import sqlite3
 import struct
 from pathlib import Path
 
@@ -104,9 +103,9 @@ class WriteAheadLog:
 
 
 def abandon(opened: object) -> None:
-    """Keeps a connection or a file open until the process ends, whoever forgets it: Python closes what is forgotten, and
-    the last connection that is closed moves the log into the file and deletes it. After a failed fsync nothing is to be
-    moved."""
+    """Keeps a connection or a file open until the process ends, whoever forgets it: Python closes what is forgotten,
+    and the last connection that is closed moves the log into the file and deletes it. After a failed fsync nothing is
+    to be moved."""
     import ctypes  # a bridge whose disk works needs none of it
 
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(opened))

@@ -7,8 +7,6 @@ import os
 import sqlite3
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +14,9 @@ from otel_bridge.errors import StartRefused
 from otel_bridge.ids import DAY_US
 from otel_bridge.journal.append import CONFLICT, Append, Duplicate, Outcome
 from otel_bridge.journal.sqlite import folder, grouping
+from otel_bridge.journal.sqlite.checkpoints import Checkpoints
 from otel_bridge.journal.sqlite.database import (
     ADDED,
-    BUSY_MS,
     HOUR_US,
     SCHEMA,
     SCHEMA_VERSION,
@@ -30,7 +28,7 @@ from otel_bridge.journal.sqlite.database import (
     translated,
 )
 from otel_bridge.journal.sqlite.grouping import Keys
-from otel_bridge.journal.sqlite.reading import SqliteReader, wal_bytes
+from otel_bridge.journal.sqlite.reading import SqliteReader
 from otel_bridge.journal.sqlite.wal import WriteAheadLog, abandon
 from otel_bridge.journal.store import (
     DEDUP_HORIZON_US,
@@ -47,12 +45,6 @@ PAST_TIMED = b"d"
 """Sorts after every key that starts with its event's time ("c…"): a generation of them is passed once and for all."""
 TRIM_BYTES = 4 << 20
 """Of segments that are deleted at once: every page of a deleted row is read, and answers wait meanwhile."""
-WAL_PAGES = 500
-"""A write-ahead log of so many pages is begun anew, which takes a few milliseconds between two commits. Left alone
-under load, it grows to its limit every few seconds, and that step holds answers up for 50 ms."""
-WAL_BYTES = 64 << 20
-"""A write-ahead log longer than this, or than an eighth of what the journal may take, is moved into the file although
-answers wait for it: its bytes count, and a small limit must not be used up by the log alone."""
 
 
 class SqliteStore:
@@ -66,8 +58,6 @@ class SqliteStore:
         self.path = path
         self.place = str(path)
         self._consumer = consumer
-        self._maintainer: sqlite3.Connection | None = None
-        """The housekeeping thread's connection."""
         self._log = WriteAheadLog(path)
         self._abandoned = False
         """Whether what is in the log is left to the next start."""
@@ -76,6 +66,7 @@ class SqliteStore:
             self._lock = self._take_lock()
             try:
                 self._db = connect(path)
+                self._checkpoints = Checkpoints(path, self._db, self._abandon)
                 self._prepare()
             except BaseException as error:
                 if failed_to_sync(error):
@@ -184,7 +175,9 @@ class SqliteStore:
         return OutcomeUnknown(str(error), error.advice)
 
     def resolve_outcome(self) -> bool | None:
-        raise StoreLost("the disk has failed in a commit: what is left of it in the journal's log decides, at the start")
+        raise StoreLost(
+            "the disk has failed in a commit: what is left of it in the journal's log decides, at the start"
+        )
 
     def rollback(self) -> None:
         self.last = self._committed
@@ -489,48 +482,7 @@ class SqliteStore:
     # --- maintenance --------------------------------------------------------------------------------------------------
 
     def maintain(self, max_bytes: int, between_commits: Callable[[Callable[[], None]], None]) -> None:
-        """Checkpoints the write-ahead log: most of it in the caller's thread, the end of it between two commits."""
-        try:
-            with self._checkpointing():
-                if self._maintainer is None:
-                    self._maintainer = connect(self.path)
-                pages = self._maintainer.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()[1]  # waits for nobody
-        except StoreLost as lost:
-            between_commits(partial(_raise, lost))
-            raise
-        if pages > WAL_PAGES:
-            between_commits(self._finish_checkpoint)
-        if wal_bytes(self.path) > min(WAL_BYTES, max_bytes // 8):
-            between_commits(self._truncate_wal)
-
-    def _finish_checkpoint(self) -> None:
-        """Moves what has come while `maintain` was moving the rest: the next commit then begins the log anew, unless
-        somebody still reads it. Waits for nobody."""
-        with self._checkpointing():
-            self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-
-    def _truncate_wal(self) -> None:
-        """Moves the whole write-ahead log into the file and starts it anew; for when it has grown long."""
-        with self._checkpointing():
-            # Answers wait for it, and it for readers: not for long. The next second tries again.
-            self._db.execute("PRAGMA busy_timeout = 250")
-            try:
-                self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-            finally:
-                self._db.execute(f"PRAGMA busy_timeout = {BUSY_MS}")
-
-    @contextmanager
-    def _checkpointing(self) -> Iterator[None]:
-        """Raises StoreLost where an fsync fails. SQLite would write a part of the pages again and call all of them
-        safe, and with the next commit begin the log anew, which alone has them; a recovery goes by the whole log."""
-        try:
-            with translated(self.path):
-                yield
-        except StoreError as error:
-            if not failed_to_sync(error.__cause__):
-                raise
-            self._abandon()
-            raise StoreLost(str(error), error.advice) from error.__cause__
+        self._checkpoints.step(max_bytes, between_commits)
 
     def free_space(self) -> int | None:
         try:
@@ -545,8 +497,7 @@ class SqliteStore:
     def close(self) -> None:
         if self._abandoned:
             return
-        if self._maintainer is not None:
-            self._maintainer.close()
+        self._checkpoints.close()
         self._db.close()
         self._log.close()
         self._lock.close()
@@ -554,12 +505,8 @@ class SqliteStore:
     def _abandon(self) -> None:
         """Leaves everything to the next process as a kill would. It begins when this one has ended."""
         self._abandoned = True
-        for held in (getattr(self, "_db", None), self._maintainer, self._lock):
+        for held in (self._db, self._checkpoints.connection, self._lock):
             abandon(held)
-
-
-def _raise(error: Exception) -> None:
-    raise error
 
 
 def _accounts(
