@@ -113,6 +113,7 @@ class Bridge:
             own=own,
             scrapers=counted.scrapers,
             save=self._housekeeping.save_for_page,
+            kept=self._housekeeping.kept,
             ledger=LedgerView(self.journal, for_ledger, state),
             gpts=lambda: self.config.gpts,
             windows=lambda: windows.latest,

@@ -165,8 +165,8 @@ OUTCOME_UNKNOWN = ErrorKind(
     "resultado-desconocido",
     503,
     "No se sabe si se tomó",
-    "El diario dejó de responder mientras guardaba: no se sabe si se tomó. Repite la misma petición: con el mismo "
-    "«id», «Idempotency-Key» o «timestamp» se reconoce y no se cuenta dos veces.",
+    "El diario falló mientras guardaba: no se sabe si se tomó. Repite la misma petición: con el mismo «id», "
+    "«Idempotency-Key» o «timestamp» se reconoce y no se cuenta dos veces; sin ellos podría contarse otra vez.",
 )
 SHUTTING_DOWN = ErrorKind(
     "servicio-deteniendose",

@@ -37,6 +37,7 @@ from otel_bridge.journal.store import (
     Store,
     StoreError,
     StoreFull,
+    StoreLost,
     StoreUnavailable,
     TopUser,
     Trimmed,
@@ -62,6 +63,7 @@ __all__ = [
     "Store",
     "StoreError",
     "StoreFull",
+    "StoreLost",
     "StoreUnavailable",
     "TopUser",
     "Trimmed",
@@ -104,5 +106,6 @@ def open_reader(url: str, consumer: str) -> Reader:
 
 def mark_replay(url: str, seqs: Sequence[int] | None) -> int:
     """Asks the bridge to send these parked records again (None: all); returns how many of them there are. May be called
-    while a bridge serves the journal. Raises StartRefused where there is no journal, StoreError."""
+    while a bridge serves the journal, and again. Raises StartRefused where there is no journal, OutcomeUnknown,
+    StoreError."""
     return int(_backend(url).mark_replay(url, seqs))

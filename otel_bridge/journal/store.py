@@ -19,9 +19,11 @@ the ledger and the parked records are its.
 
 **A transaction.** `begin`, any of the writing methods, `commit`: all of it or nothing, durable when `commit` returns.
 `write_alone` is all three for a group of appends and nothing else. Where one raises, the writer calls `rollback`.
-A commit has three outcomes: it returns (taken), it raises (not taken), or it raises `OutcomeUnknown`: the connection
-went while it was under way. Then the writer calls nothing but `resolve_outcome` until that has learnt it, and holds
-the answers meanwhile.
+A commit has three outcomes: it returns (taken), it raises (not taken, and never will be), or it raises
+`OutcomeUnknown`: the connection went while it was under way, or the disk failed to say that it has it. Then the writer
+calls nothing but `resolve_outcome` until that has learnt it, and holds the answers meanwhile. Where it cannot be learnt
+by this process, that raises, and so does whatever raises `StoreLost`: the process ends, moves nothing any more, and
+what the next start finds in the store is what was taken.
 """
 
 from __future__ import annotations
@@ -63,7 +65,11 @@ class StoreFull(StoreUnavailable):
 
 
 class OutcomeUnknown(StoreError):
-    """Whether the commit was taken is not known. Only `Store.commit` and `Store.write_alone` raise it."""
+    """Whether the commit was taken is not known. `Store.commit`, `Store.write_alone`, `mark_replay` raise it."""
+
+
+class StoreLost(StoreError):
+    """What was written may not stay where it was: nothing more is to be built on it. Ends the process."""
 
 
 class SessionInfo(NamedTuple):
@@ -285,7 +291,7 @@ class Store(Protocol):
     def maintain(self, max_bytes: int, between_commits: Callable[[Callable[[], None]], None]) -> None:
         """What the backend needs done about once a second. Called in the housekeeping thread; what must not run beside
         a commit it hands to `between_commits`, which runs it in the writer thread and returns after it.
-        `max_bytes`: what the journal may take. Raises StoreError."""
+        `max_bytes`: what the journal may take. Raises StoreError, and what it hands over StoreLost too."""
 
     @property
     def displaced(self) -> bool:
@@ -305,4 +311,5 @@ class Store(Protocol):
         """A reader of the same journal, for the same consumer. Any thread; who asks for it closes it."""
 
     def close(self) -> None:
-        """Gives the journal up to the next process. Called after its readers are closed, by any thread."""
+        """Gives the journal up to the next process: as it is, where an outcome was not learnt or the store is lost.
+        Called after its readers are closed, by any thread."""

@@ -19,12 +19,12 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from enum import Enum, auto
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from otel_bridge import errors
 from otel_bridge.errors import Problem
 from otel_bridge.journal.append import Append, new_records
-from otel_bridge.journal.store import OutcomeUnknown, Store, StoreFull, StoreUnavailable
+from otel_bridge.journal.store import OutcomeUnknown, Store, StoreFull, StoreLost, StoreUnavailable
 from otel_bridge.records import Record
 
 log = logging.getLogger(__name__)
@@ -47,6 +47,10 @@ class _FoldFailed(BaseException):
 
 class _OutcomeLost(BaseException):
     """Nobody will learn whether the group in hand was taken: the store cannot tell, or the process stops first."""
+
+
+class _StoreIsLost(BaseException):
+    """The store said StoreLost. Ends the writer; the next start goes by what it finds."""
 
 
 class _Task:
@@ -248,6 +252,8 @@ class Journal:
                 self._commit(group, transactional)
             except StoreUnavailable as error:
                 self._fail(group, transactional, error)
+            except StoreLost as error:
+                self._lose(error)
             except Exception as error:
                 if len(group) + len(transactional) == 1:
                     self._fail(group, transactional, error)
@@ -261,8 +267,15 @@ class Journal:
             if not task.transactional:
                 try:
                     task.future.set_result(task.run())
+                except StoreLost as error:
+                    task.future.set_exception(error)
+                    self._lose(error)
                 except Exception as error:
                     task.future.set_exception(error)
+
+    def _lose(self, error: StoreLost) -> NoReturn:
+        self.last_error = str(error)
+        raise _StoreIsLost(str(error)) from error
 
     def _commit(self, group: list[Append], tasks: list[_Task]) -> None:
         store = self.store

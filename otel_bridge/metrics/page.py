@@ -37,6 +37,8 @@ class Sources:
     scrapers: Scrapers
     save: Callable[[], OwnCounts | None]
     """Saves what is counted in the journal; returns the bridge's own part as it was saved, None where it cannot be."""
+    kept: Callable[[], OwnCounts | None]
+    """As it was saved last, where nothing can be saved any more by this process; else None."""
     ledger: LedgerView
     gpts: Callable[[], Mapping[str, Gpt]]
     windows: Callable[[], tuple[list[Window], list[TopUser]] | None]
@@ -76,8 +78,9 @@ class BridgeCollector:
                 is_saved = saved is not None
                 if is_saved:
                     sources.scrapers.saved(scraper)
-                # What cannot be saved is shown nevertheless: refusals of a full journal are news.
-                self._saved, now = saved, saved or now
+                # What cannot be saved is shown nevertheless: refusals of a full journal are news. But a process that
+                # ends with it would be followed by one that counts from less.
+                self._saved, now = saved, saved or sources.kept() or now
             held = sources.scrapers.held(scraper, is_saved)
             snapshot = list(sources.state.snapshot())
             snapshot.append((catalog.REQUEST_DURATION, _durations(now)))

@@ -67,7 +67,10 @@ class Health:
         elif why_full is not None:
             problems.append(f"disco: {_FULL[why_full]}")
         elif not self._journal.outcome_known:
-            problems.append("diario: no se sabe aún si se guardó lo último; el log dice por qué")
+            ends = (
+                "; el puente termina, y lo decide el próximo arranque" if self._journal.fatal_error is not None else ""
+            )
+            problems.append(f"diario: no se sabe aún si se guardó lo último{ends}; el log dice por qué")
         elif self._journal.last_error is not None:
             problems.append("diario no disponible: no se puede escribir; el log dice por qué")
         problems += [f"proceso de fondo caído: {name}" for name, up, _ in self.workers() if not up]

@@ -62,6 +62,8 @@ class Housekeeping:
         self._keep_key = keep_key
         self._saved_seq = 0
         self._saved_at = 0.0
+        self._kept = counted.own.counts()
+        """The bridge's own part as it was saved last."""
         self._waits_for: str | None = None
         """Why the last step could not be done."""
         self.configure(config)
@@ -117,7 +119,7 @@ class Housekeeping:
         """Saves what is counted; the next start goes on from there. Returns the bridge's own part of it. Called from
         any thread. Raises StoreError, TimeoutError after `timeout` seconds."""
         saved = self._journal.transact(lambda store: snapshot.save(store, self._counted)).result(timeout)
-        self._saved_seq, self._saved_at = saved.seq, time.monotonic()
+        self._saved_seq, self._saved_at, self._kept = saved.seq, time.monotonic(), saved.own
         return saved.own
 
     def save_for_page(self) -> OwnCounts | None:
@@ -126,6 +128,10 @@ class Housekeeping:
             return self.save_snapshot(PAGE_SECONDS)
         except (StoreError, TimeoutError):
             return None  # housekeeping and `/readyz` say so
+
+    def kept(self) -> OwnCounts | None:
+        """What a page may show of the bridge's own counters after the journal's writer has died, else None."""
+        return self._kept if self._journal.fatal_error is not None else None
 
     def _fall_idle(self) -> None:
         before_us = time.time_ns() // 1000 - self._idle_after_us

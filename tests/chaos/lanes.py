@@ -21,7 +21,7 @@ from typing import Any
 
 import pytest
 
-from tests.chaos.disks import SmallDisk, mounted
+from tests.chaos.disks import FailingDisk, SmallDisk, mounted, on_little_room
 from tests.harness.bridge import Bridge
 from tests.harness.otlp import OtlpReceiver
 
@@ -55,8 +55,11 @@ class Lane:
     def small_disk(self, size: str) -> SmallDisk:
         return self._stack.enter_context(mounted(self.tmp_path, size))
 
+    def failing_disk(self) -> FailingDisk:
+        return self._stack.enter_context(on_little_room(self.tmp_path))
 
-GIVEN = {"tmp_path", "receiver", "make_bridge", "small_disk", "say"}
+
+GIVEN = {"tmp_path", "receiver", "make_bridge", "small_disk", "failing_disk", "say"}
 
 
 def side_by_side(scenario: Callable[..., None]) -> Callable[..., None]:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from otel_bridge import journal
+from otel_bridge import errors, journal
 from otel_bridge.export.pipe import CONSUMER
 from otel_bridge.records import Event, Idle, Session, decode, event_span_id, session_span_id
 from tests.harness.bridge import GUIDE_EVENT, GUIDE_SESSION, Bridge
@@ -33,6 +33,8 @@ class Ledger:
     statuses: Counter[int] = field(default_factory=Counter)
     unanswered: int = 0
     """Posts whose answer was lost (they were sent again with the same ids)."""
+    unknown: int = 0
+    """Posts that were told that it is not known whether they were taken."""
     times: list[tuple[float, float]] = field(default_factory=list)
     """(when it was answered, how long that took) of every acknowledged post; monotonic."""
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -110,6 +112,7 @@ class Client(threading.Thread):
 
     def _post(self, path: str, value: Any) -> Any:
         body = json.dumps(value).encode()
+        unknown = False
         while True:
             started = time.monotonic()
             try:
@@ -120,6 +123,8 @@ class Client(threading.Thread):
                 self._connection = None
                 with self._ledger.lock:
                     self._ledger.unanswered += 1
+                unknown = True
+                self._repeats(value, unknown)
                 time.sleep(0.02)
                 continue
             now = time.monotonic()
@@ -130,7 +135,15 @@ class Client(threading.Thread):
             if status in (200, 201):
                 return json.loads(answer)
             assert status == 503, (status, answer)
+            if json.loads(answer)["type"] == errors.OUTCOME_UNKNOWN.type:
+                unknown = True
+                with self._ledger.lock:
+                    self._ledger.unknown += 1
+            self._repeats(value, unknown)
             time.sleep(0.05)
+
+    def _repeats(self, value: Any, unknown: bool) -> None:
+        """Called before a post is repeated; `unknown`: it may have been taken, as far as it was told until now."""
 
     def _once(self, path: str, body: bytes) -> tuple[int, bytes]:
         if self._connection is None:

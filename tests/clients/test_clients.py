@@ -7,8 +7,11 @@ from collections.abc import Callable
 from email.utils import formatdate
 from itertools import pairwise
 
+import msgspec
 import pytest
 
+from otel_bridge import errors
+from otel_bridge.errors import Problem
 from tests.clients.conftest import Counts, Driver
 from tests.clients.scripted import Reply, Request, Scripted, losing_answers, taken
 from tests.harness.bridge import Bridge
@@ -237,6 +240,25 @@ def test_retry_after_is_waited_for(client: Driver, make_server: MakeServer, stat
     assert client.flush(seconds=10)
     assert len(server.requests) == 2
     assert server.requests[1].at >= until - 0.01
+
+
+def test_what_may_have_been_taken_is_sent_again_as_it_was(client: Driver, make_server: MakeServer) -> None:
+    """So it is recognised, if it was."""
+    unknown = {kind: msgspec.to_builtins(Problem(errors.OUTCOME_UNKNOWN).document()) for kind in ("sessions", "events")}
+
+    def behave(request: Request) -> Reply:
+        problem = unknown.pop(request.path.rpartition("/")[2], None)
+        return taken(request) if problem is None else Reply(503, problem, {"Retry-After": "1"})
+
+    server = make_server(behave)
+    client.new(url=server.api)
+    session = client.session()
+    client.events(session=session, count=3)
+    wait_for(lambda: client.flush(seconds=2), "an empty queue")
+    for kind, count in (("sessions", 1), ("events", 3)):
+        posts = [request.raw for request in server.requests if request.path.endswith(kind)]
+        assert len(posts) == 2 and posts[0] == posts[1] and posts[0].count(b'"id"') == count
+    assert not unknown and client.stats()["sent"] == 4 and not client.stats()["dropped"]
 
 
 def test_only_what_may_be_taken_later_is_sent_again(client: Driver, make_server: MakeServer) -> None:

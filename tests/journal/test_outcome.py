@@ -1,6 +1,7 @@
 """A commit whose outcome is not known: nothing is claimed until it is learnt, and then it is answered or goes again.
 
-SQLite's commits are never of unknown outcome, so a double stands around the real store and makes them so.
+SQLite's commits are so only where a disk fails, and then the outcome is for the next process to learn
+(`tests/chaos/test_fsync.py`): a double stands around the real store and makes them so.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import pytest
 
 from otel_bridge import errors
 from otel_bridge.errors import Problem
-from otel_bridge.journal import Append, Duplicate, Journal, OutcomeUnknown, Store, StoreUnavailable
+from otel_bridge.journal import Append, Duplicate, Journal, OutcomeUnknown, Store, StoreLost, StoreUnavailable
 from otel_bridge.journal import writer as writer_module
 from otel_bridge.records import Record
 from tests.journal.backends import Backend
@@ -204,3 +205,27 @@ def test_an_outcome_that_cannot_be_learnt_ends_the_writer(backend: Backend, losi
         assert caught.value.kind is errors.JOURNAL_UNAVAILABLE
 
     served(backend, scenario, store=losing)  # type: ignore[arg-type]
+
+
+def test_a_store_that_is_lost_between_commits_ends_the_writer(backend: Backend) -> None:
+    """What was committed before it is answered as taken, what comes after it as not."""
+    lost = StoreLost("the disk has failed")
+
+    def fail() -> None:
+        raise lost
+
+    async def scenario(journal: Journal) -> None:
+        release = hold(journal)
+        before, task = journal.append(append(event(1))), journal.run_between_commits(fail)
+        release.set()
+        await asyncio.wait_for(before, 10)
+        with pytest.raises(StoreLost):
+            task.result(10)
+        await until(lambda: journal.fatal_error is not None)
+        assert journal.last_error == str(lost)
+        with pytest.raises(Problem) as caught:
+            await asyncio.wait_for(journal.append(append(event(2))), 10)
+        assert caught.value.kind is errors.JOURNAL_UNAVAILABLE
+
+    served(backend, scenario)
+    assert held(backend.open()) == [event(1)]

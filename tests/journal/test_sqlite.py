@@ -9,7 +9,7 @@ import pytest
 
 from otel_bridge import journal
 from otel_bridge.errors import StartRefused
-from otel_bridge.journal.sqlite import SqliteStore, grouping, writing
+from otel_bridge.journal.sqlite import SqliteStore, checkpoints, grouping
 from otel_bridge.journal.sqlite.reading import wal_bytes
 from tests.journal.backends import CONSUMER, SqliteBackend
 from tests.journal.stores import append, at, commit, held
@@ -46,7 +46,7 @@ def test_few_texts_are_prepared_however_many_sessions_a_commit_has() -> None:
 def test_the_wal_is_begun_anew_although_commits_never_pause(
     store: SqliteStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(writing, "WAL_PAGES", 50)
+    monkeypatch.setattr(checkpoints, "WAL_PAGES", 50)
     reader = store.reader()
     sizes, number = [], 0
 

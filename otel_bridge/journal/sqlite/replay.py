@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sqlite3
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from otel_bridge.journal.sqlite.database import connect, translated
+from otel_bridge.journal.sqlite.database import connect, failed_to_sync, translated
+from otel_bridge.journal.sqlite.wal import abandon
+from otel_bridge.journal.store import OutcomeUnknown
 
 
 def mark_replay(path: Path, seqs: Sequence[int] | None) -> int:
@@ -15,12 +18,25 @@ def mark_replay(path: Path, seqs: Sequence[int] | None) -> int:
     """
     with translated(path):
         db = connect(path, "rw")
+        leave: Callable[[sqlite3.Connection], None] = sqlite3.Connection.close
         try:
-            if seqs is None:
-                return db.execute("UPDATE parked SET replay = 1").rowcount
-            db.execute("BEGIN IMMEDIATE")
-            count = sum(db.execute("UPDATE parked SET replay = 1 WHERE seq = ?", (seq,)).rowcount for seq in seqs)
-            db.execute("COMMIT")
-            return count
+            return _mark(db, seqs)
+        except sqlite3.Error as error:
+            if not failed_to_sync(error):
+                raise
+            leave = abandon
+            raise OutcomeUnknown(
+                f"the disk failed while this was written ({error}): whether it was is not known. Check the disk and "
+                "ask again: asked twice is as asked once."
+            ) from error
         finally:
-            db.close()
+            leave(db)
+
+
+def _mark(db: sqlite3.Connection, seqs: Sequence[int] | None) -> int:
+    if seqs is None:
+        return db.execute("UPDATE parked SET replay = 1").rowcount
+    db.execute("BEGIN IMMEDIATE")
+    count = sum(db.execute("UPDATE parked SET replay = 1 WHERE seq = ?", (seq,)).rowcount for seq in seqs)
+    db.execute("COMMIT")
+    return count

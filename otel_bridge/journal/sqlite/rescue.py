@@ -16,9 +16,11 @@ import time
 from contextlib import closing, suppress
 from pathlib import Path
 
+from otel_bridge.journal.sqlite.checkpoints import Checkpoints
 from otel_bridge.journal.sqlite.database import connect
 from otel_bridge.journal.sqlite.lock import Identity, identity
 from otel_bridge.journal.sqlite.watch import Watch
+from otel_bridge.journal.store import StoreError, StoreLost
 
 log = logging.getLogger(__name__)
 
@@ -29,9 +31,10 @@ PAUSE_SECONDS = 30.0
 class Rescue:
     """One thread at a time."""
 
-    def __init__(self, path: Path, watch: Watch) -> None:
+    def __init__(self, path: Path, watch: Watch, checkpoints: Checkpoints) -> None:
         self._path = path
         self._watch = watch
+        self._checkpoints = checkpoints
         self._told: str | None = None
         """What the log says was found."""
         self._moved_told = False
@@ -39,9 +42,8 @@ class Rescue:
         """The database as it was written back."""
         self._not_before = 0.0
 
-    def step(self, source: sqlite3.Connection, last: bool = False) -> str | None:
-        """Looks, and does what there is to do; what is wrong, or None. `source`: a connection to the open database that
-        nobody else uses. `last`: the process ends."""
+    def step(self, last: bool = False) -> str | None:
+        """Looks, and does what there is to do; what is wrong, or None. `last`: the process ends. Raises StoreLost."""
         displaced = self._watch.look()
         if displaced is None:
             if self._told is not None:
@@ -58,20 +60,22 @@ class Rescue:
                 )  # fmt: skip
         if (last or time.monotonic() >= self._not_before) and not self._watch.emptied:
             try:
-                self._secure(source)
-            except (OSError, sqlite3.Error) as error:
+                self._secure()
+            except StoreLost:
+                raise
+            except (OSError, sqlite3.Error, StoreError) as error:
                 log.critical("what the journal %s holds cannot be put in safety: %s", self._path, error)
                 self._not_before = time.monotonic() + PAUSE_SECONDS
         return displaced
 
-    def _secure(self, source: sqlite3.Connection) -> None:
-        busy = source.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+    def _secure(self) -> None:
+        moved = self._checkpoints.move_all()
         if self._watch.is_removed():
             if not self._is_saved():
-                copy = write_back(source, self._path, self._watch)
+                copy = write_back(self._checkpoints.connection, self._path, self._watch)
                 self._copy = copy, identity(copy.stat())
                 self._tell_copy(copy)
-        elif not busy:
+        elif moved:
             if self._watch.is_replaced():
                 self._watch.drop()
             if not self._moved_told:

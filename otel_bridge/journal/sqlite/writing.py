@@ -6,21 +6,21 @@ import os
 import sqlite3
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from typing import Any
 
 from otel_bridge.errors import StartRefused
 from otel_bridge.ids import DAY_US
 from otel_bridge.journal.append import CONFLICT, Append, Duplicate, Outcome
-from otel_bridge.journal.sqlite import grouping
+from otel_bridge.journal.sqlite import folder, grouping
+from otel_bridge.journal.sqlite.checkpoints import Checkpoints
 from otel_bridge.journal.sqlite.database import (
     ADDED,
-    BUSY_MS,
     HOUR_US,
     SCHEMA,
     SCHEMA_VERSION,
     advice,
     connect,
+    failed_to_sync,
     generation_of,
     reading,
     translated,
@@ -28,13 +28,17 @@ from otel_bridge.journal.sqlite.database import (
 from otel_bridge.journal.sqlite.grouping import Keys
 from otel_bridge.journal.sqlite.lock import Lock
 from otel_bridge.journal.sqlite.names import Place, url
-from otel_bridge.journal.sqlite.reading import SqliteReader, wal_bytes
+from otel_bridge.journal.sqlite.reading import SqliteReader
 from otel_bridge.journal.sqlite.rescue import Rescue
+from otel_bridge.journal.sqlite.wal import WriteAheadLog, abandon
 from otel_bridge.journal.sqlite.watch import Watch
 from otel_bridge.journal.store import (
     DEDUP_HORIZON_US,
     SEGMENT_RECORDS,
+    OutcomeUnknown,
     Parked,
+    StoreError,
+    StoreLost,
     StoreUnavailable,
     Trimmed,
 )
@@ -44,12 +48,6 @@ PAST_TIMED = b"d"
 """Sorts after every key that starts with its event's time ("c…"): a generation of them is passed once and for all."""
 TRIM_BYTES = 4 << 20
 """Of segments that are deleted at once: every page of a deleted row is read, and answers wait meanwhile."""
-WAL_PAGES = 500
-"""A write-ahead log of so many pages is begun anew, which takes a few milliseconds between two commits. Left alone
-under load, it grows to its limit every few seconds, and that step holds answers up for 50 ms."""
-WAL_BYTES = 64 << 20
-"""A write-ahead log longer than this, or than an eighth of what the journal may take, is moved into the file although
-answers wait for it: its bytes count, and a small limit must not be used up by the log alone."""
 
 
 class SqliteStore:
@@ -64,19 +62,21 @@ class SqliteStore:
         self.place = str(path)
         self.url = url(path)
         self._consumer = consumer
+        self._log = WriteAheadLog(path)
+        self._abandoned = False
+        """Whether what is in the log is left to the next start."""
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            folder.make(path.parent)
             self._lock = Lock(place)
             try:
                 self._db = connect(path)
-                try:
-                    self._prepare()
-                    self._watch_over()
-                except BaseException:
-                    self._db.close()
-                    raise
-            except BaseException:
-                self._lock.release()
+                self._checkpoints = Checkpoints(path, self._db, self._abandon)
+                self._prepare()
+                self._watch_over()
+            except BaseException as error:
+                if failed_to_sync(error):
+                    self._abandon()
+                self._close()
                 raise
         except sqlite3.Error as error:
             raise StartRefused(advice(path, error)) from error
@@ -88,17 +88,11 @@ class SqliteStore:
 
     def _watch_over(self) -> None:
         """Raises StartRefused, OSError."""
-        self._maintainer = connect(self.path)
-        """The housekeeping thread's connection."""
-        try:
-            self._maintainer.execute("SELECT 1 FROM meta LIMIT 1").fetchone()  # opens the log, too
-            self._watch = Watch(self.path, self._lock.descriptor)
-            if self._watch.displaced is not None:
-                raise StartRefused(f"journal: {self._watch.displaced} during the start. Start again.")
-        except BaseException:
-            self._maintainer.close()
-            raise
-        self._rescue = Rescue(self.path, self._watch)
+        self._checkpoints.open()
+        self._watch = Watch(self.path, self._lock.descriptor)
+        if self._watch.displaced is not None:
+            raise StartRefused(f"journal: {self._watch.displaced} during the start. Start again.")
+        self._rescue = Rescue(self.path, self._watch, self._checkpoints)
 
     def _prepare(self) -> None:
         db = self._db
@@ -121,6 +115,7 @@ class SqliteStore:
         db.execute("PRAGMA temp_store = MEMORY")
         # `maintain` moves the log into the file, off the way of the next answer.
         db.execute("PRAGMA wal_autocheckpoint = 0")
+        self._renew_log()
         if version == 0:
             db.executescript(f"BEGIN IMMEDIATE; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
         elif "active_us" not in [column[1] for column in db.execute("PRAGMA table_info(session)")]:
@@ -139,6 +134,19 @@ class SqliteStore:
         self._searched: tuple[int, bytes | None] = (-1, None)
         grouping.prepare(db)
 
+    def _renew_log(self) -> None:
+        """What an fsync of the process before may not have put on the disk is put there, before it is called safe."""
+        self._db.execute("BEGIN IMMEDIATE")  # nobody writes to the log meanwhile, in any process
+        try:
+            self._log.renew()
+        except OSError as error:
+            self._abandon()
+            raise StartRefused(
+                f"journal {self.path}: the disk does not take what is read from its write-ahead log: {error.strerror}. "
+                "Check the disk, make room on it, and start again; the journal is left as it is."
+            ) from error
+        self._db.execute("ROLLBACK")
+
     def _has_unscoped_ids(self) -> bool:
         newest = self._generation
         sql = "SELECT 1 FROM seen WHERE generation = ? AND key >= x'69' AND key < x'6a' LIMIT 1"
@@ -152,23 +160,35 @@ class SqliteStore:
             self._db.execute("BEGIN IMMEDIATE")
 
     def commit(self) -> None:
-        with translated(self.path):
-            self._db.execute("COMMIT")
+        try:
+            with translated(self.path):
+                self._db.execute("COMMIT")
+        except StoreError as error:
+            raise self._failed_commit(error) from error.__cause__
         self._committed = self.last
 
     def _refuse_displaced(self) -> None:
-        """Raises StoreUnavailable."""
+        """Raises StoreUnavailable, StoreLost."""
         known = self.displaced
         displaced = self._watch.glance()
         if displaced is not None:
+            if self._abandoned:
+                raise StoreLost("the disk has failed while the journal's log was moved")
             if not known and not self._watch.emptied:
-                # A log without a name ends with the process: it is moved at once.
-                with suppress(sqlite3.Error):
-                    self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+                self._checkpoints.finish()  # a log without a name ends with the process: it is moved at once
             raise StoreUnavailable(f"the journal is not in its place: {displaced}")
 
+    def _failed_commit(self, error: StoreError) -> StoreError:
+        """The error as what it says of the commit."""
+        if not self._log.may_hold(error.__cause__):
+            return error
+        self._abandon()
+        return OutcomeUnknown(str(error), error.advice)
+
     def resolve_outcome(self) -> bool | None:
-        raise NotImplementedError("a commit to a local file has no unknown outcome")
+        raise StoreLost(
+            "the disk has failed in a commit: what is left of it in the journal's log decides, at the start"
+        )
 
     def rollback(self) -> None:
         self.last = self._committed
@@ -198,10 +218,13 @@ class SqliteStore:
 
     def write_alone(self, appends: list[Append]) -> list[Record]:
         self._refuse_displaced()
-        with translated(self.path):
-            new = self._take(appends)
-            if self._db.in_transaction:
-                self._db.execute("COMMIT")
+        try:
+            with translated(self.path):
+                new = self._take(appends)
+                if self._db.in_transaction:
+                    self._db.execute("COMMIT")
+        except StoreError as error:
+            raise self._failed_commit(error) from error.__cause__
         self._committed = self.last
         return new
 
@@ -471,38 +494,16 @@ class SqliteStore:
     # --- maintenance --------------------------------------------------------------------------------------------------
 
     def maintain(self, max_bytes: int, between_commits: Callable[[Callable[[], None]], None]) -> None:
-        """Checkpoints the write-ahead log: most of it in the caller's thread, the end of it between two commits."""
-        with translated(self.path):
-            pages = self._maintainer.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()[1]  # waits for nobody
-        if pages > WAL_PAGES:
-            between_commits(self._finish_checkpoint)
-        if wal_bytes(self.path) > min(WAL_BYTES, max_bytes // 8):
-            between_commits(self._truncate_wal)
+        self._checkpoints.step(max_bytes, between_commits)
 
     @property
     def displaced(self) -> bool:
         return self._watch.displaced is not None
 
     def keep_in_place(self) -> None:
-        displaced = self._rescue.step(self._maintainer)
+        displaced = self._rescue.step()
         if displaced is not None:
             raise StoreUnavailable(f"the journal is not in its place: {displaced}")
-
-    def _finish_checkpoint(self) -> None:
-        """Moves what has come while `maintain` was moving the rest: the next commit then begins the log anew, unless
-        somebody still reads it. Waits for nobody."""
-        with translated(self.path):
-            self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-
-    def _truncate_wal(self) -> None:
-        """Moves the whole write-ahead log into the file and starts it anew; for when it has grown long."""
-        with translated(self.path):
-            # Answers wait for it, and it for readers: not for long. The next second tries again.
-            self._db.execute("PRAGMA busy_timeout = 250")
-            try:
-                self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-            finally:
-                self._db.execute(f"PRAGMA busy_timeout = {BUSY_MS}")
 
     def free_space(self) -> int | None:
         try:
@@ -515,10 +516,26 @@ class SqliteStore:
         return SqliteReader(self.path, self._consumer)
 
     def close(self) -> None:
-        self._rescue.step(self._maintainer, last=True)
-        self._maintainer.close()
-        self._db.close()
+        if not self._abandoned:
+            self._rescue.step(last=True)
+        self._close()
+
+    def _close(self) -> None:
+        """What has been opened, the lock last."""
+        if self._abandoned:
+            return
+        if hasattr(self, "_checkpoints"):
+            self._checkpoints.close()
+        if hasattr(self, "_db"):
+            self._db.close()
+        self._log.close()
         self._lock.release()
+
+    def _abandon(self) -> None:
+        """Leaves everything to the next process as a kill would. It begins when this one has ended."""
+        self._abandoned = True
+        for held in (self._db, getattr(self._checkpoints, "connection", None), self._lock):
+            abandon(held)
 
 
 def _accounts(
