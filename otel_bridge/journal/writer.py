@@ -46,11 +46,12 @@ class _FoldFailed(BaseException):
 
 
 class _OutcomeLost(BaseException):
-    """Nobody will learn whether the group in hand was taken: the store cannot tell, or the process stops first."""
+    """The process stops before it is learnt whether the group in hand was taken."""
 
 
 class _StoreIsLost(BaseException):
-    """The store said StoreLost. Ends the writer; the next start goes by what it finds."""
+    """The store said StoreLost, or cannot learn what became of a commit. Ends the writer, also in a stop; the next
+    start goes by what it finds."""
 
 
 class _Task:
@@ -324,7 +325,7 @@ class Journal:
 
     def _learn_outcome(self, unknown: OutcomeUnknown) -> bool:
         """Whether the commit under way was taken. Asks the store until it has learnt it; what comes meanwhile waits.
-        Raises _OutcomeLost."""
+        Raises _OutcomeLost, _StoreIsLost."""
         self.outcome_known = False
         self.last_error = f"whether the last commit was taken is not known yet: {unknown}"
         log.error("%s", self.last_error)
@@ -332,7 +333,7 @@ class Journal:
             try:
                 taken = self.store.resolve_outcome()
             except Exception as error:
-                raise _OutcomeLost(f"{type(error).__name__}: {error}") from error
+                raise _StoreIsLost(f"{type(error).__name__}: {error}") from error
             if taken is not None:
                 self.outcome_known = True
                 log.warning("the commit of unknown outcome was %s", "taken" if taken else "not taken: it goes again")

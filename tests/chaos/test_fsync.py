@@ -155,6 +155,20 @@ def test_a_checkpoint_that_cannot_be_fsynced_ends_the_process_and_loses_nothing(
 
 
 @side_by_side
+def test_a_stop_whose_last_commit_cannot_be_fsynced_does_not_pass_for_an_orderly_one(
+    make_bridge: Callable[..., Bridge],
+) -> None:
+    bridge = make_bridge().start()
+    session = bridge.session()
+    assert bridge.event(session).status_code == 201
+    with failing(_pid(bridge), _wal(bridge), "fdatasync,fsync:error=EIO:when=1+"):
+        assert bridge.stop() == 1
+    assert "no snapshot at the stop" in bridge.output() and _wal(bridge).stat().st_size > 0
+    bridge.start()
+    assert bridge.metric(EVENTS) == 1 and bridge.event(session).status_code == 201
+
+
+@side_by_side
 def test_a_page_of_metrics_beside_it_shows_nothing_that_falls(make_bridge: Callable[..., Bridge]) -> None:
     """Refusals are counted on, and nothing can be saved any more: the next process counts from what was saved."""
     bridge = make_bridge().start()

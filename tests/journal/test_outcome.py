@@ -207,6 +207,23 @@ def test_an_outcome_that_cannot_be_learnt_ends_the_writer(backend: Backend, losi
     served(backend, scenario, store=losing)  # type: ignore[arg-type]
 
 
+def test_an_outcome_that_cannot_be_learnt_in_a_stop_is_no_orderly_end(backend: Backend, losing: LostAnswers) -> None:
+    async def scenario() -> None:
+        journal = Journal(losing, Fold())  # type: ignore[arg-type]
+        journal.start()
+        losing.lose, losing.broken, release = [True], StoreLost("the disk has failed"), hold(journal)
+        in_hand = journal.append(append(event(1)))
+        stopping = asyncio.get_running_loop().run_in_executor(None, journal.stop)
+        await until(lambda: journal._queue.qsize() == 2)  # what wakes it for the append, and the stop
+        release.set()
+        await asyncio.wait_for(stopping, 10)
+        with pytest.raises(Problem) as caught:
+            await asyncio.wait_for(in_hand, 10)
+        assert caught.value.kind is errors.OUTCOME_UNKNOWN and journal.fatal_error is not None
+
+    asyncio.run(scenario())
+
+
 def test_a_store_that_is_lost_between_commits_ends_the_writer(backend: Backend) -> None:
     """What was committed before it is answered as taken, what comes after it as not."""
     lost = StoreLost("the disk has failed")

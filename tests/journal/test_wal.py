@@ -91,6 +91,9 @@ def test_a_commit_is_found_in_the_log_as_a_recovery_finds_it(
     index.set_back()
     spoil(Path(f"{store.path}-wal"))
     assert log.may_hold(None) == found
+    busy = sqlite3.OperationalError()
+    busy.sqlite_errorcode = sqlite3.SQLITE_BUSY
+    assert not log.may_hold(busy)  # it is somebody else's
 
 
 def test_the_log_before_is_no_commit_of_this_one(store: SqliteStore, log: WriteAheadLog) -> None:

@@ -133,6 +133,10 @@ def failed_to_sync(error: BaseException | None) -> bool:
     return getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_IOERR_FSYNC
 
 
+def is_busy(error: BaseException | None) -> bool:
+    return isinstance(error, sqlite3.Error) and _primary_code(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+
+
 _UNAVAILABLE = (
     sqlite3.SQLITE_IOERR,
     sqlite3.SQLITE_CANTOPEN,

@@ -14,7 +14,7 @@ import struct
 from pathlib import Path
 
 from otel_bridge.journal.sqlite import folder
-from otel_bridge.journal.sqlite.database import failed_to_sync
+from otel_bridge.journal.sqlite.database import failed_to_sync, is_busy
 
 _INDEX = struct.Struct("=12xBBHI4xII8s8x")
 """The index's header: whether it stands, order of the checksums, page size, frames of commits, their checksum, salts
@@ -40,6 +40,8 @@ class WriteAheadLog:
         written it, before it writes anything else."""
         if failed_to_sync(error):
             return True  # its frames are whole, and on the disk perhaps
+        if is_busy(error):
+            return False  # somebody else writes, and this one has written nothing
         try:
             return self._holds_unpublished_commit()
         except OSError:
