@@ -30,6 +30,7 @@ class Checkpoints:
         self._on_loss = on_loss
         self.connection: sqlite3.Connection
         """The housekeeping thread's, once it is open."""
+        self.lost: StoreLost | None = None
 
     def open(self) -> None:
         """Raises sqlite3.Error."""
@@ -83,7 +84,8 @@ class Checkpoints:
             if not failed_to_sync(error.__cause__):
                 raise
             self._on_loss()
-            raise StoreLost(str(error), error.advice) from error.__cause__
+            self.lost = StoreLost(str(error), error.advice)
+            raise self.lost from error.__cause__
 
     def close(self) -> None:
         if hasattr(self, "connection"):

@@ -20,6 +20,7 @@ def mark_replay(path: Path, seqs: Sequence[int] | None) -> int:
         db = connect(path, "rw")
         leave: Callable[[sqlite3.Connection], None] = sqlite3.Connection.close
         try:
+            db.execute("PRAGMA wal_autocheckpoint = 0")  # that is the bridge's
             return _mark(db, seqs)
         except sqlite3.Error as error:
             if not failed_to_sync(error):

@@ -20,7 +20,7 @@ from otel_bridge.journal.sqlite.checkpoints import Checkpoints
 from otel_bridge.journal.sqlite.database import connect
 from otel_bridge.journal.sqlite.lock import Identity, identity
 from otel_bridge.journal.sqlite.watch import Watch
-from otel_bridge.journal.store import StoreError, StoreLost
+from otel_bridge.journal.store import StoreError, StoreLost, StoreUnavailable
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ PAUSE_SECONDS = 30.0
 
 
 class Rescue:
-    """One thread at a time."""
+    """Of one thread, but for `refuse`."""
 
     def __init__(self, path: Path, watch: Watch, checkpoints: Checkpoints) -> None:
         self._path = path
@@ -38,9 +38,27 @@ class Rescue:
         self._told: str | None = None
         """What the log says was found."""
         self._moved_told = False
+        self._gave_up = False
         self._copy: tuple[Path, Identity] | None = None
         """The database as it was written back."""
         self._not_before = 0.0
+
+    def refuse(self) -> None:
+        """Before a commit, in the writer thread. Raises StoreUnavailable: it would be lost; StoreLost."""
+        known = self._watch.displaced is not None
+        displaced = self._watch.glance()
+        if displaced is not None:
+            if self._checkpoints.lost is not None:
+                raise self._checkpoints.lost
+            if not known and self._watch.spoilt is None:
+                self._checkpoints.finish()  # a log without a name ends with the process: it is moved at once
+            raise _unavailable(displaced)
+
+    def keep(self) -> None:
+        """`step`, about once a second. Raises StoreUnavailable where something is wrong, StoreLost."""
+        displaced = self.step()
+        if displaced is not None:
+            raise _unavailable(displaced)
 
     def step(self, last: bool = False) -> str | None:
         """Looks, and does what there is to do; what is wrong, or None. `last`: the process ends. Raises StoreLost."""
@@ -53,14 +71,12 @@ class Rescue:
         if displaced != self._told:
             log.critical("%s while the bridge ran: nothing is accepted any more", displaced)
             self._told = displaced
-            if self._watch.emptied:
-                log.critical(
-                    "what the journal held and was not exported is lost: stop the bridge, and restore %s from a "
-                    "backup, or move it away to start with an empty journal", self._path,
-                )  # fmt: skip
-        if (last or time.monotonic() >= self._not_before) and not self._watch.emptied:
+        if last or time.monotonic() >= self._not_before:
             try:
-                self._secure()
+                if self._watch.spoilt is None:
+                    self._secure()
+                else:
+                    self._give_up()
             except StoreLost:
                 raise
             except (OSError, sqlite3.Error, StoreError) as error:
@@ -81,6 +97,16 @@ class Rescue:
             if not self._moved_told:
                 self._tell_moved()
                 self._moved_told = True
+
+    def _give_up(self) -> None:
+        """What another program has put there is left as it is: our log is of no use to it, and would spoil it."""
+        self._watch.empty_log()
+        if not self._gave_up:
+            log.critical(
+                "what the journal held and was not exported is lost. Restore %s from a backup while the bridge is "
+                "stopped. A start goes on with what is there now", self._path,
+            )  # fmt: skip
+            self._gave_up = True
 
     def _is_saved(self) -> bool:
         if self._copy is None:
@@ -108,6 +134,10 @@ class Rescue:
                 "another file stands at %s: all of the journal was written to %s. Start the bridge again to go on with "
                 "the other file, or stop it and give the journal its name back first", self._path, copy,
             )  # fmt: skip
+
+
+def _unavailable(displaced: str) -> StoreUnavailable:
+    return StoreUnavailable(f"the journal is not in its place: {displaced}")
 
 
 def write_back(source: sqlite3.Connection, path: Path, watch: Watch) -> Path:

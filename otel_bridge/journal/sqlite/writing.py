@@ -6,6 +6,7 @@ import os
 import sqlite3
 import zlib
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 
 from otel_bridge.errors import StartRefused
@@ -39,7 +40,6 @@ from otel_bridge.journal.store import (
     Parked,
     StoreError,
     StoreLost,
-    StoreUnavailable,
     Trimmed,
 )
 from otel_bridge.records import Event, Idle, Record, Session, encode
@@ -155,7 +155,7 @@ class SqliteStore:
     # --- transactions -----------------------------------------------------------------------------------------
 
     def begin(self) -> None:
-        self._refuse_displaced()
+        self._rescue.refuse()
         with translated(self.path):
             self._db.execute("BEGIN IMMEDIATE")
 
@@ -166,17 +166,6 @@ class SqliteStore:
         except StoreError as error:
             raise self._failed_commit(error) from error.__cause__
         self._committed = self.last
-
-    def _refuse_displaced(self) -> None:
-        """Raises StoreUnavailable, StoreLost."""
-        known = self.displaced
-        displaced = self._watch.glance()
-        if displaced is not None:
-            if self._abandoned:
-                raise StoreLost("the disk has failed while the journal's log was moved")
-            if not known and not self._watch.emptied:
-                self._checkpoints.finish()  # a log without a name ends with the process: it is moved at once
-            raise StoreUnavailable(f"the journal is not in its place: {displaced}")
 
     def _failed_commit(self, error: StoreError) -> StoreError:
         """The error as what it says of the commit."""
@@ -217,7 +206,7 @@ class SqliteStore:
             return self._take(appends)
 
     def write_alone(self, appends: list[Append]) -> list[Record]:
-        self._refuse_displaced()
+        self._rescue.refuse()
         try:
             with translated(self.path):
                 new = self._take(appends)
@@ -501,9 +490,7 @@ class SqliteStore:
         return self._watch.displaced is not None
 
     def keep_in_place(self) -> None:
-        displaced = self._rescue.step()
-        if displaced is not None:
-            raise StoreUnavailable(f"the journal is not in its place: {displaced}")
+        self._rescue.keep()
 
     def free_space(self) -> int | None:
         try:
@@ -517,7 +504,8 @@ class SqliteStore:
 
     def close(self) -> None:
         if not self._abandoned:
-            self._rescue.step(last=True)
+            with suppress(StoreLost):  # then it is abandoned
+                self._rescue.step(last=True)
         self._close()
 
     def _close(self) -> None:
