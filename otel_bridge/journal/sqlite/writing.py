@@ -13,9 +13,11 @@ from typing import Any
 from otel_bridge.errors import StartRefused
 from otel_bridge.ids import DAY_US
 from otel_bridge.journal.append import CONFLICT, Append, Duplicate, Outcome
+from otel_bridge.journal.parts import Parts, fill_of
 from otel_bridge.journal.sqlite import grouping
 from otel_bridge.journal.sqlite.database import (
     ADDED,
+    ADDED_PARTS,
     BUSY_MS,
     HOUR_US,
     SCHEMA,
@@ -26,7 +28,7 @@ from otel_bridge.journal.sqlite.database import (
     reading,
     translated,
 )
-from otel_bridge.journal.sqlite.grouping import Keys
+from otel_bridge.journal.sqlite.grouping import MAX_PARTS, Keys, by_part, part_of
 from otel_bridge.journal.sqlite.reading import SqliteReader, wal_bytes
 from otel_bridge.journal.store import (
     DEDUP_HORIZON_US,
@@ -59,6 +61,7 @@ class SqliteStore:
         self.path = path
         self.place = str(path)
         self._consumer = consumer
+        self.parts = Parts()
         self._maintainer: sqlite3.Connection | None = None
         """The housekeeping thread's connection."""
         try:
@@ -114,8 +117,11 @@ class SqliteStore:
         db.execute("PRAGMA wal_autocheckpoint = 0")
         if version == 0:
             db.executescript(f"BEGIN IMMEDIATE; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
-        elif "active_us" not in [column[1] for column in db.execute("PRAGMA table_info(session)")]:
-            db.executescript(f"BEGIN IMMEDIATE; {ADDED} COMMIT;")
+        else:
+            columns = [column[1] for column in db.execute("PRAGMA table_info(session)")]
+            for column, script in (("active_us", ADDED), ("fill", ADDED_PARTS)):
+                if column not in columns:
+                    db.executescript(f"BEGIN IMMEDIATE; {script} COMMIT;")
         row = db.execute("SELECT last, crc, body FROM segment ORDER BY last DESC LIMIT 1").fetchone()
         if row is not None and zlib.crc32(row[2]) != row[1]:
             raise sqlite3.DatabaseError(f"the newest segment ({row[0]}) does not match its checksum")
@@ -145,12 +151,14 @@ class SqliteStore:
         with translated(self.path):
             self._db.execute("COMMIT")
         self._committed = self.last
+        self.parts.settle()
 
     def resolve_outcome(self) -> bool | None:
         raise NotImplementedError("a commit to a local file has no unknown outcome")
 
     def rollback(self) -> None:
         self.last = self._committed
+        self.parts.undo()
         if self._db.in_transaction:
             try:
                 self._db.execute("ROLLBACK")
@@ -181,18 +189,20 @@ class SqliteStore:
             if self._db.in_transaction:
                 self._db.execute("COMMIT")
         self._committed = self.last
+        self.parts.settle()
         return new
 
     def _take(self, appends: list[Append]) -> list[Record]:
         """In the transaction that is open. Where none is, it is left open if it took more than one statement."""
         all_new = self._all_new(appends)
         if all_new is not None:
-            new, keys = all_new
+            new, keys, fills = all_new
             before = self.last
             try:
-                self._put(keys, new, {})
+                self._put(keys, new, {}, fills)
             except sqlite3.IntegrityError as error:
                 self.last = before
+                self.parts.undo()
                 if error.sqlite_errorcode != sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY:
                     raise  # what came before it in the transaction stands: the caller undoes the whole
                 # A key is known after all. Only the first statement can find that, and has undone itself.
@@ -202,14 +212,19 @@ class SqliteStore:
                 return new
         if not self._db.in_transaction:
             self._db.execute("BEGIN IMMEDIATE")
-        new, digests = self._sort_out(appends)
-        self._put(None, new, digests)
+        new, digests, fills = self._sort_out(appends)
+        self._put([], new, digests, fills)
         return new
 
-    def _put(self, keys: Keys | None, records: list[Record], digests: dict[bytes, bytes]) -> None:
+    def _put(
+        self, keys: list[Keys], records: list[Record], digests: dict[bytes, bytes], fills: dict[bytes, int]
+    ) -> None:
         if not records:
             return
-        statements = list(grouping.statements(keys, self._segments(records), *_accounts(records, digests)))
+        sessions, late = _accounts(records, digests)
+        for row in sessions:
+            row.append(fills[row[0]])
+        statements = list(grouping.statements(keys, self._segments(records), sessions, late))
         if len(statements) > 1 and not self._db.in_transaction:
             self._db.execute("BEGIN IMMEDIATE")
         for sql, values in statements:
@@ -223,9 +238,13 @@ class SqliteStore:
                 self._db.execute("SELECT 1 FROM meta LIMIT 1").fetchone()
                 self._db.execute(sql, values)
 
-    def _all_new(self, appends: list[Append]) -> tuple[list[Record], Keys | None] | None:
-        """The usual case at the usual price: the records, and keys of which none should be known. To insert them proves
-        it without a look-up. None: something may be known, look closer."""
+    def _fills(self, sessions: list[bytes]) -> Iterator[tuple[bytes, int]]:
+        for session, fill, events in self._select_in("SELECT id, fill, events FROM session WHERE id", (), sessions):
+            yield session, fill_of(fill, events)
+
+    def _all_new(self, appends: list[Append]) -> tuple[list[Record], list[Keys], dict[bytes, int]] | None:
+        """The usual case at the usual price: the records, keys of which none should be known, and the sessions' fills.
+        To insert the keys proves it without a look-up. None: something may be known, look closer."""
         keys: list[bytes] = []
         arrived: list[int] = []
         new: list[Record] = []
@@ -238,7 +257,7 @@ class SqliteStore:
                     keys.append(key)
                     arrived.append(record.arrived_us)
         if not keys:
-            return new, None
+            return new, [], self.parts.assign(new, self._fills)
         newest = self._generation
         if generation_of(max(arrived)) > newest:  # the first of a generation
             return None
@@ -247,7 +266,12 @@ class SqliteStore:
             return None
         if any(len(key) != width for key in keys):
             return None
-        return new, Keys(newest, width, b"".join(keys), f"[{','.join(map(str, arrived))}]")
+        fills = self.parts.assign(new, self._fills)
+        packed = by_part(appends) if self.parts.marked else {None: (keys, arrived)}
+        if len(packed) > MAX_PARTS:
+            self.parts.undo()
+            return None
+        return new, [Keys.packed(newest, width, *keys, part) for part, keys in packed.items()], fills
 
     def _before(self, newest: int) -> bytes | None:
         """The greatest timed key of the generation before: keys start with their event's time, so live traffic is past
@@ -260,8 +284,9 @@ class SqliteStore:
             self._searched = (newest, row[0])
         return self._searched[1]
 
-    def _sort_out(self, appends: list[Append]) -> tuple[list[Record], dict[bytes, bytes]]:
-        """Looks every key up; returns the new records, and digests of new sessions whose id the client chose."""
+    def _sort_out(self, appends: list[Append]) -> tuple[list[Record], dict[bytes, bytes], dict[bytes, int]]:
+        """Looks every key up; returns the new records, digests of new sessions whose id the client chose, and the
+        sessions' fills."""
         times = [
             record.arrived_us
             for append in appends
@@ -272,7 +297,10 @@ class SqliteStore:
             self._generation = max(self._generation, generation_of(max(times)))
         remembered = self._look_up(appends)
         new: list[Record] = []
-        rows: list[Any] = []
+        taken: list[tuple[bytes, Record, bytes | None]] = []
+        repeats: list[tuple[list[Outcome], int, Event]] = []
+        """Of events of this very group, whose parts are not known yet."""
+        here: dict[bytes, Record] = {}
         session_digests: dict[bytes, bytes] = {}
         for append in appends:
             outcomes: list[Outcome] | None = None
@@ -291,24 +319,34 @@ class SqliteStore:
                     before = remembered.get(_unscoped(record))
                 if before is None:
                     new.append(record)
-                    remembered[key] = (record.arrived_us, digest)
+                    remembered[key] = (record.arrived_us, digest, 0)
                     if isinstance(record, Session) and keys[i] is None:
                         assert digest is not None
                         session_digests[record.id] = digest
                     else:
-                        rows += (self._generation, key, record.arrived_us, digest)
+                        taken.append((key, record, digest))
+                        here[key] = record
                     continue
                 if outcomes is None:
                     outcomes = [None] * len(append.records)
-                outcomes[i] = CONFLICT if before[1] != digest else Duplicate(before[0])
+                outcomes[i] = CONFLICT if before[1] != digest else Duplicate(before[0], before[2])
+                first = here.get(key)
+                if first.__class__ is Event and outcomes[i] is not CONFLICT:
+                    repeats.append((outcomes, i, first))
             append.outcomes = outcomes
-        if rows:
+        fills = self.parts.assign(new, self._fills)
+        for outcomes, i, first in repeats:
+            outcomes[i] = Duplicate(first.arrived_us, first.part)
+        if taken:
+            rows: list[Any] = []
+            for key, record, digest in taken:
+                rows += (self._generation, key, record.arrived_us, digest, part_of(record))
             # OR REPLACE: a key older than the horizon may still stand in its generation.
-            self._insert("INSERT OR REPLACE INTO seen (generation, key, arrived_us, digest) VALUES ", 4, rows)
-        return new, session_digests
+            self._insert("INSERT OR REPLACE INTO seen (generation, key, arrived_us, digest, part) VALUES ", 5, rows)
+        return new, session_digests, fills
 
-    def _look_up(self, appends: list[Append]) -> dict[bytes, tuple[int, bytes | None]]:
-        """What is remembered of the keys that these appends carry: key → (arrived, digest)."""
+    def _look_up(self, appends: list[Append]) -> dict[bytes, tuple[int, bytes | None, int]]:
+        """What is remembered of the keys that these appends carry: key → (arrived, digest, part)."""
         keys: list[bytes] = []
         chosen: list[bytes] = []
         now_us = 0
@@ -322,22 +360,22 @@ class SqliteStore:
                     chosen.append(append.records[i].id)  # type: ignore[union-attr]
             if append.records:
                 now_us = append.records[0].arrived_us
-        remembered: dict[bytes, tuple[int, bytes | None]] = {}
+        remembered: dict[bytes, tuple[int, bytes | None, int]] = {}
         if keys:
             horizon = now_us - DEDUP_HORIZON_US
             for generation in (self._generation, self._generation - 1):
-                for key, arrived_us, digest in self._select_in(
-                    "SELECT key, arrived_us, digest FROM seen WHERE generation = ? AND key",
+                for key, arrived_us, digest, part in self._select_in(
+                    "SELECT key, arrived_us, digest, part FROM seen WHERE generation = ? AND key",
                     (generation,),
                     keys,
                 ):
                     if arrived_us > horizon:
-                        remembered[key] = (arrived_us, digest)
+                        remembered[key] = (arrived_us, digest, part or 0)
         if chosen:
             for session_id, started_us, digest in self._select_in(
                 "SELECT id, started_us, coalesce(digest, x'') FROM session WHERE id", (), chosen
             ):
-                remembered[b"S" + session_id] = (started_us, digest)
+                remembered[b"S" + session_id] = (started_us, digest, 0)
         return remembered
 
     def _segments(self, records: list[Record]) -> list[tuple[Any, ...]]:
@@ -362,7 +400,7 @@ class SqliteStore:
                 if changed.rowcount:
                     fallen.append(idle)
             if fallen:
-                self._put(None, fallen, {})
+                self._put([], fallen, {}, {})
         return fallen
 
     # --- the consumer ---------------------------------------------------------------------------------------------
@@ -436,6 +474,7 @@ class SqliteStore:
 
     def _delete_session(self, session: bytes, before_us: int) -> bool:
         sql = "DELETE FROM session WHERE id = ? AND last_us < ? AND live = 0"
+        self.parts.forget(session)
         return self._db.execute(sql, (session, before_us)).rowcount > 0
 
     def forget(self, limit: int) -> int:
