@@ -103,11 +103,10 @@ class SpanProjection:
         spans_of: dict[str, list[bytes]] = {}  # by GPT: each span's tag and length, then the span
         sessions: dict[bytes, tuple[bytes, bytes]] = {}
         for record in records:
-            root = b""
             if record.__class__ is Event:
                 span = self._event(record, sessions)
                 if record.opens:
-                    root = self._part_root(record)
+                    spans_of.setdefault(record.gpt, []).append(_field(b"\x12", self._part_root(record)))
             elif record.__class__ is Session:
                 span = self._session(record)
             else:
@@ -115,8 +114,6 @@ class SpanProjection:
             spans = spans_of.get(record.gpt)
             if spans is None:
                 spans_of[record.gpt] = spans = []
-            if root:
-                spans.append(_field(b"\x12", root))
             spans.append(b"\x12" + _varint(len(span)))
             spans.append(span)
         resource_spans = []

@@ -13,11 +13,11 @@ the same one (docs/decisions/0010-long-sessions.md).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 import msgspec
 
-from otel_bridge.records import Event, Record, Session
+from otel_bridge.records import Event, Record
 
 PART_BYTES = 2_400_000
 """Of one trace. Tempo keeps 5,000,000 by default, and counts once more what is sent again after a kill or a time-out: a
@@ -31,7 +31,8 @@ UNCOUNTED_BYTES = 6 * EVENT_BYTES
 REMEMBERED = 50_000
 """Sessions whose fill is remembered."""
 
-_json = msgspec.json.Encoder().encode
+as_sent = msgspec.json.Encoder().encode
+"""A content as it is in its span: what it counts is the length of that."""
 
 ReadFills = Callable[[list[bytes]], Iterable[tuple[bytes, int]]]
 """The fills of those of these sessions that exist."""
@@ -61,34 +62,40 @@ class Parts:
         self.marked: list[Event] = []
         """Events of the group in hand that are in a later part than the first."""
 
-    def assign(self, records: Sequence[Record], read: ReadFills) -> dict[bytes, int]:
-        """Sets the parts of a group's new events, in their order. Returns the fills of its sessions after it."""
-        event_bytes = self.event_bytes
-        sizes: dict[bytes, int] = {}
-        created: set[bytes] = set()
-        for record in records:
-            if record.__class__ is Event:
-                content, session = record.content, record.session
-                size = event_bytes if content is None else event_bytes + len(_json(content))
-                sizes[session] = sizes[session] + size if session in sizes else size
-            elif record.__class__ is Session:
-                created.add(record.id)
-                sizes.setdefault(record.id, 0)
-        fills = self._fills(sizes, created, read)
+    def assign(
+        self, records: Sequence[Record], sizes: Mapping[bytes, int], created: Collection[bytes], read: ReadFills
+    ) -> dict[bytes, int]:
+        """Sets the parts of a group's new events, in their order. `sizes`: its sessions, and what their events count
+        (`event_bytes` each, and the content `as_sent`). `created`: those of them that the group creates. Returns
+        their fills after it."""
+        young, old = self._young, self._old
+        fills: dict[bytes, int] = {}
+        unknown: list[bytes] = []
         long: set[bytes] = set()
         for session, size in sizes.items():
-            fill = fills[session] + size
-            if fill <= PART_BYTES:
+            fill = young.get(session)
+            if fill is None:
+                fill = old.get(session, 0)
+                if not fill and session not in created:
+                    unknown.append(session)
+            if fill + size > PART_BYTES:
+                long.add(session)
                 fills[session] = fill
             else:
+                fills[session] = fill + size
+        for session, fill in read(unknown) if unknown else ():
+            if fill + sizes[session] > PART_BYTES:
                 long.add(session)
+                fills[session] = fill
+            else:
+                fills[session] = fill + sizes[session]
         if long:
             self._mark([r for r in records if r.__class__ is Event and r.session in long], fills)
         self._group = fills
         return fills
 
     def _size(self, event: Event) -> int:
-        return self.event_bytes + (0 if event.content is None else len(_json(event.content)))
+        return self.event_bytes + (0 if event.content is None else len(as_sent(event.content)))
 
     def _mark(self, events: Iterable[Event], fills: dict[bytes, int]) -> None:
         """Fills parts event by event: these are of sessions that do not stay within their first."""
@@ -103,30 +110,15 @@ class Parts:
                 self.marked.append(event)
             fills[event.session] = fill + size
 
-    def _fills(self, sessions: Iterable[bytes], created: set[bytes], read: ReadFills) -> dict[bytes, int]:
-        """The fills of these sessions before the group."""
-        young, old = self._young, self._old
-        fills: dict[bytes, int] = {}
-        unknown: list[bytes] = []
-        for session in sessions:
-            fill = young.get(session)
-            if fill is None:
-                fill = old.get(session)
-            if fill is None:
-                fill = 0
-                if session not in created:
-                    unknown.append(session)
-            fills[session] = fill
-        if unknown:
-            fills.update(read(unknown))
-        return fills
-
     def settle(self) -> None:
         """The group is committed."""
-        self._young.update(self._group)
-        self._group, self.marked = {}, []
-        if len(self._young) > REMEMBERED // 2:
-            self._young, self._old = {}, self._young
+        young = self._young
+        young.update(self._group)
+        self._group = {}
+        if self.marked:
+            self.marked = []
+        if len(young) > REMEMBERED // 2:
+            self._young, self._old = {}, young
 
     def undo(self) -> None:
         """The group is not committed, and its records are as they were."""

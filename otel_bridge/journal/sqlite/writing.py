@@ -13,7 +13,7 @@ from typing import Any
 from otel_bridge.errors import StartRefused
 from otel_bridge.ids import DAY_US
 from otel_bridge.journal.append import CONFLICT, Append, Duplicate, Outcome
-from otel_bridge.journal.parts import Parts, fill_of
+from otel_bridge.journal.parts import Parts, as_sent, fill_of
 from otel_bridge.journal.sqlite import grouping
 from otel_bridge.journal.sqlite.database import (
     ADDED,
@@ -48,6 +48,9 @@ under load, it grows to its limit every few seconds, and that step holds answers
 WAL_BYTES = 64 << 20
 """A write-ahead log longer than this, or than an eighth of what the journal may take, is moved into the file although
 answers wait for it: its bytes count, and a small limit must not be used up by the log alone."""
+_Late = tuple[int, str, str, int, int]
+_Accounts = tuple[list[list[Any]], list[_Late]]
+"""Rows of sessions, and of usage that is taken off again."""
 
 
 class SqliteStore:
@@ -196,10 +199,10 @@ class SqliteStore:
         """In the transaction that is open. Where none is, it is left open if it took more than one statement."""
         all_new = self._all_new(appends)
         if all_new is not None:
-            new, keys, fills = all_new
+            new, keys, accounts = all_new
             before = self.last
             try:
-                self._put(keys, new, {}, fills)
+                self._put(keys, new, accounts)
             except sqlite3.IntegrityError as error:
                 self.last = before
                 self.parts.undo()
@@ -212,19 +215,14 @@ class SqliteStore:
                 return new
         if not self._db.in_transaction:
             self._db.execute("BEGIN IMMEDIATE")
-        new, digests, fills = self._sort_out(appends)
-        self._put([], new, digests, fills)
+        new, accounts = self._sort_out(appends)
+        self._put([], new, accounts)
         return new
 
-    def _put(
-        self, keys: list[Keys], records: list[Record], digests: dict[bytes, bytes], fills: dict[bytes, int]
-    ) -> None:
+    def _put(self, keys: list[Keys], records: list[Record], accounts: _Accounts) -> None:
         if not records:
             return
-        sessions, late = _accounts(records, digests)
-        for row in sessions:
-            row.append(fills[row[0]])
-        statements = list(grouping.statements(keys, self._segments(records), sessions, late))
+        statements = list(grouping.statements(keys, self._segments(records), *accounts))
         if len(statements) > 1 and not self._db.in_transaction:
             self._db.execute("BEGIN IMMEDIATE")
         for sql, values in statements:
@@ -238,13 +236,21 @@ class SqliteStore:
                 self._db.execute("SELECT 1 FROM meta LIMIT 1").fetchone()
                 self._db.execute(sql, values)
 
+    def _account(self, records: list[Record], digests: dict[bytes, bytes]) -> _Accounts:
+        """What new records add to their sessions and to the usage; sets the parts of the events among them."""
+        sessions, late, created = _accounts(records, digests, self.parts.event_bytes)
+        fills = self.parts.assign(records, {row[0]: row[17] for row in sessions}, created, self._fills)
+        for row in sessions:
+            row[17] = fills[row[0]]
+        return sessions, late
+
     def _fills(self, sessions: list[bytes]) -> Iterator[tuple[bytes, int]]:
         for session, fill, events in self._select_in("SELECT id, fill, events FROM session WHERE id", (), sessions):
             yield session, fill_of(fill, events)
 
-    def _all_new(self, appends: list[Append]) -> tuple[list[Record], list[Keys], dict[bytes, int]] | None:
-        """The usual case at the usual price: the records, keys of which none should be known, and the sessions' fills.
-        To insert the keys proves it without a look-up. None: something may be known, look closer."""
+    def _all_new(self, appends: list[Append]) -> tuple[list[Record], list[Keys], _Accounts] | None:
+        """The usual case at the usual price: the records, keys of which none should be known, and what they add. To
+        insert the keys proves it without a look-up. None: something may be known, look closer."""
         keys: list[bytes] = []
         arrived: list[int] = []
         new: list[Record] = []
@@ -257,7 +263,7 @@ class SqliteStore:
                     keys.append(key)
                     arrived.append(record.arrived_us)
         if not keys:
-            return new, [], self.parts.assign(new, self._fills)
+            return new, [], self._account(new, {})
         newest = self._generation
         if generation_of(max(arrived)) > newest:  # the first of a generation
             return None
@@ -266,12 +272,14 @@ class SqliteStore:
             return None
         if any(len(key) != width for key in keys):
             return None
-        fills = self.parts.assign(new, self._fills)
-        packed = by_part(appends) if self.parts.marked else {None: (keys, arrived)}
-        if len(packed) > MAX_PARTS:
+        accounts = self._account(new, {})
+        if not self.parts.marked:
+            return new, [Keys.packed(newest, width, keys, arrived, None)], accounts
+        parts = by_part(appends)
+        if len(parts) > MAX_PARTS:
             self.parts.undo()
             return None
-        return new, [Keys.packed(newest, width, *keys, part) for part, keys in packed.items()], fills
+        return new, [Keys.packed(newest, width, *of_part, part) for part, of_part in parts.items()], accounts
 
     def _before(self, newest: int) -> bytes | None:
         """The greatest timed key of the generation before: keys start with their event's time, so live traffic is past
@@ -284,9 +292,8 @@ class SqliteStore:
             self._searched = (newest, row[0])
         return self._searched[1]
 
-    def _sort_out(self, appends: list[Append]) -> tuple[list[Record], dict[bytes, bytes], dict[bytes, int]]:
-        """Looks every key up; returns the new records, digests of new sessions whose id the client chose, and the
-        sessions' fills."""
+    def _sort_out(self, appends: list[Append]) -> tuple[list[Record], _Accounts]:
+        """Looks every key up; returns the new records and what they add."""
         times = [
             record.arrived_us
             for append in appends
@@ -334,7 +341,7 @@ class SqliteStore:
                 if first.__class__ is Event and outcomes[i] is not CONFLICT:
                     repeats.append((outcomes, i, first))
             append.outcomes = outcomes
-        fills = self.parts.assign(new, self._fills)
+        accounts = self._account(new, session_digests)
         for outcomes, i, first in repeats:
             outcomes[i] = Duplicate(first.arrived_us, first.part)
         if taken:
@@ -343,7 +350,7 @@ class SqliteStore:
                 rows += (self._generation, key, record.arrived_us, digest, part_of(record))
             # OR REPLACE: a key older than the horizon may still stand in its generation.
             self._insert("INSERT OR REPLACE INTO seen (generation, key, arrived_us, digest, part) VALUES ", 5, rows)
-        return new, session_digests, fills
+        return new, accounts
 
     def _look_up(self, appends: list[Append]) -> dict[bytes, tuple[int, bytes | None, int]]:
         """What is remembered of the keys that these appends carry: key → (arrived, digest, part)."""
@@ -400,7 +407,7 @@ class SqliteStore:
                 if changed.rowcount:
                     fallen.append(idle)
             if fallen:
-                self._put([], fallen, {}, {})
+                self._put([], fallen, ([], []))
         return fallen
 
     # --- the consumer ---------------------------------------------------------------------------------------------
@@ -532,23 +539,26 @@ class SqliteStore:
 
 
 def _accounts(
-    records: list[Record], digests: dict[bytes, bytes]
-) -> tuple[list[list[Any]], list[tuple[int, str, str, int, int]]]:
-    """What the records add to their sessions, a row each, however many records; and what of that is no usage of its
-    hour, since it happened more than a day before it arrived."""
+    records: list[Record], digests: dict[bytes, bytes], event_bytes: int
+) -> tuple[list[list[Any]], list[_Late], set[bytes]]:
+    """What the records add to their sessions, a row each, however many records (the last column: bytes of their
+    events); what of that is no usage of its hour, since it happened more than a day before it arrived; and which
+    sessions they create."""
+    created: set[bytes] = set()
     sessions: dict[bytes, list[Any]] = {}
     late: dict[bytes, list[Event]] = {}
     for record in records:
         if record.__class__ is Event:
             row = sessions.get(record.session)
-            end_us, arrived_us = record.end_us, record.arrived_us
+            end_us, arrived_us, content = record.end_us, record.arrived_us, record.content
+            size = event_bytes if content is None else event_bytes + len(as_sent(content))
             if end_us < arrived_us - DAY_US:
                 late.setdefault(record.session, []).append(record)
             if row is None:
                 sessions[record.session] = [
                     record.session, record.gpt, record.user, end_us, arrived_us, end_us, end_us, 1,
                     record.error is not None, record.tokens_in, record.tokens_out, end_us, 1, 1, None,
-                    end_us, end_us if end_us < arrived_us else arrived_us,
+                    end_us, end_us if end_us < arrived_us else arrived_us, size,
                 ]  # fmt: skip
                 continue
             first = row[5]
@@ -556,6 +566,7 @@ def _accounts(
                 row[5] = end_us
             if first is None or end_us > row[6]:
                 row[6] = end_us
+            row[17] += size
             row[7] += 1
             row[9] += record.tokens_in
             row[10] += record.tokens_out
@@ -575,16 +586,18 @@ def _accounts(
             if end_us > row[16]:
                 row[16] = end_us if end_us < arrived_us else arrived_us
         elif record.__class__ is Session:
+            created.add(record.id)
             sessions[record.id] = [
                 record.id, record.gpt, record.user, record.started_us, record.arrived_us, None, None, 0, 0,
-                0, 0, None, 0, 1, digests.get(record.id), None, record.arrived_us,
+                0, 0, None, 0, 1, digests.get(record.id), None, record.arrived_us, 0,
             ]  # fmt: skip
     for row in sessions.values():
         row[12] = row[7]
-    return list(sessions.values()), [_late_usage(sessions[session], events) for session, events in late.items()]
+    usage = [_late_usage(sessions[session], events) for session, events in late.items()]
+    return list(sessions.values()), usage, created
 
 
-def _late_usage(row: list[Any], events: list[Event]) -> tuple[int, str, str, int, int]:
+def _late_usage(row: list[Any], events: list[Event]) -> _Late:
     """Usage (hour, GPT, user, events, tokens) within what a session's row adds."""
     return row[4] // HOUR_US, row[1], row[2], len(events), sum(e.tokens_in + e.tokens_out for e in events)
 
