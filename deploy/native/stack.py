@@ -71,6 +71,8 @@ class Stack:
         self.pager: Pager | None = None
         self.grafana_password = secrets.token_hex(8)
         self._bridge_environ = bridge_environ
+        self.tempo_environ: dict[str, str] = {}
+        """What Tempo is to be given beside its places."""
         self._binary = {name: find(name) for name in optional}
         # Neither the user's OTEL_* nor a proxy may change what is shown.
         self._env = {
@@ -201,6 +203,7 @@ class Stack:
             "TEMPO_OTLP_GRPC_PORT": str(self.ports.tempo_otlp_grpc),
             "TEMPO_GRPC_PORT": str(self.ports.tempo_grpc),
             "TEMPO_MEMBERLIST_PORT": str(self.ports.tempo_members),
+            **self.tempo_environ,
         }
         config = f"-config.file={ROOT / 'deploy' / 'tempo.yaml'}"
         # Tempo 3.0.3 can hang when it is told to stop soon after spans came; nothing of it is needed any more.
