@@ -259,6 +259,8 @@ class Stack:
             text = path.read_text("utf-8")
             for shipped_port, port in places.items():
                 text = text.replace(f'"127.0.0.1:{shipped_port}"', f'"127.0.0.1:{port}"')
+            if path.name == "stack.yml" and self._binary.get("tempo"):
+                text += f'- targets: ["127.0.0.1:{self.ports.tempo}"]\n  labels: {{job: tempo}}\n'
             (here / "targets" / path.name).write_text(text, "utf-8")
 
     def _write_alertmanager(self, token: str) -> None:
