@@ -31,7 +31,7 @@ SCRAPE_LABELS = {"job", "instance"}
 RULE_LABELS = {"dia", "hora"}
 """What recording rules add."""
 TEMPOS = {"tempo_discarded_spans_total": {"reason", "tenant"}}
-"""Series of the trace store that rules read, with their labels: a real one shows them so (stack/test_tempo_limits.py)."""
+"""Series of the trace store that rules read, with their labels: a real one shows them so (test_tempo_limits.py)."""
 URNS = {kind.type for kind in errors.ERROR_KINDS}
 OWN = re.compile(r"\b(?:gpt:|gpt_|gen_ai_|otel_bridge_)[a-zA-Z0-9_:]*")
 
