@@ -15,6 +15,7 @@ import requests
 from msgspec.structs import replace
 
 from deploy.native.stack import Stack, find
+from otel_bridge.commands.stations import Doctor, Places
 from otel_bridge.commands.stations import _spans as spans_of
 from otel_bridge.export.spans import SpanProjection
 from otel_bridge.records import Record
@@ -127,6 +128,12 @@ def test_what_it_throws_away_is_counted_by_reason_and_opens_a_ticket(stack: Stac
         } == {"firing"}
 
     wait_for(fires, "the alert", 90)
+    places = Places(stack.bridge_url, stack.metrics_url, traces=stack.tempo_url)
+    results = {one.station: one for one in Doctor(places, "devops-expert", 10).examine(lambda result: None)}
+    # While it holds all the traces that it may, it throws the doctor's own away.
+    assert re.search(
+        r"tiró tramos que había aceptado: live_traces_exceeded \d+, trace_too_large ", results["trazas"].text
+    )
     assert {one["metric"]["job"] for one in stack.query("tempo_discarded_spans_total")} == {"tempo"}
 
 
