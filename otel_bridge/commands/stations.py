@@ -182,7 +182,8 @@ class Doctor:
         trouble = f"{base} no tiene aún la traza" if spans == 0 else f"{base} tiene {spans} tramo de 2"
         raise NotYet(
             f"{trouble} (el puente dice de su entrega: «{self._export or 'nada'}»); {text}",
-            f"{todo}{'; ' if todo else ''}el log del puente dice qué respondió el destino; mira `otel-bridge journal status`, `journal parked` y "
+            (f"{todo}; " if todo else "")
+            + "el log del puente dice qué respondió el destino; mira `otel-bridge journal status`, `journal parked` y "
             "docs/runbooks/BridgeExportStalled.md",
         )
 
