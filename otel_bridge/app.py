@@ -17,6 +17,7 @@ from otel_bridge.access.hosts import Hosts
 from otel_bridge.config import Config
 from otel_bridge.export.exporter import Exporter
 from otel_bridge.export.pipe import CONSUMER
+from otel_bridge.export.span_size import SpanSize
 from otel_bridge.http import app as http
 from otel_bridge.http import request_spans
 from otel_bridge.http.app import App
@@ -77,6 +78,7 @@ class Bridge:
         state = MetricState(config.gpts, config.max_models_per_gpt, config.max_errors_per_gpt)
         counted = Counted(state, own, Scrapers())
         store = journal.open(config.journal, CONSUMER)
+        span_size = SpanSize(store.parts, config)
         snapshot.restore(store, counted)
         space = Space(store, config)
         self.journal = Journal(store, state.apply, space.why_full, config.queue_max_records)
@@ -142,7 +144,7 @@ class Bridge:
         workers.append(Worker("reload", self.reloader.run))
         workers.append(Worker("metrics-listener", self.listener.run))
         self.workers = workers
-        self._configured_anywhere: list[Configurable] = [self._housekeeping, windows, state, metrics_names]
+        self._configured_anywhere: list[Configurable] = [self._housekeeping, windows, state, metrics_names, span_size]
         if self._exporter is not None:
             self._configured_anywhere.append(self._exporter)
         self._configured_on_loop: list[Configurable] = [

@@ -41,6 +41,8 @@ EVENT_TYPE = "gpt.event.type"
 """An event's type as it was posted, redacted. Its span is named after it where it is configured, else `otro`."""
 SESSION_CLAIMED_START = "gpt.session.claimed_start"
 """ISO 8601 text: the start that a session's client gave, where that is too far from its arrival to be its span's."""
+SESSION_PART = "gpt.session.part"
+"""Integer, on the roots of a long session's further traces: 1 is the second trace. The first root has none."""
 
 # The bridge's own request spans (stable HTTP conventions).
 HTTP_REQUEST_METHOD = "http.request.method"
@@ -69,6 +71,7 @@ SPAN_ATTRIBUTES = (
     ERROR_TYPE,
     EVENT_TYPE,
     SESSION_CLAIMED_START,
+    SESSION_PART,
 )
 """Of the spans of sessions and events."""
 

@@ -158,8 +158,16 @@ class BatchOut(Struct):
     resultados: list[ItemOut]
 
 
+class SessionTrace(Struct):
+    """One of a session's traces. `enlace_traza`: where `trace_url` is configured."""
+
+    trace_id: TraceId
+    enlace_traza: Url | UnsetType = UNSET
+
+
 class SessionState(Struct):
-    """200 of `GET /api/sessions/{id}`. `enlace_traza`: where `trace_url` is configured."""
+    """200 of `GET /api/sessions/{id}`. `trace_id` and `enlace_traza` are the first trace's. `trazas`: all of them, from
+    the first to the newest; of a session of more than a hundred, the newest hundred."""
 
     id: Uuid
     gpt_id: str
@@ -171,6 +179,7 @@ class SessionState(Struct):
     tokens_entrada: Total
     tokens_salida: Total
     activa: bool
+    trazas: list[SessionTrace]
     primer_evento: Moment | UnsetType = UNSET
     ultimo_evento: Moment | UnsetType = UNSET
     enlace_traza: Url | UnsetType = UNSET

@@ -7,13 +7,14 @@ Fields may be added at the end, with a default; none may be removed or reordered
 
 from __future__ import annotations
 
+from functools import lru_cache
 from hashlib import blake2b
 
 import msgspec
 
 
 class Session(msgspec.Struct, array_like=True, tag_field="record", tag="s", gc=False):
-    """A session was created. Its id is its trace id."""
+    """A session was created. Its id is the id of its first trace."""
 
     id: bytes
     gpt: str
@@ -43,6 +44,10 @@ class Event(msgspec.Struct, array_like=True, tag_field="record", tag="e", gc=Fal
     link: bytes | None = None
     tokens_cached: int | None = None
     """The part of `tokens_in` that the provider's cache served, where the client told it."""
+    part: int = 0
+    """Which of its session's traces it is in. The journal decides that (`journal/parts.py`)."""
+    opens: bool = False
+    """Whether it is the first event of a later part: that trace's root goes out with it."""
 
 
 class Idle(msgspec.Struct, array_like=True, tag_field="record", tag="i", gc=False):
@@ -61,6 +66,7 @@ class Idle(msgspec.Struct, array_like=True, tag_field="record", tag="i", gc=Fals
 Record = Session | Event | Idle
 
 _span_digest = blake2b(digest_size=8).copy
+_trace_digest = blake2b(digest_size=16, person=b"session-part").copy
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(list[Record])
 
@@ -85,8 +91,18 @@ def event_span_id(event_id: bytes) -> bytes:
     return digest.digest()
 
 
-def session_span_id(session_id: bytes) -> bytes:
-    """Span id of a session's root span. An event of the same id, which a client may choose, has another."""
+@lru_cache(4096)
+def part_trace_id(session_id: bytes, part: int) -> bytes:
+    """Trace id of a part of a session: the session's own id for the first, and derived from it for the others."""
+    if part == 0:
+        return session_id
+    digest = _trace_digest()
+    digest.update(session_id + part.to_bytes(8, "big"))
+    return digest.digest()
+
+
+def session_span_id(trace_id: bytes) -> bytes:
+    """Span id of the root of a session's trace. An event of the same id, which a client may choose, has another."""
     digest = _span_digest()
-    digest.update(b"s" + session_id)
+    digest.update(b"s" + trace_id)
     return digest.digest()

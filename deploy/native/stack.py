@@ -71,6 +71,8 @@ class Stack:
         self.pager: Pager | None = None
         self.grafana_password = secrets.token_hex(8)
         self._bridge_environ = bridge_environ
+        self.tempo_environ: dict[str, str] = {}
+        """What Tempo is to be given beside its places."""
         self._binary = {name: find(name) for name in optional}
         # Neither the user's OTEL_* nor a proxy may change what is shown.
         self._env = {
@@ -201,6 +203,7 @@ class Stack:
             "TEMPO_OTLP_GRPC_PORT": str(self.ports.tempo_otlp_grpc),
             "TEMPO_GRPC_PORT": str(self.ports.tempo_grpc),
             "TEMPO_MEMBERLIST_PORT": str(self.ports.tempo_members),
+            **self.tempo_environ,
         }
         config = f"-config.file={ROOT / 'deploy' / 'tempo.yaml'}"
         # Tempo 3.0.3 can hang when it is told to stop soon after spans came; nothing of it is needed any more.
@@ -256,6 +259,8 @@ class Stack:
             text = path.read_text("utf-8")
             for shipped_port, port in places.items():
                 text = text.replace(f'"127.0.0.1:{shipped_port}"', f'"127.0.0.1:{port}"')
+            if path.name == "stack.yml" and self._binary.get("tempo"):
+                text += f'- targets: ["127.0.0.1:{self.ports.tempo}"]\n  labels: {{job: tempo}}\n'
             (here / "targets" / path.name).write_text(text, "utf-8")
 
     def _write_alertmanager(self, token: str) -> None:

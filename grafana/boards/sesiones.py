@@ -94,7 +94,8 @@ def _traces() -> list[tuple[int, Panel]]:
             grid(
                 "Sesiones recientes",
                 "Las sesiones más recientes del intervalo, con lo que duran hasta ahora. Al pulsar una "
-                "traza se abre la conversación entera.",
+                "traza se abre la conversación entera. Una de más de 1200 eventos, o muy larga, tiene una fila por "
+                "cada una de sus trazas: su raíz enlaza con la primera, y todas llevan el mismo session.id.",
                 [traces(sessions)],
                 Look(
                     unit=COUNT,

@@ -16,7 +16,7 @@ from otel_bridge import journal
 from otel_bridge.commands.configuration import load
 from otel_bridge.export.pipe import CONSUMER
 from otel_bridge.ids import uuid_text
-from otel_bridge.records import Event, Session, decode, event_span_id, session_span_id
+from otel_bridge.records import Event, Session, decode, event_span_id, part_trace_id, session_span_id
 
 POLL_SECONDS = 0.2
 PROGRESS_SECONDS = 1.0
@@ -77,6 +77,7 @@ def _identity(body: bytes) -> dict[str, str]:
         return {
             "gpt": record.gpt,
             "session": uuid_text(record.session),
+            "trace": part_trace_id(record.session, record.part).hex(),
             "span": event_span_id(record.id).hex(),
         }
     if isinstance(record, Session):

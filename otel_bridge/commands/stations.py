@@ -23,6 +23,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from otel_bridge import __version__
 from otel_bridge.catalog import OPERATION_DURATION, SESSIONS
 from otel_bridge.commands.api import Api, PostFailed, shown_url
+from otel_bridge.commands.discards import discards
 from otel_bridge.commands.synthetic import SyntheticSession
 from otel_bridge.logs import one_line
 
@@ -175,14 +176,28 @@ class Doctor:
             return StationResult("trazas", "no configurado", "di dónde se leen con --tempo o TEMPO_URL")
         status, body = self._get(f"{base}/api/traces/{self.session.trace_id}", accept="application/json")
         spans = _spans(_document(body)) if status == 200 else 0
+        text, todo = self._discards(base)
         if spans >= 2:
-            return StationResult("trazas", "sí", f"traza {self.session.trace_id} con sus {spans} tramos")
+            return StationResult("trazas", "sí", f"traza {self.session.trace_id} con sus {spans} tramos; {text}", todo)
         trouble = f"{base} no tiene aún la traza" if spans == 0 else f"{base} tiene {spans} tramo de 2"
         raise NotYet(
-            f"{trouble} (el puente dice de su entrega: «{self._export or 'nada'}»)",
-            "el log del puente dice qué respondió el destino; mira `otel-bridge journal status`, `journal parked` y "
+            f"{trouble} (el puente dice de su entrega: «{self._export or 'nada'}»); {text}",
+            (f"{todo}; " if todo else "")
+            + "el log del puente dice qué respondió el destino; mira `otel-bridge journal status`, `journal parked` y "
             "docs/runbooks/BridgeExportStalled.md",
         )
+
+    def _discards(self, base: str) -> tuple[str, str]:
+        """What the store has thrown away of what it had accepted, and what to do."""
+        status, body = self._get(f"{base}/metrics")
+        found = discards(body.decode("utf-8", "replace")) if status == 200 else None
+        if found is None:
+            return "lo que tire después de su 200, desde aquí no se ve", ""
+        if not found:
+            return "desde que arrancó no ha tirado nada de lo que aceptó", ""
+        counts = ", ".join(f"{reason} {count:g}" for reason, count in sorted(found.items()))
+        what = f"desde que arrancó tiró tramos que había aceptado: {counts}"
+        return what, "mira docs/runbooks/BridgeSpansDiscarded.md"
 
     def _grafana(self) -> StationResult:
         base = self.places.grafana

@@ -19,7 +19,7 @@ from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from otel_bridge import __version__, catalog
 from otel_bridge.config import UNKNOWN, Gpt
 from otel_bridge.ids import uuid_text
-from otel_bridge.records import Event, Record, Session, event_span_id, session_span_id
+from otel_bridge.records import Event, Record, Session, event_span_id, part_trace_id, session_span_id
 from otel_bridge.times import format_time
 
 FAR_US = 86_400_000_000
@@ -78,6 +78,7 @@ class _IntAttribute:
 _tokens_in = _IntAttribute(catalog.GEN_AI_USAGE_INPUT_TOKENS)
 _tokens_cached = _IntAttribute(catalog.GEN_AI_USAGE_CACHE_READ_INPUT_TOKENS)
 _tokens_out = _IntAttribute(catalog.GEN_AI_USAGE_OUTPUT_TOKENS)
+_part = _IntAttribute(catalog.SESSION_PART)
 
 
 def resource_attributes(gpt_id: str, configured: Iterable[tuple[str, str]]) -> dict[str, str]:
@@ -104,6 +105,8 @@ class SpanProjection:
         for record in records:
             if record.__class__ is Event:
                 span = self._event(record, sessions)
+                if record.opens:
+                    spans_of.setdefault(record.gpt, []).append(_field(b"\x12", self._part_root(record)))
             elif record.__class__ is Session:
                 span = self._session(record)
             else:
@@ -152,41 +155,44 @@ class SpanProjection:
         return _CONVERSATION + uuid + _SESSION + uuid + _text_attribute(catalog.USER_HASH, user)
 
     def _session(self, session: Session) -> bytes:
-        """A root is no call: it says which agent, and neither operation nor model (docs/decisions/0007-spans.md)."""
-        constant = self._roots.get(session.gpt)
-        if constant is None:
-            gpt = self._gpt(session.gpt)
-            name = _field(b"\x2a", catalog.session_span_name(session.gpt).encode())
-            constant = self._roots[session.gpt] = name + _KIND_INTERNAL + _FLAGS + self._agent(gpt)
         at_us, claim = session.started_us, b""
         if abs(at_us - session.arrived_us) > FAR_US:
             claim = _text_attribute(catalog.SESSION_CLAIMED_START, format_time(at_us))
             at_us = session.arrived_us
-        at = at_us * 1000
-        return (
-            b"\x0a\x10" + session.id + b"\x12\x08" + session_span_id(session.id)
-            + constant
-            + _times(b"\x39", at, b"\x41", at)
-            + self._session_attributes(session.id, session.user)
-            + claim
-            + _link(session.link)
-        )  # fmt: skip
+        return self._root(session.id, session.gpt, at_us * 1000) + (
+            self._session_attributes(session.id, session.user) + claim + _link(session.link)
+        )
+
+    def _part_root(self, event: Event) -> bytes:
+        """The root of a session's later trace, when this event begins: as the first one's, to which it is linked."""
+        first = event.session + session_span_id(event.session)
+        begin = max(0, event.end_us * 1000 - round(event.latency_ms * 1e6))
+        return self._root(part_trace_id(event.session, event.part), event.gpt, begin) + (
+            self._session_attributes(event.session, event.user) + _part(event.part) + _link(first)
+        )
+
+    def _root(self, trace_id: bytes, gpt_id: str, at: int) -> bytes:
+        """A root is no call: it says which agent, and neither operation nor model (docs/decisions/0007-spans.md)."""
+        constant = self._roots.get(gpt_id)
+        if constant is None:
+            name = _field(b"\x2a", catalog.session_span_name(gpt_id).encode())
+            constant = self._roots[gpt_id] = name + _KIND_INTERNAL + _FLAGS + self._agent(self._gpt(gpt_id))
+        ids = b"\x0a\x10" + trace_id + b"\x12\x08" + session_span_id(trace_id)
+        return ids + constant + _times(b"\x39", at, b"\x41", at)
 
     def _event(self, event: Event, sessions: dict[bytes, tuple[bytes, bytes]]) -> bytes:
         key = (event.gpt, event.type, event.model)
         constant = self._templates.get(key)
         if constant is None:
             constant = self._template(key)
-        session = sessions.get(event.session)
+        trace = part_trace_id(event.session, event.part) if event.part else event.session
+        session = sessions.get(trace)
         if session is None:
-            session = sessions[event.session] = (
-                session_span_id(event.session),
-                self._session_attributes(event.session, event.user),
-            )
+            session = sessions[trace] = (session_span_id(trace), self._session_attributes(event.session, event.user))
         end = event.end_us * 1000
         start = max(0, end - round(event.latency_ms * 1e6))
         parts = [
-            _ids(b"\x0a\x10", event.session, b"\x12\x08", event_span_id(event.id), b"\x22\x08", session[0]),
+            _ids(b"\x0a\x10", trace, b"\x12\x08", event_span_id(event.id), b"\x22\x08", session[0]),
             constant,
             _times(b"\x39", start, b"\x41", end),
             session[1],

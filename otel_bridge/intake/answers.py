@@ -11,13 +11,16 @@ from urllib.parse import quote
 import msgspec
 from msgspec import UNSET
 
-from otel_bridge.contract import BatchOut, EventIn, EventOut, ItemOut, SessionOut, SessionState
+from otel_bridge.contract import BatchOut, EventIn, EventOut, ItemOut, SessionOut, SessionState, SessionTrace
 from otel_bridge.errors import Problem
 from otel_bridge.ids import uuid_text
 from otel_bridge.intake.draft import EventResult
 from otel_bridge.journal.store import SessionRow
-from otel_bridge.records import Event, Record, event_span_id
+from otel_bridge.records import Event, Record, event_span_id, part_trace_id
 from otel_bridge.times import format_time
+
+TRACES_SHOWN = 100
+"""Of a session: 7 KB of an answer, and more with links."""
 
 _encode = msgspec.json.Encoder().encode
 
@@ -49,33 +52,39 @@ def as_uri(trace_url: str) -> str:
 
 def session_state(session_id: bytes, row: SessionRow, trace_url: str | None) -> Answer:
     """`trace_url`: a URI with `{trace_id}` where the link to a trace wants it."""
-    trace_id = session_id.hex()
+
+    def link(trace_id: str) -> str | msgspec.UnsetType:
+        return trace_url.replace("{trace_id}", trace_id) if trace_url else UNSET
+
+    shown = range(max(0, row.parts - TRACES_SHOWN), row.parts)
+    traces = [part_trace_id(session_id, part).hex() for part in shown]
     state = SessionState(
         id=uuid_text(session_id),
         gpt_id=row.gpt,
         usuario_hash=row.user,
         timestamp_inicio=format_time(row.started_us),
-        trace_id=trace_id,
+        trace_id=session_id.hex(),
         eventos=row.events,
         eventos_con_error=row.failed,
         tokens_entrada=row.tokens_in,
         tokens_salida=row.tokens_out,
         activa=row.live,
+        trazas=[SessionTrace(trace_id, link(trace_id)) for trace_id in traces],
         primer_evento=UNSET if row.first_event_us is None else format_time(row.first_event_us),
         ultimo_evento=UNSET if row.last_event_us is None else format_time(row.last_event_us),
-        enlace_traza=trace_url.replace("{trace_id}", trace_id) if trace_url else UNSET,
+        enlace_traza=link(session_id.hex()),
     )
     return Answer(200, _encode(state))
 
 
 @lru_cache(maxsize=4096)
-def _session_texts(session_id: bytes) -> tuple[str, str]:
-    """A session's id as a UUID and as a trace id: events that come together share them (0.4 µs)."""
-    return uuid_text(session_id), session_id.hex()
+def _session_texts(session_id: bytes, part: int) -> tuple[str, str]:
+    """A session's id as a UUID, and the id of its trace: events that come together share them (0.4 µs)."""
+    return uuid_text(session_id), part_trace_id(session_id, part).hex()
 
 
 def event_answer(event: EventIn, status: int, record: Event) -> Answer:
-    session, trace_id = _session_texts(record.session)
+    session, trace_id = _session_texts(record.session, record.part)
     body = EventOut(
         uuid_text(record.id),
         session,

@@ -185,4 +185,5 @@ class Draft(Append):
             record.id = derived_uuid(key, outcome.arrived_us)
         if event.timestamp is None:
             record.end_us = outcome.arrived_us
+        record.part = outcome.part
         return EventResult(200, record)

@@ -15,6 +15,8 @@ class Duplicate(NamedTuple):
 
     arrived_us: int
     """When the first one arrived. The id that the bridge derived for it follows from its key and that day."""
+    part: int = 0
+    """The part of its session that the first one is in."""
 
 
 class Conflict(NamedTuple):

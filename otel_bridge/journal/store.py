@@ -34,6 +34,7 @@ from typing import NamedTuple, Protocol
 from otel_bridge.errors import OperatorError
 from otel_bridge.ids import DAY_US
 from otel_bridge.journal.append import Append
+from otel_bridge.journal.parts import Parts
 from otel_bridge.records import Idle, Record
 
 DEDUP_HORIZON_US = DAY_US
@@ -92,6 +93,8 @@ class SessionRow(NamedTuple):
     tokens_in: int
     tokens_out: int
     live: bool
+    parts: int = 1
+    """Traces that its events are in."""
 
 
 class Segment(NamedTuple):
@@ -226,6 +229,8 @@ class Store(Protocol):
     """What another process opens this very journal by, whatever the configured name leads to meanwhile."""
     last: int
     """Sequence number of the newest record: of the committed ones, and of those of the open transaction."""
+    parts: Parts
+    """Decides the parts of what this store journals."""
 
     def begin(self) -> None: ...
 
@@ -255,6 +260,9 @@ class Store(Protocol):
 
         Adds the records to their sessions and to the usage of their hour (by arrival). A session is made by its
         record, or by its first event where that is missing; each event adds to its totals and makes it live.
+
+        Sets the part of each new event (`parts.py`) before it is encoded, keeps the fill of each session, and the part
+        of each key: a Duplicate has that of the first.
         """
 
     def write_alone(self, appends: list[Append]) -> list[Record]:

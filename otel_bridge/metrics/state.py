@@ -17,7 +17,7 @@ import msgspec
 from otel_bridge import catalog
 from otel_bridge.catalog import Metric
 from otel_bridge.config import UNKNOWN, Config, Gpt
-from otel_bridge.records import Event, Idle, Record, Session
+from otel_bridge.records import Event, Idle, Record, Session, part_trace_id
 
 STATE_VERSION = 1
 
@@ -38,7 +38,7 @@ _IDLE_LINES = sum(len(metric.buckets) + 3 for metric in (catalog.SESSION_DURATIO
 class Exemplar(msgspec.Struct, array_like=True, frozen=True):
     """The event behind the last observation of a bucket."""
 
-    session: bytes
+    trace: bytes
     event: bytes
     value: float
     arrived_us: int
@@ -408,7 +408,9 @@ def observed_value(name: str, labels: Labels, event: Event) -> float:
 def exemplar(name: str, labels: Labels, held: Event | Exemplar) -> Exemplar:
     if isinstance(held, Exemplar):
         return held
-    return Exemplar(held.session, held.id, observed_value(name, labels, held), held.arrived_us)
+    return Exemplar(
+        part_trace_id(held.session, held.part), held.id, observed_value(name, labels, held), held.arrived_us
+    )
 
 
 def _dump_histogram(name: str, labels: Labels, histogram: Histogram) -> list[Any]:

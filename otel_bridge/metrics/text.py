@@ -81,7 +81,7 @@ def _text(
         else:
             shown = exemplar(name, labels, held)
             lines.append(
-                f'{series.buckets[i]}{cumulative}.0 # {{trace_id="{shown.session.hex()}",'
+                f'{series.buckets[i]}{cumulative}.0 # {{trace_id="{shown.trace.hex()}",'
                 f'span_id="{event_span_id(shown.event).hex()}"}} {float(shown.value)!r} '
                 f"{shown.arrived_us // 1_000_000}.{shown.arrived_us // 1000 % 1000:03d}\n"
             )

@@ -52,7 +52,7 @@ REGISTRY = {
 }
 """Attribute → its type, as the field of an OTLP value."""
 
-OWN = {"gpt.event.type": TEXT, "gpt.session.claimed_start": TEXT}
+OWN = {"gpt.event.type": TEXT, "gpt.session.claimed_start": TEXT, "gpt.session.part": INT}
 """Ours, in a namespace that the conventions do not use."""
 
 OPERATIONS = {"chat", "create_agent", "embeddings", "execute_tool", "generate_content", "invoke_agent"}

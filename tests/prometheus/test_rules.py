@@ -30,6 +30,8 @@ LABELS = {label for metric in catalog.METRICS for label in metric.labels}
 SCRAPE_LABELS = {"job", "instance"}
 RULE_LABELS = {"dia", "hora"}
 """What recording rules add."""
+TEMPOS = {"tempo_discarded_spans_total": {"reason", "tenant"}}
+"""Series of the trace store that rules read, with their labels: a real one shows them so (test_tempo_limits.py)."""
 URNS = {kind.type for kind in errors.ERROR_KINDS}
 OWN = re.compile(r"\b(?:gpt:|gpt_|gen_ai_|otel_bridge_)[a-zA-Z0-9_:]*")
 
@@ -69,11 +71,13 @@ def check_names(query: Query, where: str) -> None:
     """Every metric, label and closed label value of ``query`` is one that exists."""
     for name, matchers in query.selectors:
         metric = SERIES.get(name)
-        known = metric or name in RECORDED or name in {"up", "ALERTS"}
+        known = metric or name in RECORDED or name in {"up", "ALERTS", *TEMPOS}
         assert known, f"{where}: no metric {name} in the catalog, and no rule records it"
         allowed = SCRAPE_LABELS | set(metric.labels if metric else catalog.AGENT)
         if name.endswith("_bucket"):
             allowed.add("le")
+        if name in TEMPOS:
+            allowed = SCRAPE_LABELS | TEMPOS[name]
         if name == "ALERTS":
             allowed |= LABELS | {"alertname", "alertstate", "severity", "ventana"}
         for label, operator, value in matchers:
@@ -184,7 +188,7 @@ def test_rules_know_the_bridge_by_its_series_whatever_its_job_is_called(rule: Ru
             assert {("gen_ai_agent_id", "!=", ""), ("event_type", "!=", "")} <= set(matchers), f"{rule.name}: {name}"
     names = {name for name, _ in selectors}
     if "up" in names:
-        assert names & {catalog.BUILD_INFO.name, catalog.SERIES_CAPPED.name}, f"{rule.name}: up of whatever"
+        assert names & {catalog.BUILD_INFO.name, catalog.SERIES_CAPPED.name, *TEMPOS}, f"{rule.name}: up of whatever"
     for text in rule.annotations.values():
         assert not re.search(r"job=~?\\?\"", text), f"{rule.name}: its text asks one job"
 
@@ -274,6 +278,7 @@ def test_the_alerts_are_those_of_the_design() -> None:
         "BridgeJournalFilling",
         "BridgeSeriesCapped",
         "BridgeJournalDisplaced",  # as the next one
+        "BridgeSpansDiscarded",  # what a store does after its 200
         "BridgeWorkerDown",  # not in DESIGN.md, section 8; P8 asks for it
     }
 

@@ -39,6 +39,8 @@ class Stations:
     """Boards that Grafana lacks."""
     blind: list[str]
     """Data sources through which Grafana sees nothing."""
+    store_metrics: list[str]
+    """The trace store's page of /metrics, where it shows one."""
 
     def places(self, **changed: Any) -> Places:
         values: dict[str, Any] = {
@@ -68,7 +70,11 @@ def stations(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stations]:
     missing: list[str] = []
     blind: list[str] = []
 
+    store_metrics: list[str] = []
+
     def tempo_says(path: str, headers: dict[str, str]) -> tuple[int, Any]:
+        if path == "/metrics" and store_metrics:
+            return 200, store_metrics[0].encode()
         spans = receiver.find(trace_id=path.rpartition("/")[2])
         if not spans:
             return 404, {}
@@ -89,7 +95,7 @@ def stations(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stations]:
         return 200, {"data": {"result": prometheus.query(f'gpt_sessions_total{{gen_ai_agent_id="{GPT}"}}')}}
 
     tempo, grafana = StandIn(tempo_says), StandIn(grafana_says)
-    yield Stations(bridge, receiver, prometheus, tempo, grafana, missing, blind)
+    yield Stations(bridge, receiver, prometheus, tempo, grafana, missing, blind, store_metrics)
     for server in (grafana, tempo, prometheus, bridge, receiver):
         server.close()
 
@@ -106,6 +112,35 @@ def test_where_all_is_well_every_station_says_yes(stations: Stations) -> None:
     assert answers(results) == ALL_YES, [result.lines() for result in results.values()]
     assert not any(result.todo for result in results.values())
     assert "ejemplar" in results["Prometheus"].text
+
+
+TEMPO = 'tempo_build_info{version="3.0.3"} 1\ntempo_discarded_spans_total{reason="rate_limited",tenant="a"} 9\n'
+THREW_AWAY = 'tempo_discarded_spans_total{reason="trace_too_large",tenant="%s"} 4000\n'
+
+
+@pytest.mark.parametrize(
+    ("metrics", "says", "todo"),
+    [
+        ([], "desde aquí no se ve", ""),
+        (["jaeger_build_info 1\n"], "desde aquí no se ve", ""),
+        ([TEMPO], "no ha tirado nada de lo que aceptó", ""),
+        (
+            [TEMPO + THREW_AWAY % "a" + THREW_AWAY % "b"],
+            "tiró tramos que había aceptado: trace_too_large 8000",
+            "mira docs/runbooks/BridgeSpansDiscarded.md",
+        ),
+    ],
+    ids=["it shows none", "of another store", "nothing", "something"],
+)
+def test_it_says_what_the_trace_store_threw_away_after_its_200(
+    stations: Stations, metrics: list[str], says: str, todo: str
+) -> None:
+    stations.store_metrics[:] = metrics
+    try:
+        result = stations.examine(prometheus=None, grafana=None)["trazas"]
+    finally:
+        stations.store_metrics.clear()
+    assert result.answer == "sí" and result.text.endswith(says) and result.todo == todo, result.lines()
 
 
 def test_the_session_is_recognisable_and_weighs_on_no_average(stations: Stations) -> None:

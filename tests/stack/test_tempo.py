@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
@@ -12,6 +13,7 @@ import yaml
 from deploy.native.stack import Stack, find
 from otel_bridge.commands.stations import Doctor, Places
 from otel_bridge.config import SETTINGS
+from otel_bridge.journal.parts import PART_BYTES
 from tests.harness.waiting import wait_for
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -57,6 +59,12 @@ def test_an_attribute_holds_the_longest_content_that_the_bridge_sends() -> None:
     assert distributor["max_attribute_bytes"] > 6 * characters
 
 
+def test_a_trace_holds_more_than_a_part_of_a_session_that_comes_twice() -> None:
+    limits: Any = expanded()["overrides"]
+    assert limits["defaults"]["global"]["max_bytes_per_trace"] > max(5_000_000, 2 * PART_BYTES)
+    assert limits["defaults"]["ingestion"]["max_traces_per_user"] == 0
+
+
 @pytest.mark.skipif(find("tempo") is None, reason="Tempo has no Debian package; tried where it is on PATH")
 def test_a_real_tempo_shows_a_trace_of_the_bridge_by_id_and_by_search(tmp_path: Path) -> None:
     stack = Stack(tmp_path / "run", 60, optional=("tempo",))
@@ -64,8 +72,8 @@ def test_a_real_tempo_shows_a_trace_of_the_bridge_by_id_and_by_search(tmp_path: 
         stack.start()
         places = Places(stack.bridge_url, stack.metrics_url, stack.prometheus_url, stack.tempo_url)
         doctor = Doctor(places, "devops-expert", 60)
-        answers = {result.station: result.answer for result in doctor.examine(lambda result: None)}
-        assert answers["trazas"] == "sí"
+        answers = {result.station: result for result in doctor.examine(lambda result: None)}
+        assert answers["trazas"].answer == "sí" and "no ha tirado nada de lo que aceptó" in answers["trazas"].text
 
         def searched() -> bool:
             answer = requests.get(f"{stack.tempo_url}/api/search", params={"q": '{ name = "consulta" }'}, timeout=5)

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from otel_bridge import catalog, config
 from otel_bridge.config import Gpt, Price
-from otel_bridge.metrics.state import MetricState
-from otel_bridge.records import Record
-from tests.unit.samples import event, gpt, idle, session, uid
+from otel_bridge.metrics.state import MetricState, exemplar
+from otel_bridge.records import Record, part_trace_id
+from tests.unit.samples import SESSION_ID, event, gpt, idle, session, uid
 
 BASE = ("devops-expert", "invoke_agent", "openai", "gpt-4o")
 CONSULTA = (*BASE, "consulta", "")
@@ -323,6 +323,17 @@ def test_no_client_makes_more_series_than_the_limit(
 
 
 # --- exemplars --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("part", [0, 3])
+def test_an_exemplar_names_the_trace_of_its_part_also_from_a_snapshot(part: int) -> None:
+    state = folded(session(), event(part=part))
+    restored = MetricState({"devops-expert": gpt()})
+    restored.load(2, state.dump())
+    for one in (state, restored):
+        name = catalog.OPERATION_DURATION.name
+        (held,) = [held for held in one.histograms[name][CONSULTA].exemplars if held is not None]
+        assert exemplar(name, CONSULTA, held).trace == part_trace_id(SESSION_ID, part)
 
 
 def test_a_bucket_holds_its_last_event_as_exemplar() -> None:

@@ -5,7 +5,17 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from otel_bridge.records import Event, Idle, Record, Session, decode, encode, event_span_id, session_span_id
+from otel_bridge.records import (
+    Event,
+    Idle,
+    Record,
+    Session,
+    decode,
+    encode,
+    event_span_id,
+    part_trace_id,
+    session_span_id,
+)
 from tests.unit.samples import event, idle, session
 
 
@@ -35,9 +45,9 @@ def test_a_record_is_an_array_whose_fields_are_never_reordered() -> None:
     s, e, i = msgspec.msgpack.decode(encode([session(), event(), idle()]))
     assert s[0] == "s" and e[0] == "e" and i[0] == "i"
     assert Session.__struct_fields__[:6] == ("id", "gpt", "user", "started_us", "arrived_us", "link")
-    assert Event.__struct_fields__[:15] == (
+    assert Event.__struct_fields__[:17] == (
         "id", "session", "gpt", "user", "type", "content", "latency_ms", "tokens_in", "tokens_out", "end_us",
-        "arrived_us", "model", "error", "link", "tokens_cached",
+        "arrived_us", "model", "error", "link", "tokens_cached", "part", "opens",
     )  # fmt: skip
     assert Idle.__struct_fields__[:5] == ("session", "gpt", "duration_s", "events", "arrived_us")
 
@@ -57,8 +67,9 @@ def test_the_release_before_reads_a_record_without_the_fields_it_does_not_know(c
     ]
     old = msgspec.defstruct("Event", fields, array_like=True, tag_field="record", tag="e")
     (read,) = msgspec.msgpack.decode(encode([event(model="o3", tokens_cached=cached)]), type=list[old])
+    later = ("tokens_cached", "part", "opens")
     assert msgspec.structs.asdict(read) == {
-        name: value for name, value in msgspec.structs.asdict(event(model="o3")).items() if name != "tokens_cached"
+        name: value for name, value in msgspec.structs.asdict(event(model="o3")).items() if name not in later
     }
 
 
@@ -85,3 +96,12 @@ def test_a_span_id_is_never_all_zeros() -> None:
     made_up = [bytes(16), b"\xff" * 16, *(n.to_bytes(16, "big") for n in range(1, 1000))]
     assert all(any(derive(id_)) for id_ in made_up for derive in (event_span_id, session_span_id))
     assert len({event_span_id(id_) for id_ in made_up}) == len(made_up)
+
+
+def test_trace_ids_of_parts_never_change() -> None:
+    """They are what a redelivery is recognised by."""
+    some = bytes.fromhex("0197bd2e6c007d9a8f3e2a4b6c8d0e1f")
+    assert part_trace_id(some, 0) == some
+    assert part_trace_id(some, 1).hex() == "ebfc52bbf5aeaca7932b7f4dc76e6d0d"
+    assert part_trace_id(some, 2).hex() == "dbc795ebda7e9069f093372f24e50f96"
+    assert len({part_trace_id(id_, part) for id_ in (some, bytes(16)) for part in range(50)}) == 100

@@ -16,7 +16,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 from otel_bridge import __version__
 from otel_bridge.config import Gpt
 from otel_bridge.export.spans import SpanProjection, resource_attributes
-from otel_bridge.records import Event, Record, event_span_id, session_span_id
+from otel_bridge.records import Event, Record, event_span_id, part_trace_id, session_span_id
 from tests.harness.otlp import plain
 from tests.unit.samples import SESSION_ID, START_US, USER, event, gpt, idle, session, uid
 
@@ -238,6 +238,31 @@ def test_thousands_of_made_up_types_do_not_mix() -> None:
         types = [plain(span.attributes)["gpt.event.type"] for span in spans]
         assert types == [f"t{n}" for n in range(start, start + 2_000)]
         assert {span.name for span in spans} == {"otro"}
+
+
+def test_an_event_that_opens_a_part_brings_that_traces_root() -> None:
+    """The root is as the first trace's, linked to it; the events of the part are its children."""
+    part = part_trace_id(SESSION_ID, 2)
+    root, opener, other = request(event(part=2, opens=True), event(8, part=2)).resource_spans[0].scope_spans[0].spans
+    assert (root.trace_id, root.span_id, root.parent_span_id) == (part, session_span_id(part), b"")
+    assert (root.name, root.kind) == ("session devops-expert", Span.SPAN_KIND_INTERNAL)
+    assert root.start_time_unix_nano == root.end_time_unix_nano == opener.start_time_unix_nano
+    assert plain(root.attributes) == SESSION_ATTRIBUTES | {"gpt.session.part": 2}
+    assert [(link.trace_id, link.span_id) for link in root.links] == [(SESSION_ID, session_span_id(SESSION_ID))]
+    for child, number in ((opener, 7), (other, 8)):
+        assert (child.trace_id, child.span_id) == (part, event_span_id(uid(number)))
+        assert child.parent_span_id == root.span_id
+        assert plain(child.attributes) == EVENT_ATTRIBUTES
+
+
+def test_parts_of_sessions_in_one_request_do_not_mix() -> None:
+    records = [event(10 * who + part, session=uid(who), part=part) for who in (1, 2) for part in (0, 1, 2)]
+    spans = request(*records).resource_spans[0].scope_spans[0].spans
+    traces = [part_trace_id(record.session, record.part) for record in records]
+    assert [span.trace_id for span in spans] == traces and len(set(traces)) == 6
+    assert [span.parent_span_id for span in spans] == [session_span_id(trace) for trace in traces]
+    for span, record in zip(spans, records, strict=True):
+        assert plain(span.attributes)["session.id"].replace("-", "") == record.session.hex()
 
 
 texts = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=300)

@@ -1,10 +1,12 @@
 """The tables, a connection to them, and SQLite's errors as the store's.
 
 segment   what was accepted: one row a run of records committed together, body as `records.encode`
-seen      dedup keys of the last one or two horizons, by generation: what a retry is recognised by
+seen      dedup keys of the last one or two horizons, by generation: what a retry is recognised by; `part` is the
+          event's where that is not the first
 session   a row a session: what events need to know of it, its totals, whether it is live; `last_us` is when something
           last arrived for it (idleness and retention go by it), `active_us` the latest time of what arrived (windows go
-          by it), `stretch_…` its first and last event since it was last idle, and their number
+          by it), `stretch_…` its first and last event since it was last idle, and their number; `fill` is what the
+          parts of its events follow from (journal/parts.py)
 usage     events and tokens by hour, GPT and user: what windows and top users are counted from
 sink      a cursor a consumer, and how many spans it has delivered
 parked    records that the consumer's endpoint refused; `words` is its message
@@ -47,14 +49,15 @@ CREATE TABLE segment (
     crc INTEGER NOT NULL, body BLOB NOT NULL
 );
 CREATE TABLE seen (
-    generation INTEGER NOT NULL, key BLOB NOT NULL, arrived_us INTEGER NOT NULL, digest BLOB,
+    generation INTEGER NOT NULL, key BLOB NOT NULL, arrived_us INTEGER NOT NULL, digest BLOB, part INTEGER,
     PRIMARY KEY (generation, key)
 ) WITHOUT ROWID;
 CREATE TABLE session (
     id BLOB PRIMARY KEY, gpt TEXT NOT NULL, user TEXT NOT NULL, started_us INTEGER NOT NULL,
     last_us INTEGER NOT NULL, first_event_us INTEGER, last_event_us INTEGER, events INTEGER NOT NULL,
     failed INTEGER NOT NULL, tokens_in INTEGER NOT NULL, tokens_out INTEGER NOT NULL, stretch_us INTEGER,
-    stretch_events INTEGER NOT NULL, live INTEGER NOT NULL, digest BLOB, stretch_last_us INTEGER, active_us INTEGER
+    stretch_events INTEGER NOT NULL, live INTEGER NOT NULL, digest BLOB, stretch_last_us INTEGER, active_us INTEGER,
+    fill INTEGER
 ) WITHOUT ROWID;
 CREATE INDEX session_live ON session (last_us) WHERE live = 1;
 CREATE TABLE usage (
@@ -80,6 +83,12 @@ UPDATE session SET stretch_us = stretch_last_us WHERE live = 1 AND stretch_last_
 """
 """What a journal of 0.1.0 lacks: there, a session's length began at its claimed start. The release before still opens a
 journal that has it."""
+
+ADDED_PARTS = """
+ALTER TABLE session ADD COLUMN fill INTEGER;
+ALTER TABLE seen ADD COLUMN part INTEGER;
+"""
+"""What a journal lacks from before sessions had parts. As above."""
 
 
 def uri(path: Path, mode: str) -> str:

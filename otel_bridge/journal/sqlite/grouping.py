@@ -19,9 +19,11 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from otel_bridge.ids import DAY_US
+from otel_bridge.journal.append import Append
 from otel_bridge.journal.sqlite.database import HOUR_US
+from otel_bridge.records import Event, Record
 
-_COLUMNS = "abcdefghijklmnopq"
+_COLUMNS = "abcdefghijklmnopqr"
 
 
 def _new(count: int) -> str:
@@ -46,8 +48,8 @@ _VIEW = f"""
 CREATE TEMP VIEW taken AS SELECT NULL AS kind, {", ".join(f"NULL AS {column}" for column in _COLUMNS)};
 
 CREATE TEMP TRIGGER taken_keys INSTEAD OF INSERT ON taken WHEN NEW.kind = 1 BEGIN
-    INSERT INTO seen (generation, key, arrived_us)
-    SELECT NEW.a, substr(NEW.c, 1 + arrived.key * NEW.b, NEW.b), arrived.value FROM json_each(NEW.d) AS arrived;
+    INSERT INTO seen (generation, key, arrived_us, part)
+    SELECT NEW.a, substr(NEW.c, 1 + arrived.key * NEW.b, NEW.b), arrived.value, NEW.e FROM json_each(NEW.d) AS arrived;
 END;
 
 CREATE TEMP TRIGGER taken_segment INSTEAD OF INSERT ON taken WHEN NEW.kind = 2 BEGIN
@@ -56,7 +58,7 @@ END;
 
 CREATE TEMP TRIGGER taken_session INSTEAD OF INSERT ON taken WHEN NEW.kind = 3 BEGIN
     INSERT INTO session (id, gpt, user, started_us, last_us, first_event_us, last_event_us, events, failed, tokens_in,
-        tokens_out, stretch_us, stretch_events, live, digest, stretch_last_us, active_us) VALUES ({_new(17)})
+        tokens_out, stretch_us, stretch_events, live, digest, stretch_last_us, active_us, fill) VALUES ({_new(18)})
     ON CONFLICT (id) DO UPDATE SET last_us = excluded.last_us,
         first_event_us = min(coalesce(first_event_us, excluded.first_event_us), excluded.first_event_us),
         last_event_us = max(coalesce(last_event_us, excluded.last_event_us), excluded.last_event_us),
@@ -65,7 +67,7 @@ CREATE TEMP TRIGGER taken_session INSTEAD OF INSERT ON taken WHEN NEW.kind = 3 B
         stretch_us = {_PERIOD.format(end="stretch_us", extreme="min")},
         stretch_last_us = {_PERIOD.format(end="stretch_last_us", extreme="max")},
         active_us = max(coalesce(active_us, last_us), excluded.active_us),
-        stretch_events = stretch_events + excluded.stretch_events, live = 1;
+        stretch_events = stretch_events + excluded.stretch_events, live = 1, fill = excluded.fill;
     -- Its hour's usage: e arrived, h events, j and k tokens.
     INSERT INTO usage (hour, gpt, user, events, tokens)
     SELECT NEW.e / {HOUR_US}, NEW.b, NEW.c, NEW.h, NEW.j + NEW.k WHERE NEW.h > 0
@@ -78,6 +80,8 @@ CREATE TEMP TRIGGER taken_late INSTEAD OF INSERT ON taken WHEN NEW.kind = 4 BEGI
 END;
 """
 
+MAX_PARTS = 8
+"""Parts that the keys of one statement may be of."""
 _FIRST_SESSIONS = 64
 _SIZES = (512, 64)
 """Rows of one statement; what is left of them goes in one more. Each number of rows is a text of its own, and SQLite
@@ -94,15 +98,38 @@ def portions(count: int) -> Iterator[slice]:
 
 
 class Keys(NamedTuple):
-    """Keys of one generation, of which none may be known."""
+    """Keys of one generation, of which none may be known. Their events are in one part of their sessions."""
 
     generation: int
     width: int
     """Bytes of each."""
-    packed: bytes
+    joined: bytes
     """One after another: a parameter for all of them instead of three for each."""
     arrived_us: str
     """JSON array of when each arrived."""
+    part: int | None
+    """None: the first."""
+
+    @classmethod
+    def packed(cls, generation: int, width: int, keys: list[bytes], arrived: list[int], part: int | None) -> Keys:
+        return cls(generation, width, b"".join(keys), f"[{','.join(map(str, arrived))}]", part)
+
+
+def part_of(record: Record) -> int | None:
+    """The part as `seen` keeps it."""
+    return (record.part or None) if record.__class__ is Event else None
+
+
+def by_part(appends: Sequence[Append]) -> dict[int | None, tuple[list[bytes], list[int]]]:
+    """The keys of these appends, and when each arrived, by the part that their events are in."""
+    parts: dict[int | None, tuple[list[bytes], list[int]]] = {}
+    for append in appends:
+        for key, record in zip(append.keys, append.records, strict=True):
+            if key is not None:
+                keys, arrived = parts.setdefault(part_of(record), ([], []))
+                keys.append(key)
+                arrived.append(record.arrived_us)
+    return parts
 
 
 def prepare(db: sqlite3.Connection) -> None:
@@ -110,7 +137,7 @@ def prepare(db: sqlite3.Connection) -> None:
 
 
 def statements(
-    keys: Keys | None,
+    keys: Sequence[Keys],
     segments: Sequence[Sequence[Any]],
     sessions: Sequence[Sequence[Any]],
     late: Sequence[Sequence[Any]],
@@ -118,21 +145,21 @@ def statements(
     """What writes these rows: usually one statement, more where there are many sessions. Where a key is known the first
     raises sqlite3.IntegrityError (SQLITE_CONSTRAINT_PRIMARYKEY), and has changed nothing."""
     first, rest = sessions[:_FIRST_SESSIONS], sessions[_FIRST_SESSIONS:]
-    values: list[Any] = [] if keys is None else [*keys]
-    for row in (*segments, *first):
+    values: list[Any] = []
+    for row in (*keys, *segments, *first):
         values += row
-    yield _insert(keys is not None, len(segments), len(first), 0), values
+    yield _insert(len(keys), len(segments), len(first), 0), values
     for portion in portions(len(rest)):
         rows = rest[portion]
-        yield _insert(False, 0, len(rows), 0), [value for row in rows for value in row]
+        yield _insert(0, 0, len(rows), 0), [value for row in rows for value in row]
     for portion in portions(len(late)):
         rows = late[portion]
-        yield _insert(False, 0, 0, len(rows)), [value for row in rows for value in row]
+        yield _insert(0, 0, 0, len(rows)), [value for row in rows for value in row]
 
 
 @lru_cache(256)
-def _insert(keys: bool, segments: int, sessions: int, late: int) -> str:
-    rows = [_row(1, 4)] * keys + [_row(2, 6)] * segments + [_row(3, 17)] * sessions + [_row(4, 5)] * late
+def _insert(keys: int, segments: int, sessions: int, late: int) -> str:
+    rows = [_row(1, 5)] * keys + [_row(2, 6)] * segments + [_row(3, 18)] * sessions + [_row(4, 5)] * late
     return f"INSERT INTO taken VALUES {', '.join(rows)}"
 
 

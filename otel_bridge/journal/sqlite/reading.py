@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from otel_bridge.journal.parts import fill_of, parts_of
 from otel_bridge.journal.sqlite.database import HOUR_US, connect, reading
 from otel_bridge.journal.sqlite.names import log_of
 from otel_bridge.journal.store import Ledger, Parked, Segment, SessionInfo, SessionRow, TopUser, Window
@@ -46,10 +47,13 @@ class SqliteReader:
     def session(self, session_id: bytes) -> SessionRow | None:
         row = self._db.execute(
             "SELECT gpt, user, started_us, first_event_us, last_event_us, events, failed, tokens_in, "
-            "tokens_out, live FROM session WHERE id = ?",
+            "tokens_out, live, fill FROM session WHERE id = ?",
             (session_id,),
         ).fetchone()
-        return SessionRow._make((*row[:-1], bool(row[-1]))) if row else None
+        if row is None:
+            return None
+        *totals, live, fill = row
+        return SessionRow._make((*totals, bool(live), parts_of(fill_of(fill, totals[5]))))
 
     @reading
     def segments(self, after: int, limit: int) -> list[Segment]:

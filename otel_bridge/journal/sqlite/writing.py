@@ -12,10 +12,12 @@ from typing import Any
 from otel_bridge.errors import StartRefused
 from otel_bridge.ids import DAY_US
 from otel_bridge.journal.append import CONFLICT, Append, Duplicate, Outcome
+from otel_bridge.journal.parts import Parts, as_sent, fill_of
 from otel_bridge.journal.sqlite import folder, grouping
 from otel_bridge.journal.sqlite.checkpoints import Checkpoints
 from otel_bridge.journal.sqlite.database import (
     ADDED,
+    ADDED_PARTS,
     HOUR_US,
     SCHEMA,
     SCHEMA_VERSION,
@@ -26,7 +28,7 @@ from otel_bridge.journal.sqlite.database import (
     reading,
     translated,
 )
-from otel_bridge.journal.sqlite.grouping import Keys
+from otel_bridge.journal.sqlite.grouping import MAX_PARTS, Keys, by_part, part_of
 from otel_bridge.journal.sqlite.lock import Lock
 from otel_bridge.journal.sqlite.names import Place, url
 from otel_bridge.journal.sqlite.reading import SqliteReader
@@ -48,6 +50,9 @@ PAST_TIMED = b"d"
 """Sorts after every key that starts with its event's time ("c…"): a generation of them is passed once and for all."""
 TRIM_BYTES = 4 << 20
 """Of segments that are deleted at once: every page of a deleted row is read, and answers wait meanwhile."""
+_Late = tuple[int, str, str, int, int]
+_Accounts = tuple[list[list[Any]], list[_Late]]
+"""Rows of sessions, and of usage that is taken off again."""
 
 
 class SqliteStore:
@@ -62,6 +67,7 @@ class SqliteStore:
         self.place = str(path)
         self.url = url(path)
         self._consumer = consumer
+        self.parts = Parts()
         self._log = WriteAheadLog(path)
         self._abandoned = False
         """Whether what is in the log is left to the next start."""
@@ -118,8 +124,11 @@ class SqliteStore:
         self._renew_log()
         if version == 0:
             db.executescript(f"BEGIN IMMEDIATE; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
-        elif "active_us" not in [column[1] for column in db.execute("PRAGMA table_info(session)")]:
-            db.executescript(f"BEGIN IMMEDIATE; {ADDED} COMMIT;")
+        else:
+            columns = [column[1] for column in db.execute("PRAGMA table_info(session)")]
+            for column, script in (("active_us", ADDED), ("fill", ADDED_PARTS)):
+                if column not in columns:
+                    db.executescript(f"BEGIN IMMEDIATE; {script} COMMIT;")
         row = db.execute("SELECT last, crc, body FROM segment ORDER BY last DESC LIMIT 1").fetchone()
         if row is not None and zlib.crc32(row[2]) != row[1]:
             raise sqlite3.DatabaseError(f"the newest segment ({row[0]}) does not match its checksum")
@@ -166,6 +175,7 @@ class SqliteStore:
         except StoreError as error:
             raise self._failed_commit(error) from error.__cause__
         self._committed = self.last
+        self.parts.settle()
 
     def _failed_commit(self, error: StoreError) -> StoreError:
         """The error as what it says of the commit."""
@@ -181,6 +191,7 @@ class SqliteStore:
 
     def rollback(self) -> None:
         self.last = self._committed
+        self.parts.undo()
         if self._db.in_transaction:
             try:
                 self._db.execute("ROLLBACK")
@@ -215,18 +226,20 @@ class SqliteStore:
         except StoreError as error:
             raise self._failed_commit(error) from error.__cause__
         self._committed = self.last
+        self.parts.settle()
         return new
 
     def _take(self, appends: list[Append]) -> list[Record]:
         """In the transaction that is open. Where none is, it is left open if it took more than one statement."""
         all_new = self._all_new(appends)
         if all_new is not None:
-            new, keys = all_new
+            new, keys, accounts = all_new
             before = self.last
             try:
-                self._put(keys, new, {})
+                self._put(keys, new, accounts)
             except sqlite3.IntegrityError as error:
                 self.last = before
+                self.parts.undo()
                 if error.sqlite_errorcode != sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY:
                     raise  # what came before it in the transaction stands: the caller undoes the whole
                 # A key is known after all. Only the first statement can find that, and has undone itself.
@@ -236,14 +249,14 @@ class SqliteStore:
                 return new
         if not self._db.in_transaction:
             self._db.execute("BEGIN IMMEDIATE")
-        new, digests = self._sort_out(appends)
-        self._put(None, new, digests)
+        new, accounts = self._sort_out(appends)
+        self._put([], new, accounts)
         return new
 
-    def _put(self, keys: Keys | None, records: list[Record], digests: dict[bytes, bytes]) -> None:
+    def _put(self, keys: list[Keys], records: list[Record], accounts: _Accounts) -> None:
         if not records:
             return
-        statements = list(grouping.statements(keys, self._segments(records), *_accounts(records, digests)))
+        statements = list(grouping.statements(keys, self._segments(records), *accounts))
         if len(statements) > 1 and not self._db.in_transaction:
             self._db.execute("BEGIN IMMEDIATE")
         for sql, values in statements:
@@ -257,9 +270,21 @@ class SqliteStore:
                 self._db.execute("SELECT 1 FROM meta LIMIT 1").fetchone()
                 self._db.execute(sql, values)
 
-    def _all_new(self, appends: list[Append]) -> tuple[list[Record], Keys | None] | None:
-        """The usual case at the usual price: the records, and keys of which none should be known. To insert them proves
-        it without a look-up. None: something may be known, look closer."""
+    def _account(self, records: list[Record], digests: dict[bytes, bytes]) -> _Accounts:
+        """What new records add to their sessions and to the usage; sets the parts of the events among them."""
+        sessions, late, created = _accounts(records, digests, self.parts.event_bytes)
+        fills = self.parts.assign(records, {row[0]: row[17] for row in sessions}, created, self._fills)
+        for row in sessions:
+            row[17] = fills[row[0]]
+        return sessions, late
+
+    def _fills(self, sessions: list[bytes]) -> Iterator[tuple[bytes, int]]:
+        for session, fill, events in self._select_in("SELECT id, fill, events FROM session WHERE id", (), sessions):
+            yield session, fill_of(fill, events)
+
+    def _all_new(self, appends: list[Append]) -> tuple[list[Record], list[Keys], _Accounts] | None:
+        """The usual case at the usual price: the records, keys of which none should be known, and what they add. To
+        insert the keys proves it without a look-up. None: something may be known, look closer."""
         keys: list[bytes] = []
         arrived: list[int] = []
         new: list[Record] = []
@@ -272,7 +297,7 @@ class SqliteStore:
                     keys.append(key)
                     arrived.append(record.arrived_us)
         if not keys:
-            return new, None
+            return new, [], self._account(new, {})
         newest = self._generation
         if generation_of(max(arrived)) > newest:  # the first of a generation
             return None
@@ -281,7 +306,14 @@ class SqliteStore:
             return None
         if any(len(key) != width for key in keys):
             return None
-        return new, Keys(newest, width, b"".join(keys), f"[{','.join(map(str, arrived))}]")
+        accounts = self._account(new, {})
+        if not self.parts.marked:
+            return new, [Keys.packed(newest, width, keys, arrived, None)], accounts
+        parts = by_part(appends)
+        if len(parts) > MAX_PARTS:
+            self.parts.undo()
+            return None
+        return new, [Keys.packed(newest, width, *of_part, part) for part, of_part in parts.items()], accounts
 
     def _before(self, newest: int) -> bytes | None:
         """The greatest timed key of the generation before: keys start with their event's time, so live traffic is past
@@ -294,8 +326,8 @@ class SqliteStore:
             self._searched = (newest, row[0])
         return self._searched[1]
 
-    def _sort_out(self, appends: list[Append]) -> tuple[list[Record], dict[bytes, bytes]]:
-        """Looks every key up; returns the new records, and digests of new sessions whose id the client chose."""
+    def _sort_out(self, appends: list[Append]) -> tuple[list[Record], _Accounts]:
+        """Looks every key up; returns the new records and what they add."""
         times = [
             record.arrived_us
             for append in appends
@@ -306,7 +338,10 @@ class SqliteStore:
             self._generation = max(self._generation, generation_of(max(times)))
         remembered = self._look_up(appends)
         new: list[Record] = []
-        rows: list[Any] = []
+        taken: list[tuple[bytes, Record, bytes | None]] = []
+        repeats: list[tuple[list[Outcome], int, Event]] = []
+        """Of events of this very group, whose parts are not known yet."""
+        here: dict[bytes, Record] = {}
         session_digests: dict[bytes, bytes] = {}
         for append in appends:
             outcomes: list[Outcome] | None = None
@@ -325,24 +360,34 @@ class SqliteStore:
                     before = remembered.get(_unscoped(record))
                 if before is None:
                     new.append(record)
-                    remembered[key] = (record.arrived_us, digest)
+                    remembered[key] = (record.arrived_us, digest, 0)
                     if isinstance(record, Session) and keys[i] is None:
                         assert digest is not None
                         session_digests[record.id] = digest
                     else:
-                        rows += (self._generation, key, record.arrived_us, digest)
+                        taken.append((key, record, digest))
+                        here[key] = record
                     continue
                 if outcomes is None:
                     outcomes = [None] * len(append.records)
-                outcomes[i] = CONFLICT if before[1] != digest else Duplicate(before[0])
+                outcomes[i] = CONFLICT if before[1] != digest else Duplicate(before[0], before[2])
+                first = here.get(key)
+                if first.__class__ is Event and outcomes[i] is not CONFLICT:
+                    repeats.append((outcomes, i, first))
             append.outcomes = outcomes
-        if rows:
+        accounts = self._account(new, session_digests)
+        for outcomes, i, first in repeats:
+            outcomes[i] = Duplicate(first.arrived_us, first.part)
+        if taken:
+            rows: list[Any] = []
+            for key, record, digest in taken:
+                rows += (self._generation, key, record.arrived_us, digest, part_of(record))
             # OR REPLACE: a key older than the horizon may still stand in its generation.
-            self._insert("INSERT OR REPLACE INTO seen (generation, key, arrived_us, digest) VALUES ", 4, rows)
-        return new, session_digests
+            self._insert("INSERT OR REPLACE INTO seen (generation, key, arrived_us, digest, part) VALUES ", 5, rows)
+        return new, accounts
 
-    def _look_up(self, appends: list[Append]) -> dict[bytes, tuple[int, bytes | None]]:
-        """What is remembered of the keys that these appends carry: key → (arrived, digest)."""
+    def _look_up(self, appends: list[Append]) -> dict[bytes, tuple[int, bytes | None, int]]:
+        """What is remembered of the keys that these appends carry: key → (arrived, digest, part)."""
         keys: list[bytes] = []
         chosen: list[bytes] = []
         now_us = 0
@@ -356,22 +401,22 @@ class SqliteStore:
                     chosen.append(append.records[i].id)  # type: ignore[union-attr]
             if append.records:
                 now_us = append.records[0].arrived_us
-        remembered: dict[bytes, tuple[int, bytes | None]] = {}
+        remembered: dict[bytes, tuple[int, bytes | None, int]] = {}
         if keys:
             horizon = now_us - DEDUP_HORIZON_US
             for generation in (self._generation, self._generation - 1):
-                for key, arrived_us, digest in self._select_in(
-                    "SELECT key, arrived_us, digest FROM seen WHERE generation = ? AND key",
+                for key, arrived_us, digest, part in self._select_in(
+                    "SELECT key, arrived_us, digest, part FROM seen WHERE generation = ? AND key",
                     (generation,),
                     keys,
                 ):
                     if arrived_us > horizon:
-                        remembered[key] = (arrived_us, digest)
+                        remembered[key] = (arrived_us, digest, part or 0)
         if chosen:
             for session_id, started_us, digest in self._select_in(
                 "SELECT id, started_us, coalesce(digest, x'') FROM session WHERE id", (), chosen
             ):
-                remembered[b"S" + session_id] = (started_us, digest)
+                remembered[b"S" + session_id] = (started_us, digest, 0)
         return remembered
 
     def _segments(self, records: list[Record]) -> list[tuple[Any, ...]]:
@@ -396,7 +441,7 @@ class SqliteStore:
                 if changed.rowcount:
                     fallen.append(idle)
             if fallen:
-                self._put(None, fallen, {})
+                self._put([], fallen, ([], []))
         return fallen
 
     # --- the consumer ---------------------------------------------------------------------------------------------
@@ -470,6 +515,7 @@ class SqliteStore:
 
     def _delete_session(self, session: bytes, before_us: int) -> bool:
         sql = "DELETE FROM session WHERE id = ? AND last_us < ? AND live = 0"
+        self.parts.forget(session)
         return self._db.execute(sql, (session, before_us)).rowcount > 0
 
     def forget(self, limit: int) -> int:
@@ -527,23 +573,26 @@ class SqliteStore:
 
 
 def _accounts(
-    records: list[Record], digests: dict[bytes, bytes]
-) -> tuple[list[list[Any]], list[tuple[int, str, str, int, int]]]:
-    """What the records add to their sessions, a row each, however many records; and what of that is no usage of its
-    hour, since it happened more than a day before it arrived."""
+    records: list[Record], digests: dict[bytes, bytes], event_bytes: int
+) -> tuple[list[list[Any]], list[_Late], set[bytes]]:
+    """What the records add to their sessions, a row each, however many records (the last column: bytes of their
+    events); what of that is no usage of its hour, since it happened more than a day before it arrived; and which
+    sessions they create."""
+    created: set[bytes] = set()
     sessions: dict[bytes, list[Any]] = {}
     late: dict[bytes, list[Event]] = {}
     for record in records:
         if record.__class__ is Event:
             row = sessions.get(record.session)
-            end_us, arrived_us = record.end_us, record.arrived_us
+            end_us, arrived_us, content = record.end_us, record.arrived_us, record.content
+            size = event_bytes if content is None else event_bytes + len(as_sent(content))
             if end_us < arrived_us - DAY_US:
                 late.setdefault(record.session, []).append(record)
             if row is None:
                 sessions[record.session] = [
                     record.session, record.gpt, record.user, end_us, arrived_us, end_us, end_us, 1,
                     record.error is not None, record.tokens_in, record.tokens_out, end_us, 1, 1, None,
-                    end_us, end_us if end_us < arrived_us else arrived_us,
+                    end_us, end_us if end_us < arrived_us else arrived_us, size,
                 ]  # fmt: skip
                 continue
             first = row[5]
@@ -551,6 +600,7 @@ def _accounts(
                 row[5] = end_us
             if first is None or end_us > row[6]:
                 row[6] = end_us
+            row[17] += size
             row[7] += 1
             row[9] += record.tokens_in
             row[10] += record.tokens_out
@@ -570,16 +620,18 @@ def _accounts(
             if end_us > row[16]:
                 row[16] = end_us if end_us < arrived_us else arrived_us
         elif record.__class__ is Session:
+            created.add(record.id)
             sessions[record.id] = [
                 record.id, record.gpt, record.user, record.started_us, record.arrived_us, None, None, 0, 0,
-                0, 0, None, 0, 1, digests.get(record.id), None, record.arrived_us,
+                0, 0, None, 0, 1, digests.get(record.id), None, record.arrived_us, 0,
             ]  # fmt: skip
     for row in sessions.values():
         row[12] = row[7]
-    return list(sessions.values()), [_late_usage(sessions[session], events) for session, events in late.items()]
+    usage = [_late_usage(sessions[session], events) for session, events in late.items()]
+    return list(sessions.values()), usage, created
 
 
-def _late_usage(row: list[Any], events: list[Event]) -> tuple[int, str, str, int, int]:
+def _late_usage(row: list[Any], events: list[Event]) -> _Late:
     """Usage (hour, GPT, user, events, tokens) within what a session's row adds."""
     return row[4] // HOUR_US, row[1], row[2], len(events), sum(e.tokens_in + e.tokens_out for e in events)
 
