@@ -30,7 +30,7 @@ class Timekeeping:
         """The session behind which the walk goes on; None: all is mended. A process may have ended in the middle."""
         self.configure(config)
         if not CLOCK.believed:
-            journal.store.hold_keys(CLOCK.known_us() - DEDUP_HORIZON_US)
+            journal.store.hold_keys(_known_since())
             self._doubted_at = time.monotonic()
 
     def configure(self, config: Config) -> None:
@@ -41,7 +41,7 @@ class Timekeeping:
         """After a look at the clock. Raises StoreError."""
         if not CLOCK.believed:
             if self._doubted_at is None:
-                self._hold(CLOCK.known_us() - DEDUP_HORIZON_US)
+                self._hold(_known_since())
             self._doubted_at = time.monotonic()
             self._mend_from = b""
             return
@@ -61,6 +61,11 @@ class Timekeeping:
 
     def _hold(self, since_us: int | None) -> None:
         self._journal.run_between_commits(lambda: self._journal.store.hold_keys(since_us)).result()
+
+
+def _known_since() -> int:
+    """What arrived before then is past its horizon, whichever clock is right."""
+    return min(CLOCK.known_us(), CLOCK.now_us()) - DEDUP_HORIZON_US
 
 
 def _mend(now_us: int, sessions: list[bytes], store: Store) -> int:

@@ -165,6 +165,35 @@ def test_keys_are_forgotten_again_after_a_clock_that_ran_ahead(backend: Backend,
     assert backend.remembered_keys() == [b"d2", b"d3"]
 
 
+@pytest.mark.parametrize("written", [False, True], ids=["asked", "written"])
+@pytest.mark.parametrize("restart", [False, True], ids=["serving", "restarted"])
+def test_keys_of_the_hours_before_a_step_are_known_when_it_is_over(
+    backend: Backend, written: bool, restart: bool
+) -> None:
+    """Of a clock that was 40 days ahead for a while, whether or not anything new came meanwhile."""
+    store = backend.open()
+    for n, hour in enumerate((-23.0, -1.0, 1.0)):
+        commit(store, append(at(hour, n), keys=[b"c%d" % n]))
+    store.hold_keys(hours(-23.5))
+    again = append(at(40 * DAY, 10), keys=[b"c2"])
+    assert commit(store, again) == []
+    if written:
+        commit(store, append(at(40 * DAY, 11), keys=[b"c3"]))
+    mend(store, now=1)
+    if restart:
+        store.close()
+        store = backend.open()  # which is sure of its time, and holds nothing
+    forget(store)
+    for n in range(3 + written):
+        again = append(at(0.9, 20 + n), keys=[b"c%d" % n])
+        assert commit(store, again) == [], n
+    for day in (1, 2, 3):
+        commit(store, append(at(day * DAY, 30 + day), keys=[b"d%d" % day]))
+    store.hold_keys(None)
+    forget(store)
+    assert backend.remembered_keys() == [b"d2", b"d3"]
+
+
 @pytest.mark.parametrize("days", [2, 40, 400])
 @pytest.mark.parametrize("timed", [b"c", b"k"])
 def test_keys_that_are_held_are_known_over_a_step_of_the_clock(backend: Backend, days: int, timed: bytes) -> None:

@@ -1,8 +1,8 @@
 """Dedup keys by generations one horizon long: the current one and the one before it are searched, older ones are
 dropped whole. So forgetting costs nothing that grows with the journal.
 
-A generation's number is its day, and `_ahead` more where a clock that ran ahead has begun later ones: the newest never
-goes back, and is today's from then on.
+A generation's number is its day. Where a clock that ran ahead has begun one of days to come, that one is taken for
+today's (`mend`), and the numbers are so many days ahead from then on.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from otel_bridge.journal.store import DEDUP_HORIZON_US
 
 _PAST_TIMED = b"d"
 """Sorts after every key that starts with its event's time ("c…"): a generation of them is passed once and for all."""
-_AHEAD = "generations ahead"
+_MENDED = "generations"
 
 
 class Generations:
@@ -23,9 +23,11 @@ class Generations:
         self._db = db
         self.newest: int = db.execute("SELECT coalesce(max(generation), 0) FROM seen").fetchone()[0]
         """New keys belong to it."""
-        row = db.execute("SELECT body FROM meta WHERE name = ?", (_AHEAD,)).fetchone()
-        self._ahead = int(row[0]) if row else 0
+        row = db.execute("SELECT body FROM meta WHERE name = ?", (_MENDED,)).fetchone()
+        self._ahead, self._mended, self._mended_from = map(int, row[0].split()) if row else (0, 0, 0)
+        """Days that the numbers are ahead; the newest when that was found, and the oldest that was searched then."""
         self._held_us: int | None = None
+        self._held_from = 0
         self._searched: tuple[tuple[int, int | None], tuple[int, ...]] | None = None
         self._before: tuple[tuple[int, ...], bytes | None] | None = None
 
@@ -39,6 +41,7 @@ class Generations:
     def hold(self, since_us: int | None) -> None:
         """`Store.hold_keys`."""
         self._held_us = since_us
+        self._held_from = 0 if since_us is None else self.of(since_us)
 
     def horizon(self, now_us: int) -> int:
         """What arrived before then is not known any more."""
@@ -47,7 +50,12 @@ class Generations:
 
     def _oldest(self) -> int:
         """The number of the oldest that is kept."""
-        return self.newest - 1 if self._held_us is None else min(self.newest - 1, self.of(self._held_us))
+        oldest = self.newest - 1
+        if self._held_us is not None:
+            oldest = min(oldest, self._held_from)
+        if self.newest < self._mended + 2:  # a day may not be over since
+            oldest = min(oldest, self._mended_from)
+        return oldest
 
     def searched(self) -> tuple[int, ...]:
         """Those that hold what is known: the newest, the one before it, and what is held."""
@@ -87,10 +95,12 @@ class Generations:
     def mend(self, now_us: int) -> None:
         """Takes the newest for today's, where it is of days that have not come: else it would be the newest until they
         have, and nothing would be forgotten. One day more comes by itself."""
-        days = self.newest - self.of(now_us)
+        today = self.of(now_us)
+        newest = self._db.execute("SELECT coalesce(max(generation), 0) FROM seen").fetchone()[0]
+        days = newest - today
         if days > 1:
-            self._db.execute(
-                "INSERT OR REPLACE INTO meta (name, seq, body) VALUES (?, 0, ?)", (_AHEAD, str(self._ahead + days))
-            )
-            self._ahead += days
-            self._searched = None
+            self._ahead, self._mended, self._mended_from = self._ahead + days, newest, today - 1
+            body = f"{self._ahead} {self._mended} {self._mended_from}"
+            self._db.execute("INSERT OR REPLACE INTO meta (name, seq, body) VALUES (?, 0, ?)", (_MENDED, body))
+        self.newest = max(newest, today) if days <= 1 else newest
+        self._searched = None
