@@ -209,6 +209,10 @@ class Reader(Protocol):
     def bytes_used(self) -> int:
         """Bytes that the journal takes, without what it has freed and will use again."""
 
+    def bytes_of_segments(self) -> tuple[int, int]:
+        """Bytes of the segments behind the cursor, and of those that are exported: only these can make room. What else
+        is used holds sessions, usage, dedup keys and what is parked. It reads through all segments."""
+
     def close(self) -> None: ...
 
 

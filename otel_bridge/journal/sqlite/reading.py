@@ -186,6 +186,13 @@ class SqliteReader:
         )
         return int((pages - free) * size) + wal_bytes(self.path)
 
+    @reading
+    def bytes_of_segments(self) -> tuple[int, int]:
+        # A body that is longer than its page is not read for its length.
+        sql = "SELECT coalesce(sum(length(body) * (last > ?1)), 0), coalesce(sum(length(body)), 0) FROM segment"
+        pending, everything = self._db.execute(sql, (self._sink()[0],)).fetchone()
+        return pending, everything - pending
+
     def close(self) -> None:
         self._db.close()
 
