@@ -17,6 +17,7 @@ import logging
 import time
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 
 log = logging.getLogger(__name__)
 
@@ -33,8 +34,7 @@ _STEADY = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 """Where there is no CLOCK_BOOTTIME (macOS), the monotonic clock that `clock_gettime` reads counts sleep, too."""
 
 
-def _steady_ns() -> int:
-    return time.clock_gettime_ns(_STEADY)
+_steady_ns: Callable[[], int] = partial(time.clock_gettime_ns, _STEADY)
 
 
 class Clock:
