@@ -249,8 +249,9 @@ class Store(Protocol):
 
         A key that was taken within `DEDUP_HORIZON_US` before its record's arrival is a Duplicate, or a Conflict where
         the digests differ; the same within one group, and across midnight or whatever else a backend keeps keys by.
-        A clock that goes back makes nothing forgotten. A session with a digest and no key is compared with the
-        session of its id: one that exists with that digest is a Duplicate, any other a Conflict.
+        Keys that are held (`hold_keys`) are known for longer, and a clock that goes back makes nothing forgotten. A
+        session with a digest and no key is compared with the session of its id: one that exists with that digest is a
+        Duplicate, any other a Conflict.
 
         Adds the records to their sessions and to the usage of their hour (by arrival). A session is made by its
         record, or by its first event where that is missing; each event adds to its totals and makes it live.
