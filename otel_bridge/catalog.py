@@ -317,6 +317,18 @@ LIMITS_FALLBACK = Metric(
     "gauge",
     "1 while Redis does not answer and this process counts rate limits by itself.",
 )
+CLOCK_SKEW = Metric(
+    "otel_bridge_clock_skew_seconds",
+    "gauge",
+    "How far the machine's wall clock is ahead of the time that the bridge goes by: 0 but after a step.",
+    (),
+    "seconds",
+)
+CLOCK_BELIEVED = Metric(
+    "otel_bridge_clock_believed",
+    "gauge",
+    "1 while the clock is believed; 0 after a step or a doubtful start, while nothing is deleted by it.",
+)
 START_TIME = Metric("otel_bridge_start_time_seconds", "gauge", "When this process started, Unix time.", (), "seconds")
 BUILD_INFO = Metric("otel_bridge_build_info", "gauge", "1; the labels say what runs.", ("version", "python", "journal"))
 
@@ -355,6 +367,8 @@ METRICS: tuple[Metric, ...] = (
     WORKER_RESTARTS,
     CONFIG_RELOAD_FAILED,
     LIMITS_FALLBACK,
+    CLOCK_SKEW,
+    CLOCK_BELIEVED,
     START_TIME,
     BUILD_INFO,
 )

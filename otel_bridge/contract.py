@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import math
-import time
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Annotated, Any, TypeVar
@@ -18,7 +17,7 @@ from uuid import UUID
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from otel_bridge import errors, times
+from otel_bridge import clock, errors, times
 from otel_bridge.errors import FieldError, Problem, ProblemOut
 
 MAX_BATCH_ITEMS = 10_000
@@ -198,7 +197,7 @@ BROKEN = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 def decode_session(body: bytes) -> tuple[SessionIn, int]:
     """The session in a body and its start, in microseconds. Raises Problem (400, 422)."""
-    now_us = time.time_ns() // 1000
+    now_us = clock.now_us()
     try:
         session = _session_decoder.decode(body)
         return session, _session_time(session, now_us)
@@ -263,7 +262,7 @@ def decode_value(body: bytes | msgspec.Raw) -> object:
 
 def session_from(value: object) -> tuple[SessionIn, int]:
     """The session that a decoded value holds, and its start in microseconds. Raises Problem (422)."""
-    now_us = time.time_ns() // 1000
+    now_us = clock.now_us()
     try:
         session = msgspec.convert(value, SessionIn)
         _check_text(session.gpt_id, session.usuario_id, session.timestamp_inicio)
@@ -457,7 +456,7 @@ def _fields(shape: type[Struct]) -> tuple[msgspec.structs.FieldInfo, ...]:
 def diagnose_value(value: object, shape: type[T], now_us: int | None = None) -> Problem:
     """422 with every wrong field of a value that has been read leniently. `now_us` as `diagnose` has it."""
     if now_us is None:
-        now_us = time.time_ns() // 1000
+        now_us = clock.now_us()
     if not isinstance(value, dict):
         no_object = FieldError("", "se esperaba un objeto JSON", "tipo", example(shape))
         return Problem(errors.INVALID_DATA, errors=[no_object])

@@ -16,13 +16,15 @@ import re
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 
+from otel_bridge.clock import CLOCK
 from otel_bridge.ids import DAY_US
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 EARLIEST_US = int(datetime(2015, 1, 1, tzinfo=UTC).timestamp()) * 1_000_000
 """Earlier is no time of an assistant: it is a clock that was not set, or seconds taken for milliseconds."""
 AHEAD_US = DAY_US
-"""How far ahead of its arrival a time may lie: a zone left out (14 hours at the most) and a clock that is fast."""
+"""How far ahead of its arrival a time may lie: a zone left out (14 hours at the most) and a clock that is fast. Where
+the machine's own clock has stepped ahead (clock.py), its time is as good as the bridge's."""
 
 _DATE = re.compile(r"(\d{4})(-?)(\d\d)\2(\d\d)", re.ASCII)
 _CLOCK = re.compile(r"(\d\d)(?:(:?)(\d\d)(?:\2(\d\d)(?:[.,](\d+))?)?)?", re.ASCII)
@@ -73,7 +75,7 @@ def _parse_second(text: str) -> int:
 
 
 def _within(micros: int, now_us: int) -> int:
-    if EARLIEST_US <= micros <= now_us + AHEAD_US:
+    if EARLIEST_US <= micros <= now_us + AHEAD_US + CLOCK.ahead_us():
         return micros
     now = format_time(now_us)
     if micros < EARLIEST_US:

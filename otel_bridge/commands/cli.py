@@ -94,6 +94,7 @@ def _add_journal(commands: Commands, common: argparse.ArgumentParser) -> None:
     place.add_argument("--journal", metavar="URL", help="the journal (default: the configuration's)")
     status = inside.add_parser("status", parents=[place], help="what is pending, exported, parked")
     status.add_argument("--json", action="store_true", help="for a program to read")
+    status.add_argument("--space", action="store_true", help="what holds its bytes, too: reads the whole journal")
     status.set_defaults(run=_lazy("journal:status"))
     parked = inside.add_parser("parked", parents=[place], help="records that the endpoint refused, and its words")
     parked.add_argument(

@@ -27,6 +27,7 @@ def status(arguments: argparse.Namespace) -> int:
     reader = journal.open_reader(loaded.journal, CONSUMER)
     ledger = reader.ledger()
     used = reader.bytes_used()
+    pending_bytes, exported_bytes = reader.bytes_of_segments() if arguments.space else (0, 0)
     reader.close()
     oldest = ledger.oldest_pending_us
     values = {
@@ -38,6 +39,12 @@ def status(arguments: argparse.Namespace) -> int:
         "oldest_pending": None if oldest is None else datetime.fromtimestamp(oldest / 1e6, UTC).isoformat(),
         "bytes": used,
     }
+    if arguments.space:
+        values |= {
+            "bytes_pending": pending_bytes,
+            "bytes_exported": exported_bytes,
+            "bytes_rest": max(0, used - pending_bytes - exported_bytes),
+        }
     if arguments.json:
         print(json.dumps(values))
         return 0

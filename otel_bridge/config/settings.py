@@ -83,6 +83,9 @@ class Config:
     idle_after_seconds: float = setting(
         1800.0, "Time without activity after which a session is idle.", readers.number(1, 7 * 86_400)
     )
+    clock_settle_seconds: float = setting(
+        3600.0, "Time a clock that stepped must run on before anything is deleted by it.", readers.number(1, 7 * 86_400)
+    )
     windows_interval_seconds: float = setting(
         15.0, "How often active sessions and users are counted.", readers.number(0.1, 3600)
     )

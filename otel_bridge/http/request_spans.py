@@ -13,13 +13,12 @@ from __future__ import annotations
 
 import os
 import re
-import time
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry.trace import SpanKind, Status, StatusCode
 
-from otel_bridge import __version__, catalog
+from otel_bridge import __version__, catalog, clock
 from otel_bridge.config import Config, Otlp
 from otel_bridge.errors import StartRefused
 
@@ -89,7 +88,7 @@ class RequestSpans:
             name = f"{name} {route}"
         if status >= 500:
             attributes[catalog.ERROR_TYPE] = str(status)
-        end = time.time_ns()
+        end = clock.now_us() * 1000
         start = end - int(seconds * 1e9)
         span = self._tracer.start_span(name, kind=SpanKind.SERVER, start_time=start, attributes=attributes)
         if status >= 500:

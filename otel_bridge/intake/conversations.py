@@ -9,13 +9,12 @@ post for. An MCP client's `_meta` says the same (mcp/tools.py).
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Mapping
 from hashlib import blake2b
 from typing import Any
 from uuid import UUID
 
-from otel_bridge import contract, errors, times
+from otel_bridge import clock, contract, errors, times
 from otel_bridge.access.caller import Caller, Conversation
 from otel_bridge.contract import EventIn, SessionIn
 from otel_bridge.errors import FieldError, Problem
@@ -165,7 +164,7 @@ class _Filling:
         gpt_id = self._gpt_of(value)
         session_id = self._conversations.session_of(gpt_id, self.conversation.id)
         event = contract.event_from({**value, "sesion_id": uuid_text(session_id)})
-        now_us = time.time_ns() // 1000
+        now_us = clock.now_us()
         try:
             event_us = contract.event_time(event, now_us)
         except ValueError:

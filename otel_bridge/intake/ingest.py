@@ -17,7 +17,7 @@ from uuid import UUID
 
 import msgspec
 
-from otel_bridge import contract, errors
+from otel_bridge import clock, contract, errors
 from otel_bridge.access.caller import Caller
 from otel_bridge.config import Config, Gpt
 from otel_bridge.contract import EventIn, SessionIn
@@ -112,7 +112,7 @@ class Ingest:
         return draft.answer()
 
     def _draft_session(self, session: SessionIn, started_us: int, caller: Caller, own_id: bytes | None) -> Draft:
-        now_us = time.time_ns() // 1000
+        now_us = clock.now_us()
         draft = Draft(self._identity, self._labels, (session,), caller, now_us, self._answer_session)
         draft.add_session(session, started_us, self._hasher(session.usuario_id), own_id)
         return draft
@@ -224,7 +224,7 @@ class Ingest:
                 refused[gpt_id] = problem
         if refused:
             self._raise_if_whole(refused, len(items), sessions)
-        now_us = time.time_ns() // 1000
+        now_us = clock.now_us()
         draft = Draft(self._identity, self._labels, items, caller, now_us, answer)
         contents, alone, began = self._contents, len(items) == 1, time.perf_counter()
         counts: dict[str, int] = {}

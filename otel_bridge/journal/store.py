@@ -206,6 +206,10 @@ class Reader(Protocol):
     def old_sessions(self, before_us: int, limit: int) -> list[bytes]:
         """Of the next `limit` sessions, round and round, those that are not live and were last heard of before then."""
 
+    def sessions_ahead(self, now_us: int, start: bytes, limit: int) -> tuple[list[bytes], bytes | None]:
+        """Of the next `limit` sessions behind that id, those that say they were last heard of later than now; and the
+        id to go on behind, None at the end."""
+
     def idle_candidates(self, before_us: int, limit: int) -> list[Idle]:
         """Sessions that are live and were last heard of before then, the oldest first, as the records that
         `Store.fall_idle` would journal: duration (seconds, from the first event to the last) and number of the events
@@ -214,6 +218,10 @@ class Reader(Protocol):
 
     def bytes_used(self) -> int:
         """Bytes that the journal takes, without what it has freed and will use again."""
+
+    def bytes_of_segments(self) -> tuple[int, int]:
+        """Bytes of the segments behind the cursor, and of those that are exported: only these can make room. What else
+        is used holds sessions, usage, dedup keys and what is parked. It reads through all segments."""
 
     def close(self) -> None: ...
 
@@ -255,8 +263,9 @@ class Store(Protocol):
 
         A key that was taken within `DEDUP_HORIZON_US` before its record's arrival is a Duplicate, or a Conflict where
         the digests differ; the same within one group, and across midnight or whatever else a backend keeps keys by.
-        A clock that goes back makes nothing forgotten. A session with a digest and no key is compared with the
-        session of its id: one that exists with that digest is a Duplicate, any other a Conflict.
+        Keys that are held (`hold_keys`) are known for longer, and a clock that goes back makes nothing forgotten. A
+        session with a digest and no key is compared with the session of its id: one that exists with that digest is a
+        Duplicate, any other a Conflict.
 
         Adds the records to their sessions and to the usage of their hour (by arrival). A session is made by its
         record, or by its first event where that is missing; each event adds to its totals and makes it live.
@@ -288,13 +297,24 @@ class Store(Protocol):
     def save_snapshot(self, seq: int, state: bytes) -> None:
         """Replaces the snapshot of the metrics."""
 
-    def trim(self, before_us: int, limit: int, sessions: Sequence[bytes]) -> Trimmed:
+    def trim(
+        self, before_us: int, now_us: int, limit: int, sessions: Sequence[bytes], make_room: bool = False
+    ) -> Trimmed:
         """Deletes up to `limit` rows of each table that arrived before then: segments at or below both the cursor and
         the snapshot, usage, and those of these sessions that are still as `Reader.old_sessions` found them. A step of
-        it: short, for answers wait."""
+        it: short, for answers wait. What says that it arrived later than now arrived before what is behind it.
+        `make_room`: those segments go whatever their age; nothing else does."""
 
     def forget(self, limit: int) -> int:
         """Deletes up to `limit` dedup keys past the horizon; returns how many. 0: there are none left."""
+
+    def hold_keys(self, since_us: int | None) -> None:
+        """Keys that arrived since then are known whatever the horizon says, for the clock may have stepped over it;
+        None: the horizon alone says. Known until the store is closed."""
+
+    def mend(self, now_us: int, sessions: Sequence[bytes], limit: int) -> int:
+        """What says that it arrived later than now (a clock ran ahead then) arrived now at the latest: these sessions,
+        and up to `limit` rows of usage; their number. From then on keys are forgotten a horizon after now, too."""
 
     def maintain(self, max_bytes: int, between_commits: Callable[[Callable[[], None]], None]) -> None:
         """What the backend needs done about once a second. Called in the housekeeping thread; what must not run beside

@@ -7,7 +7,6 @@ API's own answer or problem. Session and subject are taken from `_meta` where a 
 
 from __future__ import annotations
 
-import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
@@ -18,7 +17,7 @@ from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel import Server
 from starlette.types import Receive, Scope, Send
 
-from otel_bridge import __version__, contract, errors
+from otel_bridge import __version__, clock, contract, errors
 from otel_bridge.access.caller import Access, Caller, Conversation, conversation_of, user_of
 from otel_bridge.config import Config
 from otel_bridge.contract import EventIn, SessionIn
@@ -148,7 +147,7 @@ class McpApp:
         gpt = caller.gpt_of_key()
         if "gpt_id" not in fields and (gpt or len(self._gpts) == 1):
             fields["gpt_id"] = gpt or next(iter(self._gpts))
-        fields.setdefault("timestamp_inicio", format_time(time.time_ns() // 1000))
+        fields.setdefault("timestamp_inicio", format_time(clock.now_us()))
         return self._conversations.create_session(*contract.session_from(fields), caller)
 
     def _add(self, fields: dict[str, Any], meta: Mapping[str, Any], caller: Caller) -> Taking:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 
+from otel_bridge import clock
 from otel_bridge.journal import Journal, Ledger, Reader
 from otel_bridge.metrics.state import MetricState
 
@@ -36,7 +37,7 @@ class LedgerView:
         if self._last is None or self._last[1].oldest_pending_us is None or self._waits_since is None:
             return 0.0
         counted = time.monotonic() - self._taken
-        wall = time.time() - counted - self._last[1].oldest_pending_us / 1e6
+        wall = (clock.now_us() - self._last[1].oldest_pending_us) / 1e6 - counted
         return max(0.0, wall, self._taken - self._waits_since[1])
 
     def read(self) -> tuple[int, Ledger]:

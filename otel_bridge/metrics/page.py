@@ -17,6 +17,7 @@ from prometheus_client.openmetrics.exposition import generate_latest as generate
 
 from otel_bridge import __version__, catalog
 from otel_bridge.catalog import Metric
+from otel_bridge.clock import CLOCK
 from otel_bridge.config import Gpt
 from otel_bridge.journal import Ledger, TopUser, Window
 from otel_bridge.metrics.ledger import LedgerView
@@ -117,6 +118,9 @@ class BridgeCollector:
         yield _family(catalog.WORKER_RESTARTS, [((name,), restarts) for name, _, restarts in workers])
         yield _family(catalog.CONFIG_RELOAD_FAILED, [((), int(sources.reload_failed()))])
         yield _family(catalog.LIMITS_FALLBACK, [((), int(sources.limits_fallback()))])
+        skew_us = CLOCK.skew_us()  # NTP slews it by less than a millisecond between two looks
+        yield _family(catalog.CLOCK_SKEW, [((), skew_us / 1e6 if abs(skew_us) >= 1_000 else 0)])
+        yield _family(catalog.CLOCK_BELIEVED, [((), int(CLOCK.believed))])
         yield _family(catalog.START_TIME, [((), sources.started)])
         yield _family(catalog.BUILD_INFO, [((__version__, platform.python_version(), sources.journal_backend), 1)])
 

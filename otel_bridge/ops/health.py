@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from otel_bridge.access.limits import RateLimits
+from otel_bridge.clock import CLOCK
 from otel_bridge.export.exporter import Exporter
 from otel_bridge.journal import Journal
 from otel_bridge.ops import space
@@ -79,6 +80,7 @@ class Health:
             "problemas": problems,
             "exportacion": self._export(),
             "configuracion": self._configuration(),
+            "reloj": _clock(),
             "limites": "Redis no responde; cada réplica cuenta sola" if self._limits.fallback else "normales",
         }
 
@@ -95,3 +97,16 @@ class Health:
         if self._reloader.pending:
             state["requieren_reinicio"] = list(self._reloader.pending)
         return state
+
+
+def _clock() -> dict[str, object]:
+    """Nothing is lost by a clock that steps: it makes nobody unready."""
+    skew_s = CLOCK.skew_us() // 1_000_000
+    if CLOCK.believed and abs(skew_s) <= 1:
+        return {"estado": "ok"}
+    if abs(skew_s) <= 1:
+        words = "la hora aún no se da por buena; mientras tanto no se borra nada ni se da por inactiva ninguna sesión"
+        return {"estado": words}
+    where = "adelantado" if skew_s > 0 else "atrasado"
+    words = f"el reloj del sistema saltó y va {where}; el puente sigue con su propia hora y no borra nada entretanto"
+    return {"estado": words, "desfase_segundos": skew_s}

@@ -9,18 +9,22 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 
+from otel_bridge.clock import CLOCK
 from otel_bridge.config import Config
 from otel_bridge.journal import Journal, Reader, Store, StoreError, StoreUnavailable, Trimmed
 from otel_bridge.metrics.own import OwnCounts
 from otel_bridge.ops import snapshot
 from otel_bridge.ops.snapshot import Counted
 from otel_bridge.ops.space import Space
+from otel_bridge.ops.timekeeping import Timekeeping
 
 log = logging.getLogger(__name__)
 
 STEP_SECONDS = 1.0
 SNAPSHOT_SECONDS = 2.0
 SNAPSHOT_RECORDS = 100_000
+QUIET_SNAPSHOT_SECONDS = 3_600.0
+"""Where nothing comes: a snapshot tells the next start until when the clock was believed."""
 PAGE_SECONDS = 1.0
 """That a page of `/metrics` waits for its snapshot; Prometheus waits four for the page."""
 TRIM_ROWS = 100
@@ -29,7 +33,8 @@ TRIM_PAUSES = 4
 """Times that a step of trimming took, in which answers have the writer to themselves before the next."""
 IDLE_BATCH = 500
 SIZE_TRIM_SHARE = 0.9
-"""Share of the size limit from which exported records go before their retention is over."""
+"""Share of the size limit from which exported segments go before their retention is over. What they are remembered by
+(sessions, usage, dedup keys) stays: without it a retry would count twice."""
 
 
 class Housekeeping:
@@ -66,6 +71,7 @@ class Housekeeping:
         """The bridge's own part as it was saved last."""
         self._waits_for: str | None = None
         """Why the last step could not be done."""
+        self._timekeeping = Timekeeping(journal, reader, config)
         self.configure(config)
 
     def configure(self, config: Config) -> None:
@@ -73,6 +79,7 @@ class Housekeeping:
         self._retention_us = int(config.retention_days * 86_400e6)
         self._idle_after_us = int(config.idle_after_seconds * 1e6)
         self._space.configure(config)
+        self._timekeeping.configure(config)
 
     def measure(self) -> None:
         """Takes the journal's size anew. Raises StoreError."""
@@ -80,6 +87,7 @@ class Housekeeping:
 
     def step(self) -> None:
         """Everything, once. A store that cannot be written is told and waited for; raises StoreError for the rest."""
+        CLOCK.watch()
         try:
             try:
                 self._journal.store.keep_in_place()
@@ -107,11 +115,13 @@ class Housekeeping:
             self.save_snapshot()
             self._journal.last_error = None
         seq, age = self._counted.state.seq, time.monotonic() - self._saved_at
-        if (seq != self._saved_seq or not self._saved_seq) and (
+        if (seq != self._saved_seq or not self._saved_seq or age > QUIET_SNAPSHOT_SECONDS) and (
             age > SNAPSHOT_SECONDS or seq > self._saved_seq + SNAPSHOT_RECORDS
         ):
             self.save_snapshot()
-        self._fall_idle()
+        self._timekeeping.step()
+        if CLOCK.believed:
+            self._fall_idle()
         self._trim()
         self._journal.store.maintain(self._space.max_size, lambda run: self._journal.run_between_commits(run).result())
 
@@ -134,29 +144,36 @@ class Housekeeping:
         return self._kept if self._journal.fatal_error is not None else None
 
     def _fall_idle(self) -> None:
-        before_us = time.time_ns() // 1000 - self._idle_after_us
+        before_us = CLOCK.now_us() - self._idle_after_us
         idles = self._reader.idle_candidates(before_us, IDLE_BATCH)
         if idles:
             self._journal.transact(lambda store: store.fall_idle(idles, before_us)).result()
 
     def _trim(self) -> None:
-        before_us = time.time_ns() // 1000 - self._retention_us
-        pauses = TRIM_PAUSES
-        if self._space.used > SIZE_TRIM_SHARE * self._space.max_size:
-            before_us = time.time_ns() // 1000  # out of room: whatever is exported may go
-            pauses = 0
+        make_room = self._needs_room()
+        if not (CLOCK.believed or make_room):
+            return
+        now_us = CLOCK.now_us()
+        before_us = now_us - self._retention_us if CLOCK.believed else 0
+        pauses = 0 if make_room else TRIM_PAUSES
         deadline = time.monotonic() + STEP_SECONDS / 2
         while time.monotonic() < deadline and not self._stopping.is_set():
             started = time.monotonic()
             trimmed, forgotten = self._journal.transact(
-                partial(_trim_and_forget, before_us, self._old_sessions(before_us))
+                partial(_trim_and_forget, before_us, now_us, self._old_sessions(before_us), make_room)
             ).result()
             if trimmed.kept_sessions:
                 self._readmit(trimmed.kept_sessions)
             if not trimmed.rows and not forgotten:
                 return
+            if make_room:
+                self.measure()
+                make_room = self._needs_room()
             now = time.monotonic()
             self._stopping.wait(min(pauses * (now - started), max(0.0, deadline - now)))
+
+    def _needs_room(self) -> bool:
+        return self._space.used > SIZE_TRIM_SHARE * self._space.max_size
 
     def _old_sessions(self, before_us: int) -> list[bytes]:
         """Sessions to delete, of which nothing comes to the journal any more. What came before is in front of the
@@ -165,5 +182,8 @@ class Housekeeping:
         return sessions if sessions and self._refuse(sessions) else []
 
 
-def _trim_and_forget(before_us: int, sessions: Sequence[bytes], store: Store) -> tuple[Trimmed, int]:
-    return store.trim(before_us, TRIM_ROWS, sessions), store.forget(TRIM_ROWS)
+def _trim_and_forget(
+    before_us: int, now_us: int, sessions: Sequence[bytes], make_room: bool, store: Store
+) -> tuple[Trimmed, int]:
+    forgotten = store.forget(TRIM_ROWS) if CLOCK.believed else 0
+    return store.trim(before_us, now_us, TRIM_ROWS, sessions, make_room), forgotten

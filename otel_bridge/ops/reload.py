@@ -37,6 +37,7 @@ RELOADED = frozenset(
         "allow_keyless",
         "public_url",
         "idle_after_seconds",
+        "clock_settle_seconds",
         "windows_interval_seconds",
         "body_timeout_seconds",
         "log_format",

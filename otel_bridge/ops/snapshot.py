@@ -10,8 +10,9 @@ from typing import NamedTuple
 
 import msgspec
 
+from otel_bridge.clock import CLOCK
 from otel_bridge.errors import StartRefused
-from otel_bridge.journal import Store, StoreError
+from otel_bridge.journal import Reader, Store, StoreError
 from otel_bridge.metrics.own import OwnCounts, SelfMetrics, dump
 from otel_bridge.metrics.scrapers import LabelSet, Scrapers
 from otel_bridge.metrics.state import MetricState
@@ -44,7 +45,12 @@ def save(store: Store, counted: Counted) -> Saved:
     """Saves it in the open transaction. Called in the writer thread, before the group's new records are folded: state
     and sequence number agree. Raises StoreError."""
     own = counted.own.counts()
-    document = {"state": counted.state.dump(), "own": dump(own), "scrapers": counted.scrapers.dump()}
+    document = {
+        "state": counted.state.dump(),
+        "own": dump(own),
+        "scrapers": counted.scrapers.dump(),
+        "clock": CLOCK.known_us(),
+    }
     store.save_snapshot(counted.state.seq, msgspec.msgpack.encode(document))
     return Saved(counted.state.seq, own)
 
@@ -67,6 +73,7 @@ def _restore(store: Store, counted: Counted) -> None:
     else:
         counted.scrapers.stand(counted.label_sets())  # more than these zeros was shown to nobody
     reader = store.reader()
+    CLOCK.begin(_witness(store, saved, reader))
     folded = 0
     while segments := reader.segments(state.seq, 1_000):
         for segment in segments:
@@ -83,6 +90,15 @@ def _restore(store: Store, counted: Counted) -> None:
         "journal %s: %d records, %d of them folded since the snapshot, in %.2f s",
         store.place, store.last, folded, time.monotonic() - started,
     )  # fmt: skip
+
+
+def _witness(store: Store, saved: tuple[int, bytes] | None, reader: Reader) -> int | None:
+    """When the journal's last bridge believed its clock last: 0 where that is not known, None of an empty journal."""
+    known = msgspec.msgpack.decode(saved[1]).get("clock") if saved else None
+    if known is None:  # a bridge of 0.1.0, or one that has saved nothing yet
+        newest = reader.segments(store.last - 1, 1) if store.last else None
+        known = newest[0].arrived_us if newest else 0 if store.last else None
+    return known
 
 
 def _load(place: str, saved: tuple[int, bytes], counted: Counted) -> bool:

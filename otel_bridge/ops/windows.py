@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from otel_bridge import catalog
+from otel_bridge import catalog, clock
 from otel_bridge.config import Config
 from otel_bridge.journal import Reader, TopUser, Window
 
@@ -35,7 +35,7 @@ class Windows:
     def step(self) -> None:
         """Counts once. Raises StoreError."""
         started = time.monotonic()
-        now_us = time.time_ns() // 1000
+        now_us = clock.now_us()
         windows = self._reader.windows(now_us, catalog.WINDOWS)
         top_users = self._reader.top_users(now_us, catalog.WINDOWS["1d"], catalog.TOP_USERS)
         self.latest = (windows, top_users)

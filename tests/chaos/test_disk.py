@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 import uuid
 from collections.abc import Callable
@@ -148,6 +149,75 @@ def test_the_journals_own_limit_is_told_and_export_makes_room(
     assert set(receiver.times) == filler.ledger.spans
     assert bridge.metric("otel_bridge_ledger_gap") == 0
     assert bridge.metric("gen_ai_client_operation_duration_seconds_count") == len(filler.ledger.events)
+
+
+@side_by_side
+def test_near_its_limit_a_journal_keeps_what_it_answers_and_recognises_by(
+    make_bridge: Callable[..., Bridge], receiver: OtlpReceiver
+) -> None:
+    """Only exported segments make room: sessions, their users and the keys of retries stay."""
+    bridge = make_bridge(OTEL_BRIDGE_JOURNAL_MAX_SIZE="4MiB", OTEL_BRIDGE_IDLE_AFTER_SECONDS="1",
+                         OTEL_BRIDGE_WINDOWS_INTERVAL_SECONDS="0.2", **receiver.environ).start()  # fmt: skip
+    bodies = [{**GUIDE_SESSION, "usuario_id": f"u{n}", "id": str(uuid.uuid4())} for n in range(50)]
+    first = [bridge.post("/sessions", body) for body in bodies]
+    keyed = {**GUIDE_SESSION, "usuario_id": "u0"}, {"Idempotency-Key": "key"}
+    first.append(bridge.post("/sessions", keyed[0], headers=keyed[1]))
+    assert {answer.status_code for answer in first} == {201}
+    wait_for(lambda: bridge.metric("gpt_session_events_count") == 51, "idle sessions")
+    filler = Filler(bridge)
+    session = filler.session()
+    sent = 0
+    while sent < 8 << 20:  # twice what there is room for
+        if filler.batch(session) == 201:
+            sent += 200 * 1_200
+        else:
+            time.sleep(0.2)  # until the next round of housekeeping
+    reader = journal.open_reader(f"sqlite:///{bridge.journal}", CONSUMER)
+    settle(bridge)
+    wait_for(lambda: _used(bridge) < 0.95, "room")
+    assert reader.segments(0, 1)[0].last > 52  # of which there was too little before
+    reader.close()
+    for answer in first:
+        state = bridge.http.get(f"{bridge.api}/sessions/{answer.json()['id']}", timeout=5)
+        assert state.status_code == 200 and state.json()["timestamp_inicio"] == GUIDE_SESSION["timestamp_inicio"]
+    assert bridge.metric("gpt_active_users", window="30d") == 51
+    again = [bridge.post("/sessions", body) for body in bodies]
+    again.append(bridge.post("/sessions", keyed[0], headers=keyed[1]))
+    assert [answer.status_code for answer in again] == [200] * 51
+    assert [answer.json() for answer in again] == [answer.json() for answer in first]
+    assert bridge.metric("gpt_sessions_total") == 52 and bridge.metric("otel_bridge_ledger_gap") == 0
+
+
+@side_by_side
+def test_a_journal_full_of_what_is_kept_says_so_and_goes_on_with_more_room(
+    make_bridge: Callable[..., Bridge], receiver: OtlpReceiver
+) -> None:
+    """Sessions within retention fill it by themselves: nothing of them goes, and a larger limit needs no restart."""
+    bridge = make_bridge(OTEL_BRIDGE_IDLE_AFTER_SECONDS="1", **receiver.environ)
+    config = bridge.config.read_text(encoding="utf-8")
+    bridge.config.write_text(f'journal_max_size = "400KiB"\n{config}', encoding="utf-8")
+    store = journal.open(f"sqlite:///{bridge.journal}", CONSUMER)
+    now = time.time_ns() // 1000 - 60_000_000
+    sessions = [Session(uuid.uuid4().bytes, "devops-expert", f"user{n}", now, now) for n in range(4_000)]
+    store.begin()
+    store.write([Append(list(sessions), [None] * len(sessions))])
+    store.commit()
+    store.close()
+    bridge.start(wait=False)
+    settle(bridge)
+    wait_for(lambda: bridge.metric("gpt_session_events_count") == 4_000, "idle sessions")
+    time.sleep(ROUNDS)
+    answer = bridge.post("/sessions", GUIDE_SESSION)
+    assert answer.status_code == 503 and answer.json()["type"] == "urn:otel-bridge:disco-lleno"
+    ready = bridge.http.get(f"{bridge.url}/readyz", timeout=5)
+    assert ready.status_code == 503 and "journal_max_size" in ready.text
+    for session in sessions[::400]:
+        assert bridge.http.get(f"{bridge.api}/sessions/{uuid.UUID(bytes=session.id)}", timeout=5).status_code == 200
+    held = json.loads(bridge.run("journal", "status", "--json", "--space").stdout)
+    assert held["bytes_pending"] < 100_000 and held["bytes_rest"] > 300 << 10
+    bridge.config.write_text(f'journal_max_size = "20MiB"\n{config}', encoding="utf-8")
+    wait_for(lambda: bridge.post("/sessions", GUIDE_SESSION).status_code == 201, "room without a restart")
+    assert bridge.metric("otel_bridge_ledger_gap") == 0
 
 
 @side_by_side

@@ -534,7 +534,7 @@ def trim(store: Store, before_us: int = START_US + 10 * HOUR_US, limit: int = 10
     reader = store.reader()
     sessions = reader.old_sessions(before_us, limit)
     reader.close()
-    return int(transact(store, lambda: store.trim(before_us, limit, sessions)).rows)
+    return int(transact(store, lambda: store.trim(before_us, before_us + DAY_US, limit, sessions)).rows)
 
 
 def three_segments(store: Store) -> None:
@@ -603,7 +603,7 @@ def test_a_session_that_was_heard_of_again_is_kept_and_named(store: Store) -> No
     reader = store.reader()
     assert sorted(reader.old_sessions(before, 10)) == [uid(1), uid(2)]
     commit(store, append(event(9, session=uid(2), arrived_us=before - 1)))
-    assert transact(store, lambda: store.trim(before, 10, [uid(1), uid(2)])).kept_sessions == [uid(2)]
+    assert transact(store, lambda: store.trim(before, before, 10, [uid(1), uid(2)])).kept_sessions == [uid(2)]
     assert (reader.session(uid(1)), reader.session(uid(2)) is None) == (None, False)
     reader.close()
 

@@ -8,6 +8,9 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from otel_bridge import times
+from otel_bridge.clock import Clock
+from otel_bridge.ids import DAY_US
 from otel_bridge.times import AHEAD_US, EARLIEST_US, TimeError, explain, format_time, parse_time
 
 NOW_US = int(datetime(2026, 11, 27, 7, tzinfo=UTC).timestamp()) * 1_000_000
@@ -270,3 +273,21 @@ def test_a_text_with_another_character_is_never_another_time_unless_that_is_a_di
     assume(character not in "0123456789+-.,:TtZz ")
     with pytest.raises(TimeError):
         parse_time(text[:at] + character + text[at:], NOW_US)
+
+
+@pytest.mark.parametrize("days", [3, 400])
+def test_a_time_is_too_late_only_where_it_is_too_late_for_both_clocks(
+    monkeypatch: pytest.MonkeyPatch, days: int
+) -> None:
+    """Of a machine whose wall clock has just stepped ahead: nobody knows yet which of the two is right."""
+    wall_us = NOW_US
+    clock = Clock(lambda: wall_us * 1000, lambda: 0)
+    monkeypatch.setattr(times, "CLOCK", clock)
+    by_wall = format_time(NOW_US + days * DAY_US)
+    assert explain(by_wall, NOW_US) is not None
+    wall_us += days * DAY_US
+    assert parse_time(by_wall, NOW_US) == NOW_US // 1000 * 1000 + days * DAY_US
+    assert explain(by_wall, NOW_US) is None
+    assert explain(format_time(NOW_US + (days + 2) * DAY_US), NOW_US) is not None
+    wall_us = NOW_US - days * DAY_US
+    assert parse_time(format_time(NOW_US + DAY_US - 1_000_000), NOW_US) and explain(by_wall, NOW_US) is not None

@@ -27,7 +27,7 @@ from typing import Concatenate, Literal, ParamSpec, Protocol, TypeVar
 from urllib.parse import quote_from_bytes
 
 from otel_bridge.ids import DAY_US
-from otel_bridge.journal.store import DEDUP_HORIZON_US, StoreError, StoreFull, StoreUnavailable
+from otel_bridge.journal.store import StoreError, StoreFull, StoreUnavailable
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -107,12 +107,6 @@ def connect(path: Path, mode: Literal["ro", "rw", "rwc"] = "rwc") -> sqlite3.Con
     )
     connection.execute(f"PRAGMA busy_timeout = {BUSY_MS}")
     return connection
-
-
-def generation_of(arrived_us: int) -> int:
-    """Dedup keys are kept by generations one horizon long: the current one and the one before it are searched, older
-    ones are dropped whole. So forgetting costs nothing that grows with the journal."""
-    return arrived_us // DEDUP_HORIZON_US
 
 
 def advice(path: Path, error: sqlite3.Error) -> str:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from otel_bridge import clock
 from otel_bridge.journal.parts import fill_of, parts_of
 from otel_bridge.journal.sqlite.database import HOUR_US, connect, reading
 from otel_bridge.journal.sqlite.names import log_of
@@ -165,6 +165,14 @@ class SqliteReader:
         return [session for session, last_us, live in rows if last_us < before_us and not live]
 
     @reading
+    def sessions_ahead(self, now_us: int, start: bytes, limit: int) -> tuple[list[bytes], bytes | None]:
+        rows = self._db.execute(
+            "SELECT id, last_us, active_us FROM session WHERE id > ? ORDER BY id LIMIT ?", (start, limit)
+        ).fetchall()
+        ahead = [session for session, last_us, active_us in rows if max(last_us, active_us or 0) > now_us]
+        return ahead, rows[-1][0] if len(rows) == limit else None
+
+    @reading
     def idle_candidates(self, before_us: int, limit: int) -> list[Idle]:
         idles = []
         for session, gpt, duration, events in self._db.execute(
@@ -172,7 +180,7 @@ class SqliteReader:
             "WHERE live = 1 AND last_us < ? ORDER BY last_us LIMIT ?",
             (before_us, limit),
         ):
-            idles.append(Idle(session, gpt, duration, events, time.time_ns() // 1000))
+            idles.append(Idle(session, gpt, duration, events, clock.now_us()))
         return idles
 
     @reading
@@ -182,6 +190,13 @@ class SqliteReader:
             self._db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "freelist_count", "page_size")
         )
         return int((pages - free) * size) + wal_bytes(self.path)
+
+    @reading
+    def bytes_of_segments(self) -> tuple[int, int]:
+        # A body that is longer than its page is not read for its length.
+        sql = "SELECT coalesce(sum(length(body) * (last > ?1)), 0), coalesce(sum(length(body)), 0) FROM segment"
+        pending, everything = self._db.execute(sql, (self._sink()[0],)).fetchone()
+        return pending, everything - pending
 
     def close(self) -> None:
         self._db.close()

@@ -13,7 +13,7 @@ from otel_bridge.errors import StartRefused
 from otel_bridge.ids import DAY_US
 from otel_bridge.journal.append import CONFLICT, Append, Duplicate, Outcome
 from otel_bridge.journal.parts import Parts, as_sent, fill_of
-from otel_bridge.journal.sqlite import folder, grouping
+from otel_bridge.journal.sqlite import folder, grouping, trimming
 from otel_bridge.journal.sqlite.checkpoints import Checkpoints
 from otel_bridge.journal.sqlite.database import (
     ADDED,
@@ -24,10 +24,10 @@ from otel_bridge.journal.sqlite.database import (
     advice,
     connect,
     failed_to_sync,
-    generation_of,
     reading,
     translated,
 )
+from otel_bridge.journal.sqlite.generations import Generations
 from otel_bridge.journal.sqlite.grouping import MAX_PARTS, Keys, by_part, part_of
 from otel_bridge.journal.sqlite.lock import Lock
 from otel_bridge.journal.sqlite.names import Place, url
@@ -36,7 +36,6 @@ from otel_bridge.journal.sqlite.rescue import Rescue
 from otel_bridge.journal.sqlite.wal import WriteAheadLog, abandon
 from otel_bridge.journal.sqlite.watch import Watch
 from otel_bridge.journal.store import (
-    DEDUP_HORIZON_US,
     SEGMENT_RECORDS,
     OutcomeUnknown,
     Parked,
@@ -46,10 +45,6 @@ from otel_bridge.journal.store import (
 )
 from otel_bridge.records import Event, Idle, Record, Session, encode
 
-PAST_TIMED = b"d"
-"""Sorts after every key that starts with its event's time ("c…"): a generation of them is passed once and for all."""
-TRIM_BYTES = 4 << 20
-"""Of segments that are deleted at once: every page of a deleted row is read, and answers wait meanwhile."""
 _Late = tuple[int, str, str, int, int]
 _Accounts = tuple[list[list[Any]], list[_Late]]
 """Rows of sessions, and of usage that is taken off again."""
@@ -136,11 +131,9 @@ class SqliteStore:
         saved = db.execute("SELECT coalesce(max(seq), 0) FROM meta").fetchone()[0]
         self.last: int = max(row[0] if row else 0, cursor, saved)
         self._committed = self.last
-        self._generation: int = db.execute("SELECT coalesce(max(generation), 0) FROM seen").fetchone()[0]
-        """The newest: new keys belong to it. It never goes back, whatever the wall clock does."""
+        self._generations = Generations(db)
         self._unscoped = self._has_unscoped_ids()
         """Whether 0.1.0 wrote ids that are still remembered: their keys say nothing of a GPT."""
-        self._searched: tuple[int, bytes | None] = (-1, None)
         grouping.prepare(db)
 
     def _renew_log(self) -> None:
@@ -157,7 +150,7 @@ class SqliteStore:
         self._db.execute("ROLLBACK")
 
     def _has_unscoped_ids(self) -> bool:
-        newest = self._generation
+        newest = self._generations.newest
         sql = "SELECT 1 FROM seen WHERE generation = ? AND key >= x'69' AND key < x'6a' LIMIT 1"
         return any(self._db.execute(sql, (generation,)).fetchone() for generation in (newest, newest - 1))
 
@@ -298,12 +291,9 @@ class SqliteStore:
                     arrived.append(record.arrived_us)
         if not keys:
             return new, [], self._account(new, {})
-        newest = self._generation
-        if generation_of(max(arrived)) > newest:  # the first of a generation
-            return None
-        before, width = self._before(newest), len(keys[0])
-        if max(keys) >= PAST_TIMED or (before is not None and min(keys) <= before):
-            return None
+        newest, width = self._generations.newest, len(keys[0])
+        if self._generations.of(max(arrived)) > newest or self._generations.may_know(min(keys), max(keys)):
+            return None  # the first of a generation, or a key that may be one of those before it
         if any(len(key) != width for key in keys):
             return None
         accounts = self._account(new, {})
@@ -315,17 +305,6 @@ class SqliteStore:
             return None
         return new, [Keys.packed(newest, width, *of_part, part) for part, of_part in parts.items()], accounts
 
-    def _before(self, newest: int) -> bytes | None:
-        """The greatest timed key of the generation before: keys start with their event's time, so live traffic is past
-        it. That generation grows no more, so it is looked up once."""
-        if self._searched[0] != newest:
-            # Keys that clients choose sort after the timed ones, and would hide them.
-            row = self._db.execute(
-                "SELECT max(key) FROM seen WHERE generation = ? AND key < ?", (newest - 1, PAST_TIMED)
-            ).fetchone()
-            self._searched = (newest, row[0])
-        return self._searched[1]
-
     def _sort_out(self, appends: list[Append]) -> tuple[list[Record], _Accounts]:
         """Looks every key up; returns the new records and what they add."""
         times = [
@@ -335,7 +314,7 @@ class SqliteStore:
             if key is not None
         ]
         if times:
-            self._generation = max(self._generation, generation_of(max(times)))
+            self._generations.reach(max(times))
         remembered = self._look_up(appends)
         new: list[Record] = []
         taken: list[tuple[bytes, Record, bytes | None]] = []
@@ -381,7 +360,7 @@ class SqliteStore:
         if taken:
             rows: list[Any] = []
             for key, record, digest in taken:
-                rows += (self._generation, key, record.arrived_us, digest, part_of(record))
+                rows += (self._generations.newest, key, record.arrived_us, digest, part_of(record))
             # OR REPLACE: a key older than the horizon may still stand in its generation.
             self._insert("INSERT OR REPLACE INTO seen (generation, key, arrived_us, digest, part) VALUES ", 5, rows)
         return new, accounts
@@ -403,8 +382,8 @@ class SqliteStore:
                 now_us = append.records[0].arrived_us
         remembered: dict[bytes, tuple[int, bytes | None, int]] = {}
         if keys:
-            horizon = now_us - DEDUP_HORIZON_US
-            for generation in (self._generation, self._generation - 1):
+            horizon = self._generations.horizon(now_us)
+            for generation in self._generations.searched():
                 for key, arrived_us, digest, part in self._select_in(
                     "SELECT key, arrived_us, digest, part FROM seen WHERE generation = ? AND key",
                     (generation,),
@@ -487,44 +466,29 @@ class SqliteStore:
         with translated(self.path):
             self._db.execute("INSERT OR REPLACE INTO meta (name, seq, body) VALUES ('checkpoint', ?, ?)", (seq, state))
 
-    def trim(self, before_us: int, limit: int, sessions: Sequence[bytes]) -> Trimmed:
+    def trim(
+        self, before_us: int, now_us: int, limit: int, sessions: Sequence[bytes], make_room: bool = False
+    ) -> Trimmed:
         with translated(self.path):
             cursor = self._db.execute(
                 "SELECT coalesce(max(cursor), 0) FROM sink WHERE name = ?", (self._consumer,)
             ).fetchone()[0]
             saved = self._db.execute("SELECT coalesce(max(seq), 0) FROM meta").fetchone()[0]
-            safe = min(cursor, saved)
-            # Only the oldest rows are looked at: a clock that stepped must not make this a scan.
-            oldest = self._db.execute(
-                "SELECT last, arrived_us, length(body) FROM segment ORDER BY last LIMIT ?", (limit,)
-            ).fetchall()
-            upto = size = 0
-            for last, arrived_us, length in oldest:
-                size += length
-                if last > safe or arrived_us >= before_us or (upto and size > TRIM_BYTES):
-                    break
-                upto = last
-            gone = self._db.execute("DELETE FROM segment WHERE last <= ?", (upto,)).rowcount if upto else 0
-            kept = [session for session in sessions if not self._delete_session(session, before_us)]
-            gone += self._db.execute(
-                "DELETE FROM usage WHERE (hour, gpt, user) IN "
-                "(SELECT hour, gpt, user FROM usage WHERE hour < ? LIMIT ?)",
-                (before_us // HOUR_US, limit),
-            ).rowcount
-        return Trimmed(gone + len(sessions) - len(kept), kept)
+            for session in sessions:
+                self.parts.forget(session)
+            return trimming.trim(self._db, min(cursor, saved), before_us, now_us, limit, sessions, make_room)
 
-    def _delete_session(self, session: bytes, before_us: int) -> bool:
-        sql = "DELETE FROM session WHERE id = ? AND last_us < ? AND live = 0"
-        self.parts.forget(session)
-        return self._db.execute(sql, (session, before_us)).rowcount > 0
+    def mend(self, now_us: int, sessions: Sequence[bytes], limit: int) -> int:
+        with translated(self.path):
+            self._generations.mend(now_us)
+            return trimming.mend(self._db, now_us, sessions, limit)
+
+    def hold_keys(self, since_us: int | None) -> None:
+        self._generations.hold(since_us)
 
     def forget(self, limit: int) -> int:
         with translated(self.path):
-            return self._db.execute(
-                "DELETE FROM seen WHERE (generation, key) IN "
-                "(SELECT generation, key FROM seen WHERE generation < ? LIMIT ?)",
-                (self._generation - 1, limit),
-            ).rowcount
+            return self._generations.forget(limit)
 
     # --- maintenance --------------------------------------------------------------------------------------------------
 
