@@ -43,7 +43,7 @@ from otel_bridge.ops.space import Space
 from otel_bridge.ops.supervisor import Worker, periodic
 from otel_bridge.ops.windows import Windows
 from otel_bridge.privacy.redaction.findings import PLACEHOLDERS
-from otel_bridge.privacy.users import UserHasher, user_hash_key
+from otel_bridge.privacy.users import UserHasher, keep_key, key_file, user_hash_key
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +67,7 @@ class Bridge:
         keys.refuse_keyless(config)
         self.config = config
         key = user_hash_key(config, journal.exists(config.journal))
+        kept_key = key_file(config)
         self._stopping = threading.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -89,6 +90,7 @@ class Bridge:
             self.journal, for_housekeeping, space, counted, config, self._stopping,
             refuse=lambda ids: self._run_on_loop(lambda: sessions.refuse(ids)),
             readmit=lambda ids: self._run_on_loop(lambda: sessions.readmit(ids)),
+            keep_key=lambda: None if kept_key is None else keep_key(kept_key, key),
         )  # fmt: skip
         windows = Windows(for_windows, config)
         self.reloader = Reloader(config, read_config or (lambda: self.config), self._reconfigure)
@@ -116,6 +118,7 @@ class Bridge:
             windows=lambda: windows.latest,
             workers=health.workers,
             journal_bytes=lambda: (space.used, space.byte_limit()),
+            journal_in_place=lambda: not store.displaced,
             journal_backend=store.backend,
             export_configured=config.otlp is not None,
             started=time.time(),

@@ -284,6 +284,11 @@ JOURNAL_LIMIT = Metric(
     (),
     "bytes",
 )
+JOURNAL_IN_PLACE = Metric(
+    "otel_bridge_journal_in_place",
+    "gauge",
+    "0 while what the journal has open is not what a start would find: its files were removed, moved or replaced.",
+)
 SERIES = Metric("otel_bridge_series", "gauge", "Series of GPT metrics in use.")
 SERIES_LIMIT = Metric("otel_bridge_series_limit", "gauge", "Series of GPT metrics that may exist at the most.")
 SERIES_CAPPED = Metric(
@@ -339,6 +344,7 @@ METRICS: tuple[Metric, ...] = (
     REDACTIONS,
     JOURNAL_BYTES,
     JOURNAL_LIMIT,
+    JOURNAL_IN_PLACE,
     SERIES,
     SERIES_LIMIT,
     SERIES_CAPPED,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -117,13 +118,18 @@ class Config:
 
     @property
     def journal_path(self) -> Path:
-        """The journal's file."""
-        return Path(self.journal.removeprefix("sqlite:///"))
+        """The journal's file, whatever links lead to it."""
+        return Path(os.path.realpath(self.journal.removeprefix("sqlite:///")))
 
     @property
     def key_path(self) -> Path:
         """The user hash's key, made once and kept beside the journal."""
         return self.journal_path.with_suffix(".key")
+
+    @property
+    def linked_key_path(self) -> Path:
+        """Where an earlier release kept it: beside the link, where the journal is named by one."""
+        return Path(self.journal.removeprefix("sqlite:///")).with_suffix(".key")
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,7 +44,7 @@ class Exporter:
 
     def __init__(self, config: Config, otlp: Otlp, journal: Journal, attempts: Counter[str]) -> None:
         """`attempts`: counts requests by their result's kind."""
-        self._setup = Setup(config.journal, msgspec.to_builtins(otlp), dict(config.gpts), list(config.resource))
+        self._setup = Setup(journal.store.url, msgspec.to_builtins(otlp), dict(config.gpts), list(config.resource))
         self._journal = journal
         self._attempts = attempts
         self._process: subprocess.Popen[bytes] | None = None

@@ -22,7 +22,6 @@ class Setup(msgspec.Struct):
 
     journal: str
     """Its URL."""
-    """Path of the journal's file."""
     otlp: dict[str, Any]
     """Fields of `config.Otlp`."""
     gpts: dict[str, Gpt]

@@ -8,8 +8,9 @@ Above this line there is no SQL and no file; below it nothing knows HTTP, metric
 from 1; 0 stands for «none yet». Ids are 16 bytes. A dedup key has up to 32; one that starts with `c` goes on with its
 event's time (6 bytes, milliseconds, big-endian): keys of events that come together stand together.
 
-**Threads.** A `Store` belongs to the writer thread (`writer.py`), except `maintain`, `free_space` and `reader`, which
-say otherwise. A `Reader` belongs to one thread at a time. Readers never block the writer, nor wait for it.
+**Threads.** A `Store` belongs to the writer thread (`writer.py`), except `maintain`, `keep_in_place`, `free_space`,
+`displaced` and `reader`, which say otherwise. A `Reader` belongs to one thread at a time. Readers never block the
+writer, nor wait for it.
 
 **One consumer.** Store and readers are opened for one consumer (delivery): the cursor, the count of what is exported,
 the ledger and the parked records are its.
@@ -215,6 +216,8 @@ class Store(Protocol):
     """The scheme of its URL; a label on `/metrics`."""
     place: str
     """Where the journal is, as log lines name it; no password in it."""
+    url: str
+    """What another process opens this very journal by, whatever the configured name leads to meanwhile."""
     last: int
     """Sequence number of the newest record: of the committed ones, and of those of the open transaction."""
 
@@ -284,9 +287,19 @@ class Store(Protocol):
         a commit it hands to `between_commits`, which runs it in the writer thread and returns after it.
         `max_bytes`: what the journal may take. Raises StoreError."""
 
+    @property
+    def displaced(self) -> bool:
+        """Whether what is open was found not to be what a start would find in its place. No record is taken then:
+        `begin` and `write_alone` raise StoreUnavailable, after they have looked again. Any thread."""
+
+    def keep_in_place(self) -> None:
+        """Looks whether what is open is in its place, and puts what it holds in safety where it is not. Called about
+        once a second in the housekeeping thread, also while nothing can be written. Raises StoreUnavailable where it is
+        displaced."""
+
     def free_space(self) -> int | None:
-        """Bytes that are free where the journal is: 0 where they cannot be told because the place is gone, None where
-        the backend does not know such a number. Any thread, and cheap: it is asked once a commit."""
+        """Bytes that are free where the journal is; None where the backend does not know such a number, or cannot tell
+        it now. Any thread, and cheap: it is asked once a commit."""
 
     def reader(self) -> Reader:
         """A reader of the same journal, for the same consumer. Any thread; who asks for it closes it."""

@@ -44,6 +44,7 @@ class Sources:
     workers: Callable[[], list[tuple[str, bool, int]]]
     journal_bytes: Callable[[], tuple[int, int]]
     """Bytes used, and bytes it may use."""
+    journal_in_place: Callable[[], bool]
     journal_backend: str
     export_configured: bool
     started: float
@@ -104,6 +105,7 @@ class BridgeCollector:
         used, limit = sources.journal_bytes()
         yield _family(catalog.JOURNAL_BYTES, [((), used)])
         yield _family(catalog.JOURNAL_LIMIT, [((), limit)])
+        yield _family(catalog.JOURNAL_IN_PLACE, [((), int(sources.journal_in_place()))])
         yield _family(catalog.SERIES, [((), sources.state.series_count())])
         yield _family(catalog.SERIES_LIMIT, [((), sources.state.series_limit())])
         yield _family(catalog.SERIES_CAPPED, [((label,), count) for label, count in sources.state.capped.items()])

@@ -59,7 +59,12 @@ class Health:
         """Whether records can be accepted safely, and the body of `/readyz`."""
         problems = []
         why_full = self._space.why_full()
-        if why_full is not None:
+        if self._journal.store.displaced:
+            problems.append(
+                "diario: sus archivos se borraron, movieron o reemplazaron con el puente en marcha; no se acepta nada; "
+                "el log dice cuáles y qué hacer"
+            )
+        elif why_full is not None:
             problems.append(f"disco: {_FULL[why_full]}")
         elif not self._journal.outcome_known:
             problems.append("diario: no se sabe aún si se guardó lo último; el log dice por qué")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
@@ -45,10 +46,12 @@ class Housekeeping:
         stopping: threading.Event,
         refuse: Callable[[Sequence[bytes]], bool],
         readmit: Callable[[Sequence[bytes]], bool],
+        keep_key: Callable[[], None],
     ) -> None:
         """`reader`: for `step` alone. `refuse`: told before sessions (ids) are deleted; from its return on no event of
         theirs comes to the journal, unless it returns False. `readmit`: they are not deleted after all. Both are called
-        in the worker's thread."""
+        in the worker's thread. `keep_key`: sees that the key of the user hash is where the next start looks for it; may
+        raise OSError."""
         self._journal = journal
         self._reader = reader
         self._space = space
@@ -56,6 +59,7 @@ class Housekeeping:
         self._stopping = stopping
         self._refuse = refuse
         self._readmit = readmit
+        self._keep_key = keep_key
         self._saved_seq = 0
         self._saved_at = 0.0
         self._waits_for: str | None = None
@@ -74,8 +78,13 @@ class Housekeeping:
 
     def step(self) -> None:
         """Everything, once. A store that cannot be written is told and waited for; raises StoreError for the rest."""
-        self.measure()
         try:
+            try:
+                self._journal.store.keep_in_place()
+            finally:
+                with contextlib.suppress(OSError):  # what hinders this hinders the journal, which says so
+                    self._keep_key()
+            self.measure()
             self._step()
         except StoreUnavailable as error:
             # The journal says so to its senders, and `/readyz` to everyone; this goes on as soon as it can.

@@ -32,16 +32,35 @@ class UserHasher:
         return hmac.digest(self._key, user_id.encode("utf-8", "surrogatepass"), "sha256")[:8].hex()
 
 
+def key_file(config: Config) -> Path | None:
+    """Where the key of the user hash is, or will be; None: it is configured. Raises StartRefused: by the journal's two
+    names there are two."""
+    path, linked = config.key_path, config.linked_key_path
+    if config.user_hash_key:
+        return None
+    if not linked.exists() or (path.exists() and path.samefile(linked)):
+        return path
+    if not path.exists():
+        return linked
+    if _read_key(path) != _read_key(linked):
+        raise StartRefused(
+            f"The journal {config.journal} is a link, and there are two user hash keys: {path} and {linked}. A "
+            "journal has one: move the other away (releases before this one used that of the link)."
+        )
+    return path
+
+
 def user_hash_key(config: Config, has_journal: bool) -> bytes:
     """The key of the user hash, made where there is none. `has_journal`: there is a journal already, whose users were
     hashed with a key. Raises StartRefused."""
-    if not config.user_hash_key and has_journal and not config.key_path.exists():
+    path = key_file(config) or config.key_path
+    if not config.user_hash_key and has_journal and not path.exists():
         log.warning(
             "journal %s has no key beside it (%s): a new one is made, and every user will look new. "
             "If you have a backup of the key, stop now and restore it.",
-            config.journal, config.key_path.name,
+            config.journal, path.name,
         )  # fmt: skip
-    folder = config.key_path.parent
+    folder = path.parent
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -49,7 +68,15 @@ def user_hash_key(config: Config, has_journal: bool) -> bytes:
             f"journal {config.journal}: cannot make {folder}: {error.strerror}. Make it for this user, or name "
             "another place with --journal."
         ) from None
-    return load_or_create_key(config.key_path, config.user_hash_key)
+    return load_or_create_key(path, config.user_hash_key)
+
+
+def keep_key(path: Path, key: bytes) -> None:
+    """Writes the key's file again where it was removed since the start: the next start would make another, and every
+    user would look new. Raises OSError."""
+    if not path.exists() and path.parent.is_dir():
+        _create_key(path, key)
+        log.warning("the user hash key %s was removed while the bridge ran: it is written again", path)
 
 
 _KEY_BYTES = 32
@@ -75,7 +102,7 @@ def load_or_create_key(path: Path, configured: str | None) -> bytes:
     if key is not None:
         return key
     try:
-        _create_key(path)
+        _create_key(path, secrets.token_bytes(_KEY_BYTES))
     except OSError as error:
         raise StartRefused(
             f"The user hash key could not be written to {path}: {error.strerror or error}. Make its directory"
@@ -115,14 +142,14 @@ def _read_key(path: Path) -> bytes | None:
     return key
 
 
-def _create_key(path: Path) -> None:
-    """Writes a new key so that a crash leaves a whole file or none, and a race leaves one."""
+def _create_key(path: Path, key: bytes) -> None:
+    """Writes a key so that a crash leaves a whole file or none, and a race leaves one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mkstemp gives mode 0600
     temporary = Path(name)
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(secrets.token_hex(_KEY_BYTES).encode("ascii") + b"\n")
+            file.write(key.hex().encode("ascii") + b"\n")
             file.flush()
             os.fsync(file.fileno())
         try:

@@ -2,8 +2,11 @@
 
 `database.py` has the tables, how they are opened and what SQLite's errors mean; `examine.py` looks at what is there
 before that; `writing.py` is the one writer and `grouping.py` the statement that holds what it commits, `reading.py` a
-reader for any thread or process, `replay.py` the operator's write from another process. A URL of it is
-`sqlite:///relative/path` or `sqlite:////absolute`.
+reader for any thread or process, `replay.py` the operator's write from another process.
+
+Of its files: `names.py` says which they are, `lock.py` holds them for one bridge, `watch.py` sees whether they are
+taken away meanwhile, and `rescue.py` puts in safety what they held. A URL of it is `sqlite:///relative/path` or
+`sqlite:////absolute`; the path stands in it as it is: `%` is a character like others.
 """
 
 from __future__ import annotations
@@ -12,7 +15,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from otel_bridge.errors import StartRefused
-from otel_bridge.journal.sqlite.examine import is_journal
+from otel_bridge.journal.sqlite.examine import is_journal, refuse_another_name
+from otel_bridge.journal.sqlite.names import place
 from otel_bridge.journal.sqlite.reading import SqliteReader
 from otel_bridge.journal.sqlite.replay import mark_replay as _mark_replay
 from otel_bridge.journal.sqlite.writing import SqliteStore
@@ -20,24 +24,22 @@ from otel_bridge.journal.sqlite.writing import SqliteStore
 __all__ = ["SqliteReader", "SqliteStore", "exists", "mark_replay", "open", "open_reader"]
 
 
-def _path(url: str) -> Path:
-    return Path(url.removeprefix("sqlite:///"))
-
-
 def _existing(url: str) -> Path:
-    path = _path(url)
+    path = place(url).path
     if not is_journal(path):
         raise StartRefused(f"journal {path}: there is none yet. Start `otel-bridge serve`, or name one with --journal.")
+    refuse_another_name(path)
     return path
 
 
 def exists(url: str) -> bool:
-    return is_journal(_path(url))
+    return is_journal(place(url).path)
 
 
 def open(url: str, consumer: str) -> SqliteStore:
-    is_journal(_path(url))  # or can become one: else it refuses
-    return SqliteStore(_path(url), consumer)
+    found = place(url)
+    is_journal(found.path)  # or can become one: else it refuses
+    return SqliteStore(found, consumer)
 
 
 def open_reader(url: str, consumer: str) -> SqliteReader:

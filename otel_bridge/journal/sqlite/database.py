@@ -16,11 +16,13 @@ Tables, columns and rows keep the names that they had in the first release: a jo
 from __future__ import annotations
 
 import functools
+import os
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Concatenate, Literal, ParamSpec, Protocol, TypeVar
+from urllib.parse import quote_from_bytes
 
 from otel_bridge.ids import DAY_US
 from otel_bridge.journal.store import DEDUP_HORIZON_US, StoreError, StoreFull, StoreUnavailable
@@ -81,9 +83,8 @@ journal that has it."""
 
 
 def uri(path: Path, mode: str) -> str:
-    """A file's name as SQLite's `mode=` wants it."""
-    name = path.absolute().as_posix().replace("?", "%3f").replace("#", "%23")
-    return f"file:{name}?mode={mode}"
+    """A file's name as SQLite's `mode=` wants it, whatever bytes are in it."""
+    return f"file://{quote_from_bytes(os.fsencode(path.absolute()))}?mode={mode}"
 
 
 def connect(path: Path, mode: Literal["ro", "rw", "rwc"] = "rwc") -> sqlite3.Connection:

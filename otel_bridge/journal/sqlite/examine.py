@@ -6,10 +6,13 @@ import errno
 import os
 import sqlite3
 import stat
+import time
 from pathlib import Path
 
 from otel_bridge.errors import StartRefused
 from otel_bridge.journal.sqlite.database import uri
+from otel_bridge.journal.sqlite.lock import is_held, is_locked
+from otel_bridge.journal.sqlite.names import log_of
 from otel_bridge.journal.store import StoreError
 
 _MAGIC = b"SQLite format 3\0"
@@ -18,6 +21,8 @@ _TABLES = frozenset(("segment", "sink", "parked", "meta"))
 """Some of those that every journal has had since the first release."""
 
 
+NAME_SECONDS = 1.0
+"""That the log of a journal may take to appear while its bridge starts."""
 NAME_BYTES = 255
 """The longest name of a file (NAME_MAX) on every filesystem that Linux writes."""
 
@@ -31,6 +36,8 @@ def is_journal(path: Path) -> bool:
         if not stat.S_ISREG(kind.st_mode):
             what = "a folder" if stat.S_ISDIR(kind.st_mode) else "no file"
             raise StartRefused(f"journal {path}: this is {what}. Name a file with --journal.")
+        if is_held(path):
+            return True
         with path.open("rb") as file:
             head = file.read(len(_MAGIC))
     except FileNotFoundError:
@@ -57,9 +64,29 @@ def is_journal(path: Path) -> bool:
     return tables is None or bool(tables)
 
 
+def refuse_another_name(path: Path) -> None:
+    """Raises StartRefused where the journal's log stands beside another name of the same file: what reads by this one
+    misses what is in the log, and what writes spoils it. StoreError: this user may not look."""
+    deadline = time.monotonic() + NAME_SECONDS
+    while not log_of(path).exists():
+        try:
+            names, served = path.stat().st_nlink, is_locked(path)
+        except OSError as error:
+            raise StoreError(f"journal {path}: {error.strerror}") from None
+        if names == 1 and not served:
+            return
+        if not served or time.monotonic() > deadline:
+            raise StartRefused(
+                f"journal {path}: {'a bridge serves this file' if served else 'this file has a second name'}, and its "
+                f"log ({log_of(path).name}) is not here: it stands beside another name (a hard link, a mount), or was "
+                "removed. Name the journal as the bridge does, with --journal."
+            )
+        time.sleep(0.05)
+
+
 def _refuse_impossible(path: Path) -> None:
     """Raises StartRefused."""
-    beside = Path(f"{path}-wal")  # what SQLite opens beside it has the longer name
+    beside = log_of(path)  # what SQLite opens beside it has the longer name
     why = ""
     if any(len(os.fsencode(part)) > NAME_BYTES for part in beside.parts):
         why = os.strerror(errno.ENAMETOOLONG)
@@ -77,7 +104,7 @@ def _refuse_impossible(path: Path) -> None:
 def _tables(path: Path) -> set[str] | None:
     """The names of a database's tables; None where they cannot be told, which is for who opens it to say."""
     # Without a write-ahead log the file alone is all of it, and is read without a lock or a file beside it.
-    alone = "" if Path(f"{path}-wal").exists() else "&immutable=1"
+    alone = "" if log_of(path).exists() else "&immutable=1"
     try:
         db = sqlite3.connect(uri(path, "ro") + alone, uri=True, timeout=5)
         try:

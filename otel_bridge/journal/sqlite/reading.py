@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from otel_bridge.journal.sqlite.database import HOUR_US, connect, reading
+from otel_bridge.journal.sqlite.names import log_of
 from otel_bridge.journal.store import Ledger, Parked, Segment, SessionInfo, SessionRow, TopUser, Window
 from otel_bridge.records import Idle
 
@@ -185,6 +186,6 @@ class SqliteReader:
 def wal_bytes(path: Path) -> int:
     """Size of the write-ahead log of the journal at `path`."""
     try:
-        return Path(f"{path}-wal").stat().st_size
+        return log_of(path).stat().st_size
     except FileNotFoundError:
         return 0

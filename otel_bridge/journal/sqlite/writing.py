@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import sqlite3
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from contextlib import suppress
 from typing import Any
 
 from otel_bridge.errors import StartRefused
@@ -27,11 +26,16 @@ from otel_bridge.journal.sqlite.database import (
     translated,
 )
 from otel_bridge.journal.sqlite.grouping import Keys
+from otel_bridge.journal.sqlite.lock import Lock
+from otel_bridge.journal.sqlite.names import Place, url
 from otel_bridge.journal.sqlite.reading import SqliteReader, wal_bytes
+from otel_bridge.journal.sqlite.rescue import Rescue
+from otel_bridge.journal.sqlite.watch import Watch
 from otel_bridge.journal.store import (
     DEDUP_HORIZON_US,
     SEGMENT_RECORDS,
     Parked,
+    StoreUnavailable,
     Trimmed,
 )
 from otel_bridge.records import Event, Idle, Record, Session, encode
@@ -49,47 +53,52 @@ answers wait for it: its bytes count, and a small limit must not be used up by t
 
 
 class SqliteStore:
-    """The writing side. One process holds it at a time (a lock beside the file)."""
+    """The writing side. One process holds it at a time (`lock.py`)."""
 
     backend = "sqlite"
 
-    def __init__(self, path: Path, consumer: str) -> None:
+    def __init__(self, place: Place, consumer: str) -> None:
         """Opens the journal, or makes it where there is none. Raises StartRefused: a journal that cannot be
         used is never started afresh, for it holds what was promised."""
-        self.path = path
+        path = self.path = place.path
         self.place = str(path)
+        self.url = url(path)
         self._consumer = consumer
-        self._maintainer: sqlite3.Connection | None = None
-        """The housekeeping thread's connection."""
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._lock = self._take_lock()
+            self._lock = Lock(place)
             try:
                 self._db = connect(path)
-                self._prepare()
-            except BaseException:
-                if hasattr(self, "_db"):
+                try:
+                    self._prepare()
+                    self._watch_over()
+                except BaseException:
                     self._db.close()
-                self._lock.close()
+                    raise
+            except BaseException:
+                self._lock.release()
                 raise
         except sqlite3.Error as error:
             raise StartRefused(advice(path, error)) from error
         except OSError as error:
             raise StartRefused(
-                f"journal {path}: {error.strerror}: the directory must exist and be writable by this user. Make it so, "
+                f"journal {path}: {error.strerror}: file and directory must be writable by this user. Make them so, "
                 "or name another place with --journal."
             ) from error
 
-    def _take_lock(self) -> Any:
-        lock = self.path.with_name(self.path.name + ".lock").open("a+")  # held until close
+    def _watch_over(self) -> None:
+        """Raises StartRefused, OSError."""
+        self._maintainer = connect(self.path)
+        """The housekeeping thread's connection."""
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock.close()
-            raise StartRefused(
-                f"journal {self.path}: another otel-bridge serves it. Stop it, or give this one its own --journal."
-            ) from None
-        return lock
+            self._maintainer.execute("SELECT 1 FROM meta LIMIT 1").fetchone()  # opens the log, too
+            self._watch = Watch(self.path, self._lock.descriptor)
+            if self._watch.displaced is not None:
+                raise StartRefused(f"journal: {self._watch.displaced} during the start. Start again.")
+        except BaseException:
+            self._maintainer.close()
+            raise
+        self._rescue = Rescue(self.path, self._watch)
 
     def _prepare(self) -> None:
         db = self._db
@@ -138,6 +147,7 @@ class SqliteStore:
     # --- transactions -----------------------------------------------------------------------------------------
 
     def begin(self) -> None:
+        self._refuse_displaced()
         with translated(self.path):
             self._db.execute("BEGIN IMMEDIATE")
 
@@ -145,6 +155,17 @@ class SqliteStore:
         with translated(self.path):
             self._db.execute("COMMIT")
         self._committed = self.last
+
+    def _refuse_displaced(self) -> None:
+        """Raises StoreUnavailable."""
+        known = self.displaced
+        displaced = self._watch.glance()
+        if displaced is not None:
+            if not known and not self._watch.emptied:
+                # A log without a name ends with the process: it is moved at once.
+                with suppress(sqlite3.Error):
+                    self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+            raise StoreUnavailable(f"the journal is not in its place: {displaced}")
 
     def resolve_outcome(self) -> bool | None:
         raise NotImplementedError("a commit to a local file has no unknown outcome")
@@ -176,6 +197,7 @@ class SqliteStore:
             return self._take(appends)
 
     def write_alone(self, appends: list[Append]) -> list[Record]:
+        self._refuse_displaced()
         with translated(self.path):
             new = self._take(appends)
             if self._db.in_transaction:
@@ -451,13 +473,20 @@ class SqliteStore:
     def maintain(self, max_bytes: int, between_commits: Callable[[Callable[[], None]], None]) -> None:
         """Checkpoints the write-ahead log: most of it in the caller's thread, the end of it between two commits."""
         with translated(self.path):
-            if self._maintainer is None:
-                self._maintainer = connect(self.path)
             pages = self._maintainer.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()[1]  # waits for nobody
         if pages > WAL_PAGES:
             between_commits(self._finish_checkpoint)
         if wal_bytes(self.path) > min(WAL_BYTES, max_bytes // 8):
             between_commits(self._truncate_wal)
+
+    @property
+    def displaced(self) -> bool:
+        return self._watch.displaced is not None
+
+    def keep_in_place(self) -> None:
+        displaced = self._rescue.step(self._maintainer)
+        if displaced is not None:
+            raise StoreUnavailable(f"the journal is not in its place: {displaced}")
 
     def _finish_checkpoint(self) -> None:
         """Moves what has come while `maintain` was moving the rest: the next commit then begins the log anew, unless
@@ -477,19 +506,19 @@ class SqliteStore:
 
     def free_space(self) -> int | None:
         try:
-            stat = os.statvfs(self.path.parent)
+            stat = os.fstatvfs(self._lock.descriptor)
         except OSError:
-            return 0
+            return None
         return stat.f_bavail * stat.f_frsize
 
     def reader(self) -> SqliteReader:
         return SqliteReader(self.path, self._consumer)
 
     def close(self) -> None:
-        if self._maintainer is not None:
-            self._maintainer.close()
+        self._rescue.step(self._maintainer)  # what ends with the process
+        self._maintainer.close()
         self._db.close()
-        self._lock.close()
+        self._lock.release()
 
 
 def _accounts(

@@ -1,0 +1,140 @@
+"""A journal whose files were taken from under the bridge is still open, and whole: it is put where a start finds it.
+
+in place ──a name is gone, or leads elsewhere──▶ displaced: nothing is written, all of the log goes into the database
+   ▲                                                │
+   └── the same files are back (moved, mounted) ────┤
+                                                    ▼ the database has no name left: it would end with the process
+                    written back: under its name, or beside it where another file stands there
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sqlite3
+import time
+from contextlib import closing, suppress
+from pathlib import Path
+
+from otel_bridge.journal.sqlite.database import connect
+from otel_bridge.journal.sqlite.lock import Identity, identity
+from otel_bridge.journal.sqlite.watch import Watch
+
+log = logging.getLogger(__name__)
+
+PAUSE_SECONDS = 30.0
+"""After a copy that failed: it may be long, and the disk full."""
+
+
+class Rescue:
+    """One thread at a time."""
+
+    def __init__(self, path: Path, watch: Watch) -> None:
+        self._path = path
+        self._watch = watch
+        self._told: str | None = None
+        """What the log says was found."""
+        self._moved_told = False
+        self._copy: tuple[Path, Identity] | None = None
+        """The database as it was written back."""
+        self._not_before = 0.0
+
+    def step(self, source: sqlite3.Connection) -> str | None:
+        """Looks, and does what there is to do; what is wrong, or None. `source`: a connection to the open database that
+        nobody else uses."""
+        displaced = self._watch.look()
+        if displaced is None:
+            if self._told is not None:
+                log.warning("the journal's files are back in their place: records are accepted again")
+            self._told, self._moved_told = None, False
+            return None
+        if displaced != self._told:
+            log.critical("%s while the bridge ran: nothing is accepted any more", displaced)
+            self._told = displaced
+            if self._watch.emptied:
+                log.critical(
+                    "what the journal held and was not exported is lost: stop the bridge, and restore %s from a backup, "
+                    "or move it away to start with an empty journal", self._path,
+                )  # fmt: skip
+        if time.monotonic() >= self._not_before and not self._watch.emptied:
+            try:
+                self._secure(source)
+            except (OSError, sqlite3.Error) as error:
+                log.critical("what the journal %s holds cannot be put in safety: %s", self._path, error)
+                self._not_before = time.monotonic() + PAUSE_SECONDS
+        return displaced
+
+    def _secure(self, source: sqlite3.Connection) -> None:
+        busy = source.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+        if self._watch.is_removed():
+            if not self._is_saved():
+                copy = write_back(source, self._path, self._watch)
+                self._copy = copy, identity(copy.stat())
+                self._tell_copy(copy)
+        elif not busy:
+            if self._watch.is_replaced():
+                self._watch.drop()
+            if not self._moved_told:
+                self._tell_moved()
+                self._moved_told = True
+
+    def _is_saved(self) -> bool:
+        if self._copy is None:
+            return False
+        path, written = self._copy
+        try:
+            return identity(path.stat()) == written
+        except OSError:
+            return False
+
+    def _tell_moved(self) -> None:
+        if self._watch.is_here():
+            log.critical("all of the journal is in %s: start the bridge again, it goes on from there", self._path)
+        else:
+            log.critical(
+                "all of the journal is in its database file, wherever that is now. Stop the bridge, put that file back "
+                "to %s (without the -wal and -shm of then), and start it again", self._path,
+            )  # fmt: skip
+
+    def _tell_copy(self, copy: Path) -> None:
+        if copy == self._path:
+            log.critical("all of the journal was written back to %s: start the bridge again, it goes on there", copy)
+        else:
+            log.critical(
+                "another file stands at %s: all of the journal was written to %s. Start the bridge again to go on with "
+                "the other file, or stop it and give the journal its name back first", self._path, copy,
+            )  # fmt: skip
+
+
+def write_back(source: sqlite3.Connection, path: Path, watch: Watch) -> Path:
+    """Writes the database behind `source` to `path`, or beside it where something is there; returns where. Durable when
+    it returns. Raises OSError, sqlite3.Error."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    part = path.with_name(f"{path.name}.part")
+    part.unlink(missing_ok=True)
+    part.touch(mode=0o600)
+    try:
+        with closing(connect(part)) as target:
+            source.backup(target)
+        _sync(part)
+        watch.drop()
+        to = path
+        try:
+            to.hardlink_to(part)  # unlike a rename, it replaces nothing
+        except FileExistsError:
+            to = path.with_name(f"{path.name}.{time.strftime('%Y%m%dT%H%M%S')}.saved")
+            to.hardlink_to(part)
+    finally:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+            part.with_name(f"{part.name}-journal").unlink(missing_ok=True)
+    _sync(to.parent)
+    return to
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
