@@ -1,9 +1,8 @@
-"""The journal's files are removed, moved or replaced under a running bridge: it says so and takes nothing more, and what
-it holds is put where the next start finds it."""
+"""The journal's files are removed, moved or replaced under a running bridge: it says so and takes nothing more, and
+what it holds is put where the next start finds it. (More ways, without a process: tests/journal/test_files.py.)"""
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.chaos.conftest import long_form
 from tests.chaos.disks import SmallDisk
 from tests.chaos.lanes import side_by_side
 from tests.harness.bridge import Bridge
@@ -64,6 +64,7 @@ REMOVALS: dict[str, tuple[Callable[[Bridge], None], str]] = {
     "the log": (_rm("-wal"), "otel-bridge.db-wal was removed"),
     "the index": (_rm("-shm"), "otel-bridge.db-shm was removed"),
 }
+SHORT = ("all of it", "the log")
 
 
 def _not_ready(bridge: Bridge) -> None:
@@ -82,7 +83,9 @@ def _refuses(sender: Sender) -> None:
     assert sender.post(3) == [503] * 3
 
 
-@pytest.mark.parametrize("removal", REMOVALS)
+@pytest.mark.parametrize(
+    "removal", [pytest.param(name, marks=[long_form] if name not in SHORT else []) for name in REMOVALS]
+)
 @side_by_side
 def test_what_is_removed_is_missed_and_nothing_is_lost(make_bridge: Callable[..., Bridge], removal: str) -> None:
     bridge = make_bridge().start()
@@ -105,6 +108,7 @@ def test_what_is_removed_is_missed_and_nothing_is_lost(make_bridge: Callable[...
     assert sender.post(1) == [201]
 
 
+@long_form
 @side_by_side
 def test_a_stop_right_after_the_removal_keeps_it_all(make_bridge: Callable[..., Bridge]) -> None:
     bridge = make_bridge().start()
@@ -138,6 +142,7 @@ def test_what_is_moved_is_missed_until_it_is_back(make_bridge: Callable[..., Bri
     assert bridge.metric(EVENTS) == sender.taken
 
 
+@long_form
 @side_by_side
 def test_a_database_that_is_moved_alone_is_whole_wherever_it_is(make_bridge: Callable[..., Bridge]) -> None:
     bridge = make_bridge().start()
@@ -156,6 +161,7 @@ def test_a_database_that_is_moved_alone_is_whole_wherever_it_is(make_bridge: Cal
     assert bridge.metric(EVENTS) == sender.taken
 
 
+@long_form
 @side_by_side
 def test_another_file_in_its_place_is_left_alone_and_the_journal_kept_beside_it(
     make_bridge: Callable[..., Bridge],
@@ -191,11 +197,12 @@ def test_what_the_bridge_can_do_without_or_make_again_harms_nothing(make_bridge:
     bridge.journal.with_suffix(".key").unlink()
     wait_for(bridge.journal.with_suffix(".key").exists, "the key of the users' hashes")
     assert bridge.journal.with_suffix(".key").read_bytes() == key
-    bridge.journal.chmod(0)
+    bridge.journal.chmod(0)  # what is open stays so
     assert sender.post(10) == [201] * 10
     assert bridge.http.get(f"{bridge.url}/readyz", timeout=5).status_code == 200
 
 
+@long_form
 @side_by_side
 def test_a_disk_that_is_taken_away_is_missed(
     make_bridge: Callable[..., Bridge], small_disk: Callable[[str], SmallDisk]
@@ -209,4 +216,4 @@ def test_a_disk_that_is_taken_away_is_missed(
     subprocess.run(["umount", "-l", str(disk.folder)], check=True)
     _refuses(sender)
     _not_ready(bridge)
-    assert not os.listdir(disk.folder)
+    assert not list(disk.folder.iterdir()), "written where the disk was"

@@ -46,13 +46,63 @@ def _refused(bridge: Bridge) -> str:
     return done.stderr
 
 
+def _as_it_is(path: Path, other: Path) -> Path:
+    return path
+
+
+def _symbolic(path: Path, other: Path) -> Path:
+    other.symlink_to(path)
+    return other
+
+
+def _hard(path: Path, other: Path) -> Path:
+    other.hardlink_to(path)
+    return other
+
+
+def _without_lock_file(path: Path, other: Path) -> Path:
+    Path(f"{path}.lock").unlink()
+    other.symlink_to(path.parent)
+    return other / path.name
+
+
 @side_by_side
-def test_a_journal_that_another_bridge_serves_is_refused(make_bridge: Callable[..., Bridge]) -> None:
+def test_a_journal_that_another_bridge_serves_is_refused(make_bridge: Callable[..., Bridge], tmp_path: Path) -> None:
+    """Whatever it is called. (By a mount, and within one process: tests/journal/test_files.py.)"""
     first = make_bridge().start()
-    second = make_bridge(OTEL_BRIDGE_JOURNAL=f"sqlite:///{first.journal}")
-    done = second.run("serve", "--port", "0", "--metrics-port", "0")
-    assert done.returncode == 2 and "another otel-bridge serves it" in done.stderr
-    assert first.event(first.session()).status_code == 201
+    session = first.session()
+    second = make_bridge()
+    other = tmp_path / "other"
+    for rename in (_as_it_is, _symbolic, _hard, _without_lock_file):
+        second.environ["OTEL_BRIDGE_JOURNAL"] = f"sqlite:///{rename(first.journal, other)}"
+        done = second.run("serve", "--port", "0", "--metrics-port", "0")
+        assert done.returncode == 2 and "another otel-bridge serves it" in done.stderr, (rename, done)
+        other.unlink(missing_ok=True)
+    assert first.event(session).status_code == 201
+
+
+@side_by_side
+def test_a_journal_with_a_second_name_is_refused_until_it_has_one(make_bridge: Callable[..., Bridge]) -> None:
+    """Its log stands beside one of them: after a kill, a start by the other would miss what is in it."""
+    bridge = make_bridge()
+    other = _filled(bridge).with_name("other.db")
+    other.hardlink_to(bridge.journal)
+    assert "2 names (hard links)" in _refused(bridge)
+
+
+@side_by_side
+def test_a_path_with_a_percent_sign_names_one_file(make_bridge: Callable[..., Bridge]) -> None:
+    bridge = make_bridge(OTEL_BRIDGE_JOURNAL="sqlite:///data/100%25 día.db").start()
+    bridge.session()
+    assert '"records": 1' in bridge.run("journal", "status", "--json").stdout
+    assert bridge.stop() == 0
+    names = sorted(path.name for path in bridge.journal.parent.iterdir())
+    assert names == ["100%25 día.db", "100%25 día.db.lock", "100%25 día.key"]
+    # As an earlier release had it: never passed over, and never started afresh.
+    bridge.journal.rename(bridge.journal.with_name("100% día.db"))
+    for command in (["serve", "--port", "0", "--metrics-port", "0"], ["journal", "status"], ["check"]):
+        done = bridge.run(*command)
+        assert done.returncode == 2 and "mv 'data/100% día.db' 'data/100%25 día.db'" in done.stderr, done
 
 
 def _header(path: Path) -> None:

@@ -46,7 +46,7 @@ def held_at(url: str) -> int:
 
 
 def somebody_closes(path: Path) -> None:
-    """Another process that reads the journal and closes it. It must not take itself for the last, and remove the log."""
+    """Another process that reads the journal and closes it. It must not take itself for the last one there."""
     code = f"import sqlite3; db = sqlite3.connect({str(path)!r}); db.execute('SELECT * FROM sink'); db.close()"
     subprocess.run([sys.executable, "-c", code], check=True)
     assert Path(f"{path}-wal").exists(), "SQLite's locks were lost"

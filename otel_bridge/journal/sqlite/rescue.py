@@ -53,8 +53,8 @@ class Rescue:
             self._told = displaced
             if self._watch.emptied:
                 log.critical(
-                    "what the journal held and was not exported is lost: stop the bridge, and restore %s from a backup, "
-                    "or move it away to start with an empty journal", self._path,
+                    "what the journal held and was not exported is lost: stop the bridge, and restore %s from a "
+                    "backup, or move it away to start with an empty journal", self._path,
                 )  # fmt: skip
         if time.monotonic() >= self._not_before and not self._watch.emptied:
             try:
