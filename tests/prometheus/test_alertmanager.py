@@ -314,6 +314,17 @@ GPT = {"gen_ai_agent_id": "devops-expert"}
         ),
         pytest.param(
             [
+                _alert("BridgeJournalDisplaced", **BRIDGE),
+                _alert("BridgeRejectsHigh", **BRIDGE),
+                _alert("BridgeExportStalled", "ticket", **BRIDGE),
+                _alert("GPTSilent", "ticket", **GPT),
+                _alert("BridgeSeriesCapped", "ticket", **BRIDGE),
+            ],
+            {"BridgeJournalDisplaced/page", "BridgeSeriesCapped/ticket"},
+            id="a journal whose files are gone explains that nothing is accepted or delivered",
+        ),
+        pytest.param(
+            [
                 _alert("BridgeWorkerDown", worker="export", **BRIDGE),
                 _alert("BridgeExportStalled", "ticket", **BRIDGE),
                 _alert("BridgeJournalFilling", "ticket", **BRIDGE),
