@@ -421,3 +421,6 @@ def test_where_it_cannot_be_written_back_that_is_said_once(
     for _ in range(3):
         secures(store)
     assert caplog.text.count("cannot be put in safety") == 1
+    backend.path.parent.unlink()
+    store.close()
+    assert held_at(backend.url) == 1, "the last chance was not taken"

@@ -39,9 +39,9 @@ class Rescue:
         """The database as it was written back."""
         self._not_before = 0.0
 
-    def step(self, source: sqlite3.Connection) -> str | None:
+    def step(self, source: sqlite3.Connection, last: bool = False) -> str | None:
         """Looks, and does what there is to do; what is wrong, or None. `source`: a connection to the open database that
-        nobody else uses."""
+        nobody else uses. `last`: the process ends."""
         displaced = self._watch.look()
         if displaced is None:
             if self._told is not None:
@@ -56,7 +56,7 @@ class Rescue:
                     "what the journal held and was not exported is lost: stop the bridge, and restore %s from a "
                     "backup, or move it away to start with an empty journal", self._path,
                 )  # fmt: skip
-        if time.monotonic() >= self._not_before and not self._watch.emptied:
+        if (last or time.monotonic() >= self._not_before) and not self._watch.emptied:
             try:
                 self._secure(source)
             except (OSError, sqlite3.Error) as error:

@@ -11,7 +11,7 @@ from otel_bridge.journal.sqlite.lock import Identity, identity
 from otel_bridge.journal.sqlite.names import index_of, log_of
 
 LOOK_SECONDS = 0.05
-"""A look takes 5 µs, and hands the interpreter over: under load that can be an answer's time. So commits that come
+"""A look takes 10 µs, and hands the interpreter over: under load that can be an answer's time. So commits that come
 thick and fast do not all look. What is answered between two looks is put in safety with the rest (`rescue.py`)."""
 
 HEAD_BYTES = 512

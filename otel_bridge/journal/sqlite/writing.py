@@ -515,7 +515,7 @@ class SqliteStore:
         return SqliteReader(self.path, self._consumer)
 
     def close(self) -> None:
-        self._rescue.step(self._maintainer)  # what ends with the process
+        self._rescue.step(self._maintainer, last=True)
         self._maintainer.close()
         self._db.close()
         self._lock.release()
