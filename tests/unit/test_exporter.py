@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections import Counter
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import cast
 
 import pytest
@@ -30,8 +31,8 @@ def loaded() -> Config:
 
 
 def running(configured: Config) -> tuple[Exporter, Process]:
-    # Its journal is never asked.
-    journal = Journal(cast(Store, None), lambda records, seq: None)
+    # Its journal is never asked for more than its address.
+    journal = Journal(cast(Store, SimpleNamespace(url=configured.journal)), lambda records, seq: None)
     exporter = Exporter(configured, Otlp("http://127.0.0.1:1", "http/protobuf"), journal, Counter())
     process = Process()
     exporter._process = process  # type: ignore[assignment]
