@@ -405,10 +405,67 @@ def test_a_file_that_is_emptied_is_missed_for_good(backend: SqliteBackend, caplo
     backend.path.write_bytes(b"")
     assert "was emptied" in refuses(store, 99)
     secures(store)
-    assert "from a backup" in caplog.text and "goes on" not in caplog.text
+    assert "from a backup" in caplog.text and "goes on from there" not in caplog.text
+    store.close()
     assert backend.path.stat().st_size == 0
-    backend.path.write_bytes(b"what somebody else writes there" * 1000)
-    refuses(store, 99)
+
+
+@pytest.mark.parametrize("what", ["an older backup of it", "another journal"])
+@pytest.mark.parametrize("then", ["a stop", "a kill"])
+def test_what_is_copied_over_it_is_seen_and_left_as_it_is(
+    backend: SqliteBackend, tmp_path: Path, what: str, then: str
+) -> None:
+    """As by who restores a backup with `cp` under the running bridge: the file stays the same, its content does not."""
+    other = SqliteBackend(tmp_path)
+    store = backend.open() if what == "an older backup of it" else other.open()
+    for number in range(5):
+        commit(store, append(event(number + 1)))
+    store.close()
+    copy = store.path.read_bytes()
+    store = backend.open()
+    for number in range(100):
+        commit(store, append(*(event(1000 * number + n) for n in range(100))))
+    store.maintain(1 << 40, lambda run: run())
+    store.keep_in_place()
+    commit(store, append(event(999_999)))
+    with backend.path.open("r+b") as file:
+        file.truncate(0)
+        file.write(copy)
+    assert "was written over by another program" in refuses(store, 999_998)
+    secures(store)
+    assert "was written over by another program" in refuses(store, 999_998)
+    if then == "a stop":
+        store.close()
+    assert backend.path.read_bytes() == copy
+    assert after_a_kill(backend, tmp_path) == 5
+
+
+@pytest.mark.parametrize("mover", ["the bridge", "somebody else"])
+def test_a_journal_that_grows_and_shrinks_is_no_suspect(backend: SqliteBackend, mover: str) -> None:
+    """The header changes with every move of the log, whoever moves it, and in a VACUUM by an operator."""
+    store = backend.open()
+    for number in range(100):
+        commit(store, append(*(event(1000 * number + n) for n in range(100))))
+        if number % 10 == 0:
+            if mover == "the bridge":
+                store.maintain(1 << 40, lambda run: run())
+            else:
+                backend.sql("PRAGMA wal_checkpoint(TRUNCATE)")
+            store.keep_in_place()
+    store.begin()
+    store.advance(store.last, 0, [])
+    store.save_snapshot(store.last, b"")
+    while store.trim(1 << 60, 1000, []).rows:
+        pass
+    store.commit()
+    backend.sql("VACUUM")
+    store.maintain(1 << 40, lambda run: run())
+    store.keep_in_place()
+    for number in range(3):
+        commit(store, append(event(900_000 + number)))
+        store.maintain(1 << 40, lambda run: run())
+        store.keep_in_place()
+    assert not store.displaced and store.last == 10_003
 
 
 def test_where_it_cannot_be_written_back_that_is_said_once(

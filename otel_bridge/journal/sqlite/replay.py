@@ -16,6 +16,7 @@ def mark_replay(path: Path, seqs: Sequence[int] | None) -> int:
     with translated(path):
         db = connect(path, "rw")
         try:
+            db.execute("PRAGMA wal_autocheckpoint = 0")  # that is the bridge's
             if seqs is None:
                 return db.execute("UPDATE parked SET replay = 1").rowcount
             db.execute("BEGIN IMMEDIATE")

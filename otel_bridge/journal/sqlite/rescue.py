@@ -35,6 +35,7 @@ class Rescue:
         self._told: str | None = None
         """What the log says was found."""
         self._moved_told = False
+        self._gave_up = False
         self._copy: tuple[Path, Identity] | None = None
         """The database as it was written back."""
         self._not_before = 0.0
@@ -51,14 +52,12 @@ class Rescue:
         if displaced != self._told:
             log.critical("%s while the bridge ran: nothing is accepted any more", displaced)
             self._told = displaced
-            if self._watch.emptied:
-                log.critical(
-                    "what the journal held and was not exported is lost: stop the bridge, and restore %s from a "
-                    "backup, or move it away to start with an empty journal", self._path,
-                )  # fmt: skip
-        if (last or time.monotonic() >= self._not_before) and not self._watch.emptied:
+        if last or time.monotonic() >= self._not_before:
             try:
-                self._secure(source)
+                if self._watch.spoilt is None:
+                    self._secure(source)
+                else:
+                    self._give_up()
             except (OSError, sqlite3.Error) as error:
                 log.critical("what the journal %s holds cannot be put in safety: %s", self._path, error)
                 self._not_before = time.monotonic() + PAUSE_SECONDS
@@ -77,6 +76,16 @@ class Rescue:
             if not self._moved_told:
                 self._tell_moved()
                 self._moved_told = True
+
+    def _give_up(self) -> None:
+        """What another program has put there is left as it is: our log is of no use to it, and would spoil it."""
+        self._watch.empty_log()
+        if not self._gave_up:
+            log.critical(
+                "what the journal held and was not exported is lost. Restore %s from a backup while the bridge is "
+                "stopped. A start goes on with what is there now", self._path,
+            )  # fmt: skip
+            self._gave_up = True
 
     def _is_saved(self) -> bool:
         if self._copy is None:

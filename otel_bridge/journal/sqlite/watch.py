@@ -14,8 +14,13 @@ LOOK_SECONDS = 0.05
 """A look takes 10 µs, and hands the interpreter over: under load that can be an answer's time. So commits that come
 thick and fast do not all look. What is answered between two looks is put in safety with the rest (`rescue.py`)."""
 
-HEAD_BYTES = 512
-"""The smallest page: no database that has tables is smaller."""
+HEAD_BYTES = 100
+"""The database's header: https://www.sqlite.org/fileformat.html#the_database_header"""
+_VERSION, _PAGES = slice(24, 28), slice(28, 32)
+"""In it, two numbers that do not fall: how often it was changed (once for many commits of one connection), and its pages,
+but for a VACUUM, which is such a change."""
+TORN_SECONDS = 0.01
+"""For a header that is just being written."""
 
 
 class Watch:
@@ -29,9 +34,9 @@ class Watch:
             path: identity(os.fstat(descriptor)),
             **{beside: identity(beside.stat()) for beside in (log_of(path), index_of(path))},
         }
-        self._least = min(HEAD_BYTES, os.fstat(descriptor).st_size)
-        self.emptied = False
-        """Whether the database lost its content: that does not come back, whatever is written into it since."""
+        self._head = os.pread(descriptor, HEAD_BYTES, 0)
+        self.spoilt: str | None = None
+        """What became of the database's content, if it is another's now: ours does not come back."""
         self.displaced: str | None = None
         """What was wrong at the last look; None: all is in place."""
         self.look()
@@ -49,6 +54,8 @@ class Watch:
         return self.displaced
 
     def _look(self) -> str | None:
+        if self.spoilt is not None:
+            return self.spoilt
         for path, opened in self._open.items():
             found = self._found(path)
             if found is None:
@@ -56,8 +63,21 @@ class Watch:
                 return f"{path} was {'moved away' if moved else 'removed'}"
             if found != opened:
                 return f"{path} was replaced by another file"
-        self.emptied = self.emptied or os.fstat(self._descriptor).st_size < self._least
-        return f"{self._path} was emptied" if self.emptied else None
+        self.spoilt = self._look_inside()
+        return self.spoilt
+
+    def _look_inside(self) -> str | None:
+        """What is wrong with the header. Of what is copied over an open database, most often an older backup of it, one
+        of the two numbers is less than it was."""
+        for _ in range(3):
+            head = os.pread(self._descriptor, HEAD_BYTES, 0)
+            if head == self._head:
+                return None
+            if len(head) == HEAD_BYTES and _age(head) >= _age(self._head):
+                self._head = head
+                return None
+            time.sleep(TORN_SECONDS)
+        return f"{self._path} was {'emptied' if len(head) < HEAD_BYTES else 'written over by another program'}"
 
     def is_here(self) -> bool:
         """Whether the database has its name, though its log may not."""
@@ -70,6 +90,12 @@ class Watch:
     def is_removed(self) -> bool:
         """Whether the open database has no name any more: it ends with this process."""
         return os.fstat(self._descriptor).st_nlink == 0
+
+    def empty_log(self) -> None:
+        """Takes what is in the log from SQLite, which would write it into what is the database now."""
+        if self._found(log_of(self._path)) == self._open[log_of(self._path)]:
+            os.truncate(log_of(self._path), 0)
+        self.drop()
 
     def drop(self) -> None:
         """Takes the names of log and index away where they lead to what is open: no other database may find them."""
@@ -85,3 +111,7 @@ class Watch:
             return None
         except OSError:
             return self._open[path]  # who may not look is not told that anything is wrong, and what is open is written
+
+
+def _age(head: bytes) -> tuple[bytes, bytes]:
+    return head[_VERSION], head[_PAGES]

@@ -161,7 +161,7 @@ class SqliteStore:
         known = self.displaced
         displaced = self._watch.glance()
         if displaced is not None:
-            if not known and not self._watch.emptied:
+            if not known and self._watch.spoilt is None:
                 # A log without a name ends with the process: it is moved at once.
                 with suppress(sqlite3.Error):
                     self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
