@@ -19,6 +19,7 @@ from pathlib import Path
 from otel_bridge.journal.sqlite.database import connect
 from otel_bridge.journal.sqlite.lock import Identity, identity
 from otel_bridge.journal.sqlite.watch import Watch
+from otel_bridge.journal.store import StoreUnavailable
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +28,7 @@ PAUSE_SECONDS = 30.0
 
 
 class Rescue:
-    """One thread at a time."""
+    """Of one thread, but for `refuse`."""
 
     def __init__(self, path: Path, watch: Watch) -> None:
         self._path = path
@@ -39,6 +40,23 @@ class Rescue:
         self._copy: tuple[Path, Identity] | None = None
         """The database as it was written back."""
         self._not_before = 0.0
+
+    def refuse(self, db: sqlite3.Connection) -> None:
+        """Before a commit, in the writer thread; `db`: its connection. Raises StoreUnavailable: it would be lost."""
+        known = self._watch.displaced is not None
+        displaced = self._watch.glance()
+        if displaced is not None:
+            if not known and self._watch.spoilt is None:
+                # A log without a name ends with the process: it is moved at once.
+                with suppress(sqlite3.Error):
+                    db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+            raise _unavailable(displaced)
+
+    def keep(self, source: sqlite3.Connection) -> None:
+        """`step`, about once a second. Raises StoreUnavailable where something is wrong."""
+        displaced = self.step(source)
+        if displaced is not None:
+            raise _unavailable(displaced)
 
     def step(self, source: sqlite3.Connection, last: bool = False) -> str | None:
         """Looks, and does what there is to do; what is wrong, or None. `source`: a connection to the open database that
@@ -113,6 +131,10 @@ class Rescue:
                 "another file stands at %s: all of the journal was written to %s. Start the bridge again to go on with "
                 "the other file, or stop it and give the journal its name back first", self._path, copy,
             )  # fmt: skip
+
+
+def _unavailable(displaced: str) -> StoreUnavailable:
+    return StoreUnavailable(f"the journal is not in its place: {displaced}")
 
 
 def write_back(source: sqlite3.Connection, path: Path, watch: Watch) -> Path:

@@ -17,8 +17,8 @@ thick and fast do not all look. What is answered between two looks is put in saf
 HEAD_BYTES = 100
 """The database's header: https://www.sqlite.org/fileformat.html#the_database_header"""
 _VERSION, _PAGES = slice(24, 28), slice(28, 32)
-"""In it, two numbers that do not fall: how often it was changed (once for many commits of one connection), and its pages,
-but for a VACUUM, which is such a change."""
+"""In it, two numbers that do not fall: how often it was changed (once for many commits of one connection), and its
+pages, but for a VACUUM, which is such a change."""
 TORN_SECONDS = 0.01
 """For a header that is just being written."""
 

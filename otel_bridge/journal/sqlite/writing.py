@@ -6,7 +6,6 @@ import os
 import sqlite3
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from typing import Any
 
 from otel_bridge.errors import StartRefused
@@ -35,7 +34,6 @@ from otel_bridge.journal.store import (
     DEDUP_HORIZON_US,
     SEGMENT_RECORDS,
     Parked,
-    StoreUnavailable,
     Trimmed,
 )
 from otel_bridge.records import Event, Idle, Record, Session, encode
@@ -147,7 +145,7 @@ class SqliteStore:
     # --- transactions -----------------------------------------------------------------------------------------
 
     def begin(self) -> None:
-        self._refuse_displaced()
+        self._rescue.refuse(self._db)
         with translated(self.path):
             self._db.execute("BEGIN IMMEDIATE")
 
@@ -155,17 +153,6 @@ class SqliteStore:
         with translated(self.path):
             self._db.execute("COMMIT")
         self._committed = self.last
-
-    def _refuse_displaced(self) -> None:
-        """Raises StoreUnavailable."""
-        known = self.displaced
-        displaced = self._watch.glance()
-        if displaced is not None:
-            if not known and self._watch.spoilt is None:
-                # A log without a name ends with the process: it is moved at once.
-                with suppress(sqlite3.Error):
-                    self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-            raise StoreUnavailable(f"the journal is not in its place: {displaced}")
 
     def resolve_outcome(self) -> bool | None:
         raise NotImplementedError("a commit to a local file has no unknown outcome")
@@ -197,7 +184,7 @@ class SqliteStore:
             return self._take(appends)
 
     def write_alone(self, appends: list[Append]) -> list[Record]:
-        self._refuse_displaced()
+        self._rescue.refuse(self._db)
         with translated(self.path):
             new = self._take(appends)
             if self._db.in_transaction:
@@ -484,9 +471,7 @@ class SqliteStore:
         return self._watch.displaced is not None
 
     def keep_in_place(self) -> None:
-        displaced = self._rescue.step(self._maintainer)
-        if displaced is not None:
-            raise StoreUnavailable(f"the journal is not in its place: {displaced}")
+        self._rescue.keep(self._maintainer)
 
     def _finish_checkpoint(self) -> None:
         """Moves what has come while `maintain` was moving the rest: the next commit then begins the log anew, unless
