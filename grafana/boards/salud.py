@@ -52,6 +52,8 @@ FINE_AT_ZERO = ((None, colours.FINE), (1.0, colours.FAIL))
 def _answer() -> list[tuple[int, Panel]]:
     rejected = counted(RECORDS, REJECTED, window="5m")
     nowhere = f"(max({value(catalog.EXPORT_CONFIGURED)}) == 0)"
+    used = f"max({value(catalog.JOURNAL_BYTES)} / {value(catalog.JOURNAL_LIMIT)})"
+    displaced = f"(min({value(catalog.JOURNAL_IN_PLACE)}) == 0)"
     bridges = f"max by (job, instance) (last_over_time({value(catalog.BUILD_INFO)}[1d]))"
     return [
         (
@@ -149,13 +151,17 @@ def _answer() -> list[tuple[int, Panel]]:
             6,
             stat_panel(
                 "Diario usado",
-                "Parte del espacio permitido que ocupa el diario. Lleno, el puente deja de aceptar.",
-                [instant(f"max({value(catalog.JOURNAL_BYTES)} / {value(catalog.JOURNAL_LIMIT)})")],
+                "Parte del espacio permitido que ocupa el diario. Lleno, el puente deja de aceptar. Fuera de su sitio: "
+                "sus archivos se borraron, movieron o reemplazaron, y no acepta nada.",
+                [instant(f"({used} unless on () {displaced}) or on () {displaced} - 1")],
                 Look(
                     unit="percentunit",
                     decimals=1,
                     steps=((None, colours.FINE), (0.7, colours.NEAR), (0.9, colours.FAIL)),
-                    mappings=[quiet_mapping("Sin datos")],
+                    mappings=[
+                        value_mapping({"-1": ("Fuera de su sitio", colours.FAIL)}),
+                        quiet_mapping("Sin datos"),
+                    ],
                     no_value=DOWN,
                 ),
             ),
