@@ -112,7 +112,7 @@ class _Connection:
 class Desk:
     """`rules.Served`. `url`: of a journal that is not there yet; `folder`: for what else it writes."""
 
-    exact_clock = has_clock = True
+    exact_clock = True
     keeps_house = False
 
     def __init__(self, url: str, folder: Path, clock: Clock) -> None:
@@ -227,23 +227,21 @@ class Desk:
     def checkpoint(self) -> None:
         self._bridge._housekeeping.save_snapshot()
 
-    def pass_time(self, later_us: int) -> None:
-        self._clock.forward(later_us)
+    def pass_time(self, us: int, may_kill: bool) -> None:
+        self._clock.forward(us)
 
     def keep_house(self, idle: int) -> None:
         self._aside(self._bridge._housekeeping.step)
 
-    def restart(self, kill: bool, later_us: int) -> None:
+    def restart(self, kill: bool) -> None:
         self._end(kill)
-        self._clock.forward(later_us)
         self._open()
 
     def _end(self, kill: bool) -> None:
         bridge = self._bridge
         self._run(self._serving.__aexit__(None, None, None))
         self._dies = kill
-        if kill:
-            self._delivery.drain()  # what it delivers now it will not know of
+        self.deliver()  # a stop delivers what waits; of what is delivered at a kill nobody knows
         self._delivery.close()
         self._reader.close()
         if kill:

@@ -19,11 +19,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from otel_bridge.records import event_span_id
-from tests.promises.model import CLOSED, HOUR, OPEN, OTHER, SECOND, Answer, Body, Post, Promises, Session, Unkept
+from tests.promises.model import CLOSED, DAY, HOUR, OPEN, OTHER, SECOND, Answer, Body, Post, Promises, Session, Unkept
 
 MINUTE = 60 * SECOND
-MINUTES = (0, 0, 13, 65, 65, 1_196, 1_495)
-"""Multiples of 13: however many pass together, it is clear whether half an hour, or a day, is over."""
+STEP = 13 * MINUTE
+"""However many pass together, with an hour and a day of so many: whether half an hour, or a day, is over is clear."""
 KEY = "otb_" + "p" * 43
 CONFIG = """
 [gpts.{open}]
@@ -63,6 +63,8 @@ contents = st.fixed_dictionaries(
 )
 moments = st.sampled_from([None, "now-0", "now-1", "history-0", "history-1"])
 """An event's time: none, of this hour, of another year."""
+FATES = ["kill", "stop", "hour", "midnight", "day", "look", "checkpoint", "receiver", "deliver"]
+fates = st.lists(st.sampled_from(FATES), min_size=1, max_size=2)
 CHANGES: list[Body] = [
     {"contenido": "otra cosa"},
     {"tipo": "otro"},
@@ -100,8 +102,6 @@ class Served(Protocol):
 
     exact_clock: bool
     """Whether its clock is told to the microsecond, and stands still until told."""
-    has_clock: bool
-    """Whether it can be started at a later time."""
     keeps_house: bool
     """Whether it looks for idle sessions by itself."""
 
@@ -125,11 +125,10 @@ class Served(Protocol):
 
     def checkpoint(self) -> None: ...
 
-    def restart(self, kill: bool, later_us: int) -> None:
-        """Ends it and starts it again after that time."""
+    def restart(self, kill: bool) -> None: ...
 
-    def pass_time(self, later_us: int) -> None:
-        """So much time passes while it runs (where its clock is exact)."""
+    def pass_time(self, us: int, may_kill: bool) -> None:
+        """So much time passes. `may_kill`: it need not run meanwhile."""
 
     def keep_house(self, idle: int) -> None:
         """Until it has looked for idle sessions at this time: `idle` in all."""
@@ -266,39 +265,88 @@ class Clients(RuleBasedStateMachine):
 
     # --- what befalls the bridge --------------------------------------------------------------------------------------
 
-    @rule(kill=st.booleans(), minutes=st.sampled_from(MINUTES))
-    def restart(self, kill: bool, minutes: int) -> None:
-        minutes = minutes if self.served.has_clock else 0
-        self.tell(f"{'kill -9' if kill else 'a stop'}, and a start {minutes} minutes later")
-        if self.served.exact_clock:
-            self.check()
-        self.killed = self.killed or kill
-        self.served.restart(kill, minutes * MINUTE)
-        if self.served.keeps_house:
-            self.look_for_idle_sessions()
-        self.check()
+    @rule(fates=fates)
+    def befall(self, fates: list[str]) -> None:
+        for fate in fates:
+            getattr(self, f"_{fate}")()
+
+    @rule(fates=st.lists(fates, min_size=1, max_size=3), how=st.sampled_from(["id", "key", "time", "session"]),
+          which=st.integers(0, 30), at=moments, content=contents, others=st.booleans())  # fmt: skip
+    def post_and_retry_across(
+        self, fates: list[list[str]], how: str, which: int, at: str | None, content: Body, others: bool
+    ) -> None:
+        """One post, and a retry after each of what befalls the bridge; posts of others come between."""
+        session = self.session(which)
+        if how == "session":
+            body = {"gpt_id": session.gpt, "usuario_id": "ana", "timestamp_inicio": HISTORY.format(0)}
+            post = Post("/sessions", body, KEYS[which % 2], None, session.gpt == CLOSED)
+        else:
+            at = at or "now-2" if how == "time" else at
+            body = self.event(session.id, IDS[which % len(IDS)] if how == "id" else None, at, content)
+            post = Post("/events", body, KEYS[which % 2] if how == "key" else None, None, session.gpt == CLOSED)
+        self.send(post)
+        for some in fates:
+            self.befall(some)
+            if others:
+                other = {**content, "contenido": "de otros"}
+                self.send(Post("/events", self.event(session.id, None, "now-3", other), None, None, post.with_api_key))
+            self.send(post)
 
     @precondition(lambda self: self.served.exact_clock)
-    @rule(seconds=st.sampled_from([0.001, 1, 780, 1800, 3900, 86_399.999, 86_400, 90_000]), looks=st.booleans())
-    def time_passes(self, seconds: float, looks: bool) -> None:
-        self.tell(f"{seconds} s pass{', and it looks for idle sessions' * looks}")
-        self.served.pass_time(round(seconds * SECOND))
-        if looks:
-            self.look_for_idle_sessions()
+    @rule(seconds=st.sampled_from([0.001, 780, 1800, 1800.001, 86_399.999, 86_400]), fates=fates)
+    def so_much_time_passes(self, seconds: float, fates: list[str]) -> None:
+        """To the very end of half an hour and of a day."""
+        self.tell(f"{seconds} s pass")
+        self.served.pass_time(round(seconds * SECOND), False)
+        self.befall(fates)
 
-    @rule(what=st.sampled_from(["a checkpoint", "the receiver goes or returns", "all is delivered", "a look at it"]))
-    def something_else(self, what: str) -> None:
-        if what == "a checkpoint":
-            self.tell(what)
-            self.served.checkpoint()
-        elif what == "the receiver goes or returns":
-            self.down = not self.down
-            self.tell("the receiver is away" if self.down else "the receiver is back")
-            self.served.outage(self.down)
-        elif what == "a look at it":
-            self.check()
-        elif not self.down:
-            self.tell(what)
+    def _kill(self) -> None:
+        self._restart(True)
+
+    def _stop(self) -> None:
+        self._restart(False)
+
+    def _restart(self, kill: bool) -> None:
+        self.tell(f"{'kill -9' if kill else 'a stop'}, and a start")
+        self.killed = self.killed or kill
+        self.served.restart(kill)
+        self.check()
+
+    def _hour(self) -> None:
+        self._pass_time("an hour passes", 65 * MINUTE)
+
+    def _midnight(self) -> None:
+        left_us = DAY - self.served.now_us() % DAY
+        self._pass_time("midnight passes", (left_us // STEP + 1) * STEP)
+
+    def _day(self) -> None:
+        self._pass_time("a day passes", 1_495 * MINUTE)
+
+    def _pass_time(self, what: str, us: int) -> None:
+        self.tell(what)
+        self.killed = self.killed or not self.served.exact_clock
+        self.served.pass_time(us, True)
+        if self.served.keeps_house:
+            self._look()
+
+    def _look(self) -> None:
+        """It looks for sessions that are idle."""
+        self.tell("it looks for idle sessions")
+        self.promises.fall_idle(self.served.now_us())
+        self.served.keep_house(len(self.promises.idle))
+
+    def _checkpoint(self) -> None:
+        self.tell("a checkpoint")
+        self.served.checkpoint()
+
+    def _receiver(self) -> None:
+        self.down = not self.down
+        self.tell("the receiver is away" if self.down else "the receiver is back")
+        self.served.outage(self.down)
+
+    def _deliver(self) -> None:
+        if not self.down:
+            self.tell("all is delivered")
             self.check_delivered()
 
     # --- parts --------------------------------------------------------------------------------------------------------
@@ -351,10 +399,6 @@ class Clients(RuleBasedStateMachine):
         if post not in self.posts:
             self.posts.append(post)
 
-    def look_for_idle_sessions(self) -> None:
-        self.promises.fall_idle(self.served.now_us())
-        self.served.keep_house(len(self.promises.idle))
-
     def check(self) -> None:
         """Everything that is true at any moment."""
         seen, promises = self.served.counts(), self.promises
@@ -400,7 +444,7 @@ class Clients(RuleBasedStateMachine):
     def end_well(self) -> None:
         """At the end of its steps."""
         if self.down:
-            self.something_else("the receiver goes or returns")
+            self._receiver()
         self.check()
         self.check_delivered()
 

@@ -27,7 +27,7 @@ class Served:
     """`rules.Served`."""
 
     exact_clock = False
-    has_clock = keeps_house = True
+    keeps_house = True
 
     def __init__(self, folder: Path) -> None:
         self._ahead_us = (moment(BEGIN) - time.time_ns() // 1000) % DAY // SECOND * SECOND
@@ -125,16 +125,17 @@ class Served:
     def checkpoint(self) -> None:
         self.bridge.scrape()  # a page that has news is saved before it is shown
 
-    def pass_time(self, later_us: int) -> None:
-        raise NotImplementedError
+    def pass_time(self, us: int, may_kill: bool) -> None:
+        self.bridge.kill()
+        self._ahead_us += us
+        self.bridge.environ["CHAOS_AHEAD_SECONDS"] = str(self._ahead_us // SECOND)
+        self.bridge.start()
 
-    def restart(self, kill: bool, later_us: int) -> None:
+    def restart(self, kill: bool) -> None:
         if kill:
             self.bridge.kill()
         else:
             assert self.bridge.stop() == 0
-        self._ahead_us += later_us
-        self.bridge.environ["CHAOS_AHEAD_SECONDS"] = str(self._ahead_us // SECOND)
         self.bridge.start()
 
     def keep_house(self, idle: int) -> None:
