@@ -172,6 +172,11 @@ class Clients(RuleBasedStateMachine):
             body["id"] = id_
         self.send(Post("/sessions", body, key, conversation, gpt == CLOSED))
 
+    @rule(id_=ids, key=st.sampled_from(KEYS))
+    def use_one_name_in_every_gpt(self, id_: str | None, key: str) -> None:
+        for gpt in (OPEN, OTHER, CLOSED):
+            self.open_a_session(gpt, "ana", 0, id_, key, None)
+
     @rule(which=st.integers(0, 30), id_=ids, key=keys, at=moments, content=contents)
     def post_an_event(self, **drawn: Any) -> None:
         self.post_event(**drawn)
