@@ -23,9 +23,10 @@ from tests.chaos.conftest import Say
 from tests.chaos.lanes import LONG
 from tests.frontdoor.test_mcp import call
 from tests.promises.desk import header_lines
-from tests.promises.model import CLOSED, Answer, Body, Post
-from tests.promises.rules import HISTORY, IDS, KEYS, Clients, contents, gpts, moments
+from tests.promises.draws import HISTORY, IDS, KEYS, contents, gpts, moments
+from tests.promises.rules import Clients
 from tests.promises.served import Served
+from tests.promises.values import CLOSED, Answer, Body, Post
 
 EXAMPLES = int(os.environ.get("PROMISES_EXAMPLES", "60" if LONG else "2"))
 STEPS = 40

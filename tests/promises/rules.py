@@ -1,7 +1,6 @@
 """What clients do, what time does and what befalls the bridge, in any order: a machine whose steps are drawn.
 
-Small pools: ids, keys, users and contents meet again and again, in the right and in the wrong combination. A failure
-prints its steps as posts and answers, after Hypothesis has left out what it can.
+A failure prints its steps as posts and answers, after Hypothesis has left out what it can.
 """
 
 from __future__ import annotations
@@ -10,130 +9,35 @@ import gzip
 import json
 import uuid
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta, timezone
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
 
 from hypothesis import note
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from otel_bridge.records import event_span_id
-from tests.promises.model import CLOSED, DAY, HOUR, OPEN, OTHER, SECOND, Answer, Body, Post, Promises, Session, Unkept
-
-MINUTE = 60 * SECOND
-STEP = 13 * MINUTE
-"""However many pass together, with an hour and a day of so many: whether half an hour, or a day, is over is clear."""
-KEY = "otb_" + "p" * 43
-CONFIG = """
-[gpts.{open}]
-event_types = ["consulta", "pipeline"]
-latency_objective_seconds = 2.0
-[gpts.{other}]
-event_types = ["consulta", "pipeline"]
-latency_objective_seconds = 2.0
-[gpts.{closed}]
-event_types = ["consulta", "pipeline"]
-latency_objective_seconds = 2.0
-api_key_hashes = ["{hash}"]
-"""
-
-IDS = [str(uuid.UUID(int=0x7C9E6679 + n, version=4)) for n in range(4)]
-"""Chosen for sessions and events alike: one may have the other's."""
-KEYS = ["key-1", "key-2"]
-CONVERSATIONS = ["chat-1", "chat-2"]
-HISTORY = "2025-06-29T20:00:0{}.000Z"
-
-ids = st.none() | st.sampled_from(IDS)
-keys = st.none() | st.none() | st.sampled_from(KEYS)
-gpts = st.sampled_from([OPEN, OPEN, OTHER, CLOSED])
-contents = st.fixed_dictionaries(
-    {
-        "tipo": st.sampled_from(["consulta", "pipeline", "raro"]),
-        "contenido": st.sampled_from(["¿Qué es un runner?", "¿Y un artefacto?"]),
-        "latency_ms": st.sampled_from([500, 3000.5]),
-        "tokens_entrada": st.sampled_from([5, 7]),
-        "tokens_salida": st.sampled_from([11]),
-    },
-    optional={
-        "tokens_cache": st.sampled_from([0, 3]),
-        "modelo": st.just("o3"),
-        "error": st.just("timeout"),
-    },
+from tests.promises import totals
+from tests.promises.bridges import Served
+from tests.promises.draws import (
+    CHANGES,
+    CONVERSATIONS,
+    HISTORY,
+    IDS,
+    KEYS,
+    MINUTE,
+    STEP,
+    contents,
+    fates,
+    gpts,
+    ids,
+    keys,
+    moments,
+    respelled,
 )
-moments = st.sampled_from([None, "now-0", "now-1", "history-0", "history-1"])
-"""An event's time: none, of this hour, of another year."""
-FATES = ["kill", "stop", "hour", "midnight", "day", "look", "checkpoint", "receiver", "deliver"]
-fates = st.lists(st.sampled_from(FATES), min_size=1, max_size=2)
-CHANGES: list[Body] = [
-    {"contenido": "otra cosa"},
-    {"tipo": "otro"},
-    {"latency_ms": 501},
-    {"tokens_entrada": 8},
-    {"tokens_salida": 12},
-    {"tokens_cache": 1},
-    {"modelo": "o4"},
-    {"error": "cuota"},
-    {"timestamp": "2025-06-29T20:00:07.000Z"},
-]
-
-
-class Span(NamedTuple):
-    trace_id: str
-    span_id: str
-    parent_id: str
-
-
-class Counts(NamedTuple):
-    """What /metrics shows."""
-
-    owed: Mapping[tuple[str, ...], float]
-    """As `Promises.counts` has them."""
-    duplicates: Mapping[str, float]
-    refused: Mapping[tuple[str, int], float]
-    exported: float
-    pending: float
-    parked: float
-    gap: float
-
-
-class Served(Protocol):
-    """A bridge with its receiver."""
-
-    exact_clock: bool
-    """Whether its clock is told to the microsecond, and stands still until told."""
-    keeps_house: bool
-    """Whether it looks for idle sessions by itself."""
-
-    def now_us(self) -> int: ...
-
-    def post(self, posts: Sequence[Post], bodies: Sequence[bytes], packed: bool) -> list[Answer]:
-        """Posts at once. `bodies`: theirs, as they are written; `packed`: compressed."""
-
-    def states(self, sessions: Sequence[tuple[str, bool]]) -> list[Answer]:
-        """`GET /api/sessions/{id}` of each, with the API key or without."""
-
-    def counts(self) -> Counts: ...
-
-    def delivered(self) -> list[Span]:
-        """What the receiver has taken, in order."""
-
-    def deliver(self) -> None:
-        """Waits until nothing waits to be delivered."""
-
-    def outage(self, on: bool) -> None: ...
-
-    def checkpoint(self) -> None: ...
-
-    def restart(self, kill: bool) -> None: ...
-
-    def pass_time(self, us: int, may_kill: bool) -> None:
-        """So much time passes. `may_kill`: it need not run meanwhile."""
-
-    def keep_house(self, idle: int) -> None:
-        """Until it has looked for idle sessions at this time: `idle` in all."""
-
-    def close(self) -> None: ...
+from tests.promises.model import Promises
+from tests.promises.values import CLOSED, DAY, HOUR, OPEN, OTHER, SECOND, Answer, Body, Post, Session, Unkept
 
 
 class Clients(RuleBasedStateMachine):
@@ -191,6 +95,11 @@ class Clients(RuleBasedStateMachine):
     ) -> None:
         body = {**self.event(None, id_, at, content), "gpt_id": gpt}
         self.send(Post("/events", body, None, conversation, gpt == CLOSED))
+
+    @rule(id_=st.sampled_from(IDS), with_api_key=st.booleans(), at=moments, content=contents)
+    def post_an_event_to_a_chosen_id(self, id_: str, with_api_key: bool, at: str | None, content: Body) -> None:
+        """It means the session that its GPT chose it for, whoever else did."""
+        self.send(Post("/events", self.event(id_, None, at, content), None, None, with_api_key))
 
     @rule(which=st.integers(0, 30), at=moments, content=contents)
     def post_a_plain_event(self, which: int, at: str | None, content: Body) -> None:
@@ -407,8 +316,8 @@ class Clients(RuleBasedStateMachine):
     def check(self) -> None:
         """Everything that is true at any moment."""
         seen, promises = self.served.counts(), self.promises
-        promises.check_counts(seen.owed)
-        accepted = promises.counts()["accepted", "session"] + promises.counts()["accepted", "event"]
+        totals.check_counts(promises, seen.owed)
+        accepted = len(promises.sessions) + len([*promises.events])
         ledger = f"ledger: accepted {accepted}, {seen}"
         if seen.gap or seen.exported + seen.pending + seen.parked != accepted or seen.parked:
             raise Unkept(ledger)
@@ -421,7 +330,7 @@ class Clients(RuleBasedStateMachine):
         known = self.known
         states = self.served.states([(str(session.id), session.gpt == CLOSED) for session in known])
         for session, state in zip(known, states, strict=True):
-            promises.check_state(session, state)
+            totals.check_state(promises, session, state)
 
     def check_delivered(self) -> None:
         self.served.deliver()
@@ -477,23 +386,3 @@ def told(body: Any) -> str:
     if "resultados" in body:
         return str([(one["estado"], one.get("id")) for one in body["resultados"]])
     return str(body.get("id") or body.get("type"))
-
-
-def respelled(value: Any, spelling: int) -> Any:
-    """The same, written otherwise: another order and an unknown field; other zones and numbers; (3: compressed)."""
-    if isinstance(value, list):
-        return [respelled(one, spelling) for one in value]
-    if spelling == 1:
-        return {**dict(reversed(value.items())), "desconocido": [1]}
-    if spelling == 2:
-        return {name: _otherwise(name, one) for name, one in value.items()}
-    return value
-
-
-def _otherwise(name: str, value: Any) -> Any:
-    if name.startswith("timestamp"):
-        there = timezone(timedelta(hours=-5))
-        return datetime.fromisoformat(value).astimezone(there).isoformat()
-    if isinstance(value, int):
-        return float(value)
-    return value.upper() if name == "id" and value else value

@@ -16,15 +16,16 @@ from otel_bridge.access import keys
 from tests.harness.bridge import ROOT, Bridge
 from tests.harness.otlp import OK, OtlpReceiver, Reply
 from tests.harness.waiting import wait_for
+from tests.promises.bridges import Counts, Span
 from tests.promises.desk import BEGIN, from_samples, header_lines
-from tests.promises.model import CLOSED, DAY, OPEN, OTHER, SECOND, Answer, Post, moment
-from tests.promises.rules import CONFIG, KEY, Counts, Span
+from tests.promises.draws import CONFIG, KEY
+from tests.promises.values import CLOSED, DAY, OPEN, OTHER, SECOND, Answer, Post, moment
 
 AWAY = Reply(503, headers={"Retry-After": "1"}, keep=False)
 
 
 class Served:
-    """`rules.Served`."""
+    """`bridges.Served`."""
 
     exact_clock = False
     keeps_house = True
