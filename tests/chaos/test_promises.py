@@ -23,12 +23,15 @@ from tests.chaos.conftest import Say
 from tests.chaos.lanes import LONG
 from tests.frontdoor.test_mcp import call
 from tests.promises.desk import header_lines
-from tests.promises.model import CLOSED, Answer, Body, Post
-from tests.promises.rules import HISTORY, IDS, KEYS, Clients, contents, gpts, moments
+from tests.promises.draws import HISTORY, IDS, KEYS, contents, gpts, moments
+from tests.promises.rules import Clients
 from tests.promises.served import Served
+from tests.promises.values import CLOSED, Answer, Body, Post
 
-EXAMPLES = int(os.environ.get("PROMISES_EXAMPLES", "60" if LONG else "3"))
-STEPS = 40 if LONG else 30
+EXAMPLES = int(os.environ.get("PROMISES_EXAMPLES", "60" if LONG else "2"))
+STEPS = 40
+STARTS = 60 if LONG else 5
+"""Of one bridge: each takes a second. Past them only clients act."""
 TOOLS = {"/sessions": "crear_sesion", "/events": "registrar_evento"}
 
 
@@ -39,7 +42,20 @@ class OverHttp(Clients):
 
     def __init__(self) -> None:
         self.served = Served(Path(tempfile.mkdtemp(dir=self.folder)))
+        self.starts = 0
         super().__init__()
+
+    def may_end(self) -> bool:
+        self.starts += 1
+        return self.starts <= STARTS
+
+    def _restart(self, kill: bool) -> None:
+        if self.may_end():
+            super()._restart(kill)
+
+    def _pass_time(self, what: str, us: int) -> None:
+        if self.may_end():
+            super()._pass_time(what, us)
 
     @rule(which=st.integers(0, 30))
     def retry_over_mcp(self, which: int) -> None:
@@ -68,6 +84,8 @@ class OverHttp(Clients):
         self, kill: bool, moment: int, gpt: str, content: Body, at: str | None, id_: str, key: str, how: str, which: int
     ) -> None:
         """It gets no answer, or one that says nothing: it is posted twice more when the bridge is back."""
+        if not self.may_end():
+            return
         session, again = self.session(which), self.posted(which)
         if how == "session":
             body = {"gpt_id": gpt, "usuario_id": "ana", "timestamp_inicio": HISTORY.format(0), "id": id_}

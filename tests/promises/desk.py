@@ -28,8 +28,9 @@ from otel_bridge.export.result import SendResult
 from otel_bridge.export.shutdown import Shutdown
 from otel_bridge.export.spans import SpanProjection
 from otel_bridge.http.exchange import Exchange
-from tests.promises.model import CLOSED, OPEN, OTHER, SECOND, Answer, Post, moment
-from tests.promises.rules import CONFIG, KEY, Counts, Span
+from tests.promises.bridges import Counts, Span
+from tests.promises.draws import CONFIG, KEY
+from tests.promises.values import CLOSED, OPEN, OTHER, SECOND, Answer, Post, moment
 
 STATUS = {kind.type: kind.status for kind in errors.ERROR_KINDS}
 Sample = tuple[str, dict[str, str], float]
@@ -110,9 +111,9 @@ class _Connection:
 
 
 class Desk:
-    """`rules.Served`. `url`: of a journal that is not there yet; `folder`: for what else it writes."""
+    """`bridges.Served`. `url`: of a journal that is not there yet; `folder`: for what else it writes."""
 
-    exact_clock = has_clock = True
+    exact_clock = True
     keeps_house = False
 
     def __init__(self, url: str, folder: Path, clock: Clock) -> None:
@@ -158,7 +159,7 @@ class Desk:
             for _ in range(1 + report.cursor % 2):  # some are noted twice
                 self._bridge.journal.transact(lambda store: _write(store, report)).result()
 
-    # --- rules.Served -------------------------------------------------------------------------------------------------
+    # --- bridges.Served -----------------------------------------------------------------------------------------------
 
     def now_us(self) -> int:
         return self._clock.now_us
@@ -227,23 +228,21 @@ class Desk:
     def checkpoint(self) -> None:
         self._bridge._housekeeping.save_snapshot()
 
-    def pass_time(self, later_us: int) -> None:
-        self._clock.forward(later_us)
+    def pass_time(self, us: int, may_kill: bool) -> None:
+        self._clock.forward(us)
 
     def keep_house(self, idle: int) -> None:
         self._aside(self._bridge._housekeeping.step)
 
-    def restart(self, kill: bool, later_us: int) -> None:
+    def restart(self, kill: bool) -> None:
         self._end(kill)
-        self._clock.forward(later_us)
         self._open()
 
     def _end(self, kill: bool) -> None:
         bridge = self._bridge
         self._run(self._serving.__aexit__(None, None, None))
         self._dies = kill
-        if kill:
-            self._delivery.drain()  # what it delivers now it will not know of
+        self.deliver()  # a stop delivers what waits; of what is delivered at a kill nobody knows
         self._delivery.close()
         self._reader.close()
         if kill:
@@ -277,7 +276,7 @@ def _samples(snapshot: Iterable[Any]) -> Iterator[Sample]:
 
 
 def from_samples(samples: Iterable[Sample]) -> tuple[Counter[Any], Counter[Any], Counter[Any]]:
-    """A page's samples: what was counted (as `Promises.counts` names it), repeats by kind, refusals by kind, status."""
+    """A page's samples: what was counted (as `totals.counts` names it), repeats by kind, refusals by kind, status."""
     owed: Counter[Any] = Counter()
     duplicates: Counter[Any] = Counter()
     refused: Counter[Any] = Counter()

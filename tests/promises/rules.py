@@ -1,7 +1,6 @@
 """What clients do, what time does and what befalls the bridge, in any order: a machine whose steps are drawn.
 
-Small pools: ids, keys, users and contents meet again and again, in the right and in the wrong combination. A failure
-prints its steps as posts and answers, after Hypothesis has left out what it can.
+A failure prints its steps as posts and answers, after Hypothesis has left out what it can.
 """
 
 from __future__ import annotations
@@ -10,131 +9,35 @@ import gzip
 import json
 import uuid
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta, timezone
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
 
 from hypothesis import note
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from otel_bridge.records import event_span_id
-from tests.promises.model import CLOSED, HOUR, OPEN, OTHER, SECOND, Answer, Body, Post, Promises, Session, Unkept
-
-MINUTE = 60 * SECOND
-MINUTES = (0, 0, 13, 65, 65, 1_196, 1_495)
-"""Multiples of 13: however many pass together, it is clear whether half an hour, or a day, is over."""
-KEY = "otb_" + "p" * 43
-CONFIG = """
-[gpts.{open}]
-event_types = ["consulta", "pipeline"]
-latency_objective_seconds = 2.0
-[gpts.{other}]
-event_types = ["consulta", "pipeline"]
-latency_objective_seconds = 2.0
-[gpts.{closed}]
-event_types = ["consulta", "pipeline"]
-latency_objective_seconds = 2.0
-api_key_hashes = ["{hash}"]
-"""
-
-IDS = [str(uuid.UUID(int=0x7C9E6679 + n, version=4)) for n in range(4)]
-"""Chosen for sessions and events alike: one may have the other's."""
-KEYS = ["key-1", "key-2"]
-CONVERSATIONS = ["chat-1", "chat-2"]
-HISTORY = "2025-06-29T20:00:0{}.000Z"
-
-ids = st.none() | st.sampled_from(IDS)
-keys = st.none() | st.none() | st.sampled_from(KEYS)
-gpts = st.sampled_from([OPEN, OPEN, OTHER, CLOSED])
-contents = st.fixed_dictionaries(
-    {
-        "tipo": st.sampled_from(["consulta", "pipeline", "raro"]),
-        "contenido": st.sampled_from(["¿Qué es un runner?", "¿Y un artefacto?"]),
-        "latency_ms": st.sampled_from([500, 3000.5]),
-        "tokens_entrada": st.sampled_from([5, 7]),
-        "tokens_salida": st.sampled_from([11]),
-    },
-    optional={
-        "tokens_cache": st.sampled_from([0, 3]),
-        "modelo": st.just("o3"),
-        "error": st.just("timeout"),
-    },
+from tests.promises import totals
+from tests.promises.bridges import Served
+from tests.promises.draws import (
+    CHANGES,
+    CONVERSATIONS,
+    HISTORY,
+    IDS,
+    KEYS,
+    MINUTE,
+    STEP,
+    contents,
+    fates,
+    gpts,
+    ids,
+    keys,
+    moments,
+    respelled,
 )
-moments = st.sampled_from([None, "now-0", "now-1", "history-0", "history-1"])
-"""An event's time: none, of this hour, of another year."""
-CHANGES: list[Body] = [
-    {"contenido": "otra cosa"},
-    {"tipo": "otro"},
-    {"latency_ms": 501},
-    {"tokens_entrada": 8},
-    {"tokens_salida": 12},
-    {"tokens_cache": 1},
-    {"modelo": "o4"},
-    {"error": "cuota"},
-    {"timestamp": "2025-06-29T20:00:07.000Z"},
-]
-
-
-class Span(NamedTuple):
-    trace_id: str
-    span_id: str
-    parent_id: str
-
-
-class Counts(NamedTuple):
-    """What /metrics shows."""
-
-    owed: Mapping[tuple[str, ...], float]
-    """As `Promises.counts` has them."""
-    duplicates: Mapping[str, float]
-    refused: Mapping[tuple[str, int], float]
-    exported: float
-    pending: float
-    parked: float
-    gap: float
-
-
-class Served(Protocol):
-    """A bridge with its receiver."""
-
-    exact_clock: bool
-    """Whether its clock is told to the microsecond, and stands still until told."""
-    has_clock: bool
-    """Whether it can be started at a later time."""
-    keeps_house: bool
-    """Whether it looks for idle sessions by itself."""
-
-    def now_us(self) -> int: ...
-
-    def post(self, posts: Sequence[Post], bodies: Sequence[bytes], packed: bool) -> list[Answer]:
-        """Posts at once. `bodies`: theirs, as they are written; `packed`: compressed."""
-
-    def states(self, sessions: Sequence[tuple[str, bool]]) -> list[Answer]:
-        """`GET /api/sessions/{id}` of each, with the API key or without."""
-
-    def counts(self) -> Counts: ...
-
-    def delivered(self) -> list[Span]:
-        """What the receiver has taken, in order."""
-
-    def deliver(self) -> None:
-        """Waits until nothing waits to be delivered."""
-
-    def outage(self, on: bool) -> None: ...
-
-    def checkpoint(self) -> None: ...
-
-    def restart(self, kill: bool, later_us: int) -> None:
-        """Ends it and starts it again after that time."""
-
-    def pass_time(self, later_us: int) -> None:
-        """So much time passes while it runs (where its clock is exact)."""
-
-    def keep_house(self, idle: int) -> None:
-        """Until it has looked for idle sessions at this time: `idle` in all."""
-
-    def close(self) -> None: ...
+from tests.promises.model import Promises
+from tests.promises.values import CLOSED, DAY, HOUR, OPEN, OTHER, SECOND, Answer, Body, Post, Session, Unkept
 
 
 class Clients(RuleBasedStateMachine):
@@ -173,6 +76,11 @@ class Clients(RuleBasedStateMachine):
             body["id"] = id_
         self.send(Post("/sessions", body, key, conversation, gpt == CLOSED))
 
+    @rule(id_=ids, key=st.sampled_from(KEYS))
+    def use_one_name_in_every_gpt(self, id_: str | None, key: str) -> None:
+        for gpt in (OPEN, OTHER, CLOSED):
+            self.open_a_session(gpt, "ana", 0, id_, key, None)
+
     @rule(which=st.integers(0, 30), id_=ids, key=keys, at=moments, content=contents)
     def post_an_event(self, **drawn: Any) -> None:
         self.post_event(**drawn)
@@ -187,6 +95,11 @@ class Clients(RuleBasedStateMachine):
     ) -> None:
         body = {**self.event(None, id_, at, content), "gpt_id": gpt}
         self.send(Post("/events", body, None, conversation, gpt == CLOSED))
+
+    @rule(id_=st.sampled_from(IDS), with_api_key=st.booleans(), at=moments, content=contents)
+    def post_an_event_to_a_chosen_id(self, id_: str, with_api_key: bool, at: str | None, content: Body) -> None:
+        """It means the session that its GPT chose it for, whoever else did."""
+        self.send(Post("/events", self.event(id_, None, at, content), None, None, with_api_key))
 
     @rule(which=st.integers(0, 30), at=moments, content=contents)
     def post_a_plain_event(self, which: int, at: str | None, content: Body) -> None:
@@ -266,39 +179,88 @@ class Clients(RuleBasedStateMachine):
 
     # --- what befalls the bridge --------------------------------------------------------------------------------------
 
-    @rule(kill=st.booleans(), minutes=st.sampled_from(MINUTES))
-    def restart(self, kill: bool, minutes: int) -> None:
-        minutes = minutes if self.served.has_clock else 0
-        self.tell(f"{'kill -9' if kill else 'a stop'}, and a start {minutes} minutes later")
-        if self.served.exact_clock:
-            self.check()
-        self.killed = self.killed or kill
-        self.served.restart(kill, minutes * MINUTE)
-        if self.served.keeps_house:
-            self.look_for_idle_sessions()
-        self.check()
+    @rule(fates=fates)
+    def befall(self, fates: list[str]) -> None:
+        for fate in fates:
+            getattr(self, f"_{fate}")()
+
+    @rule(fates=st.lists(fates, min_size=1, max_size=3), how=st.sampled_from(["id", "key", "time", "session"]),
+          which=st.integers(0, 30), at=moments, content=contents, others=st.booleans())  # fmt: skip
+    def post_and_retry_across(
+        self, fates: list[list[str]], how: str, which: int, at: str | None, content: Body, others: bool
+    ) -> None:
+        """One post, and a retry after each of what befalls the bridge; posts of others come between."""
+        session = self.session(which)
+        if how == "session":
+            body = {"gpt_id": session.gpt, "usuario_id": "ana", "timestamp_inicio": HISTORY.format(0)}
+            post = Post("/sessions", body, KEYS[which % 2], None, session.gpt == CLOSED)
+        else:
+            at = at or "now-2" if how == "time" else at
+            body = self.event(session.id, IDS[which % len(IDS)] if how == "id" else None, at, content)
+            post = Post("/events", body, KEYS[which % 2] if how == "key" else None, None, session.gpt == CLOSED)
+        self.send(post)
+        for some in fates:
+            self.befall(some)
+            if others:
+                other = {**content, "contenido": "de otros"}
+                self.send(Post("/events", self.event(session.id, None, "now-3", other), None, None, post.with_api_key))
+            self.send(post)
 
     @precondition(lambda self: self.served.exact_clock)
-    @rule(seconds=st.sampled_from([0.001, 1, 780, 1800, 3900, 86_399.999, 86_400, 90_000]), looks=st.booleans())
-    def time_passes(self, seconds: float, looks: bool) -> None:
-        self.tell(f"{seconds} s pass{', and it looks for idle sessions' * looks}")
-        self.served.pass_time(round(seconds * SECOND))
-        if looks:
-            self.look_for_idle_sessions()
+    @rule(seconds=st.sampled_from([0.001, 780, 1800, 1800.001, 86_399.999, 86_400]), fates=fates)
+    def so_much_time_passes(self, seconds: float, fates: list[str]) -> None:
+        """To the very end of half an hour and of a day."""
+        self.tell(f"{seconds} s pass")
+        self.served.pass_time(round(seconds * SECOND), False)
+        self.befall(fates)
 
-    @rule(what=st.sampled_from(["a checkpoint", "the receiver goes or returns", "all is delivered", "a look at it"]))
-    def something_else(self, what: str) -> None:
-        if what == "a checkpoint":
-            self.tell(what)
-            self.served.checkpoint()
-        elif what == "the receiver goes or returns":
-            self.down = not self.down
-            self.tell("the receiver is away" if self.down else "the receiver is back")
-            self.served.outage(self.down)
-        elif what == "a look at it":
-            self.check()
-        elif not self.down:
-            self.tell(what)
+    def _kill(self) -> None:
+        self._restart(True)
+
+    def _stop(self) -> None:
+        self._restart(False)
+
+    def _restart(self, kill: bool) -> None:
+        self.tell(f"{'kill -9' if kill else 'a stop'}, and a start")
+        self.killed = self.killed or kill
+        self.served.restart(kill)
+        self.check()
+
+    def _hour(self) -> None:
+        self._pass_time("an hour passes", 65 * MINUTE)
+
+    def _midnight(self) -> None:
+        left_us = DAY - self.served.now_us() % DAY
+        self._pass_time("midnight passes", (left_us // STEP + 1) * STEP)
+
+    def _day(self) -> None:
+        self._pass_time("a day passes", 1_495 * MINUTE)
+
+    def _pass_time(self, what: str, us: int) -> None:
+        self.tell(what)
+        self.killed = self.killed or not self.served.exact_clock
+        self.served.pass_time(us, True)
+        if self.served.keeps_house:
+            self._look()
+
+    def _look(self) -> None:
+        """It looks for sessions that are idle."""
+        self.tell("it looks for idle sessions")
+        self.promises.fall_idle(self.served.now_us())
+        self.served.keep_house(len(self.promises.idle))
+
+    def _checkpoint(self) -> None:
+        self.tell("a checkpoint")
+        self.served.checkpoint()
+
+    def _receiver(self) -> None:
+        self.down = not self.down
+        self.tell("the receiver is away" if self.down else "the receiver is back")
+        self.served.outage(self.down)
+
+    def _deliver(self) -> None:
+        if not self.down:
+            self.tell("all is delivered")
             self.check_delivered()
 
     # --- parts --------------------------------------------------------------------------------------------------------
@@ -351,15 +313,11 @@ class Clients(RuleBasedStateMachine):
         if post not in self.posts:
             self.posts.append(post)
 
-    def look_for_idle_sessions(self) -> None:
-        self.promises.fall_idle(self.served.now_us())
-        self.served.keep_house(len(self.promises.idle))
-
     def check(self) -> None:
         """Everything that is true at any moment."""
         seen, promises = self.served.counts(), self.promises
-        promises.check_counts(seen.owed)
-        accepted = promises.counts()["accepted", "session"] + promises.counts()["accepted", "event"]
+        totals.check_counts(promises, seen.owed)
+        accepted = len(promises.sessions) + len([*promises.events])
         ledger = f"ledger: accepted {accepted}, {seen}"
         if seen.gap or seen.exported + seen.pending + seen.parked != accepted or seen.parked:
             raise Unkept(ledger)
@@ -372,7 +330,7 @@ class Clients(RuleBasedStateMachine):
         known = self.known
         states = self.served.states([(str(session.id), session.gpt == CLOSED) for session in known])
         for session, state in zip(known, states, strict=True):
-            promises.check_state(session, state)
+            totals.check_state(promises, session, state)
 
     def check_delivered(self) -> None:
         self.served.deliver()
@@ -400,7 +358,7 @@ class Clients(RuleBasedStateMachine):
     def end_well(self) -> None:
         """At the end of its steps."""
         if self.down:
-            self.something_else("the receiver goes or returns")
+            self._receiver()
         self.check()
         self.check_delivered()
 
@@ -428,23 +386,3 @@ def told(body: Any) -> str:
     if "resultados" in body:
         return str([(one["estado"], one.get("id")) for one in body["resultados"]])
     return str(body.get("id") or body.get("type"))
-
-
-def respelled(value: Any, spelling: int) -> Any:
-    """The same, written otherwise: another order and an unknown field; other zones and numbers; (3: compressed)."""
-    if isinstance(value, list):
-        return [respelled(one, spelling) for one in value]
-    if spelling == 1:
-        return {**dict(reversed(value.items())), "desconocido": [1]}
-    if spelling == 2:
-        return {name: _otherwise(name, one) for name, one in value.items()}
-    return value
-
-
-def _otherwise(name: str, value: Any) -> Any:
-    if name.startswith("timestamp"):
-        there = timezone(timedelta(hours=-5))
-        return datetime.fromisoformat(value).astimezone(there).isoformat()
-    if isinstance(value, int):
-        return float(value)
-    return value.upper() if name == "id" and value else value

@@ -16,18 +16,19 @@ from otel_bridge.access import keys
 from tests.harness.bridge import ROOT, Bridge
 from tests.harness.otlp import OK, OtlpReceiver, Reply
 from tests.harness.waiting import wait_for
+from tests.promises.bridges import Counts, Span
 from tests.promises.desk import BEGIN, from_samples, header_lines
-from tests.promises.model import CLOSED, DAY, OPEN, OTHER, SECOND, Answer, Post, moment
-from tests.promises.rules import CONFIG, KEY, Counts, Span
+from tests.promises.draws import CONFIG, KEY
+from tests.promises.values import CLOSED, DAY, OPEN, OTHER, SECOND, Answer, Post, moment
 
 AWAY = Reply(503, headers={"Retry-After": "1"}, keep=False)
 
 
 class Served:
-    """`rules.Served`."""
+    """`bridges.Served`."""
 
     exact_clock = False
-    has_clock = keeps_house = True
+    keeps_house = True
 
     def __init__(self, folder: Path) -> None:
         self._ahead_us = (moment(BEGIN) - time.time_ns() // 1000) % DAY // SECOND * SECOND
@@ -125,16 +126,17 @@ class Served:
     def checkpoint(self) -> None:
         self.bridge.scrape()  # a page that has news is saved before it is shown
 
-    def pass_time(self, later_us: int) -> None:
-        raise NotImplementedError
+    def pass_time(self, us: int, may_kill: bool) -> None:
+        self.bridge.kill()
+        self._ahead_us += us
+        self.bridge.environ["CHAOS_AHEAD_SECONDS"] = str(self._ahead_us // SECOND)
+        self.bridge.start()
 
-    def restart(self, kill: bool, later_us: int) -> None:
+    def restart(self, kill: bool) -> None:
         if kill:
             self.bridge.kill()
         else:
             assert self.bridge.stop() == 0
-        self._ahead_us += later_us
-        self.bridge.environ["CHAOS_AHEAD_SECONDS"] = str(self._ahead_us // SECOND)
         self.bridge.start()
 
     def keep_house(self, idle: int) -> None:
