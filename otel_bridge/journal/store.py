@@ -331,16 +331,6 @@ class Store(Protocol):
         once a second in the housekeeping thread, also while nothing can be written. Raises StoreUnavailable where it is
         displaced."""
 
-    @property
-    def displaced(self) -> bool:
-        """Whether what is open was found not to be what a start would find in its place. No record is taken then:
-        `begin` and `write_alone` raise StoreUnavailable, after they have looked again. Any thread."""
-
-    def keep_in_place(self) -> None:
-        """Looks whether what is open is in its place, and puts what it holds in safety where it is not. Called about
-        once a second in the housekeeping thread, also while nothing can be written. Raises StoreUnavailable where it is
-        displaced."""
-
     def free_space(self) -> int | None:
         """Bytes that are free where the journal is; None where the backend does not know such a number, or cannot tell
         it now. Any thread, and cheap: it is asked once a commit."""
