@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from otel_bridge.config import Config
-from otel_bridge.journal import Journal, Reader, Store, StoreError, StoreUnavailable, Trimmed
+from otel_bridge.journal import Journal, Reader, Store, StoreDamaged, StoreError, StoreUnavailable, Trimmed
 from otel_bridge.metrics.own import OwnCounts
 from otel_bridge.ops import snapshot
 from otel_bridge.ops.snapshot import Counted
@@ -73,8 +73,8 @@ class Housekeeping:
         self._space.measure(self._reader)
 
     def step(self) -> None:
-        """Everything, once. A store that cannot be written is told and waited for; raises StoreError for the rest."""
-        self.measure()
+        """Everything, once. A store that cannot be written is told and waited for, and what is damaged holds up nothing
+        else; raises StoreError for the rest."""
         try:
             self._step()
         except StoreUnavailable as error:
@@ -91,6 +91,23 @@ class Housekeeping:
             self._waits_for = None
 
     def _step(self) -> None:
+        for part in (self.measure, self._check, self._snapshot, self._fall_idle, self._trim, self._maintain):
+            try:
+                part()
+            except StoreDamaged as error:
+                self._journal.damage.note(error)
+
+    def _check(self) -> None:
+        """Nothing more is taken into a journal that the next start would refuse."""
+        damage = self._journal.damage
+        try:
+            self._reader.check()
+        except StoreDamaged as error:
+            damage.refuses = error
+            raise
+        damage.refuses = None
+
+    def _snapshot(self) -> None:
         if self._journal.last_error is not None:
             # Nobody may be posting: whether the journal can be written again shows by writing.
             self.save_snapshot()
@@ -100,8 +117,8 @@ class Housekeeping:
             age > SNAPSHOT_SECONDS or seq > self._saved_seq + SNAPSHOT_RECORDS
         ):
             self.save_snapshot()
-        self._fall_idle()
-        self._trim()
+
+    def _maintain(self) -> None:
         self._journal.store.maintain(self._space.max_size, lambda run: self._journal.run_between_commits(run).result())
 
     def save_snapshot(self, timeout: float | None = None) -> OwnCounts:
@@ -136,6 +153,8 @@ class Housekeeping:
             trimmed, forgotten = self._journal.transact(
                 partial(_trim_and_forget, before_us, self._old_sessions(before_us))
             ).result()
+            for part in trimmed.damaged:
+                self._journal.damage.note(StoreDamaged("what is past retention there cannot be deleted", part))
             if trimmed.kept_sessions:
                 self._readmit(trimmed.kept_sessions)
             if not trimmed.rows and not forgotten:

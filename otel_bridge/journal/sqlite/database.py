@@ -1,6 +1,7 @@
 """The tables, a connection to them, and SQLite's errors as the store's.
 
-segment   what was accepted: one row a run of records committed together, body as `records.encode`
+segment   what was accepted: one row a run of records committed together, body as `records.encode`; `total` is the sum
+          of `spans` up to this row, so that what becomes unreadable can still be counted (NULL: of an earlier release)
 seen      dedup keys of the last one or two horizons, by generation: what a retry is recognised by
 session   a row a session: what events need to know of it, its totals, whether it is live; `last_us` is when something
           last arrived for it (idleness and retention go by it), `active_us` the latest time of what arrived (windows go
@@ -23,7 +24,14 @@ from pathlib import Path
 from typing import Concatenate, Literal, ParamSpec, Protocol, TypeVar
 
 from otel_bridge.ids import DAY_US
-from otel_bridge.journal.store import DEDUP_HORIZON_US, StoreError, StoreFull, StoreUnavailable
+from otel_bridge.journal.store import (
+    DEDUP_HORIZON_US,
+    DamagedPart,
+    StoreDamaged,
+    StoreError,
+    StoreFull,
+    StoreUnavailable,
+)
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -42,7 +50,7 @@ BUSY_MS = 5_000
 SCHEMA = """
 CREATE TABLE segment (
     last INTEGER PRIMARY KEY, count INTEGER NOT NULL, spans INTEGER NOT NULL, arrived_us INTEGER NOT NULL,
-    crc INTEGER NOT NULL, body BLOB NOT NULL
+    crc INTEGER NOT NULL, total INTEGER, body BLOB NOT NULL
 );
 CREATE TABLE seen (
     generation INTEGER NOT NULL, key BLOB NOT NULL, arrived_us INTEGER NOT NULL, digest BLOB,
@@ -79,6 +87,9 @@ UPDATE session SET stretch_us = stretch_last_us WHERE live = 1 AND stretch_last_
 """What a journal of 0.1.0 lacks: there, a session's length began at its claimed start. The release before still opens a
 journal that has it."""
 
+ADDED_TOTAL = "ALTER TABLE segment ADD COLUMN total INTEGER;"
+"""What else a journal of before lacks; the same holds for it."""
+
 
 def uri(path: Path, mode: str) -> str:
     """A file's name as SQLite's `mode=` wants it."""
@@ -109,12 +120,8 @@ def advice(path: Path, error: sqlite3.Error) -> str:
     """What is wrong with the file, and what to do."""
     code = _primary_code(error)
     what = f"journal {path}: {error}"
-    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-        return (
-            f"{what}. The file is damaged and is left as it is. Restore it from a backup, or save what can be "
-            f"read with `sqlite3 {path} .recover`, or move it away to start with an empty journal: what "
-            "it held and was not exported is then lost."
-        )
+    if is_damage(error):
+        return f"{what}. {damaged_advice(path)}"
     if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
         return f"{what}. Make the file and its directory writable by this user, or run this as the bridge's user."
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
@@ -128,26 +135,44 @@ def _primary_code(error: sqlite3.Error) -> int:
     return (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
 
 
+def damaged_advice(path: Path) -> str:
+    return (
+        "The file is damaged and is left as it is. Restore it from a backup, or save what can be read with "
+        f"`sqlite3 {path} .recover`, or move it away to start with an empty journal: what it held and was not exported "
+        "is then lost."
+    )
+
+
+def is_damage(error: sqlite3.Error) -> bool:
+    """Whether SQLite says that what it reads is not what was written; or Python (without a code), of a text."""
+    code = getattr(error, "sqlite_errorcode", None)
+    if code is None:
+        return isinstance(error, sqlite3.OperationalError) and "decode" in str(error)
+    return code & 0xFF in _DAMAGE
+
+
+_DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_TOOBIG)
 _UNAVAILABLE = (
     sqlite3.SQLITE_IOERR,
     sqlite3.SQLITE_CANTOPEN,
     sqlite3.SQLITE_READONLY,
     sqlite3.SQLITE_BUSY,
     sqlite3.SQLITE_LOCKED,
-    sqlite3.SQLITE_CORRUPT,
-    sqlite3.SQLITE_NOTADB,
     sqlite3.SQLITE_PERM,
     sqlite3.SQLITE_NOMEM,
 )
 
 
 @contextmanager
-def translated(path: Path) -> Iterator[None]:
-    """SQLite's errors of a write → the store's."""
+def translated(path: Path, part: DamagedPart = DamagedPart.ANY) -> Iterator[None]:
+    """SQLite's errors of a write → the store's. `part`: what it writes."""
     try:
         yield
     except sqlite3.Error as error:
         code = _primary_code(error)
+        if is_damage(error):
+            message = f"the journal is damaged ({part}) and cannot be written: {error}"
+            raise StoreDamaged(message, part, advice(path, error)) from error
         if code == sqlite3.SQLITE_FULL:
             raise StoreFull("the disk that holds the journal is full", advice(path, error)) from error
         message = f"the journal cannot be written: {error}"
@@ -155,14 +180,36 @@ def translated(path: Path) -> Iterator[None]:
         raise kind(message, advice(path, error)) from error
 
 
-def reading(method: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S, P], R]:
-    """A method that reads, of an object with a `path`: SQLite's errors → StoreError."""
+def whole(db: sqlite3.Connection, run: Callable[[], R]) -> R:
+    """Runs a part of the open transaction as a whole: SQLite does not undo what a statement did before damage."""
+    db.execute("SAVEPOINT part")
+    try:
+        done = run()
+    except BaseException:
+        db.execute("ROLLBACK TO part")
+        db.execute("RELEASE part")
+        raise
+    db.execute("RELEASE part")
+    return done
 
-    @functools.wraps(method)
-    def read(self: S, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        try:
-            return method(self, *args, **kwargs)
-        except sqlite3.Error as error:
-            raise StoreError(f"the journal cannot be read: {error}", advice(self.path, error)) from error
 
-    return read
+def reading(
+    part: DamagedPart,
+) -> Callable[[Callable[Concatenate[S, P], R]], Callable[Concatenate[S, P], R]]:
+    """For a method that reads, of an object with a `path`: SQLite's errors → StoreError. `part`: what it reads."""
+
+    def decorated(method: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S, P], R]:
+        @functools.wraps(method)
+        def read(self: S, /, *args: P.args, **kwargs: P.kwargs) -> R:
+            try:
+                return method(self, *args, **kwargs)
+            except sqlite3.Error as error:
+                what = advice(self.path, error)
+                if is_damage(error):
+                    message = f"the journal is damaged ({part}) and cannot be read: {error}"
+                    raise StoreDamaged(message, part, what) from error
+                raise StoreError(f"the journal cannot be read: {error}", what) from error
+
+        return read
+
+    return decorated

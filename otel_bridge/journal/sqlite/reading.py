@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import time
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from otel_bridge.journal.sqlite.database import HOUR_US, connect, reading
-from otel_bridge.journal.store import Ledger, Parked, Segment, SessionInfo, SessionRow, TopUser, Window
+from otel_bridge.journal.sqlite.segments import Pending, Segments
+from otel_bridge.journal.store import DamagedPart, Ledger, Parked, Segment, SessionInfo, SessionRow, TopUser, Window
 from otel_bridge.records import Idle
 
-READ_BYTES = 4 << 20
-"""Of segments that are read at once."""
 _ACTIVITY = "SELECT gpt, user, coalesce(active_us, last_us) AS active_us FROM session"
 
 
@@ -26,12 +24,13 @@ class SqliteReader:
         self._old_from = b""
         self._connect()
 
-    @reading
+    @reading(DamagedPart.ANY)
     def _connect(self) -> None:
         self._db = connect(self.path, "ro")
         self._db.execute("PRAGMA query_only = ON")
+        self._segments = Segments(self._db, self.path, self._consumer)
 
-    @reading
+    @reading(DamagedPart.SESSIONS)
     def sessions(self, ids: Sequence[bytes]) -> dict[bytes, SessionInfo]:
         infos = {}
         for start in range(0, len(ids), 512):
@@ -41,7 +40,7 @@ class SqliteReader:
                 infos[session_id] = SessionInfo(gpt, user)
         return infos
 
-    @reading
+    @reading(DamagedPart.SESSIONS)
     def session(self, session_id: bytes) -> SessionRow | None:
         row = self._db.execute(
             "SELECT gpt, user, started_us, first_event_us, last_event_us, events, failed, tokens_in, "
@@ -50,24 +49,11 @@ class SqliteReader:
         ).fetchone()
         return SessionRow._make((*row[:-1], bool(row[-1]))) if row else None
 
-    @reading
+    @reading(DamagedPart.SEGMENTS)
     def segments(self, after: int, limit: int) -> list[Segment]:
-        rows = self._db.execute(
-            "SELECT last, count, spans, arrived_us, crc, body FROM segment WHERE last > ? ORDER BY last LIMIT ?",
-            (after, limit),
-        )
-        segments, size = [], 0
-        try:
-            for last, count, spans, arrived_us, crc, body in rows:
-                segments.append(Segment(last, count, spans, arrived_us, body, zlib.crc32(body) != crc))
-                size += len(body)
-                if size > READ_BYTES:
-                    break
-        finally:
-            rows.close()  # ends the read: a snapshot that stays open would hold the write-ahead log
-        return segments
+        return self._segments.read(after, limit)
 
-    @reading
+    @reading(DamagedPart.PARKED)
     def parked(self, limit: int, replay_only: bool = False) -> list[Parked]:
         where = "WHERE replay = 1" if replay_only else ""
         return [
@@ -78,46 +64,61 @@ class SqliteReader:
             )
         ]
 
-    @reading
+    @reading(DamagedPart.PARKED)
     def replay_marks(self) -> dict[int, bool]:
         return {seq: bool(marked) for seq, marked in self._db.execute("SELECT seq, replay FROM parked")}
 
-    @reading
     def cursor(self) -> int:
         return self._sink()[0]
 
+    @reading(DamagedPart.CURSOR)
     def _sink(self) -> tuple[int, int]:
         """(cursor, spans exported)."""
         row = self._db.execute("SELECT cursor, exported FROM sink WHERE name = ?", (self._consumer,)).fetchone()
         return row or (0, 0)
 
-    @reading
+    @reading(DamagedPart.CURSOR)
     def begin_snapshot(self) -> None:
         if self._db.in_transaction:  # an earlier snapshot that nobody came to count
             self._db.execute("ROLLBACK")
         self._db.execute("BEGIN")
         self._db.execute("SELECT 1 FROM sink LIMIT 1").fetchone()
 
-    @reading
     def ledger(self) -> Ledger:
         if not self._db.in_transaction:
             self.begin_snapshot()
         try:
             cursor, exported = self._sink()
-            last = self._db.execute("SELECT coalesce(max(last), 0) FROM segment").fetchone()[0]
-            pending = self._db.execute(
-                "SELECT coalesce(sum(spans), 0) FROM segment WHERE last > ?", (cursor,)
-            ).fetchone()[0]
-            oldest = self._db.execute(
-                "SELECT arrived_us FROM segment WHERE last > ? AND spans > 0 ORDER BY last LIMIT 1", (cursor,)
-            ).fetchone()
-            parked = self._db.execute("SELECT coalesce(sum(spans), 0) FROM parked").fetchone()[0]
-            return Ledger(last, cursor, exported, pending, parked, oldest[0] if oldest else None)
+            last, pending = self._pending(cursor)
+            parked = self._parked_spans()
+            return Ledger(last, cursor, exported, pending.spans, parked, pending.oldest_us, pending.unreadable)
         finally:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
 
-    @reading
+    @reading(DamagedPart.SEGMENTS)
+    def _pending(self, cursor: int) -> tuple[int, Pending]:
+        """(newest record, what is behind the cursor)."""
+        return self._segments.last(), self._segments.pending(cursor)
+
+    @reading(DamagedPart.PARKED)
+    def _parked_spans(self) -> int:
+        return int(self._db.execute("SELECT coalesce(sum(spans), 0) FROM parked").fetchone()[0])
+
+    def check(self) -> None:
+        self._sink()
+        self._saved()
+        self._newest()
+
+    @reading(DamagedPart.SNAPSHOT)
+    def _saved(self) -> None:
+        self._db.execute("SELECT seq, length(body) FROM meta").fetchall()
+
+    @reading(DamagedPart.SEGMENTS)
+    def _newest(self) -> None:
+        self._segments.newest()
+
+    @reading(DamagedPart.SESSIONS)
     def windows(self, now_us: int, windows: dict[str, int]) -> list[Window]:
         starts = [now_us - seconds * 1_000_000 for seconds in windows.values()]
         sums = ", ".join("sum(active_us >= ?)" for _ in starts)
@@ -136,7 +137,7 @@ class SqliteReader:
             for i, name in enumerate(windows)
         ]
 
-    @reading
+    @reading(DamagedPart.USAGE)
     def top_users(self, now_us: int, seconds: int, limit: int) -> list[TopUser]:
         since = (now_us - seconds * 1_000_000) // HOUR_US
         return [
@@ -150,7 +151,7 @@ class SqliteReader:
             )
         ]
 
-    @reading
+    @reading(DamagedPart.SESSIONS)
     def old_sessions(self, before_us: int, limit: int) -> list[bytes]:
         # A walk through all of them: no index on their age is kept for it.
         rows = self._db.execute(
@@ -159,7 +160,7 @@ class SqliteReader:
         self._old_from = rows[-1][0] if len(rows) == limit else b""
         return [session for session, last_us, live in rows if last_us < before_us and not live]
 
-    @reading
+    @reading(DamagedPart.SESSIONS)
     def idle_candidates(self, before_us: int, limit: int) -> list[Idle]:
         idles = []
         for session, gpt, duration, events in self._db.execute(
@@ -170,7 +171,7 @@ class SqliteReader:
             idles.append(Idle(session, gpt, duration, events, time.time_ns() // 1000))
         return idles
 
-    @reading
+    @reading(DamagedPart.ANY)
     def bytes_used(self) -> int:
         """Bytes that hold something: pages in use and the write-ahead log. Freed pages are used again."""
         pages, free, size = (

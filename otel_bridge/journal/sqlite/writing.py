@@ -16,6 +16,7 @@ from otel_bridge.journal.append import CONFLICT, Append, Duplicate, Outcome
 from otel_bridge.journal.sqlite import grouping
 from otel_bridge.journal.sqlite.database import (
     ADDED,
+    ADDED_TOTAL,
     BUSY_MS,
     HOUR_US,
     SCHEMA,
@@ -23,23 +24,27 @@ from otel_bridge.journal.sqlite.database import (
     advice,
     connect,
     generation_of,
+    is_damage,
     reading,
     translated,
+    whole,
 )
 from otel_bridge.journal.sqlite.grouping import Keys
 from otel_bridge.journal.sqlite.reading import SqliteReader, wal_bytes
+from otel_bridge.journal.sqlite.segments import Segments
+from otel_bridge.journal.sqlite.trimming import Trimming
 from otel_bridge.journal.store import (
     DEDUP_HORIZON_US,
     SEGMENT_RECORDS,
+    DamagedPart,
     Parked,
+    StoreDamaged,
     Trimmed,
 )
 from otel_bridge.records import Event, Idle, Record, Session, encode
 
 PAST_TIMED = b"d"
 """Sorts after every key that starts with its event's time ("c…"): a generation of them is passed once and for all."""
-TRIM_BYTES = 4 << 20
-"""Of segments that are deleted at once: every page of a deleted row is read, and answers wait meanwhile."""
 WAL_PAGES = 500
 """A write-ahead log of so many pages is begun anew, which takes a few milliseconds between two commits. Left alone
 under load, it grows to its limit every few seconds, and that step holds answers up for 50 ms."""
@@ -74,6 +79,8 @@ class SqliteStore:
                 raise
         except sqlite3.Error as error:
             raise StartRefused(advice(path, error)) from error
+        except StoreDamaged as error:
+            raise StartRefused(error.advice) from error
         except OSError as error:
             raise StartRefused(
                 f"journal {path}: {error.strerror}: the directory must exist and be writable by this user. Make it so, "
@@ -116,13 +123,17 @@ class SqliteStore:
             db.executescript(f"BEGIN IMMEDIATE; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
         elif "active_us" not in [column[1] for column in db.execute("PRAGMA table_info(session)")]:
             db.executescript(f"BEGIN IMMEDIATE; {ADDED} COMMIT;")
-        row = db.execute("SELECT last, crc, body FROM segment ORDER BY last DESC LIMIT 1").fetchone()
-        if row is not None and zlib.crc32(row[2]) != row[1]:
-            raise sqlite3.DatabaseError(f"the newest segment ({row[0]}) does not match its checksum")
+        if "total" not in [column[1] for column in db.execute("PRAGMA table_info(segment)")]:
+            db.executescript(f"BEGIN IMMEDIATE; {ADDED_TOTAL} COMMIT;")
+        segments = Segments(db, self.path, self._consumer)
+        row = segments.newest()
         cursor = db.execute("SELECT coalesce(max(cursor), 0) FROM sink").fetchone()[0]
         saved = db.execute("SELECT coalesce(max(seq), 0) FROM meta").fetchone()[0]
-        self.last: int = max(row[0] if row else 0, cursor, saved)
-        self._committed = self.last
+        self.last: int = max(row.last if row else 0, cursor, saved)
+        self._total = segments.total_of_all(row)
+        """Spans of all records up to `last`."""
+        self._committed = self.last, self._total
+        self._trimming = Trimming(db, self.path, self._consumer)
         self._generation: int = db.execute("SELECT coalesce(max(generation), 0) FROM seen").fetchone()[0]
         """The newest: new keys belong to it. It never goes back, whatever the wall clock does."""
         self._unscoped = self._has_unscoped_ids()
@@ -144,13 +155,13 @@ class SqliteStore:
     def commit(self) -> None:
         with translated(self.path):
             self._db.execute("COMMIT")
-        self._committed = self.last
+        self._committed = self.last, self._total
 
     def resolve_outcome(self) -> bool | None:
         raise NotImplementedError("a commit to a local file has no unknown outcome")
 
     def rollback(self) -> None:
-        self.last = self._committed
+        self.last, self._total = self._committed
         if self._db.in_transaction:
             try:
                 self._db.execute("ROLLBACK")
@@ -180,7 +191,7 @@ class SqliteStore:
             new = self._take(appends)
             if self._db.in_transaction:
                 self._db.execute("COMMIT")
-        self._committed = self.last
+        self._committed = self.last, self._total
         return new
 
     def _take(self, appends: list[Append]) -> list[Record]:
@@ -188,11 +199,11 @@ class SqliteStore:
         all_new = self._all_new(appends)
         if all_new is not None:
             new, keys = all_new
-            before = self.last
+            before = self.last, self._total
             try:
                 self._put(keys, new, {})
             except sqlite3.IntegrityError as error:
-                self.last = before
+                self.last, self._total = before
                 if error.sqlite_errorcode != sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY:
                     raise  # what came before it in the transaction stands: the caller undoes the whole
                 # A key is known after all. Only the first statement can find that, and has undone itself.
@@ -347,12 +358,13 @@ class SqliteStore:
             body = encode(part)
             self.last += len(part)
             spans = sum(1 for record in part if record.__class__ is not Idle)
-            rows.append((self.last, len(part), spans, part[0].arrived_us, zlib.crc32(body), body))
+            self._total += spans
+            rows.append((self.last, len(part), spans, part[0].arrived_us, zlib.crc32(body), self._total, body))
         return rows
 
     def fall_idle(self, idles: list[Idle], before_us: int) -> list[Record]:
         fallen: list[Record] = []
-        with translated(self.path):
+        with translated(self.path, DamagedPart.SESSIONS):
             for idle in idles:
                 changed = self._db.execute(
                     "UPDATE session SET live = 0, stretch_us = NULL, stretch_last_us = NULL, stretch_events = 0 "
@@ -368,7 +380,7 @@ class SqliteStore:
     # --- the consumer ---------------------------------------------------------------------------------------------
 
     def advance(self, cursor: int, exported: int, parked: Sequence[Parked]) -> None:
-        with translated(self.path):
+        with translated(self.path, DamagedPart.CURSOR):
             self._db.execute(
                 "INSERT INTO sink (name, cursor, exported) VALUES (?, ?, ?) ON CONFLICT (name) DO UPDATE SET "
                 "cursor = max(cursor, excluded.cursor), "
@@ -379,7 +391,7 @@ class SqliteStore:
         self.repark(parked)
 
     def repark(self, parked: Sequence[Parked]) -> None:
-        with translated(self.path):
+        with translated(self.path, DamagedPart.PARKED):
             for record in parked:
                 self._db.execute(
                     "INSERT INTO parked (seq, body, spans, reason, words, parked_us) VALUES (?, ?, ?, ?, ?, ?) "
@@ -389,7 +401,7 @@ class SqliteStore:
                 )
 
     def unpark(self, seqs: Sequence[int]) -> None:
-        with translated(self.path):
+        with translated(self.path, DamagedPart.PARKED):
             for seq in seqs:
                 row = self._db.execute("DELETE FROM parked WHERE seq = ? RETURNING spans", (seq,)).fetchone()
                 if row:
@@ -397,7 +409,7 @@ class SqliteStore:
 
     # --- snapshot, retention ------------------------------------------------------------------------------------------
 
-    @reading
+    @reading(DamagedPart.SNAPSHOT)
     def snapshot(self) -> tuple[int, bytes] | None:
         row: tuple[int, bytes] | None = self._db.execute(
             "SELECT seq, body FROM meta WHERE name = 'checkpoint'"
@@ -405,7 +417,7 @@ class SqliteStore:
         return row
 
     def save_snapshot(self, seq: int, state: bytes) -> None:
-        with translated(self.path):
+        with translated(self.path, DamagedPart.SNAPSHOT):
             self._db.execute("INSERT OR REPLACE INTO meta (name, seq, body) VALUES ('checkpoint', ?, ?)", (seq, state))
 
     def trim(self, before_us: int, limit: int, sessions: Sequence[bytes]) -> Trimmed:
@@ -414,32 +426,34 @@ class SqliteStore:
                 "SELECT coalesce(max(cursor), 0) FROM sink WHERE name = ?", (self._consumer,)
             ).fetchone()[0]
             saved = self._db.execute("SELECT coalesce(max(seq), 0) FROM meta").fetchone()[0]
-            safe = min(cursor, saved)
-            # Only the oldest rows are looked at: a clock that stepped must not make this a scan.
-            oldest = self._db.execute(
-                "SELECT last, arrived_us, length(body) FROM segment ORDER BY last LIMIT ?", (limit,)
-            ).fetchall()
-            upto = size = 0
-            for last, arrived_us, length in oldest:
-                size += length
-                if last > safe or arrived_us >= before_us or (upto and size > TRIM_BYTES):
-                    break
-                upto = last
-            gone = self._db.execute("DELETE FROM segment WHERE last <= ?", (upto,)).rowcount if upto else 0
-            kept = [session for session in sessions if not self._delete_session(session, before_us)]
-            gone += self._db.execute(
-                "DELETE FROM usage WHERE (hour, gpt, user) IN "
-                "(SELECT hour, gpt, user FROM usage WHERE hour < ? LIMIT ?)",
-                (before_us // HOUR_US, limit),
-            ).rowcount
-        return Trimmed(gone + len(sessions) - len(kept), kept)
+            gone = self._trimming.segments(min(cursor, saved), before_us, limit)
+            kept, damaged = list(sessions), []
+            try:
+                kept = whole(self._db, lambda: [one for one in sessions if not self._delete_session(one, before_us)])
+            except sqlite3.Error as error:
+                if not is_damage(error):
+                    raise
+                damaged.append(DamagedPart.SESSIONS)
+            try:
+                gone += whole(self._db, lambda: self._delete_usage(before_us, limit))
+            except sqlite3.Error as error:
+                if not is_damage(error):
+                    raise
+                damaged.append(DamagedPart.USAGE)
+        return Trimmed(gone + len(sessions) - len(kept), kept, damaged)
+
+    def _delete_usage(self, before_us: int, limit: int) -> int:
+        return self._db.execute(
+            "DELETE FROM usage WHERE (hour, gpt, user) IN (SELECT hour, gpt, user FROM usage WHERE hour < ? LIMIT ?)",
+            (before_us // HOUR_US, limit),
+        ).rowcount
 
     def _delete_session(self, session: bytes, before_us: int) -> bool:
         sql = "DELETE FROM session WHERE id = ? AND last_us < ? AND live = 0"
         return self._db.execute(sql, (session, before_us)).rowcount > 0
 
     def forget(self, limit: int) -> int:
-        with translated(self.path):
+        with translated(self.path, DamagedPart.KEYS):
             return self._db.execute(
                 "DELETE FROM seen WHERE (generation, key) IN "
                 "(SELECT generation, key FROM seen WHERE generation < ? LIMIT ?)",
