@@ -67,6 +67,8 @@ class DamagedPart(StrEnum):
 
     SEGMENTS = "segments"
     """The records, where they cannot be stepped over: the end of them."""
+    OLD = "old records"
+    """Records that are delivered or parked, and past retention: they stay, and no promise is at stake."""
     SESSIONS = "sessions"
     KEYS = "keys"
     USAGE = "usage"
@@ -177,12 +179,10 @@ class TopUser(NamedTuple):
 
 
 class Trimmed(NamedTuple):
-    """What one step of trimming did: how many rows it deleted, which sessions it was to delete and kept, and what it
-    could not delete from because that is damaged."""
+    """What one step of trimming did: how many rows it deleted, and which sessions it was to delete and kept."""
 
     rows: int
     kept_sessions: list[bytes]
-    damaged: Sequence[DamagedPart] = ()
 
 
 class Reader(Protocol):
@@ -311,10 +311,14 @@ class Store(Protocol):
     def trim(self, before_us: int, limit: int, sessions: Sequence[bytes]) -> Trimmed:
         """Deletes up to `limit` rows of each table that arrived before then: segments at or below both the cursor and
         the snapshot, usage, and those of these sessions that are still as `Reader.old_sessions` found them. A step of
-        it: short, for answers wait. What is damaged is left, and does not hold up the rest."""
+        it: short, for answers wait. Where it meets damage it raises StoreDamaged, and the next step goes around it."""
 
     def forget(self, limit: int) -> int:
         """Deletes up to `limit` dedup keys past the horizon; returns how many. 0: there are none left."""
+
+    def mend(self) -> None:
+        """Writes the newest record again, where it is damaged on the disk and the store still has it in memory. In a
+        transaction. Raises StoreDamaged where it has not."""
 
     def maintain(self, max_bytes: int, between_commits: Callable[[Callable[[], None]], None]) -> None:
         """What the backend needs done about once a second. Called in the housekeeping thread; what must not run beside

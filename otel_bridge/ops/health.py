@@ -78,7 +78,7 @@ class Health:
             problems.append("diario: no se sabe aún si se guardó lo último; el log dice por qué")
         elif self._journal.last_error is not None:
             problems.append("diario no disponible: no se puede escribir; el log dice por qué")
-        damaged = [_DAMAGED[part] for part in self._journal.damage.parts()]
+        damaged = [_DAMAGED[part] for part in self._journal.damage.parts() if part in _DAMAGED]
         if damaged:
             taken = "no se acepta nada" if self._journal.damage.refuses else "se acepta lo que no lo necesita"
             problems.append(f"diario dañado ({', '.join(damaged)}): {taken}; el log dice qué hacer")

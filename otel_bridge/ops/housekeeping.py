@@ -9,7 +9,16 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from otel_bridge.config import Config
-from otel_bridge.journal import Journal, Reader, Store, StoreDamaged, StoreError, StoreUnavailable, Trimmed
+from otel_bridge.journal import (
+    DamagedPart,
+    Journal,
+    Reader,
+    Store,
+    StoreDamaged,
+    StoreError,
+    StoreUnavailable,
+    Trimmed,
+)
 from otel_bridge.metrics.own import OwnCounts
 from otel_bridge.ops import snapshot
 from otel_bridge.ops.snapshot import Counted
@@ -99,13 +108,22 @@ class Housekeeping:
 
     def _check(self) -> None:
         """Nothing more is taken into a journal that the next start would refuse."""
-        damage = self._journal.damage
+        try:
+            self._check_or_mend()
+        except StoreDamaged as error:
+            self._journal.damage.refuses = error
+            raise
+        self._journal.damage.refuses = None
+
+    def _check_or_mend(self) -> None:
         try:
             self._reader.check()
         except StoreDamaged as error:
-            damage.refuses = error
-            raise
-        damage.refuses = None
+            if error.part != DamagedPart.SEGMENTS or self._journal.damage.refuses is not None:
+                raise
+            self._journal.transact(lambda store: store.mend()).result()
+            self._reader.check()
+            log.warning("%s; it was still in memory, and is written again", error)
 
     def _snapshot(self) -> None:
         if self._journal.last_error is not None:
@@ -150,11 +168,11 @@ class Housekeeping:
         deadline = time.monotonic() + STEP_SECONDS / 2
         while time.monotonic() < deadline and not self._stopping.is_set():
             started = time.monotonic()
-            trimmed, forgotten = self._journal.transact(
-                partial(_trim_and_forget, before_us, self._old_sessions(before_us))
-            ).result()
-            for part in trimmed.damaged:
-                self._journal.damage.note(StoreDamaged("what is past retention there cannot be deleted", part))
+            sessions = self._old_sessions(before_us)
+            try:
+                trimmed, forgotten = self._journal.transact(partial(_trim_and_forget, before_us, sessions)).result()
+            except StoreDamaged:  # it was undone, and noted; the next step leaves that out
+                trimmed, forgotten = Trimmed(1, sessions), 0
             if trimmed.kept_sessions:
                 self._readmit(trimmed.kept_sessions)
             if not trimmed.rows and not forgotten:
@@ -165,7 +183,11 @@ class Housekeeping:
     def _old_sessions(self, before_us: int) -> list[bytes]:
         """Sessions to delete, of which nothing comes to the journal any more. What came before is in front of the
         deletion, and keeps its session."""
-        sessions = self._reader.old_sessions(before_us, TRIM_ROWS)
+        try:
+            sessions = self._reader.old_sessions(before_us, TRIM_ROWS)
+        except StoreDamaged as error:
+            self._journal.damage.note(error)
+            return []
         return sessions if sessions and self._refuse(sessions) else []
 
 

@@ -27,11 +27,12 @@ class Page(NamedTuple):
 class Pages:
     """Those of one table or index, in the order of its keys."""
 
-    def __init__(self, path: Path, name: str) -> None:
+    def __init__(self, path: Path, name: str, checkpoint: bool = True) -> None:
+        """Without a checkpoint of ours: as the file is. One from outside makes the bridge's writer read pages anew."""
         self._path = path
         with closing(sqlite3.connect(path)) as db:
             self.size: int = db.execute("PRAGMA page_size").fetchone()[0]
-            assert db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0
+            assert not checkpoint or db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0
             self.root: int = db.execute("SELECT rootpage FROM sqlite_master WHERE name = ?", (name,)).fetchone()[0]
         self._data = path.read_bytes()
         self.all = list(self._walk(self.root, 0))
@@ -39,6 +40,10 @@ class Pages:
     def of(self, kind: str) -> list[int]:
         """Numbers of its interior pages (the root too), leaves, or overflow pages."""
         return [page.number for page in self.all if page.kind == kind]
+
+    def rows(self) -> int:
+        """In its leaves."""
+        return sum(struct.unpack_from(">H", self._page(number), 3)[0] for number in self.of(LEAF))
 
     def write(self, number: int, spoilt: bytes) -> None:
         with self._path.open("r+b") as file:

@@ -180,19 +180,6 @@ def translated(path: Path, part: DamagedPart = DamagedPart.ANY) -> Iterator[None
         raise kind(message, advice(path, error)) from error
 
 
-def whole(db: sqlite3.Connection, run: Callable[[], R]) -> R:
-    """Runs a part of the open transaction as a whole: SQLite does not undo what a statement did before damage."""
-    db.execute("SAVEPOINT part")
-    try:
-        done = run()
-    except BaseException:
-        db.execute("ROLLBACK TO part")
-        db.execute("RELEASE part")
-        raise
-    db.execute("RELEASE part")
-    return done
-
-
 def reading(
     part: DamagedPart,
 ) -> Callable[[Callable[Concatenate[S, P], R]], Callable[Concatenate[S, P], R]]:

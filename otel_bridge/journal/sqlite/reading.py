@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sqlite3
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -154,9 +156,13 @@ class SqliteReader:
     @reading(DamagedPart.SESSIONS)
     def old_sessions(self, before_us: int, limit: int) -> list[bytes]:
         # A walk through all of them: no index on their age is kept for it.
-        rows = self._db.execute(
-            "SELECT id, last_us, live FROM session WHERE id > ? ORDER BY id LIMIT ?", (self._old_from, limit)
-        ).fetchall()
+        try:
+            rows = self._db.execute(
+                "SELECT id, last_us, live FROM session WHERE id > ? ORDER BY id LIMIT ?", (self._old_from, limit)
+            ).fetchall()
+        except sqlite3.Error:
+            self._old_from = os.urandom(16)  # others may be readable
+            raise
         self._old_from = rows[-1][0] if len(rows) == limit else b""
         return [session for session, last_us, live in rows if last_us < before_us and not live]
 

@@ -9,7 +9,9 @@ two readable rows is known exactly, and so are its spans: each row tells the sum
         the gap has damage in it ──▶ one segment for all of it, without a body
         no damage is to be seen ──▶ records have vanished, which is not this page's to hide: the ledger shows them
 
-Nothing here writes. A row's last column may be past a broken overflow chain, so it is asked for alone.
+Keys are asked for by `>=`: `>` begins at the key itself, which may be on the damaged page before. A row's last column
+may be past a broken overflow chain, so it is asked for alone. Nothing here writes, and it is used outside of
+transactions that do: SQLite lets one that has met damage write nothing more.
 """
 
 from __future__ import annotations
@@ -35,7 +37,7 @@ GAP_PROBES = 64
 _PAST_ALL = 1 << 62
 
 _HEADS = "SELECT last, count, spans, arrived_us FROM segment WHERE last"
-_WHOLE = "SELECT last, count, spans, arrived_us, crc, body FROM segment WHERE last > ? ORDER BY last LIMIT ?"
+_WHOLE = "SELECT last, count, spans, arrived_us, crc, body FROM segment WHERE last >= ? ORDER BY last LIMIT ?"
 
 
 class Row(NamedTuple):
@@ -99,7 +101,7 @@ class Segments:
         position, size = after, 0
         rows = self._db.cursor()
         try:
-            for last, records, spans, arrived_us, crc, body in rows.execute(_WHOLE, (after, limit)):
+            for last, records, spans, arrived_us, crc, body in rows.execute(_WHOLE, (after + 1, limit)):
                 if last - records != position or zlib.crc32(body) != crc:
                     self._note(position, last)
                     return found, False
@@ -126,13 +128,14 @@ class Segments:
         """The spans of all that is behind a cursor, counted from its rows."""
         try:
             last, records, spans = self._db.execute(
-                "SELECT max(last), sum(count), sum(spans) FROM segment WHERE last > ?", (cursor,)
+                "SELECT max(last), sum(count), sum(spans) FROM segment WHERE last >= ?", (cursor + 1,)
             ).fetchone()
             if last is None:
                 return Pending(0, 0, None)
             if records == last - cursor and spans.__class__ is int:
                 oldest = self._db.execute(
-                    "SELECT arrived_us FROM segment WHERE last > ? AND spans > 0 ORDER BY last LIMIT 1", (cursor,)
+                    "SELECT arrived_us FROM segment WHERE last >= ? AND spans > 0 ORDER BY last LIMIT 1",
+                    (cursor + 1,),
                 ).fetchone()
                 return Pending(spans, 0, oldest[0] if oldest else None)
         except sqlite3.Error as error:
@@ -174,10 +177,15 @@ class Segments:
             raise self._endless(f"the newest segment ({head[0]}) does not match its checksum")
         return Row._make(head)
 
-    def after(self, last: int) -> Row | None:
-        """The row after a sequence number; None where there is none that can be read."""
-        row = self._at(last + 1)
-        return row if isinstance(row, Row) else None
+    def heads(self, after: int, limit: int) -> list[Row]:
+        """Up to so many rows after a sequence number, as far as they can be read."""
+        found: list[Row] = []
+        while len(found) < limit:
+            row = self._at((found[-1].last if found else after) + 1)
+            if not isinstance(row, Row):
+                break
+            found.append(row)
+        return found
 
     def next_readable(self, after: int) -> int | None:
         """The sequence number after which rows can be read again behind damage; None where there are none."""
@@ -210,7 +218,7 @@ class Segments:
         while True:
             rows = self._db.cursor()
             try:
-                for last, records, spans, arrived_us in rows.execute(f"{_HEADS} > ? ORDER BY last", (position,)):
+                for last, records, spans, arrived_us in rows.execute(f"{_HEADS} >= ? ORDER BY last", (position + 1,)):
                     if last - records != position or not _sound(last, records, spans, arrived_us):
                         self._note(position, last)
                         break

@@ -1,88 +1,119 @@
-"""Deleting old segments, and past what is damaged of them.
+"""Deleting what is old, and past what is damaged of it.
 
-A page that cannot be read cannot be freed, and a neighbour of it not be merged: such rows are left where they are, and
-trimming goes on behind them. They take a few pages until the file is made anew.
+SQLite takes no more writes in a transaction that has met damage. So what meets it here is remembered, its transaction
+fails, and the next step goes around: rows that stand in a damaged page or beside it are left where they are (a page
+that cannot be read cannot be freed), another table is left alone for a while.
 """
 
 from __future__ import annotations
 
 import logging
 import sqlite3
-from functools import partial
+import time
+from collections.abc import Callable
 from pathlib import Path
 
-from otel_bridge.journal.sqlite.database import is_damage, whole
+from otel_bridge.journal.sqlite.database import connect, is_damage, translated
 from otel_bridge.journal.sqlite.segments import Segments
+from otel_bridge.journal.store import DamagedPart
 
 log = logging.getLogger(__name__)
 
 TRIM_BYTES = 4 << 20
 """Of segments that are deleted at once: every page of a deleted row is read, and answers wait meanwhile."""
+LEFT_SECONDS = 120.0
+_ANY = 1 << 30
 
 
 class Trimming:
-    """Of the writer's connection, in its transaction."""
+    """In the writer's transaction."""
 
     def __init__(self, db: sqlite3.Connection, path: Path, consumer: str) -> None:
         self._db = db
         self._path = path
-        self._segments = Segments(db, path, consumer)
+        self._consumer = consumer
+        self._around: Segments | None = None
+        """Looks for rows in a connection of its own, once there is damage."""
+        self._connection: sqlite3.Connection | None = None
         self._from = 0
-        """What is damaged up to here is left. A start tries it again."""
+        """What is left up to here is left for good; a start tries it again."""
+        self._most = _ANY
+        """Rows of one step: fewer after one that met damage, to find what can be deleted."""
+        self._left: dict[DamagedPart, float] = {}
+        """When each part may be tried again (monotonic)."""
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
 
     def segments(self, safe: int, before_us: int, limit: int) -> int:
         """Deletes up to `limit` of the oldest segments that arrived before then, none of them past `safe`; returns how
         many."""
-        last_from = self._from
-        try:
-            return self._delete(safe, before_us, limit)
-        except (sqlite3.Error, TypeError) as error:
-            if isinstance(error, sqlite3.Error) and not is_damage(error):
-                raise
-        gone = self._one_by_one(safe, before_us, limit)
-        if self._from != last_from:
-            log.error("journal %s is damaged: up to record %d, what cannot be deleted stays", self._path, self._from)
-        return gone
-
-    def _delete(self, safe: int, before_us: int, limit: int) -> int:
-        # Only the oldest rows are looked at: a clock that stepped must not make this a scan.
-        oldest = self._db.execute(
-            "SELECT last, arrived_us, length(body) FROM segment WHERE last > ? ORDER BY last LIMIT ?",
-            (self._from, limit),
-        ).fetchall()
-        upto = size = 0
-        for last, arrived_us, length in oldest:
-            size += length
-            if last > safe or arrived_us >= before_us or (upto and size > TRIM_BYTES):
-                break
-            upto = last
-        if not upto:
-            return 0
-        return whole(
-            self._db,
-            lambda: self._db.execute("DELETE FROM segment WHERE last > ? AND last <= ?", (self._from, upto)).rowcount,
-        )
-
-    def _one_by_one(self, safe: int, before_us: int, limit: int) -> int:
-        """Row by row up to the first damage, then past it."""
-        gone = 0
-        for _ in range(limit):
-            row = self._segments.after(self._from)
-            if row is None:
-                beyond = self._segments.next_readable(self._from)
-                # What is missing there is not to be passed before it is parked.
-                if beyond is not None and beyond <= safe:
-                    self._from = beyond
-                return gone
-            if row.last > safe or row.arrived_us >= before_us:
-                return gone
+        with translated(self._path, DamagedPart.OLD):
             try:
-                gone += whole(self._db, partial(self._delete_row, row.last))
+                oldest = self._oldest(min(limit, self._most), safe)
             except sqlite3.Error as error:
-                if not is_damage(error):
-                    raise
-                self._from = row.last
+                if is_damage(error):
+                    self._go_around()
+                raise
+            if any(value.__class__ is not int for row in oldest for value in row):
+                self._go_around()  # of a torn page: no journal holds such a value
+                return 0
+            upto = size = rows = 0
+            for last, arrived_us, length in oldest:
+                size += length
+                if last > safe or arrived_us >= before_us or (upto and size > TRIM_BYTES):
+                    break
+                upto = last
+                rows += 1
+            return self._delete(upto, rows) if upto else 0
+
+    def _go_around(self) -> None:
+        if self._connection is None:
+            self._connection = connect(self._path, "ro")
+            self._around = Segments(self._connection, self._path, self._consumer)
+
+    def _oldest(self, limit: int, safe: int) -> list[tuple[int, int, int]]:
+        """(last, when it arrived, bytes) of the oldest segments."""
+        # Only the oldest rows are looked at: a clock that stepped must not make this a scan.
+        if self._around is None:
+            return self._db.execute(
+                "SELECT last, arrived_us, length(body) FROM segment ORDER BY last LIMIT ?", (limit,)
+            ).fetchall()
+        rows = self._around.heads(self._from, limit)
+        if not rows:
+            beyond = self._around.next_readable(self._from)
+            # What is missing before it is not to be passed before it is parked.
+            if beyond is not None and self._from < beyond <= safe:
+                self._leave(beyond)
+                rows = self._around.heads(self._from, limit)
+        return [(row.last, row.arrived_us, 0) for row in rows]
+
+    def _delete(self, upto: int, rows: int) -> int:
+        try:
+            gone = self._db.execute("DELETE FROM segment WHERE last BETWEEN ? AND ?", (self._from + 1, upto)).rowcount
+        except sqlite3.Error as error:
+            if is_damage(error):
+                if rows == 1:
+                    self._leave(upto)
+                self._most = max(1, rows // 2)
+            raise
+        self._most = min(2 * self._most, _ANY)
         return gone
 
-    def _delete_row(self, last: int) -> int:
-        return self._db.execute("DELETE FROM segment WHERE last = ?", (last,)).rowcount
+    def _leave(self, upto: int) -> None:
+        if not self._from:
+            log.error("journal %s: old records on damaged pages cannot be deleted, and stay", self._path)
+        self._from = upto
+
+    def other(self, part: DamagedPart, run: Callable[[], int]) -> int:
+        """Deletes from another part with `run`, which returns how many rows; 0 where it was met damaged lately."""
+        if time.monotonic() < self._left.get(part, 0.0):
+            return 0
+        with translated(self._path, part):
+            try:
+                return run()
+            except sqlite3.Error as error:
+                if is_damage(error):
+                    self._left[part] = time.monotonic() + LEFT_SECONDS
+                raise

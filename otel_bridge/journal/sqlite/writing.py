@@ -24,10 +24,8 @@ from otel_bridge.journal.sqlite.database import (
     advice,
     connect,
     generation_of,
-    is_damage,
     reading,
     translated,
-    whole,
 )
 from otel_bridge.journal.sqlite.grouping import Keys
 from otel_bridge.journal.sqlite.reading import SqliteReader, wal_bytes
@@ -426,21 +424,20 @@ class SqliteStore:
                 "SELECT coalesce(max(cursor), 0) FROM sink WHERE name = ?", (self._consumer,)
             ).fetchone()[0]
             saved = self._db.execute("SELECT coalesce(max(seq), 0) FROM meta").fetchone()[0]
-            gone = self._trimming.segments(min(cursor, saved), before_us, limit)
-            kept, damaged = list(sessions), []
-            try:
-                kept = whole(self._db, lambda: [one for one in sessions if not self._delete_session(one, before_us)])
-            except sqlite3.Error as error:
-                if not is_damage(error):
-                    raise
-                damaged.append(DamagedPart.SESSIONS)
-            try:
-                gone += whole(self._db, lambda: self._delete_usage(before_us, limit))
-            except sqlite3.Error as error:
-                if not is_damage(error):
-                    raise
-                damaged.append(DamagedPart.USAGE)
-        return Trimmed(gone + len(sessions) - len(kept), kept, damaged)
+        gone = self._trimming.segments(min(cursor, saved), before_us, limit)
+        kept = list(sessions)
+
+        def delete_sessions() -> int:
+            kept[:] = [session for session in sessions if not self._delete_session(session, before_us)]
+            return len(sessions) - len(kept)
+
+        gone += self._trimming.other(DamagedPart.SESSIONS, delete_sessions)
+        gone += self._trimming.other(DamagedPart.USAGE, lambda: self._delete_usage(before_us, limit))
+        return Trimmed(gone, kept)
+
+    def _delete_session(self, session: bytes, before_us: int) -> bool:
+        sql = "DELETE FROM session WHERE id = ? AND last_us < ? AND live = 0"
+        return self._db.execute(sql, (session, before_us)).rowcount > 0
 
     def _delete_usage(self, before_us: int, limit: int) -> int:
         return self._db.execute(
@@ -448,19 +445,22 @@ class SqliteStore:
             (before_us // HOUR_US, limit),
         ).rowcount
 
-    def _delete_session(self, session: bytes, before_us: int) -> bool:
-        sql = "DELETE FROM session WHERE id = ? AND last_us < ? AND live = 0"
-        return self._db.execute(sql, (session, before_us)).rowcount > 0
-
     def forget(self, limit: int) -> int:
-        with translated(self.path, DamagedPart.KEYS):
-            return self._db.execute(
-                "DELETE FROM seen WHERE (generation, key) IN "
-                "(SELECT generation, key FROM seen WHERE generation < ? LIMIT ?)",
-                (self._generation - 1, limit),
-            ).rowcount
+        return self._trimming.other(DamagedPart.KEYS, lambda: self._delete_keys(limit))
+
+    def _delete_keys(self, limit: int) -> int:
+        return self._db.execute(
+            "DELETE FROM seen WHERE (generation, key) IN "
+            "(SELECT generation, key FROM seen WHERE generation < ? LIMIT ?)",
+            (self._generation - 1, limit),
+        ).rowcount
 
     # --- maintenance --------------------------------------------------------------------------------------------------
+
+    def mend(self) -> None:
+        # What changes a row writes all of its page, as this connection has it.
+        with translated(self.path, DamagedPart.SEGMENTS):
+            self._db.execute("UPDATE segment SET body = body WHERE last = (SELECT max(last) FROM segment)")
 
     def maintain(self, max_bytes: int, between_commits: Callable[[Callable[[], None]], None]) -> None:
         """Checkpoints the write-ahead log: most of it in the caller's thread, the end of it between two commits."""
@@ -502,6 +502,7 @@ class SqliteStore:
     def close(self) -> None:
         if self._maintainer is not None:
             self._maintainer.close()
+        self._trimming.close()
         self._db.close()
         self._lock.close()
 
