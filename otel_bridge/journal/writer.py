@@ -253,7 +253,10 @@ class Journal:
                 if for_all or len(group) + len(transactional) == 1:
                     self._fail(group, transactional, error)
                 else:
-                    log.warning("a group commit failed (%s); its parts are tried one by one", type(error).__name__)
+                    if not isinstance(
+                        error, StoreDamaged
+                    ):  # which is told once, by the part that needs what is damaged
+                        log.warning("a group commit failed (%s); its parts are tried one by one", type(error).__name__)
                     for waiting in group:
                         self._serve([waiting], [])
                     for task in transactional:

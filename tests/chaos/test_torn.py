@@ -10,9 +10,11 @@ import json
 import random
 import re
 import shutil
+import sqlite3
 import threading
 import uuid
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -155,6 +157,28 @@ def test_a_page_that_is_torn_under_a_running_bridge(make_bridge: Callable[..., B
     bridge.kill()
     bridge.start()
     assert _ledger(bridge)["ledger_gap"] == 0 and _ledger(bridge)["parked_records"] == ledger["parked_records"]
+
+
+@side_by_side
+def test_what_cannot_be_read_at_a_start_is_not_counted_and_said_to_be_missing(
+    make_bridge: Callable[..., Bridge], receiver: OtlpReceiver
+) -> None:
+    """There is no snapshot that has it: all of the journal is folded."""
+    bridge = make_bridge(**receiver.environ)
+    table = _with_backlog(bridge)
+    table.spoil(table.of(LEAF)[9], "zeros", random.Random(1))
+    with closing(sqlite3.connect(bridge.journal, isolation_level=None)) as db:
+        assert db.execute("DELETE FROM meta").rowcount == 1
+    bridge.start()
+    lost = wait_for(lambda: bridge.metric("otel_bridge_records_total", kind="unreadable", result="accepted"), "a count")
+    assert re.search(rf"of the journal are damaged: {lost:.0f} of them are accepted and in no other", bridge.output())
+    settle(bridge)
+    assert bridge.metric("gen_ai_client_operation_duration_seconds_count") == EVENTS - lost
+    assert len(_parked(bridge)) == lost and _ledger(bridge)["ledger_gap"] == 0
+    bridge.kill()
+    bridge.start()
+    wait_for(lambda: bridge.metric("otel_bridge_records_total", kind="unreadable") == lost, "the same count")
+    assert _ledger(bridge)["ledger_gap"] == 0
 
 
 def _wait_until_in_file(bridge: Bridge, rows: int) -> Pages:

@@ -21,7 +21,7 @@ from tests.journal.backends import CONSUMER
 from tests.journal.pages import DAMAGE, INTERIOR, LEAF, OVERFLOW, SCATTERED, Pages
 from tests.unit.samples import START_US, event, idle
 
-VARIATIONS = 3_000 if LONG else 80
+VARIATIONS = 3_000 if LONG else 50
 WHOLE_PAGES = sorted(set(DAMAGE) - {SCATTERED})
 LATER_US = START_US + 10**12
 

@@ -152,6 +152,8 @@ def is_damage(error: sqlite3.Error) -> bool:
 
 
 _DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_TOOBIG)
+_UNREADABLE = (sqlite3.SQLITE_IOERR_READ, sqlite3.SQLITE_IOERR_SHORT_READ, sqlite3.SQLITE_IOERR_CORRUPTFS)
+"""The disk does not give it now. Told as damage, and waited for: it is not stepped over, since it may come back."""
 _UNAVAILABLE = (
     sqlite3.SQLITE_IOERR,
     sqlite3.SQLITE_CANTOPEN,
@@ -192,7 +194,7 @@ def reading(
                 return method(self, *args, **kwargs)
             except sqlite3.Error as error:
                 what = advice(self.path, error)
-                if is_damage(error):
+                if is_damage(error) or getattr(error, "sqlite_errorcode", None) in _UNREADABLE:
                     message = f"the journal is damaged ({part}) and cannot be read: {error}"
                     raise StoreDamaged(message, part, what) from error
                 raise StoreError(f"the journal cannot be read: {error}", what) from error

@@ -102,10 +102,13 @@ class Segments:
         rows = self._db.cursor()
         try:
             for last, records, spans, arrived_us, crc, body in rows.execute(_WHOLE, (after + 1, limit)):
-                if last - records != position or zlib.crc32(body) != crc:
+                if (
+                    last - records != position
+                    or zlib.crc32(body) != crc
+                    or not 0 <= spans <= records
+                    or last <= position
+                ):
                     self._note(position, last)
-                    return found, False
-                if not _sound(last, records, spans, arrived_us):
                     return found, False
                 found.append(Segment(last, records, spans, arrived_us, body))
                 position = last
