@@ -87,14 +87,14 @@ class Bridge:
 
         # 2. What works in the background.
         self._exporter = None if config.otlp is None else Exporter(config, config.otlp, self.journal, own.attempts)
-        sessions = Sessions(for_sessions)
+        sessions = Sessions(for_sessions, self.journal.damage)
         self._housekeeping = Housekeeping(
             self.journal, for_housekeeping, space, counted, config, self._stopping,
             refuse=lambda ids: self._run_on_loop(lambda: sessions.refuse(ids)),
             readmit=lambda ids: self._run_on_loop(lambda: sessions.readmit(ids)),
             keep_key=lambda: None if kept_key is None else keep_key(kept_key, key),
         )  # fmt: skip
-        windows = Windows(for_windows, config)
+        windows = Windows(for_windows, config, self.journal.damage)
         self.reloader = Reloader(config, read_config or (lambda: self.config), self._reconfigure)
 
         # 3. What answers.

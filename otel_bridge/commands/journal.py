@@ -14,6 +14,7 @@ import msgspec
 
 from otel_bridge import journal
 from otel_bridge.commands.configuration import load
+from otel_bridge.export.batch import DAMAGED
 from otel_bridge.export.pipe import CONSUMER
 from otel_bridge.ids import uuid_text
 from otel_bridge.records import Event, Session, decode, event_span_id, part_trace_id, session_span_id
@@ -36,6 +37,7 @@ def status(arguments: argparse.Namespace) -> int:
         "exported": ledger.exported,
         "pending": ledger.pending,
         "parked": ledger.parked,
+        "unreadable": ledger.unreadable,
         "oldest_pending": None if oldest is None else datetime.fromtimestamp(oldest / 1e6, UTC).isoformat(),
         "bytes": used,
     }
@@ -53,6 +55,11 @@ def status(arguments: argparse.Namespace) -> int:
     if ledger.parked:
         print(
             "\nParked records wait for you: `otel-bridge journal parked` shows why, `journal replay` sends them again."
+        )
+    if ledger.unreadable:
+        print(
+            "\nPages of the journal are damaged: what is unreadable is part of what is pending, and is parked when "
+            "delivery reaches it (runbook BridgeRecordsParked)."
         )
     return 0
 
@@ -112,10 +119,16 @@ def replay(arguments: argparse.Namespace) -> int:
         replayed = _await(reader, asked, arguments.wait)
     except KeyboardInterrupt:
         replayed, interrupted = _Replayed.of(reader, asked), True
+    damaged = [one.seq for one in reader.parked(len(parked_now)) if one.reason == DAMAGED] if replayed.again else []
     reader.close()
     print(replayed)
     if replayed.again:
         print("What was refused again is parked as before; `otel-bridge journal parked` shows the endpoint's words.")
+    if set(damaged) & set(asked):
+        print(
+            "What is parked as damaged cannot be sent: the journal's file has lost it, and it stays parked. The "
+            "runbook BridgeRecordsParked says what may still be saved."
+        )
     if replayed.waiting and arguments.wait:
         print(
             "What is not delivered yet goes on waiting: is a bridge with an endpoint running, and does the endpoint "

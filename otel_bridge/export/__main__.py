@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -15,10 +16,10 @@ from otel_bridge.config import Otlp
 from otel_bridge.errors import OperatorError
 from otel_bridge.export.delivery import Delivery
 from otel_bridge.export.otlp import connect
-from otel_bridge.export.pipe import CONSUMER, Setup, Stop, read_frame, write_frame
+from otel_bridge.export.pipe import CONSUMER, Report, Setup, Stop, read_frame, write_frame
 from otel_bridge.export.shutdown import Shutdown
 from otel_bridge.export.spans import SpanProjection
-from otel_bridge.journal import StoreError
+from otel_bridge.journal import StoreDamaged, StoreError
 
 
 def main() -> int:
@@ -41,21 +42,18 @@ def main() -> int:
     except OperatorError as refusal:
         print(*(f"otel-bridge exporter: {line}" for line in refusal.lines()), sep="\n", file=sys.stderr)  # noqa: T201
         return 1
-    delivery = Delivery(
-        reader,
-        SpanProjection(setup.gpts, setup.resource),
-        connect(msgspec.convert(setup.otlp, Otlp)),
-        lambda report: write_frame(stdout, report),
-        shutdown,
-    )
+    projection, transport = SpanProjection(setup.gpts, setup.resource), connect(msgspec.convert(setup.otlp, Otlp))
     threading.Thread(target=_listen, args=(stdin, shutdown), name="bridge", daemon=True).start()
     code = 0
     try:
-        delivery.run()
+        Delivery(reader, projection, transport, lambda report: write_frame(stdout, report), shutdown).run()
     except BrokenPipeError:
         pass
     except StoreError as error:
         print(f"otel-bridge exporter: {error}", file=sys.stderr)  # noqa: T201
+        if isinstance(error, StoreDamaged):  # the bridge says so on `/readyz`
+            with contextlib.suppress(BrokenPipeError):
+                write_frame(stdout, Report(message=error.advice, damaged=error.part))
         code = 1
     # Reports are flushed one by one. The interpreter's own end would trip over the thread that still listens.
     sys.stderr.flush()

@@ -10,6 +10,9 @@ from otel_bridge.export.spans import SpanProjection
 from otel_bridge.journal.store import Parked, Segment
 from otel_bridge.records import Idle, Record, decode, encode
 
+DAMAGED = "damaged"
+"""The reason of what is parked because the journal lost it."""
+
 
 class Batch:
     """Consecutive segments of the journal: those behind the cursor `after`, up to and with the cursor `cursor`."""
@@ -36,8 +39,7 @@ class Batch:
         self.cursor = segment.last
         records = None if segment.damaged else decoded(segment.body)
         if records is None:
-            message = f"{segment.spans} registros: el segmento no coincide con su suma de comprobación"
-            self.unusable.append(Parked(segment.last, segment.body, "damaged", message, _now_us(), segment.spans))
+            self.unusable.append(_park_damaged(segment))
             return
         first = segment.last - segment.size + 1
         for i, record in enumerate(records):
@@ -85,6 +87,17 @@ def decoded(body: bytes) -> list[Record] | None:
 
 def _park(seq: int, record: Record, reason: str, message: str) -> Parked:
     return Parked(seq, encode([record]), reason, message, _now_us(), 1)
+
+
+def _park_damaged(segment: Segment) -> Parked:
+    first, most = segment.last - segment.size + 1, "" if segment.exact else "como mucho "
+    what = (
+        "el segmento no coincide con su suma de comprobación"
+        if segment.body
+        else "ilegibles, hay páginas dañadas en el diario; de ahí no se pueden reenviar"
+    )
+    message = f"registros {first} a {segment.last} del diario, {most}{segment.spans} por entregar: {what}"
+    return Parked(segment.last, segment.body, DAMAGED, message, _now_us(), segment.spans)
 
 
 def _now_us() -> int:

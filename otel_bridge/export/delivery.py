@@ -40,9 +40,11 @@ from otel_bridge.export.request_size import RequestSize
 from otel_bridge.export.result import SendResult
 from otel_bridge.export.shutdown import Shutdown
 from otel_bridge.export.spans import SpanProjection
-from otel_bridge.journal.store import Parked, Reader
+from otel_bridge.journal.store import Parked, Reader, StoreDamaged
 
 POLL_SECONDS = 0.1
+DAMAGED_SECONDS = 5.0
+"""Pause before what cannot be read is tried again."""
 LINGER_SECONDS = 0.05
 """Pause after a small batch, so that records which come one by one share requests."""
 LINGER_BELOW_SPANS = 256
@@ -76,11 +78,15 @@ class Delivery:
         """Failures in a row that one bad record may be the cause of."""
         self._trickle = False
         """Whether the last batch was small: records come one by one."""
+        self._unreadable: StoreDamaged | None = None
+        """Why nothing after the cursor can be read."""
 
     def run(self) -> None:
         """Until stopped: then what waits is delivered, until the deadline or the first failure."""
         while True:
             moved = self.drain()
+            if self._unreadable is not None:
+                self._tell_unreadable(self._unreadable)
             self._replay.poll()
             if self._shutdown.requested and (not moved or self._shutdown.expired):
                 break
@@ -116,7 +122,16 @@ class Delivery:
         """The batch behind a position. None: there is none, or no further one is to be sent now."""
         if self._trickle or self._shutdown.expired:
             return None
-        return self._journal.batch(position, self._size.spans)
+        try:
+            return self._journal.batch(position, self._size.spans)
+        except StoreDamaged as error:  # what is in flight goes on
+            self._unreadable = error
+            return None
+
+    def _tell_unreadable(self, error: StoreDamaged) -> None:
+        self._unreadable = None
+        self._report(Report(message=error.advice, damaged=error.part))
+        self._shutdown.wait(DAMAGED_SECONDS)
 
     def _settle(self) -> bool:
         """Waits for the oldest request's answer. False: it failed, and what is behind it is read again."""

@@ -18,7 +18,7 @@ import msgspec
 from otel_bridge import signals
 from otel_bridge.config import PROXY_VARIABLES, Config, Gpt, Otlp
 from otel_bridge.export.pipe import Report, Setup, Stop, read_frame, write_frame
-from otel_bridge.journal import Journal, Store, StoreUnavailable
+from otel_bridge.journal import DamagedPart, Journal, Store, StoreDamaged, StoreUnavailable
 
 log = logging.getLogger(__name__)
 
@@ -96,11 +96,17 @@ class Exporter:
                 code = process.wait()
             process.stdout.close()
         if not self._stopping.is_set() and not self._restart:
-            self.state = "restarting"
+            if self.state != "damaged":
+                self.state = "restarting"
             raise RuntimeError(f"the export process ended with code {code}")
 
     def _take(self, report: Report) -> None:
         """Notes a report in the journal. While that cannot be written, the process waits for the pipe to be read."""
+        if report.damaged is not None:
+            self._journal.damage.note(StoreDamaged(report.message, report.damaged))
+            if report.damaged != DamagedPart.PARKED:  # which holds up nothing but what is asked for again
+                self.state, self.message = "damaged", report.message
+            return
         self._tell(report)
         self.state, self.message = report.state, report.message
         logged = False

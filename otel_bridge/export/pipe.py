@@ -11,7 +11,7 @@ from typing import IO, Any
 import msgspec
 
 from otel_bridge.config import Gpt
-from otel_bridge.journal.store import Parked
+from otel_bridge.journal.store import DamagedPart, Parked
 
 CONSUMER = "otlp"
 """The name that delivery has in the journal."""
@@ -47,6 +47,8 @@ class Report(msgspec.Struct, omit_defaults=True):
     """Kind of the last result."""
     message: str = ""
     """The endpoint's text."""
+    damaged: DamagedPart | None = None
+    """This part of the journal is damaged, says `message`; the report says nothing else."""
 
 
 class Stop(msgspec.Struct):

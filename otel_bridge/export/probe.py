@@ -6,7 +6,7 @@ from otel_bridge.export.backoff import Backoff
 from otel_bridge.export.batch import Batch, decoded
 from otel_bridge.export.endpoint import Endpoint
 from otel_bridge.export.result import SendResult
-from otel_bridge.journal.store import Reader
+from otel_bridge.journal.store import Reader, StoreDamaged
 from otel_bridge.records import Idle, Record
 
 
@@ -49,7 +49,11 @@ class Probe:
         """The last record of the segment that ends at the cursor, if it still is in the journal."""
         if not cursor:
             return []
-        for segment in self._reader.segments(cursor - 1, 1):
+        try:
+            before = self._reader.segments(cursor - 1, 1)
+        except StoreDamaged:
+            return []
+        for segment in before:
             if segment.last == cursor and not segment.damaged:
                 return [record for record in decoded(segment.body) or [] if record.__class__ is not Idle][-1:]
         return []

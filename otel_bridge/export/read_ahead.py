@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 
 from otel_bridge.export.batch import Batch
-from otel_bridge.journal.store import Reader, Segment
+from otel_bridge.journal.store import Reader, Segment, StoreDamaged
 
 BATCH_BYTES = 2 << 20
 """Of journal; the request is about twice that. `request_size.py` bounds what becomes larger all the same."""
@@ -23,9 +23,9 @@ class ReadAhead:
 
     def batch(self, after: int, max_spans: int) -> Batch | None:
         """The batch behind the cursor `after`: of `max_spans` and `BATCH_BYTES` at the most, but of one segment at
-        least. None where the journal ends there."""
+        least. None where the journal ends there. Raises StoreDamaged: nothing there can be read."""
         batch, size, spans = Batch(after), 0, 0
-        while (segment := self._next(batch.cursor)) is not None:
+        while (segment := self._next_of(batch)) is not None:
             full = spans + segment.spans > max_spans or size + len(segment.body) > BATCH_BYTES
             if full and not batch.empty:
                 return batch
@@ -33,6 +33,14 @@ class ReadAhead:
             spans += segment.spans
             size += len(segment.body)
         return None if batch.empty else batch
+
+    def _next_of(self, batch: Batch) -> Segment | None:
+        try:
+            return self._next(batch.cursor)
+        except StoreDamaged:
+            if batch.empty:
+                raise
+            return None  # what could be read goes first
 
     def _next(self, cursor: int) -> Segment | None:
         """The first segment behind a cursor; None where the journal ends there."""

@@ -11,10 +11,11 @@ from otel_bridge.export.pipe import Report
 from otel_bridge.export.probe import Probe
 from otel_bridge.export.result import SendResult
 from otel_bridge.export.shutdown import Shutdown
-from otel_bridge.journal.store import Parked, Reader
+from otel_bridge.journal.store import Parked, Reader, StoreDamaged
 from otel_bridge.records import Idle
 
 REPLAY_POLL_SECONDS = 1.0
+UNREADABLE = " (sigue sin poder leerse)"
 REPLAY_RECORDS = 200
 """Parked records that are read at once."""
 
@@ -47,12 +48,17 @@ class Replay:
         replayed: list[int] = []
         reparked: list[Parked] = []
         last = SendResult("ok")
-        for parked in self._reader.parked(REPLAY_RECORDS, replay_only=True):
+        try:
+            asked = self._reader.parked(REPLAY_RECORDS, replay_only=True)
+        except StoreDamaged as error:  # what is not parked is delivered nevertheless
+            self._report(Report(message=error.advice, damaged=error.part))
+            return
+        for parked in asked:
             if self._shutdown.expired:
                 break
             body = self._encode(parked)
             if body is None:
-                reparked.append(parked._replace(message=parked.message[:400] + " (sigue sin poder leerse)"))
+                reparked.append(parked._replace(message=parked.message.removesuffix(UNREADABLE)[:400] + UNREADABLE))
                 continue
             result = self._endpoint.send_body(body)
             if result.kind == "ok":

@@ -8,11 +8,15 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple, TypeVar
 
+from otel_bridge import errors
 from otel_bridge.contract import EventIn
 from otel_bridge.errors import Problem
-from otel_bridge.journal import Reader, SessionRow
+from otel_bridge.journal import Reader, SessionRow, StoreDamaged
+from otel_bridge.journal.damage import Damage
 
 REMEMBERED = 50_000
+RETRY_AFTER_SECONDS = 60
+"""What cannot be looked up is damaged, and somebody has to mend it."""
 REFUSED_SECONDS = 60.0
 """How long what was found of a session before it was deleted may still be on its way to the journal."""
 
@@ -31,8 +35,10 @@ class KnownSession(NamedTuple):
 class Sessions:
     """Used from one event loop; reads the journal in a thread of its own."""
 
-    def __init__(self, reader: Reader) -> None:
+    def __init__(self, reader: Reader, damage: Damage) -> None:
+        """`damage`: told what cannot be looked up."""
         self._reader = reader
+        self._damage = damage
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="journal-read")
         self._remembered: dict[int, KnownSession] = {}
         """By UUID as a number: the one form of it that costs nothing to get."""
@@ -112,4 +118,9 @@ class Sessions:
         return None if int.from_bytes(session_id, "big") in self._refused else row
 
     async def _read(self, function: Callable[[A], R], argument: A) -> R:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, function, argument)
+        """Raises Problem (503): the session's place in the journal is damaged, and others' may be well."""
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._thread, function, argument)
+        except StoreDamaged as error:
+            self._damage.note(error)
+            raise Problem(errors.JOURNAL_UNAVAILABLE, headers={"Retry-After": str(RETRY_AFTER_SECONDS)}) from error

@@ -27,6 +27,7 @@ from otel_bridge.errors import StartRefused
 from otel_bridge.journal.append import CONFLICT, Append, Conflict, Duplicate, Outcome
 from otel_bridge.journal.store import (
     DEDUP_HORIZON_US,
+    DamagedPart,
     Ledger,
     OutcomeUnknown,
     Parked,
@@ -35,6 +36,7 @@ from otel_bridge.journal.store import (
     SessionInfo,
     SessionRow,
     Store,
+    StoreDamaged,
     StoreError,
     StoreFull,
     StoreLost,
@@ -50,6 +52,7 @@ __all__ = [
     "DEDUP_HORIZON_US",
     "Append",
     "Conflict",
+    "DamagedPart",
     "Duplicate",
     "Journal",
     "Ledger",
@@ -61,6 +64,7 @@ __all__ = [
     "SessionInfo",
     "SessionRow",
     "Store",
+    "StoreDamaged",
     "StoreError",
     "StoreFull",
     "StoreLost",

@@ -29,6 +29,7 @@ what the next start finds in the store is what was taken.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from enum import StrEnum
 from typing import NamedTuple, Protocol
 
 from otel_bridge.errors import OperatorError
@@ -63,6 +64,31 @@ class StoreUnavailable(StoreError):
 
 class StoreFull(StoreUnavailable):
     """There is no room: on the disk, or within the journal's own limit. Nothing was taken."""
+
+
+class DamagedPart(StrEnum):
+    """What of a journal can be damaged, as far as who meets it knows."""
+
+    SEGMENTS = "segments"
+    """The records, where they cannot be stepped over: the end of them."""
+    OLD = "old records"
+    """Records that are delivered or parked, and past retention: they stay, and no promise is at stake."""
+    SESSIONS = "sessions"
+    KEYS = "keys"
+    USAGE = "usage"
+    CURSOR = "cursor"
+    PARKED = "parked"
+    SNAPSHOT = "snapshot"
+    ANY = "any"
+    """One of those that a commit writes."""
+
+
+class StoreDamaged(StoreUnavailable):
+    """What this call needs of the journal is damaged. Calls that need other parts may go well. Nothing was taken."""
+
+    def __init__(self, message: str, part: DamagedPart, advice: str | None = None) -> None:
+        super().__init__(message, advice)
+        self.part = part
 
 
 class OutcomeUnknown(StoreError):
@@ -110,7 +136,10 @@ class Segment(NamedTuple):
     body: bytes
     """`records.encode` of them."""
     damaged: bool = False
-    """The body does not match its checksum."""
+    """The body does not match its checksum; or it cannot be read at all, then it is empty. What cannot be read in one
+    piece is one segment, whatever it was."""
+    exact: bool = True
+    """Whether `spans` is known: else it is the most that it can be."""
 
 
 class Parked(NamedTuple):
@@ -118,7 +147,7 @@ class Parked(NamedTuple):
 
     seq: int
     body: bytes
-    """`records.encode` of it; of a damaged segment, what is left of that."""
+    """`records.encode` of it; of a damaged segment, what is left of that, which may be nothing."""
     reason: str
     message: str
     parked_us: int
@@ -139,6 +168,8 @@ class Ledger(NamedTuple):
     """Spans of what is parked, counted from it."""
     oldest_pending_us: int | None
     """When the first segment after the cursor that has spans arrived."""
+    unreadable: int = 0
+    """Spans of `pending` that cannot be read, and will be parked as damaged."""
 
 
 class Window(NamedTuple):
@@ -175,7 +206,13 @@ class Reader(Protocol):
 
     def segments(self, after: int, limit: int) -> list[Segment]:
         """Segments after a sequence number, in order: `limit` of them, or fewer where they are large (one at least).
-        Empty: there is nothing after it. A damaged one is told and not left out."""
+        Empty: there is nothing after it. A damaged one is told and not left out: sequence numbers have no gaps, so what
+        is missing between two that can be read is one damaged segment. Raises StoreDamaged where nothing after it can
+        be read. Records that are missing without any damage are passed over: the ledger shows them."""
+
+    def check(self) -> None:
+        """Raises StoreDamaged where the journal could not be opened again as it is: the newest record, the cursor or
+        the snapshot cannot be read. Asked about once a second."""
 
     def parked(self, limit: int, replay_only: bool = False) -> list[Parked]:
         """Up to `limit` parked records in sequence order; `replay_only`: those that `mark_replay` has marked."""
@@ -303,7 +340,8 @@ class Store(Protocol):
         """Deletes up to `limit` rows of each table that arrived before then: segments at or below both the cursor and
         the snapshot, usage, and those of these sessions that are still as `Reader.old_sessions` found them. A step of
         it: short, for answers wait. What says that it arrived later than now arrived before what is behind it.
-        `make_room`: those segments go whatever their age; nothing else does."""
+        `make_room`: those segments go whatever their age; nothing else does. Where it meets damage it raises
+        StoreDamaged, and the next step goes around it."""
 
     def forget(self, limit: int) -> int:
         """Deletes up to `limit` dedup keys past the horizon; returns how many. 0: there are none left."""
@@ -315,6 +353,10 @@ class Store(Protocol):
     def mend(self, now_us: int, sessions: Sequence[bytes], limit: int) -> int:
         """What says that it arrived later than now (a clock ran ahead then) arrived now at the latest: these sessions,
         and up to `limit` rows of usage; their number. From then on keys are forgotten a horizon after now, too."""
+
+    def rewrite_newest(self) -> None:
+        """Writes the newest record again, where it is damaged on the disk and the store still has it in memory. In a
+        transaction. Raises StoreDamaged where it has not."""
 
     def maintain(self, max_bytes: int, between_commits: Callable[[Callable[[], None]], None]) -> None:
         """What the backend needs done about once a second. Called in the housekeeping thread; what must not run beside

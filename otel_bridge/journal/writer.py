@@ -3,7 +3,7 @@
 append ──▶ gathered ──▶ write · commit(fsync) ──▶ fold ──▶ answers
            a turn of the   ▲ │ │ the store fails
            event loop long │ │ └▶ rollback ──▶ no room / unavailable: all are told, nothing was taken
-                           │ │            └──▶ anything else: each alone, so that one bad append fails alone
+                           │ │            └──▶ anything else, damage too: each alone, so that one bad append fails alone
                            │ ▼ the outcome is unknown: answers are held, the store is asked until it is learnt
                            └── not taken (taken: fold, answer)
 """
@@ -24,7 +24,8 @@ from typing import Any, NoReturn, TypeVar
 from otel_bridge import errors
 from otel_bridge.errors import Problem
 from otel_bridge.journal.append import Append, new_records
-from otel_bridge.journal.store import OutcomeUnknown, Store, StoreFull, StoreLost, StoreUnavailable
+from otel_bridge.journal.damage import Damage
+from otel_bridge.journal.store import OutcomeUnknown, Store, StoreDamaged, StoreFull, StoreLost, StoreUnavailable
 from otel_bridge.records import Record
 
 log = logging.getLogger(__name__)
@@ -108,6 +109,7 @@ class Journal:
         """Whether it is known of every commit if it was taken."""
         self.last_error: str | None = None
         """Why the last commit failed, or that its outcome is not known, until one succeeds; `/readyz` reads it."""
+        self.damage = Damage()
         self._why_full = why_full
         self.fatal_error: BaseException | None = None
         """What ended the writer: nothing is accepted any more."""
@@ -251,15 +253,17 @@ class Journal:
         if group or transactional:
             try:
                 self._commit(group, transactional)
-            except StoreUnavailable as error:
-                self._fail(group, transactional, error)
             except StoreLost as error:
                 self._lose(error)
             except Exception as error:
-                if len(group) + len(transactional) == 1:
+                for_all = isinstance(error, StoreUnavailable) and not isinstance(error, StoreDamaged)
+                if for_all or len(group) + len(transactional) == 1:
                     self._fail(group, transactional, error)
                 else:
-                    log.warning("a group commit failed (%s); its parts are tried one by one", type(error).__name__)
+                    if not isinstance(
+                        error, StoreDamaged
+                    ):  # which is told once, by the part that needs what is damaged
+                        log.warning("a group commit failed (%s); its parts are tried one by one", type(error).__name__)
                     for waiting in group:
                         self._serve([waiting], [])
                     for task in transactional:
@@ -282,10 +286,11 @@ class Journal:
         store = self.store
         if group:
             why_full = self._why_full()
-            if why_full is not None:
+            refusal = self.damage.refuses if why_full is None else StoreFull(why_full)
+            if refusal is not None:
                 if tasks:
                     self._serve([], tasks)
-                self._fail(group, [], StoreFull(why_full))
+                self._fail(group, [], refusal)
                 return
         taken = False
         while not taken:
@@ -351,6 +356,10 @@ class Journal:
     def _fail(self, group: list[Append], tasks: list[_Task], error: Exception) -> None:
         for task in tasks:
             task.future.set_exception(error)
+        if isinstance(error, StoreDamaged):
+            self.damage.note(error)
+            self._answer(group, _refuse(errors.JOURNAL_UNAVAILABLE))
+            return
         if not group:
             return
         if isinstance(error, StoreUnavailable):

@@ -6,7 +6,7 @@ import threading
 import time
 
 from otel_bridge import clock
-from otel_bridge.journal import Journal, Ledger, Reader
+from otel_bridge.journal import Journal, Ledger, Reader, StoreDamaged
 from otel_bridge.metrics.state import MetricState
 
 LEDGER_SECONDS = 0.5
@@ -41,13 +41,17 @@ class LedgerView:
         return max(0.0, wall, self._taken - self._waits_since[1])
 
     def read(self) -> tuple[int, Ledger]:
-        """(accepted, ledger). Raises TimeoutError where the writer does not answer."""
+        """(accepted, ledger). Raises TimeoutError where the writer does not answer, StoreError."""
         with self._lock:
             if self._last is not None and time.monotonic() - self._taken < max(LEDGER_SECONDS, 10 * self._cost):
                 return self._last
             started = time.monotonic()
             accepted = self._journal.run_between_commits(self._begin_snapshot).result(timeout=5)
-            self._last = (accepted, self._reader.ledger())
+            try:
+                self._last = (accepted, self._reader.ledger())
+            except StoreDamaged as error:
+                self._journal.damage.note(error)
+                raise
             self._taken = time.monotonic()
             self._cost = self._taken - started
             cursor = self._last[1].cursor

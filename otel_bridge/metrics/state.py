@@ -167,6 +167,13 @@ class MetricState:
             self.accepted["event"] += events
             self.seq = seq
 
+    def skip(self, spans: int, seq: int) -> None:
+        """Records up to `seq` were accepted, so many of them spans, and cannot be read: they are in no other series."""
+        with self.lock:
+            if spans:
+                self.accepted["unreadable"] = self.accepted.get("unreadable", 0) + spans
+            self.seq = seq
+
     def _event(self, event: Event) -> None:
         gpt_series = self._gpts.get(event.gpt) or self._gpt(event.gpt)
         type_ = event.type if event.type in gpt_series.types else catalog.OTHER_EVENT_TYPE

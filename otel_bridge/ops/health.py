@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from otel_bridge.access.limits import RateLimits
 from otel_bridge.clock import CLOCK
 from otel_bridge.export.exporter import Exporter
-from otel_bridge.journal import Journal
+from otel_bridge.journal import DamagedPart, Journal
 from otel_bridge.ops import space
 from otel_bridge.ops.reload import Reloader
 from otel_bridge.ops.space import Space
@@ -28,8 +28,21 @@ _DELIVERY = {
     "config": "detenida: el destino no acepta esta configuración; el log dice qué respondió",
     "poison": "el destino rechaza registros; el log dice qué respondió",
     "partial": "el destino tomó solo una parte; el log dice qué respondió",
+    "damaged": "detenida: no se puede leer lo que sigue del diario; el log dice qué hacer",
 }
 """By the state of the exporter. The endpoint's own words and addresses are for the log: anyone may ask here."""
+
+
+_DAMAGED = {
+    DamagedPart.SEGMENTS: "los registros más nuevos",
+    DamagedPart.SESSIONS: "sesiones",
+    DamagedPart.KEYS: "identificadores vistos",
+    DamagedPart.USAGE: "uso por usuario",
+    DamagedPart.CURSOR: "hasta dónde se entregó",
+    DamagedPart.PARKED: "registros apartados",
+    DamagedPart.SNAPSHOT: "la foto de las métricas",
+    DamagedPart.ANY: "algo de lo que se escribe al aceptar",
+}
 
 
 class Health:
@@ -74,6 +87,10 @@ class Health:
             problems.append(f"diario: no se sabe aún si se guardó lo último{ends}; el log dice por qué")
         elif self._journal.last_error is not None:
             problems.append("diario no disponible: no se puede escribir; el log dice por qué")
+        damaged = [_DAMAGED[part] for part in self._journal.damage.parts() if part in _DAMAGED]
+        if damaged:
+            taken = "no se acepta nada" if self._journal.damage.refuses else "se acepta lo que no lo necesita"
+            problems.append(f"diario dañado ({', '.join(damaged)}): {taken}; el log dice qué hacer")
         problems += [f"proceso de fondo caído: {name}" for name, up, _ in self.workers() if not up]
         return not problems, {
             "estado": "no listo" if problems else "listo",

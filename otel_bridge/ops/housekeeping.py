@@ -11,7 +11,16 @@ from functools import partial
 
 from otel_bridge.clock import CLOCK
 from otel_bridge.config import Config
-from otel_bridge.journal import Journal, Reader, Store, StoreError, StoreUnavailable, Trimmed
+from otel_bridge.journal import (
+    DamagedPart,
+    Journal,
+    Reader,
+    Store,
+    StoreDamaged,
+    StoreError,
+    StoreUnavailable,
+    Trimmed,
+)
 from otel_bridge.metrics.own import OwnCounts
 from otel_bridge.ops import snapshot
 from otel_bridge.ops.snapshot import Counted
@@ -86,7 +95,8 @@ class Housekeeping:
         self._space.measure(self._reader)
 
     def step(self) -> None:
-        """Everything, once. A store that cannot be written is told and waited for; raises StoreError for the rest."""
+        """Everything, once. A store that cannot be written is told and waited for, and what is damaged holds up nothing
+        else; raises StoreError for the rest."""
         CLOCK.watch()
         try:
             try:
@@ -94,7 +104,6 @@ class Housekeeping:
             finally:
                 with contextlib.suppress(OSError):  # what hinders this hinders the journal, which says so
                     self._keep_key()
-            self.measure()
             self._step()
         except StoreUnavailable as error:
             # The journal says so to its senders, and `/readyz` to everyone; this goes on as soon as it can.
@@ -110,6 +119,33 @@ class Housekeeping:
             self._waits_for = None
 
     def _step(self) -> None:
+        clock = self._timekeeping.step
+        for part in (self.measure, self._check, self._snapshot, clock, self._fall_idle, self._trim, self._maintain):
+            try:
+                part()
+            except StoreDamaged as error:
+                self._journal.damage.note(error)
+
+    def _check(self) -> None:
+        """Nothing more is taken into a journal that the next start would refuse."""
+        try:
+            self._check_or_mend()
+        except StoreDamaged as error:
+            self._journal.damage.refuses = error
+            raise
+        self._journal.damage.refuses = None
+
+    def _check_or_mend(self) -> None:
+        try:
+            self._reader.check()
+        except StoreDamaged as error:
+            if error.part != DamagedPart.SEGMENTS or self._journal.damage.refuses is not None:
+                raise
+            self._journal.transact(lambda store: store.rewrite_newest()).result()
+            self._reader.check()
+            log.warning("%s; it was still in memory, and is written again", error)
+
+    def _snapshot(self) -> None:
         if self._journal.last_error is not None:
             # Nobody may be posting: whether the journal can be written again shows by writing.
             self.save_snapshot()
@@ -119,10 +155,8 @@ class Housekeeping:
             age > SNAPSHOT_SECONDS or seq > self._saved_seq + SNAPSHOT_RECORDS
         ):
             self.save_snapshot()
-        self._timekeeping.step()
-        if CLOCK.believed:
-            self._fall_idle()
-        self._trim()
+
+    def _maintain(self) -> None:
         self._journal.store.maintain(self._space.max_size, lambda run: self._journal.run_between_commits(run).result())
 
     def save_snapshot(self, timeout: float | None = None) -> OwnCounts:
@@ -144,6 +178,8 @@ class Housekeeping:
         return self._kept if self._journal.fatal_error is not None else None
 
     def _fall_idle(self) -> None:
+        if not CLOCK.believed:
+            return
         before_us = CLOCK.now_us() - self._idle_after_us
         idles = self._reader.idle_candidates(before_us, IDLE_BATCH)
         if idles:
@@ -159,9 +195,13 @@ class Housekeeping:
         deadline = time.monotonic() + STEP_SECONDS / 2
         while time.monotonic() < deadline and not self._stopping.is_set():
             started = time.monotonic()
-            trimmed, forgotten = self._journal.transact(
-                partial(_trim_and_forget, before_us, now_us, self._old_sessions(before_us), make_room)
-            ).result()
+            sessions = self._old_sessions(before_us)
+            try:
+                trimmed, forgotten = self._journal.transact(
+                    partial(_trim_and_forget, before_us, now_us, sessions, make_room)
+                ).result()
+            except StoreDamaged:  # it was undone, and noted; the next step leaves that out
+                trimmed, forgotten = Trimmed(1, sessions), 0
             if trimmed.kept_sessions:
                 self._readmit(trimmed.kept_sessions)
             if not trimmed.rows and not forgotten:
@@ -178,7 +218,11 @@ class Housekeeping:
     def _old_sessions(self, before_us: int) -> list[bytes]:
         """Sessions to delete, of which nothing comes to the journal any more. What came before is in front of the
         deletion, and keeps its session."""
-        sessions = self._reader.old_sessions(before_us, TRIM_ROWS)
+        try:
+            sessions = self._reader.old_sessions(before_us, TRIM_ROWS)
+        except StoreDamaged as error:
+            self._journal.damage.note(error)
+            return []
         return sessions if sessions and self._refuse(sessions) else []
 
 

@@ -77,9 +77,20 @@ def _restore(store: Store, counted: Counted) -> None:
     folded = 0
     while segments := reader.segments(state.seq, 1_000):
         for segment in segments:
+            missing = segment.last - segment.size - state.seq
+            if missing > 0:
+                log.error(
+                    "records %d to %d are not in the journal: the ledger shows a gap",
+                    state.seq + 1,
+                    state.seq + missing,
+                )
+                state.skip(missing, state.seq + missing)
             if segment.damaged:
-                log.error("segment %d of the journal is damaged: its records cannot be counted", segment.last)
-                state.seq = segment.last
+                log.error(
+                    "records %d to %d of the journal are damaged: %s%d of them are accepted and in no other series",
+                    state.seq + 1, segment.last, "" if segment.exact else "up to ", segment.spans,
+                )  # fmt: skip
+                state.skip(segment.spans, segment.last)
                 continue
             state.apply(decode(segment.body), segment.last)
             folded += segment.size

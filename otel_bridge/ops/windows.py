@@ -6,7 +6,8 @@ import time
 
 from otel_bridge import catalog, clock
 from otel_bridge.config import Config
-from otel_bridge.journal import Reader, TopUser, Window
+from otel_bridge.journal import Reader, StoreDamaged, TopUser, Window
+from otel_bridge.journal.damage import Damage
 
 COST_FACTOR = 20
 """Counting costs with the sessions that are kept. Its pause is so many times as long as it took: it takes no more than
@@ -16,12 +17,14 @@ a twentieth of a core."""
 class Windows:
     """`step` is a supervised worker's; `latest` is read from any thread."""
 
-    def __init__(self, reader: Reader, config: Config) -> None:
-        """`reader`: for `step` alone."""
+    def __init__(self, reader: Reader, config: Config, damage: Damage) -> None:
+        """`reader`: for `step` alone. `damage`: told what cannot be counted."""
         self._reader = reader
+        self._damage = damage
         self._cost = 0.0
         self.latest: tuple[list[Window], list[TopUser]] | None = None
-        """None until they have been counted once: a gauge must not fall to 0 because the bridge restarted."""
+        """None until they have been counted once (a gauge must not fall to 0 because the bridge restarted), and while
+        they cannot be."""
         self.configure(config)
 
     def configure(self, config: Config) -> None:
@@ -36,7 +39,12 @@ class Windows:
         """Counts once. Raises StoreError."""
         started = time.monotonic()
         now_us = clock.now_us()
-        windows = self._reader.windows(now_us, catalog.WINDOWS)
-        top_users = self._reader.top_users(now_us, catalog.WINDOWS["1d"], catalog.TOP_USERS)
-        self.latest = (windows, top_users)
+        try:
+            windows = self._reader.windows(now_us, catalog.WINDOWS)
+            top_users = self._reader.top_users(now_us, catalog.WINDOWS["1d"], catalog.TOP_USERS)
+        except StoreDamaged as error:
+            self._damage.note(error)
+            self.latest = None
+        else:
+            self.latest = (windows, top_users)
         self._cost = time.monotonic() - started

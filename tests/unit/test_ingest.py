@@ -44,7 +44,7 @@ class Desk:
         self.ingest = Ingest(
             loaded,
             self.journal,
-            Sessions(self.reader),
+            Sessions(self.reader, self.journal.damage),
             Contents(loaded),
             UserHasher(KEY),
             self.metrics,

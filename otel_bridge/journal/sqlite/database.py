@@ -1,6 +1,7 @@
 """The tables, a connection to them, and SQLite's errors as the store's.
 
-segment   what was accepted: one row a run of records committed together, body as `records.encode`
+segment   what was accepted: one row a run of records committed together, body as `records.encode`; `total` is the sum
+          of `spans` up to this row, so that what becomes unreadable can still be counted (NULL: of an earlier release)
 seen      dedup keys of the last one or two horizons, by generation: what a retry is recognised by; `part` is the
           event's where that is not the first
 session   a row a session: what events need to know of it, its totals, whether it is live; `last_us` is when something
@@ -27,7 +28,13 @@ from typing import Concatenate, Literal, ParamSpec, Protocol, TypeVar
 from urllib.parse import quote_from_bytes
 
 from otel_bridge.ids import DAY_US
-from otel_bridge.journal.store import StoreError, StoreFull, StoreUnavailable
+from otel_bridge.journal.store import (
+    DamagedPart,
+    StoreDamaged,
+    StoreError,
+    StoreFull,
+    StoreUnavailable,
+)
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -46,7 +53,7 @@ BUSY_MS = 5_000
 SCHEMA = """
 CREATE TABLE segment (
     last INTEGER PRIMARY KEY, count INTEGER NOT NULL, spans INTEGER NOT NULL, arrived_us INTEGER NOT NULL,
-    crc INTEGER NOT NULL, body BLOB NOT NULL
+    crc INTEGER NOT NULL, total INTEGER, body BLOB NOT NULL
 );
 CREATE TABLE seen (
     generation INTEGER NOT NULL, key BLOB NOT NULL, arrived_us INTEGER NOT NULL, digest BLOB, part INTEGER,
@@ -89,6 +96,8 @@ ALTER TABLE session ADD COLUMN fill INTEGER;
 ALTER TABLE seen ADD COLUMN part INTEGER;
 """
 """What a journal lacks from before sessions had parts. As above."""
+ADDED_TOTAL = "ALTER TABLE segment ADD COLUMN total INTEGER;"
+"""What else a journal of before lacks; the same holds for it."""
 
 
 def uri(path: Path, mode: str) -> str:
@@ -113,12 +122,8 @@ def advice(path: Path, error: sqlite3.Error) -> str:
     """What is wrong with the file, and what to do."""
     code = _primary_code(error)
     what = f"journal {path}: {error}"
-    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-        return (
-            f"{what}. The file is damaged and is left as it is. Restore it from a backup, or save what can be "
-            f"read with `sqlite3 {path} .recover`, or move it away to start with an empty journal: what "
-            "it held and was not exported is then lost."
-        )
+    if is_damage(error):
+        return f"{what}. {damaged_advice(path)}"
     if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
         return f"{what}. Make the file and its directory writable by this user, or run this as the bridge's user."
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
@@ -140,26 +145,46 @@ def is_busy(error: BaseException | None) -> bool:
     return isinstance(error, sqlite3.Error) and _primary_code(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 
+def damaged_advice(path: Path) -> str:
+    return (
+        "The file is damaged and is left as it is. Restore it from a backup, or save what can be read with "
+        f"`sqlite3 {path} .recover`, or move it away to start with an empty journal: what it held and was not exported "
+        "is then lost."
+    )
+
+
+def is_damage(error: sqlite3.Error) -> bool:
+    """Whether SQLite says that what it reads is not what was written; or Python (without a code), of a text."""
+    code = getattr(error, "sqlite_errorcode", None)
+    if code is None:
+        return isinstance(error, sqlite3.OperationalError) and "decode" in str(error)
+    return code & 0xFF in _DAMAGE
+
+
+_DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_TOOBIG)
+_UNREADABLE = (sqlite3.SQLITE_IOERR_READ, sqlite3.SQLITE_IOERR_SHORT_READ, sqlite3.SQLITE_IOERR_CORRUPTFS)
+"""The disk does not give it now. Told as damage, and waited for: it is not stepped over, since it may come back."""
 _UNAVAILABLE = (
     sqlite3.SQLITE_IOERR,
     sqlite3.SQLITE_CANTOPEN,
     sqlite3.SQLITE_READONLY,
     sqlite3.SQLITE_BUSY,
     sqlite3.SQLITE_LOCKED,
-    sqlite3.SQLITE_CORRUPT,
-    sqlite3.SQLITE_NOTADB,
     sqlite3.SQLITE_PERM,
     sqlite3.SQLITE_NOMEM,
 )
 
 
 @contextmanager
-def translated(path: Path) -> Iterator[None]:
-    """SQLite's errors of a write → the store's."""
+def translated(path: Path, part: DamagedPart = DamagedPart.ANY) -> Iterator[None]:
+    """SQLite's errors of a write → the store's. `part`: what it writes."""
     try:
         yield
     except sqlite3.Error as error:
         code = _primary_code(error)
+        if is_damage(error):
+            message = f"the journal is damaged ({part}) and cannot be written: {error}"
+            raise StoreDamaged(message, part, advice(path, error)) from error
         if code == sqlite3.SQLITE_FULL:
             raise StoreFull("the disk that holds the journal is full", advice(path, error)) from error
         message = f"the journal cannot be written: {error}"
@@ -167,14 +192,23 @@ def translated(path: Path) -> Iterator[None]:
         raise kind(message, advice(path, error)) from error
 
 
-def reading(method: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S, P], R]:
-    """A method that reads, of an object with a `path`: SQLite's errors → StoreError."""
+def reading(
+    part: DamagedPart,
+) -> Callable[[Callable[Concatenate[S, P], R]], Callable[Concatenate[S, P], R]]:
+    """For a method that reads, of an object with a `path`: SQLite's errors → StoreError. `part`: what it reads."""
 
-    @functools.wraps(method)
-    def read(self: S, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        try:
-            return method(self, *args, **kwargs)
-        except sqlite3.Error as error:
-            raise StoreError(f"the journal cannot be read: {error}", advice(self.path, error)) from error
+    def decorated(method: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S, P], R]:
+        @functools.wraps(method)
+        def read(self: S, /, *args: P.args, **kwargs: P.kwargs) -> R:
+            try:
+                return method(self, *args, **kwargs)
+            except sqlite3.Error as error:
+                what = advice(self.path, error)
+                if is_damage(error) or getattr(error, "sqlite_errorcode", None) in _UNREADABLE:
+                    message = f"the journal is damaged ({part}) and cannot be read: {error}"
+                    raise StoreDamaged(message, part, what) from error
+                raise StoreError(f"the journal cannot be read: {error}", what) from error
 
-    return read
+        return read
+
+    return decorated

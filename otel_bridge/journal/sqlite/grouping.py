@@ -53,7 +53,7 @@ CREATE TEMP TRIGGER taken_keys INSTEAD OF INSERT ON taken WHEN NEW.kind = 1 BEGI
 END;
 
 CREATE TEMP TRIGGER taken_segment INSTEAD OF INSERT ON taken WHEN NEW.kind = 2 BEGIN
-    INSERT INTO segment (last, count, spans, arrived_us, crc, body) VALUES ({_new(6)});
+    INSERT INTO segment (last, count, spans, arrived_us, crc, total, body) VALUES ({_new(7)});
 END;
 
 CREATE TEMP TRIGGER taken_session INSTEAD OF INSERT ON taken WHEN NEW.kind = 3 BEGIN
@@ -159,7 +159,7 @@ def statements(
 
 @lru_cache(256)
 def _insert(keys: int, segments: int, sessions: int, late: int) -> str:
-    rows = [_row(1, 5)] * keys + [_row(2, 6)] * segments + [_row(3, 18)] * sessions + [_row(4, 5)] * late
+    rows = [_row(1, 5)] * keys + [_row(2, 7)] * segments + [_row(3, 18)] * sessions + [_row(4, 5)] * late
     return f"INSERT INTO taken VALUES {', '.join(rows)}"
 
 

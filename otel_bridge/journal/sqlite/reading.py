@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import zlib
+import os
+import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,10 @@ from otel_bridge import clock
 from otel_bridge.journal.parts import fill_of, parts_of
 from otel_bridge.journal.sqlite.database import HOUR_US, connect, reading
 from otel_bridge.journal.sqlite.names import log_of
-from otel_bridge.journal.store import Ledger, Parked, Segment, SessionInfo, SessionRow, TopUser, Window
+from otel_bridge.journal.sqlite.segments import Pending, Segments
+from otel_bridge.journal.store import DamagedPart, Ledger, Parked, Segment, SessionInfo, SessionRow, TopUser, Window
 from otel_bridge.records import Idle
 
-READ_BYTES = 4 << 20
-"""Of segments that are read at once."""
 _ACTIVITY = "SELECT gpt, user, coalesce(active_us, last_us) AS active_us FROM session"
 
 
@@ -28,12 +28,13 @@ class SqliteReader:
         self._old_from = b""
         self._connect()
 
-    @reading
+    @reading(DamagedPart.ANY)
     def _connect(self) -> None:
         self._db = connect(self.path, "ro")
         self._db.execute("PRAGMA query_only = ON")
+        self._segments = Segments(self._db, self.path, self._consumer)
 
-    @reading
+    @reading(DamagedPart.SESSIONS)
     def sessions(self, ids: Sequence[bytes]) -> dict[bytes, SessionInfo]:
         infos = {}
         for start in range(0, len(ids), 512):
@@ -43,7 +44,7 @@ class SqliteReader:
                 infos[session_id] = SessionInfo(gpt, user)
         return infos
 
-    @reading
+    @reading(DamagedPart.SESSIONS)
     def session(self, session_id: bytes) -> SessionRow | None:
         row = self._db.execute(
             "SELECT gpt, user, started_us, first_event_us, last_event_us, events, failed, tokens_in, "
@@ -55,24 +56,11 @@ class SqliteReader:
         *totals, live, fill = row
         return SessionRow._make((*totals, bool(live), parts_of(fill_of(fill, totals[5]))))
 
-    @reading
+    @reading(DamagedPart.SEGMENTS)
     def segments(self, after: int, limit: int) -> list[Segment]:
-        rows = self._db.execute(
-            "SELECT last, count, spans, arrived_us, crc, body FROM segment WHERE last > ? ORDER BY last LIMIT ?",
-            (after, limit),
-        )
-        segments, size = [], 0
-        try:
-            for last, count, spans, arrived_us, crc, body in rows:
-                segments.append(Segment(last, count, spans, arrived_us, body, zlib.crc32(body) != crc))
-                size += len(body)
-                if size > READ_BYTES:
-                    break
-        finally:
-            rows.close()  # ends the read: a snapshot that stays open would hold the write-ahead log
-        return segments
+        return self._segments.read(after, limit)
 
-    @reading
+    @reading(DamagedPart.PARKED)
     def parked(self, limit: int, replay_only: bool = False) -> list[Parked]:
         where = "WHERE replay = 1" if replay_only else ""
         return [
@@ -83,46 +71,61 @@ class SqliteReader:
             )
         ]
 
-    @reading
+    @reading(DamagedPart.PARKED)
     def replay_marks(self) -> dict[int, bool]:
         return {seq: bool(marked) for seq, marked in self._db.execute("SELECT seq, replay FROM parked")}
 
-    @reading
     def cursor(self) -> int:
         return self._sink()[0]
 
+    @reading(DamagedPart.CURSOR)
     def _sink(self) -> tuple[int, int]:
         """(cursor, spans exported)."""
         row = self._db.execute("SELECT cursor, exported FROM sink WHERE name = ?", (self._consumer,)).fetchone()
         return row or (0, 0)
 
-    @reading
+    @reading(DamagedPart.CURSOR)
     def begin_snapshot(self) -> None:
         if self._db.in_transaction:  # an earlier snapshot that nobody came to count
             self._db.execute("ROLLBACK")
         self._db.execute("BEGIN")
         self._db.execute("SELECT 1 FROM sink LIMIT 1").fetchone()
 
-    @reading
     def ledger(self) -> Ledger:
         if not self._db.in_transaction:
             self.begin_snapshot()
         try:
             cursor, exported = self._sink()
-            last = self._db.execute("SELECT coalesce(max(last), 0) FROM segment").fetchone()[0]
-            pending = self._db.execute(
-                "SELECT coalesce(sum(spans), 0) FROM segment WHERE last > ?", (cursor,)
-            ).fetchone()[0]
-            oldest = self._db.execute(
-                "SELECT arrived_us FROM segment WHERE last > ? AND spans > 0 ORDER BY last LIMIT 1", (cursor,)
-            ).fetchone()
-            parked = self._db.execute("SELECT coalesce(sum(spans), 0) FROM parked").fetchone()[0]
-            return Ledger(last, cursor, exported, pending, parked, oldest[0] if oldest else None)
+            last, pending = self._pending(cursor)
+            parked = self._parked_spans()
+            return Ledger(last, cursor, exported, pending.spans, parked, pending.oldest_us, pending.unreadable)
         finally:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
 
-    @reading
+    @reading(DamagedPart.SEGMENTS)
+    def _pending(self, cursor: int) -> tuple[int, Pending]:
+        """(newest record, what is behind the cursor)."""
+        return self._segments.last(), self._segments.pending(cursor)
+
+    @reading(DamagedPart.PARKED)
+    def _parked_spans(self) -> int:
+        return int(self._db.execute("SELECT coalesce(sum(spans), 0) FROM parked").fetchone()[0])
+
+    def check(self) -> None:
+        self._sink()
+        self._saved()
+        self._newest()
+
+    @reading(DamagedPart.SNAPSHOT)
+    def _saved(self) -> None:
+        self._db.execute("SELECT seq, length(body) FROM meta").fetchall()
+
+    @reading(DamagedPart.SEGMENTS)
+    def _newest(self) -> None:
+        self._segments.newest()
+
+    @reading(DamagedPart.SESSIONS)
     def windows(self, now_us: int, windows: dict[str, int]) -> list[Window]:
         starts = [now_us - seconds * 1_000_000 for seconds in windows.values()]
         sums = ", ".join("sum(active_us >= ?)" for _ in starts)
@@ -141,7 +144,7 @@ class SqliteReader:
             for i, name in enumerate(windows)
         ]
 
-    @reading
+    @reading(DamagedPart.USAGE)
     def top_users(self, now_us: int, seconds: int, limit: int) -> list[TopUser]:
         since = (now_us - seconds * 1_000_000) // HOUR_US
         return [
@@ -155,16 +158,20 @@ class SqliteReader:
             )
         ]
 
-    @reading
+    @reading(DamagedPart.SESSIONS)
     def old_sessions(self, before_us: int, limit: int) -> list[bytes]:
         # A walk through all of them: no index on their age is kept for it.
-        rows = self._db.execute(
-            "SELECT id, last_us, live FROM session WHERE id > ? ORDER BY id LIMIT ?", (self._old_from, limit)
-        ).fetchall()
+        try:
+            rows = self._db.execute(
+                "SELECT id, last_us, live FROM session WHERE id > ? ORDER BY id LIMIT ?", (self._old_from, limit)
+            ).fetchall()
+        except sqlite3.Error:
+            self._old_from = os.urandom(16)  # others may be readable
+            raise
         self._old_from = rows[-1][0] if len(rows) == limit else b""
         return [session for session, last_us, live in rows if last_us < before_us and not live]
 
-    @reading
+    @reading(DamagedPart.SESSIONS)
     def sessions_ahead(self, now_us: int, start: bytes, limit: int) -> tuple[list[bytes], bytes | None]:
         rows = self._db.execute(
             "SELECT id, last_us, active_us FROM session WHERE id > ? ORDER BY id LIMIT ?", (start, limit)
@@ -172,7 +179,7 @@ class SqliteReader:
         ahead = [session for session, last_us, active_us in rows if max(last_us, active_us or 0) > now_us]
         return ahead, rows[-1][0] if len(rows) == limit else None
 
-    @reading
+    @reading(DamagedPart.SESSIONS)
     def idle_candidates(self, before_us: int, limit: int) -> list[Idle]:
         idles = []
         for session, gpt, duration, events in self._db.execute(
@@ -183,7 +190,7 @@ class SqliteReader:
             idles.append(Idle(session, gpt, duration, events, clock.now_us()))
         return idles
 
-    @reading
+    @reading(DamagedPart.ANY)
     def bytes_used(self) -> int:
         """Bytes that hold something: pages in use and the write-ahead log. Freed pages are used again."""
         pages, free, size = (
@@ -191,7 +198,7 @@ class SqliteReader:
         )
         return int((pages - free) * size) + wal_bytes(self.path)
 
-    @reading
+    @reading(DamagedPart.ANY)
     def bytes_of_segments(self) -> tuple[int, int]:
         # A body that is longer than its page is not read for its length.
         sql = "SELECT coalesce(sum(length(body) * (last > ?1)), 0), coalesce(sum(length(body)), 0) FROM segment"

@@ -1,95 +1,149 @@
-"""What goes when its time is over, or for want of room; and what a clock that ran ahead has left behind.
+"""Deleting what is old, or takes the room of what comes: past what is damaged, and past what a wrong clock has written.
 
 Arrivals are written by a clock, and a clock can be wrong. Segments stand in the order in which they were committed: one
 that says it arrives yet (an «ahead» one) arrived before those behind it, and goes with the first of them that is old.
-Sessions and usage have no such order: `mend` writes them down as of now.
+
+SQLite takes no more writes in a transaction that has met damage. So what meets it here is remembered, its transaction
+fails, and the next step goes around: rows that stand in a damaged page or beside it are left where they are (a page
+that cannot be read cannot be freed), another table is left alone for a while.
 """
 
 from __future__ import annotations
 
+import logging
 import sqlite3
-from collections.abc import Sequence
+import time
+from collections.abc import Callable
+from pathlib import Path
 
-from otel_bridge.journal.sqlite.database import HOUR_US
-from otel_bridge.journal.store import Trimmed
+from otel_bridge.journal.sqlite.database import connect, is_damage, translated
+from otel_bridge.journal.sqlite.segments import Segments
+from otel_bridge.journal.store import DamagedPart
+
+log = logging.getLogger(__name__)
 
 TRIM_BYTES = 4 << 20
 """Of segments that are deleted at once: every page of a deleted row is read, and answers wait meanwhile."""
+LEFT_SECONDS = 120.0
+_ANY = 1 << 30
 
 
-def trim(
-    db: sqlite3.Connection,
-    safe: int,
-    before_us: int,
-    now_us: int,
-    limit: int,
-    sessions: Sequence[bytes],
-    make_room: bool,
-) -> Trimmed:
-    """`Store.trim`. `safe`: the last segment that may go."""
-    upto = _upto(db, safe, before_us, now_us, limit, make_room)
-    gone = db.execute("DELETE FROM segment WHERE last <= ?", (upto,)).rowcount if upto else 0
-    kept = [session for session in sessions if not _delete_session(db, session, before_us)]
-    gone += db.execute(
-        "DELETE FROM usage WHERE (hour, gpt, user) IN (SELECT hour, gpt, user FROM usage WHERE hour < ? LIMIT ?)",
-        (before_us // HOUR_US, limit),
-    ).rowcount
-    return Trimmed(gone + len(sessions) - len(kept), kept)
+class Trimming:
+    """In the writer's transaction."""
 
+    def __init__(self, db: sqlite3.Connection, path: Path, consumer: str) -> None:
+        self._db = db
+        self._path = path
+        self._consumer = consumer
+        self._around: Segments | None = None
+        """Looks for rows in a connection of its own, once there is damage."""
+        self._connection: sqlite3.Connection | None = None
+        self._from = 0
+        """What is left up to here is left for good; a start tries it again."""
+        self._most = _ANY
+        """Rows of one step: fewer after one that met damage, to find what can be deleted."""
+        self._left: dict[DamagedPart, float] = {}
+        """When each part may be tried again (monotonic)."""
 
-def mend(db: sqlite3.Connection, now_us: int, sessions: Sequence[bytes], limit: int) -> int:
-    """`Store.mend`, but for the keys."""
-    for session in sessions:
-        db.execute(
-            "UPDATE session SET last_us = min(last_us, ?1), active_us = min(active_us, ?1) WHERE id = ?2",
-            (now_us, session),
-        )
-    hour = now_us // HOUR_US
-    ahead = db.execute("SELECT * FROM usage WHERE hour > ? LIMIT ?", (hour + 1, limit)).fetchall()
-    for then, gpt, user, events, tokens in ahead:
-        db.execute("DELETE FROM usage WHERE hour = ? AND gpt = ? AND user = ?", (then, gpt, user))
-        db.execute(
-            "INSERT INTO usage (hour, gpt, user, events, tokens) VALUES (?, ?, ?, ?, ?) ON CONFLICT (hour, gpt, user) "
-            "DO UPDATE SET events = events + excluded.events, tokens = tokens + excluded.tokens",
-            (hour, gpt, user, events, tokens),
-        )
-    return len(sessions) + len(ahead)
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
 
+    def segments(self, safe: int, before_us: int, now_us: int, limit: int, make_room: bool) -> int:
+        """Deletes up to `limit` of the oldest segments that arrived before then (`make_room`: of any age), none of
+        them past `safe`; returns how many."""
+        with translated(self._path, DamagedPart.OLD):
+            try:
+                oldest = self._oldest(min(limit, self._most), safe)
+                if any(value.__class__ is not int for row in oldest for value in row):
+                    self._go_around()  # of a torn page: no journal holds such a value
+                    return 0
+                upto, rows = self._upto(oldest, safe, before_us, now_us, make_room)
+            except sqlite3.Error as error:
+                if is_damage(error):
+                    self._go_around()
+                raise
+            return self._delete(upto, rows) if upto else 0
 
-def _upto(db: sqlite3.Connection, safe: int, before_us: int, now_us: int, limit: int, make_room: bool) -> int:
-    """The last segment that goes now; 0: none."""
-    # Only the oldest rows are looked at: a clock that stepped must not make this a scan.
-    rows = db.execute(
-        "SELECT last, arrived_us, length(body) FROM segment WHERE last <= ? ORDER BY last LIMIT ?", (safe, limit)
-    ).fetchall()
-    old = max((last for last, arrived_us, _ in rows if arrived_us < before_us), default=0)
-    if make_room or (rows and rows[0][1] > now_us and _is_old_behind(db, rows[-1][0], before_us, now_us)):
-        old = safe
-    upto = size = 0
-    for last, arrived_us, length in rows:
-        size += length
-        if last > old or (before_us <= arrived_us <= now_us and not make_room) or (upto and size > TRIM_BYTES):
-            break
-        upto = last
-    return upto
+    def _upto(
+        self, oldest: list[tuple[int, int, int]], safe: int, before_us: int, now_us: int, make_room: bool
+    ) -> tuple[int, int]:
+        """The last segment that goes now (0: none), and how many go."""
+        oldest = [row for row in oldest if row[0] <= safe]
+        old = max((last for last, arrived_us, _ in oldest if arrived_us < before_us), default=0)
+        if make_room or (oldest and oldest[0][1] > now_us and self._is_old_behind(oldest[-1][0], before_us, now_us)):
+            old = safe
+        upto = size = rows = 0
+        for last, arrived_us, length in oldest:
+            size += length
+            if last > old or (before_us <= arrived_us <= now_us and not make_room) or (upto and size > TRIM_BYTES):
+                break
+            upto = last
+            rows += 1
+        return upto, rows
 
+    def _is_old_behind(self, after: int, before_us: int, now_us: int) -> bool:
+        """Whether the first segment that is not ahead, of those behind `after`, is old. It is looked for by halves:
+        they come in runs, and where there are several, it is the first behind one of them."""
+        db = self._connection or self._db
+        low, high = after, db.execute("SELECT coalesce(max(last), 0) FROM segment").fetchone()[0]
+        sql = "SELECT last, arrived_us FROM segment WHERE last >= ? ORDER BY last LIMIT 1"
+        while low < high:
+            middle = (low + high) // 2
+            row = db.execute(sql, (middle + 1,)).fetchone()
+            if row is None or row[1] <= now_us:
+                high = middle
+            else:
+                low = row[0]
+        row = db.execute(sql, (low + 1,)).fetchone()
+        return row is not None and bool(row[1] < before_us)
 
-def _is_old_behind(db: sqlite3.Connection, after: int, before_us: int, now_us: int) -> bool:
-    """Whether the first segment that is not ahead, of those behind `after`, is old. It is looked for by halves: they
-    come in runs, and where there are several, it is the first behind one of them."""
-    low, high = after, db.execute("SELECT coalesce(max(last), 0) FROM segment").fetchone()[0]
-    sql = "SELECT last, arrived_us FROM segment WHERE last > ? ORDER BY last LIMIT 1"
-    while low < high:
-        middle = (low + high) // 2
-        row = db.execute(sql, (middle,)).fetchone()
-        if row is None or row[1] <= now_us:
-            high = middle
-        else:
-            low = row[0]
-    row = db.execute(sql, (low,)).fetchone()
-    return row is not None and bool(row[1] < before_us)
+    def _go_around(self) -> None:
+        if self._connection is None:
+            self._connection = connect(self._path, "ro")
+            self._around = Segments(self._connection, self._path, self._consumer)
 
+    def _oldest(self, limit: int, safe: int) -> list[tuple[int, int, int]]:
+        """(last, when it arrived, bytes) of the oldest segments."""
+        # Only the oldest rows are looked at: a clock that stepped must not make this a scan.
+        if self._around is None:
+            return self._db.execute(
+                "SELECT last, arrived_us, length(body) FROM segment ORDER BY last LIMIT ?", (limit,)
+            ).fetchall()
+        rows = self._around.heads(self._from, limit)
+        if not rows:
+            beyond = self._around.next_readable(self._from)
+            # What is missing before it is not to be passed before it is parked.
+            if beyond is not None and self._from < beyond <= safe:
+                self._leave(beyond)
+                rows = self._around.heads(self._from, limit)
+        return [(row.last, row.arrived_us, 0) for row in rows]
 
-def _delete_session(db: sqlite3.Connection, session: bytes, before_us: int) -> bool:
-    sql = "DELETE FROM session WHERE id = ? AND last_us < ? AND live = 0"
-    return db.execute(sql, (session, before_us)).rowcount > 0
+    def _delete(self, upto: int, rows: int) -> int:
+        try:
+            gone = self._db.execute("DELETE FROM segment WHERE last BETWEEN ? AND ?", (self._from + 1, upto)).rowcount
+        except sqlite3.Error as error:
+            if is_damage(error):
+                if rows == 1:
+                    self._leave(upto)
+                self._most = max(1, rows // 2)
+            raise
+        self._most = min(2 * self._most, _ANY)
+        return gone
+
+    def _leave(self, upto: int) -> None:
+        if not self._from:
+            log.error("journal %s: old records on damaged pages cannot be deleted, and stay", self._path)
+        self._from = upto
+
+    def other(self, part: DamagedPart, run: Callable[[], int]) -> int:
+        """Deletes from another part with `run`, which returns how many rows; 0 where it was met damaged lately."""
+        if time.monotonic() < self._left.get(part, 0.0):
+            return 0
+        with translated(self._path, part):
+            try:
+                return run()
+            except sqlite3.Error as error:
+                if is_damage(error):
+                    self._left[part] = time.monotonic() + LEFT_SECONDS
+                raise

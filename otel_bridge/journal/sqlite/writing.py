@@ -13,11 +13,12 @@ from otel_bridge.errors import StartRefused
 from otel_bridge.ids import DAY_US
 from otel_bridge.journal.append import CONFLICT, Append, Duplicate, Outcome
 from otel_bridge.journal.parts import Parts, as_sent, fill_of
-from otel_bridge.journal.sqlite import folder, grouping, trimming
+from otel_bridge.journal.sqlite import ahead, folder, grouping
 from otel_bridge.journal.sqlite.checkpoints import Checkpoints
 from otel_bridge.journal.sqlite.database import (
     ADDED,
     ADDED_PARTS,
+    ADDED_TOTAL,
     HOUR_US,
     SCHEMA,
     SCHEMA_VERSION,
@@ -33,12 +34,16 @@ from otel_bridge.journal.sqlite.lock import Lock
 from otel_bridge.journal.sqlite.names import Place, url
 from otel_bridge.journal.sqlite.reading import SqliteReader
 from otel_bridge.journal.sqlite.rescue import Rescue
+from otel_bridge.journal.sqlite.segments import Segments
+from otel_bridge.journal.sqlite.trimming import Trimming
 from otel_bridge.journal.sqlite.wal import WriteAheadLog, abandon
 from otel_bridge.journal.sqlite.watch import Watch
 from otel_bridge.journal.store import (
     SEGMENT_RECORDS,
+    DamagedPart,
     OutcomeUnknown,
     Parked,
+    StoreDamaged,
     StoreError,
     StoreLost,
     Trimmed,
@@ -81,6 +86,8 @@ class SqliteStore:
                 raise
         except sqlite3.Error as error:
             raise StartRefused(advice(path, error)) from error
+        except StoreDamaged as error:
+            raise StartRefused(error.advice) from error
         except OSError as error:
             raise StartRefused(
                 f"journal {path}: {error.strerror}: file and directory must be writable by this user. Make them so, "
@@ -120,17 +127,22 @@ class SqliteStore:
         if version == 0:
             db.executescript(f"BEGIN IMMEDIATE; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
         else:
-            columns = [column[1] for column in db.execute("PRAGMA table_info(session)")]
-            for column, script in (("active_us", ADDED), ("fill", ADDED_PARTS)):
-                if column not in columns:
+            for table, column, script in (
+                ("session", "active_us", ADDED),
+                ("session", "fill", ADDED_PARTS),
+                ("segment", "total", ADDED_TOTAL),
+            ):
+                if column not in [found[1] for found in db.execute(f"PRAGMA table_info({table})")]:
                     db.executescript(f"BEGIN IMMEDIATE; {script} COMMIT;")
-        row = db.execute("SELECT last, crc, body FROM segment ORDER BY last DESC LIMIT 1").fetchone()
-        if row is not None and zlib.crc32(row[2]) != row[1]:
-            raise sqlite3.DatabaseError(f"the newest segment ({row[0]}) does not match its checksum")
+        segments = Segments(db, self.path, self._consumer)
+        row = segments.newest()
         cursor = db.execute("SELECT coalesce(max(cursor), 0) FROM sink").fetchone()[0]
         saved = db.execute("SELECT coalesce(max(seq), 0) FROM meta").fetchone()[0]
-        self.last: int = max(row[0] if row else 0, cursor, saved)
-        self._committed = self.last
+        self.last: int = max(row.last if row else 0, cursor, saved)
+        self._total = segments.total_of_all(row)
+        """Spans of all records up to `last`."""
+        self._committed = self.last, self._total
+        self._trimming = Trimming(db, self.path, self._consumer)
         self._generations = Generations(db)
         self._unscoped = self._has_unscoped_ids()
         """Whether 0.1.0 wrote ids that are still remembered: their keys say nothing of a GPT."""
@@ -167,7 +179,7 @@ class SqliteStore:
                 self._db.execute("COMMIT")
         except StoreError as error:
             raise self._failed_commit(error) from error.__cause__
-        self._committed = self.last
+        self._committed = self.last, self._total
         self.parts.settle()
 
     def _failed_commit(self, error: StoreError) -> StoreError:
@@ -183,7 +195,7 @@ class SqliteStore:
         )
 
     def rollback(self) -> None:
-        self.last = self._committed
+        self.last, self._total = self._committed
         self.parts.undo()
         if self._db.in_transaction:
             try:
@@ -218,7 +230,7 @@ class SqliteStore:
                     self._db.execute("COMMIT")
         except StoreError as error:
             raise self._failed_commit(error) from error.__cause__
-        self._committed = self.last
+        self._committed = self.last, self._total
         self.parts.settle()
         return new
 
@@ -227,11 +239,11 @@ class SqliteStore:
         all_new = self._all_new(appends)
         if all_new is not None:
             new, keys, accounts = all_new
-            before = self.last
+            before = self.last, self._total
             try:
                 self._put(keys, new, accounts)
             except sqlite3.IntegrityError as error:
-                self.last = before
+                self.last, self._total = before
                 self.parts.undo()
                 if error.sqlite_errorcode != sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY:
                     raise  # what came before it in the transaction stands: the caller undoes the whole
@@ -405,12 +417,13 @@ class SqliteStore:
             body = encode(part)
             self.last += len(part)
             spans = sum(1 for record in part if record.__class__ is not Idle)
-            rows.append((self.last, len(part), spans, part[0].arrived_us, zlib.crc32(body), body))
+            self._total += spans
+            rows.append((self.last, len(part), spans, part[0].arrived_us, zlib.crc32(body), self._total, body))
         return rows
 
     def fall_idle(self, idles: list[Idle], before_us: int) -> list[Record]:
         fallen: list[Record] = []
-        with translated(self.path):
+        with translated(self.path, DamagedPart.SESSIONS):
             for idle in idles:
                 changed = self._db.execute(
                     "UPDATE session SET live = 0, stretch_us = NULL, stretch_last_us = NULL, stretch_events = 0 "
@@ -426,7 +439,7 @@ class SqliteStore:
     # --- the consumer ---------------------------------------------------------------------------------------------
 
     def advance(self, cursor: int, exported: int, parked: Sequence[Parked]) -> None:
-        with translated(self.path):
+        with translated(self.path, DamagedPart.CURSOR):
             self._db.execute(
                 "INSERT INTO sink (name, cursor, exported) VALUES (?, ?, ?) ON CONFLICT (name) DO UPDATE SET "
                 "cursor = max(cursor, excluded.cursor), "
@@ -437,7 +450,7 @@ class SqliteStore:
         self.repark(parked)
 
     def repark(self, parked: Sequence[Parked]) -> None:
-        with translated(self.path):
+        with translated(self.path, DamagedPart.PARKED):
             for record in parked:
                 self._db.execute(
                     "INSERT INTO parked (seq, body, spans, reason, words, parked_us) VALUES (?, ?, ?, ?, ?, ?) "
@@ -447,7 +460,7 @@ class SqliteStore:
                 )
 
     def unpark(self, seqs: Sequence[int]) -> None:
-        with translated(self.path):
+        with translated(self.path, DamagedPart.PARKED):
             for seq in seqs:
                 row = self._db.execute("DELETE FROM parked WHERE seq = ? RETURNING spans", (seq,)).fetchone()
                 if row:
@@ -455,7 +468,7 @@ class SqliteStore:
 
     # --- snapshot, retention ------------------------------------------------------------------------------------------
 
-    @reading
+    @reading(DamagedPart.SNAPSHOT)
     def snapshot(self) -> tuple[int, bytes] | None:
         row: tuple[int, bytes] | None = self._db.execute(
             "SELECT seq, body FROM meta WHERE name = 'checkpoint'"
@@ -463,7 +476,7 @@ class SqliteStore:
         return row
 
     def save_snapshot(self, seq: int, state: bytes) -> None:
-        with translated(self.path):
+        with translated(self.path, DamagedPart.SNAPSHOT):
             self._db.execute("INSERT OR REPLACE INTO meta (name, seq, body) VALUES ('checkpoint', ?, ?)", (seq, state))
 
     def trim(
@@ -474,23 +487,46 @@ class SqliteStore:
                 "SELECT coalesce(max(cursor), 0) FROM sink WHERE name = ?", (self._consumer,)
             ).fetchone()[0]
             saved = self._db.execute("SELECT coalesce(max(seq), 0) FROM meta").fetchone()[0]
-            for session in sessions:
-                self.parts.forget(session)
-            return trimming.trim(self._db, min(cursor, saved), before_us, now_us, limit, sessions, make_room)
+        for session in sessions:
+            self.parts.forget(session)
+        gone = self._trimming.segments(min(cursor, saved), before_us, now_us, limit, make_room)
+        kept = list(sessions)
+
+        def delete_sessions() -> int:
+            kept[:] = [session for session in sessions if not self._delete_session(session, before_us)]
+            return len(sessions) - len(kept)
+
+        gone += self._trimming.other(DamagedPart.SESSIONS, delete_sessions)
+        gone += self._trimming.other(DamagedPart.USAGE, lambda: self._delete_usage(before_us, limit))
+        return Trimmed(gone, kept)
 
     def mend(self, now_us: int, sessions: Sequence[bytes], limit: int) -> int:
         with translated(self.path):
             self._generations.mend(now_us)
-            return trimming.mend(self._db, now_us, sessions, limit)
+            return ahead.mend(self._db, now_us, sessions, limit)
 
     def hold_keys(self, since_us: int | None) -> None:
         self._generations.hold(since_us)
 
+    def _delete_session(self, session: bytes, before_us: int) -> bool:
+        sql = "DELETE FROM session WHERE id = ? AND last_us < ? AND live = 0"
+        return self._db.execute(sql, (session, before_us)).rowcount > 0
+
+    def _delete_usage(self, before_us: int, limit: int) -> int:
+        return self._db.execute(
+            "DELETE FROM usage WHERE (hour, gpt, user) IN (SELECT hour, gpt, user FROM usage WHERE hour < ? LIMIT ?)",
+            (before_us // HOUR_US, limit),
+        ).rowcount
+
     def forget(self, limit: int) -> int:
-        with translated(self.path):
-            return self._generations.forget(limit)
+        return self._trimming.other(DamagedPart.KEYS, lambda: self._generations.forget(limit))
 
     # --- maintenance --------------------------------------------------------------------------------------------------
+
+    def rewrite_newest(self) -> None:
+        # What changes a row writes all of its page, as this connection has it.
+        with translated(self.path, DamagedPart.SEGMENTS):
+            self._db.execute("UPDATE segment SET body = body WHERE last = (SELECT max(last) FROM segment)")
 
     def maintain(self, max_bytes: int, between_commits: Callable[[Callable[[], None]], None]) -> None:
         self._checkpoints.step(max_bytes, between_commits)
@@ -524,6 +560,8 @@ class SqliteStore:
             return
         if hasattr(self, "_checkpoints"):
             self._checkpoints.close()
+        if hasattr(self, "_trimming"):
+            self._trimming.close()
         if hasattr(self, "_db"):
             self._db.close()
         self._log.close()
