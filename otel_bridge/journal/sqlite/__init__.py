@@ -1,8 +1,9 @@
 """The journal in SQLite: all of its SQL. WAL and `synchronous=FULL`, so a commit is an fsync.
 
 `database.py` has the tables, how they are opened and what SQLite's errors mean; `examine.py` looks at what is there
-before that; `writing.py` is the one writer and `grouping.py` the statement that holds what it commits, `reading.py` a
-reader for any thread or process, `replay.py` the operator's write from another process. A URL of it is
+before that; `writing.py` is the one writer, `grouping.py` the statement that holds what it commits, `trimming.py` what
+it deletes; `reading.py` is a reader for any thread or process, `segments.py` the records in order and over what is
+damaged of them (`rows.py`); `replay.py` is the operator's write from another process. A URL of it is
 `sqlite:///relative/path` or `sqlite:////absolute`.
 """
 

@@ -419,41 +419,10 @@ class SqliteStore:
             self._db.execute("INSERT OR REPLACE INTO meta (name, seq, body) VALUES ('checkpoint', ?, ?)", (seq, state))
 
     def trim(self, before_us: int, limit: int, sessions: Sequence[bytes]) -> Trimmed:
-        with translated(self.path):
-            cursor = self._db.execute(
-                "SELECT coalesce(max(cursor), 0) FROM sink WHERE name = ?", (self._consumer,)
-            ).fetchone()[0]
-            saved = self._db.execute("SELECT coalesce(max(seq), 0) FROM meta").fetchone()[0]
-        gone = self._trimming.segments(min(cursor, saved), before_us, limit)
-        kept = list(sessions)
-
-        def delete_sessions() -> int:
-            kept[:] = [session for session in sessions if not self._delete_session(session, before_us)]
-            return len(sessions) - len(kept)
-
-        gone += self._trimming.other(DamagedPart.SESSIONS, delete_sessions)
-        gone += self._trimming.other(DamagedPart.USAGE, lambda: self._delete_usage(before_us, limit))
-        return Trimmed(gone, kept)
-
-    def _delete_session(self, session: bytes, before_us: int) -> bool:
-        sql = "DELETE FROM session WHERE id = ? AND last_us < ? AND live = 0"
-        return self._db.execute(sql, (session, before_us)).rowcount > 0
-
-    def _delete_usage(self, before_us: int, limit: int) -> int:
-        return self._db.execute(
-            "DELETE FROM usage WHERE (hour, gpt, user) IN (SELECT hour, gpt, user FROM usage WHERE hour < ? LIMIT ?)",
-            (before_us // HOUR_US, limit),
-        ).rowcount
+        return self._trimming.trim(before_us, limit, sessions)
 
     def forget(self, limit: int) -> int:
-        return self._trimming.other(DamagedPart.KEYS, lambda: self._delete_keys(limit))
-
-    def _delete_keys(self, limit: int) -> int:
-        return self._db.execute(
-            "DELETE FROM seen WHERE (generation, key) IN "
-            "(SELECT generation, key FROM seen WHERE generation < ? LIMIT ?)",
-            (self._generation - 1, limit),
-        ).rowcount
+        return self._trimming.forget(self._generation - 1, limit)
 
     # --- maintenance --------------------------------------------------------------------------------------------------
 
