@@ -53,15 +53,21 @@ class Segments:
     def read(self, after: int, limit: int) -> list[Segment]:
         """Segments after a sequence number; what cannot be read is one, without a body."""
         found, is_all = self._run(after, limit)
-        if found:
-            return found
-        if is_all:
+        while not is_all and len(found) < limit and sum(len(one.body) for one in found) <= READ_BYTES:
+            position = found[-1].last if found else after
+            try:
+                segment = self._step(position)
+            except StoreDamaged:
+                if found:
+                    break  # what could be read goes first
+                raise
+            if segment is None:
+                break
+            following, is_all = self._run(segment.last, limit - len(found) - 1)
+            found += [segment, *following]
+        if not found:
             self.last()
-            return []
-        segment = self._step(after)
-        if segment is None:
-            return []
-        return [segment] if segment.damaged else [segment, *self._run(segment.last, limit - 1)[0]]
+        return found
 
     def _run(self, after: int, limit: int) -> tuple[list[Segment], bool]:
         """Segments that follow one another, and whether what ended them was no doubt."""
@@ -103,7 +109,7 @@ class Segments:
             ).fetchone()
             if last is None:
                 return Pending(0, 0, None)
-            if records == last - cursor and spans.__class__ is int:
+            if records == last - cursor and spans.__class__ is int and 0 <= spans <= records:
                 oldest = self._db.execute(
                     "SELECT arrived_us FROM segment WHERE last >= ? AND spans > 0 ORDER BY last LIMIT 1",
                     (cursor + 1,),
