@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 from tests.harness.bridge import Bridge
 from tests.harness.otlp import OtlpReceiver
 
-# A slow machine is no failure, and a failure found once is found again.
-settings.register_profile("suite", deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+# A slow machine is no failure, and a failure found once is found again, here and from what another machine has printed.
+settings.register_profile(
+    "suite", deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow], print_blob=True
+)
 settings.load_profile("suite")
+# State machines: the short form draws the same steps in every run, the long one others each time. Which lines only a
+# failure runs (`explain`) would take as long again to find.
+settings.register_profile(
+    "machine",
+    settings.get_profile("suite"),
+    derandomize=os.environ.get("CHAOS") != "long",
+    phases=set(Phase) - {Phase.explain},
+    report_multiple_bugs=False,
+    suppress_health_check=list(HealthCheck),
+)
 
 
 @pytest.fixture

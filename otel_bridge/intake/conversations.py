@@ -117,7 +117,7 @@ class Conversations:
 
     async def _open(self, filling: _Filling, caller: Caller) -> None:
         """Lets the filled-in events in, and opens those of their sessions that do not exist. Nothing is opened for an
-        event that is then refused."""
+        event that may not be posted; one that the journal then finds to be a conflict (409) has its session open."""
         for gpt_id, session in filling.sessions.items():
             new = (
                 not self._ingest.sessions.remembers(session.id) and await self._ingest.sessions.row(session.id) is None

@@ -1,9 +1,11 @@
-"""On the PYTHONPATH of a bridge under test: on SIGUSR1, ends the thread that CHAOS_VICTIM names."""
+"""On the PYTHONPATH of a bridge under test: on SIGUSR1, ends the thread that CHAOS_VICTIM names; its wall clock is
+CHAOS_AHEAD_SECONDS ahead (libfaketime does that while it runs, and makes a sleep at its stop fail: EINVAL)."""
 
 import ctypes
 import os
 import signal
 import threading
+import time
 
 
 def _murder(number: int, frame: object) -> None:
@@ -14,3 +16,9 @@ def _murder(number: int, frame: object) -> None:
 
 if "CHAOS_VICTIM" in os.environ:
     signal.signal(signal.SIGUSR1, _murder)
+
+if "CHAOS_AHEAD_SECONDS" in os.environ:
+    _ahead_ns = int(os.environ["CHAOS_AHEAD_SECONDS"]) * 1_000_000_000
+    _time_ns = time.time_ns
+    time.time_ns = lambda: _time_ns() + _ahead_ns
+    time.time = lambda: time.time_ns() / 1e9
