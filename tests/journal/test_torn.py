@@ -178,7 +178,7 @@ def test_trimming_goes_past_damage_and_deletes_nothing_else(journals: list[Writt
             while quiet < 3:
                 store.begin()
                 try:
-                    rows = store.trim(LATER_US, 100, []).rows
+                    rows = store.trim(LATER_US, LATER_US, 100, []).rows
                     store.commit()
                 except StoreDamaged as error:
                     assert error.part == DamagedPart.OLD
