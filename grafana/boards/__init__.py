@@ -16,6 +16,7 @@ classic files as they are.
 | `colours` `datasources` `variables` | what all boards share |
 | `promql` `traceql` | queries, with the catalog's names |
 | `panels` `shared` `layout` | a panel; a panel on two boards; rows, ids, places, JSON |
+| `rules` | what Prometheus records for the boards |
 | `resumen` `slo` `sesiones` `salud` | a board each |
 | `queries` `names` | for tests: every query filled in; every metric and label that one names |
 """
@@ -30,7 +31,7 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)
     from grafana_foundation_sdk.models.dashboard import Dashboard
 
-from grafana.boards import resumen, salud, sesiones, slo
+from grafana.boards import resumen, rules, salud, sesiones, slo
 from grafana.boards.layout import render
 from grafana.boards.queries import EXPECTED_EMPTY, Query, may_be_empty, queries, trace_queries
 
@@ -45,8 +46,9 @@ def build() -> dict[str, Dashboard]:
 
 
 def files() -> dict[Path, str]:
-    """Every file of `grafana/dashboards/` and what it must hold."""
-    return {DASHBOARDS / f"{uid}.json": render(board) for uid, board in build().items()}
+    """Every file that the code makes and what it must hold: `grafana/dashboards/`, and the rules that they read."""
+    boards = {DASHBOARDS / f"{uid}.json": render(board) for uid, board in build().items()}
+    return {**boards, rules.FILE: rules.text(boards.values())}
 
 
 __all__ = ["DASHBOARDS", "EXPECTED_EMPTY", "Query", "build", "files", "may_be_empty", "queries", "trace_queries"]

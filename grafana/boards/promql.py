@@ -1,8 +1,15 @@
-"""PromQL, written with the catalog's names: selectors, the few idioms that the boards repeat, recorded series.
+"""PromQL, written with the catalog's names: selectors, exact counts, the few idioms that the boards repeat.
 
-`$gpt` and `$tipo` select; a board that has no such variable uses neither. `$job` and `$instance` say which bridge. The
-bridge's counters never fall and a new label set is at 0 first, so what a window counted is a difference of two values:
-exact and whole, where `increase` loses a series' first value and extrapolates (docs/decisions/0008-totals.md).
+`$gpt`, `$tipo`, `$job` and `$instance` select. What was counted in a window is a difference of counters and whole, not
+`increase`, which estimates (`docs/decisions/0008-totals.md`):
+
+| asked for | `counted`, `mean`, `quantile` with `window=` | read from |
+|---|---|---|
+| a total | `RANGE`, or a fixed time | the counter's two values, and where it begins and ends |
+| bars, lines | `BAR` | what the rules record each minute |
+| this moment | one of `SHORT` | every sample in the window |
+
+`rate` is for lines of which only the shape is read.
 """
 
 from __future__ import annotations
@@ -12,32 +19,55 @@ from otel_bridge.catalog import Metric
 
 AGENT = catalog.AGENT[0]
 TYPE = "event_type"
+ERROR = "error_type"
 OF_GPT = f'{AGENT}=~"$gpt"'
 OF_TYPE = f'{TYPE}=~"$tipo"'
-FAILED = 'error_type!=""'
-OF_BRIDGE = ('job=~"$job"', 'instance=~"$instance"')
-BRIDGE = ("job", "instance")
-"""What tells one bridge's series from another's."""
+FAILED = f'{ERROR}!=""'
 RATE = "$__rate_interval"
 RANGE = "$__range"
 BAR = "$__interval"
-"""The window of a bar or of a heatmap's column: they lie side by side."""
+"""The window of a bar, of a point of a line, of a heatmap's column: they lie side by side."""
+
+TARGET = ("job", "instance")
+"""What tells one bridge from another. No job has a fixed name: an operator's is called otherwise."""
+OF_BRIDGE = ('job=~"$job"', 'instance=~"$instance"')
+OURS = f'{TYPE}!=""'
+"""Other software has metrics of the GenAI conventions too; this label only the bridge gives them."""
 
 # Recorded by prometheus/rules/gpt.budget.yml
 BURN_RATE = "gpt:gpt_slo_budget:burn_rate"
 # Recorded by prometheus/rules/boards.rules.yml
 BUDGET_REMAINING = "gpt:gpt_slo_budget:remaining30d"
-HOUR_OF_WEEK = "gpt:gen_ai_client_operation_duration:increase1m"
 # Recorded by prometheus/rules/boards.first.rules.yml
 FIRST = ":first5m"
 """After a counter's name: its first value after Prometheus did not know it, for five minutes."""
+# Recorded by prometheus/rules/boards.bars.rules.yml, which `rules.py` writes
+HOUR_OF_WEEK = "gpt:gen_ai_client_operation_duration:increase1m"
+
+LOOKBACK = "5m"
+"""How long a counter's last value stands for it while it is not scraped. A restart of the bridge or of Prometheus is
+shorter; what is longer, the rules note as an end and a beginning."""
+
+SHORT = ("1m", "5m")
+"""Windows so short that their samples are read one by one; longer ones use what the rules note."""
+
+
+def recorded(series: str, what: str) -> str:
+    """The name of what the rules record of a series: `last`, `seen`, `increase`."""
+    return f"bridge:{series}:{what}"
+
+
+def _target(name: str) -> tuple[str, ...]:
+    """Matchers that every selector of the name has."""
+    if name.startswith("gpt:"):
+        return ()  # recorded of all bridges together
+    return (*OF_BRIDGE, *((OURS,) if name.startswith("gen_ai_client_") and not name.endswith(FIRST) else ()))
 
 
 def selector(name: str, *matchers: str) -> str:
-    """`name{a,b}`. What the bridge exposes is selected by job and instance, too; what rules aggregate has neither."""
-    if ":" not in name or name.endswith(FIRST):
-        matchers = (*matchers, *OF_BRIDGE)
-    return f"{name}{{{', '.join(matchers)}}}" if matchers else name
+    """`name{a,b}`, of the chosen bridges."""
+    every = (*_target(name), *matchers)
+    return f"{name}{{{', '.join(every)}}}" if every else name
 
 
 def suffixed(metric: Metric, suffix: str) -> str:
@@ -53,80 +83,106 @@ def total(expr: str, *by: str) -> str:
 
 
 def value(metric: Metric, *matchers: str) -> str:
-    """A gauge's series, or a counter's."""
+    """A gauge's series."""
     return selector(metric.name, *matchers)
 
 
 def rate(series: str, *matchers: str, window: str = RATE) -> str:
-    """How fast a counter rises, for the shape of a line."""
     return f"rate({selector(series, *matchers)}[{window}])"
 
 
+# --- exact counts ----------------------------------------------------------------------------------------------------
+
+BARS: dict[str, tuple[str, ...]] = {
+    suffixed(catalog.OPERATION_DURATION, "count"): (AGENT, TYPE, ERROR),
+    suffixed(catalog.OPERATION_DURATION, "sum"): (AGENT, TYPE),
+    suffixed(catalog.OPERATION_DURATION, "bucket"): (AGENT, TYPE, "le"),
+    suffixed(catalog.TOKEN_USAGE, "sum"): (AGENT, TYPE, "gen_ai_token_type"),
+    suffixed(catalog.SESSION_DURATION, "bucket"): (AGENT, "le"),
+    suffixed(catalog.SESSION_EVENTS, "bucket"): (AGENT, "le"),
+    suffixed(catalog.REQUEST_DURATION, "bucket"): ("route", "method", "le"),
+    suffixed(catalog.REQUEST_DURATION, "count"): ("status",),
+    catalog.SESSIONS.name: (AGENT,),
+    catalog.SLO_EVENTS.name: (AGENT, "result"),
+    catalog.RECORDS.name: ("result", "reason"),
+    catalog.REDACTIONS.name: ("kind",),
+    catalog.SERIES_CAPPED.name: ("label",),
+}
+"""Series whose rise the rules record each minute → the labels that are kept."""
+
+
 def counted(series: str, *matchers: str, by: tuple[str, ...] = (), window: str = RANGE, relabel: str = "%s") -> str:
-    """What counters of this name have counted in the window: exact, whole; nothing where that is not known.
+    """By how much a counter rose in the window: whole, from its first event on; absent where that cannot be known.
 
-    The value at its end less the value at its beginning, each at most five minutes old (an hour for the end of a total,
-    so that it outlives an outage of the bridge). What Prometheus did not know at the beginning began at 0 if it knew
-    the bridge; else the count starts from the first value in the window: recorded (FIRST), or looked for in the series'
-    first two minutes. A fall is of a new journal, and hides the total until it has grown past.
+    The value at the end minus the value at the beginning. A series that was not there at the beginning starts from the
+    first value that Prometheus saw of it: 0, for the bridge shows a new one at 0 first; more, where Prometheus is
+    younger than the series. A journal that was replaced counts from 0 again, and a total falls to what the new one has
+    counted instead of below 0.
 
-    Each bridge by itself: that one of two was not known at the beginning must not count all that it ever counted.
-
-    `relabel`: what a selector is wrapped in before it is summed up.
+    `relabel`: what the series are wrapped in before they are summed up.
     """
-    chosen, first = selector(series, *matchers), selector(series + FIRST, *matchers)
-    bridge = selector(catalog.BUILD_INFO.name)
-
-    def summed(expr: str) -> str:
-        return total(relabel % expr, *by, *BRIDGE)
-
-    end = summed(f"last_over_time({chosen}[{'5m' if window == BAR else '1h'}])")
-    beginning = summed(f"last_over_time({chosen}[5m] offset {window})")
-    born = f"0 * {end} and on ({', '.join(BRIDGE)}) last_over_time({bridge}[5m] offset {window})"
-    recorded = summed(f"min_over_time({first}[{window}])")
-    looked_for = summed(f"(min_over_time({chosen}[2m]) unless last_over_time({chosen}[2m] offset 2m))")
-    return total(f"{end} - ({beginning} or ({born}) or {recorded} or {looked_for}) >= 0", *by)
+    rise = {BAR: _each_minute, **dict.fromkeys(SHORT, _sample_by_sample)}.get(window, _noted)(series, matchers, window)
+    return total(relabel % rise, *by)
 
 
-def risen(series: str, *matchers: str, by: tuple[str, ...] = (), window: str = RATE) -> str:
-    """What counters of this name have risen by in the window, for the many points of a line: as exact as `counted`, but
-    without the points at which the bridge was not scraped, and at a fourth of its price."""
-    chosen, first = selector(series, *matchers), selector(series + FIRST, *matchers)
-    beginning = (
-        f"{total(f'{chosen} offset {window}', *by, *BRIDGE)} or {total(f'min_over_time({first}[5m])', *by, *BRIDGE)}"
+def _noted(series: str, matchers: tuple[str, ...], window: str) -> str:
+    now, build = selector(series, *matchers), catalog.BUILD_INFO.name
+    first = f"min_over_time({selector(series + FIRST, *matchers)}[{window}])"
+    last = f"last_over_time({selector(recorded(series, 'last'), *matchers)}[{window}])"
+    end = f"last_over_time({now}[{LOOKBACK}])"
+    rise = f"({end} or {last}) - (last_over_time({now}[{LOOKBACK}] offset {window}) or {first})"
+    # Without the rules, and older than the bridge's own beginning, the beginning of its series is unknown too.
+    known = (
+        f"last_over_time({selector(build)}[{LOOKBACK}] offset {window}) "
+        f"or last_over_time({selector(build + FIRST)}[{window}])"
     )
-    return total(f"{total(chosen, *by, *BRIDGE)} - ({beginning}) >= 0", *by)
+    return f"({rise} >= 0 or {end}) and on ({', '.join(TARGET)}) ({known})"
 
 
-def quantile(q: float, metric: Metric, *matchers: str, by: tuple[str, ...] = (), window: str = RANGE) -> str:
-    """A percentile of a histogram at one moment; NaN without traffic."""
-    buckets = counted(suffixed(metric, "bucket"), *matchers, by=(*by, "le"), window=window)
-    return f"histogram_quantile({q}, {buckets})"
+def _sample_by_sample(series: str, matchers: tuple[str, ...], window: str) -> str:
+    now = selector(series, *matchers)
+    end = f"last_over_time({now}[{window}])"
+    rise = f"{end} - (last_over_time({now}[{window}] offset {window}) or min_over_time({now}[{window}]))"
+    return f"{rise} >= 0 or {end}"
 
 
-def quantile_line(q: float, metric: Metric, *matchers: str, by: tuple[str, ...] = (), window: str = RATE) -> str:
-    """A percentile of a histogram over time; NaN without traffic."""
-    buckets = risen(suffixed(metric, "bucket"), *matchers, by=(*by, "le"), window=window)
-    return f"histogram_quantile({q}, {buckets})"
+def _each_minute(series: str, matchers: tuple[str, ...], window: str) -> str:
+    """The bars add up to the whole. What came while Prometheus was away is in the one in which it came back."""
+    if series not in BARS:
+        raise ValueError(f"the rise of {series} is not recorded each minute")
+    return f"sum_over_time({selector(recorded(series, 'increase'), *matchers)}[{window}])"
 
 
 def mean(metric: Metric, *matchers: str, by: tuple[str, ...] = (), window: str = RANGE) -> str:
-    """The mean of a histogram at one moment; nothing without traffic."""
+    """The mean of a histogram; nothing without traffic."""
     above = counted(suffixed(metric, "sum"), *matchers, by=by, window=window)
     below = counted(suffixed(metric, "count"), *matchers, by=by, window=window)
     return f"{above} / ({below} > 0)"
 
 
-def mean_line(metric: Metric, *matchers: str, by: tuple[str, ...] = (), window: str = RATE) -> str:
-    """The mean of a histogram over time; nothing without traffic."""
-    above = risen(suffixed(metric, "sum"), *matchers, by=by, window=window)
-    below = risen(suffixed(metric, "count"), *matchers, by=by, window=window)
-    return f"{above} / ({below} > 0)"
+def quantile(q: float, metric: Metric, *matchers: str, by: tuple[str, ...] = (), window: str = RANGE) -> str:
+    """A percentile of a histogram; nothing without traffic."""
+    buckets = counted(suffixed(metric, "bucket"), *matchers, by=(*by, "le"), window=window)
+    return f"(histogram_quantile({q}, {buckets}) >= 0)"
+
+
+# --- idioms ----------------------------------------------------------------------------------------------------------
 
 
 def or_zero(expr: str) -> str:
     """0 where nothing was counted by a bridge that Prometheus knows; nothing where it knows none."""
     return f"{expr} or on () 0 * max(last_over_time({selector(catalog.BUILD_INFO.name)}[1h]))"
+
+
+def no_traffic(*matchers: str, window: str = BAR) -> str:
+    """0 while a bridge is scraped and no event comes: the line that says why the others have a gap."""
+    return f"{counted(suffixed(catalog.OPERATION_DURATION, 'count'), *matchers, window=window)} == 0"
+
+
+def exemplars(metric: Metric, *matchers: str) -> str:
+    """Draws nothing: Grafana asks for the exemplars of the series that a query names, and what the rules record has
+    none."""
+    return f"sum({selector(suffixed(metric, 'bucket'), *matchers)} @ end()) < 0"
 
 
 def buckets(metric: Metric, *matchers: str, empty: str) -> str:
@@ -136,17 +192,6 @@ def buckets(metric: Metric, *matchers: str, empty: str) -> str:
     nothing = f'label_replace(vector(0), "le", "{empty}", "", "")'
     known = f"last_over_time({selector(name, *matchers)}[1h] @ end())"
     return f"{counted(name, *matchers, by=('le',), window=BAR)} or on () ({nothing} unless on () count({known}))"
-
-
-def no_traffic(*matchers: str, window: str = RATE) -> str:
-    """0 while a bridge is scraped and no event comes: the line that says why the others have a gap."""
-    events = risen(suffixed(catalog.OPERATION_DURATION, "count"), *matchers, window=window)
-    return f"0 * {objective()} unless on () {events} > 0"
-
-
-def objective(*matchers: str) -> str:
-    """The strictest objective among the chosen GPTs, in seconds."""
-    return f"min({selector(catalog.LATENCY_OBJECTIVE.name, *(matchers or (OF_GPT,)))})"
 
 
 CLOCK = (

@@ -68,6 +68,8 @@ EXPECTED_EMPTY: dict[tuple[str, str], str] = {
     ("otel-bridge-salud", "Rechazos del intervalo"): "where nothing was refused the table says so",
     ("otel-bridge-salud", "Datos personales retirados"): "where nothing was redacted the panel says so",
     ("otel-bridge-salud", "Retirados"): "where nothing was redacted the table says so",
+    ("gpt-resumen", "Usuarios con más uso (24 h)"): "it lists who there is",
+    ("gpt-resumen", "Tipos de consultas más frecuentes"): "it lists the types that had events",
     ("gpt-slo", "Gasto (1 h)"): "a burn rate needs an event in its window",
     ("gpt-slo", "Ritmo de gasto del presupuesto"): "the long windows are recorded every minute",
     ("gpt-sesiones", "Duración media"): "a session is measured once it has been silent for 30 minutes",
@@ -83,12 +85,19 @@ EXPECTED_EMPTY: dict[tuple[str, str], str] = {
 ONLY_WITHOUT_TRAFFIC = "hueco"
 """The ref of queries that return something only while no event comes."""
 
+ONLY_EXEMPLARS = "ejemplos"
+"""The ref of queries that return nothing, and whose exemplars are drawn."""
+
 
 def may_be_empty(query: Query) -> str | None:
     """Why a query may return nothing while all is well; None where it must return data."""
     if query.ref == ONLY_WITHOUT_TRAFFIC:
         return "a line that is only drawn while no event comes"
-    return EXPECTED_EMPTY.get((query.board, query.panel))
+    if query.ref == ONLY_EXEMPLARS:
+        return "it draws nothing but exemplars"
+    if why := EXPECTED_EMPTY.get((query.board, query.panel)):
+        return why
+    return "read from what is recorded every minute" if ":increase" in query.expr or ":by_hour" in query.expr else None
 
 
 def fill(expr: str, values: Mapping[str, str] | None = None) -> str:

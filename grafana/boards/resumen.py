@@ -35,13 +35,11 @@ from grafana.boards.promql import (
     TYPE,
     closed_period,
     counted,
+    exemplars,
     mean,
-    mean_line,
     no_traffic,
     or_zero,
     quantile,
-    quantile_line,
-    risen,
     selector,
     suffixed,
     total,
@@ -163,7 +161,7 @@ def _by_gpt() -> list[tuple[int, Panel]]:
                 worst_by="Gasto",
                 trend=(
                     "Tendencia p95",
-                    quantile_line(0.95, DURATION, OF_GPT, by=(AGENT,)),
+                    quantile(0.95, DURATION, OF_GPT, by=(AGENT,), window=BAR),
                 ),
             ),
         )
@@ -172,10 +170,9 @@ def _by_gpt() -> list[tuple[int, Panel]]:
 
 def _latency() -> list[tuple[int, Panel]]:
     kinds = ((0.5, "p50"), (0.95, "p95"), (0.99, "p99"))
-    targets = [
-        query(quantile_line(q, DURATION, OF_GPT, OF_TYPE), name, ref=name, exemplar=name == "p95") for q, name in kinds
-    ]
-    targets.append(query(mean_line(DURATION, OF_GPT, OF_TYPE), "Media", ref="media"))
+    targets = [query(quantile(q, DURATION, OF_GPT, OF_TYPE, window=BAR), name, ref=name) for q, name in kinds]
+    targets.append(query(mean(DURATION, OF_GPT, OF_TYPE, window=BAR), "Media", ref="media"))
+    targets.append(query(exemplars(DURATION, OF_GPT, OF_TYPE), "Ejemplos", ref="ejemplos", exemplar=True))
     targets.append(query(shared.common_objective(), "Objetivo", ref="objetivo"))
     targets.append(query(no_traffic(OF_GPT, OF_TYPE), QUIET, ref="hueco"))
     by_type = counted(suffixed(DURATION, "count"), OF_GPT, OF_TYPE, by=(TYPE,))
@@ -268,7 +265,7 @@ def _use() -> list[tuple[int, Panel]]:
                 "Latencia promedio por tipo",
                 "Media de lo que tardan las respuestas de cada tipo. Un hueco es un rato sin eventos de ese tipo.",
                 [
-                    query(mean_line(DURATION, OF_GPT, OF_TYPE, by=(TYPE,)), f"{{{{{TYPE}}}}}"),
+                    query(mean(DURATION, OF_GPT, OF_TYPE, by=(TYPE,), window=BAR), f"{{{{{TYPE}}}}}"),
                     query(shared.common_objective(), "Objetivo", ref="objetivo"),
                     query(no_traffic(OF_GPT, OF_TYPE), QUIET, ref="hueco"),
                 ],
@@ -400,8 +397,8 @@ def _patterns() -> list[tuple[int, Panel]]:
 
 def _live() -> list[tuple[int, Panel]]:
     count = suffixed(DURATION, "count")
-    events = f"{risen(count, OF_GPT, OF_TYPE, window='1m')} / 60"
-    failed = or_zero(f"{risen(count, OF_GPT, OF_TYPE, FAILED, window='1m')} / 60")
+    events = f"{counted(count, OF_GPT, OF_TYPE, window='1m')} / 60"
+    failed = or_zero(f"{counted(count, OF_GPT, OF_TYPE, FAILED, window='1m')} / 60")
     return [
         (
             12,
@@ -426,8 +423,8 @@ def _live() -> list[tuple[int, Panel]]:
                 "Media y p95 del último minuto, un punto cada 5 segundos, durante los últimos 15 minutos. "
                 "Los puntos sueltos son respuestas de ejemplo: al pulsarlos se abre su traza.",
                 [
-                    query(mean_line(DURATION, OF_GPT, OF_TYPE, window="1m"), "Media", ref="media"),
-                    query(quantile_line(0.95, DURATION, OF_GPT, OF_TYPE, window="1m"), "p95", ref="p95", exemplar=True),
+                    query(mean(DURATION, OF_GPT, OF_TYPE, window="1m"), "Media", ref="media"),
+                    query(quantile(0.95, DURATION, OF_GPT, OF_TYPE, window="1m"), "p95", ref="p95", exemplar=True),
                     query(shared.common_objective(), "Objetivo", ref="objetivo"),
                     query(no_traffic(OF_GPT, OF_TYPE, window="1m"), QUIET, ref="hueco"),
                 ],

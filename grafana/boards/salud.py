@@ -32,7 +32,6 @@ from grafana.boards.promql import (
     counted,
     or_zero,
     quantile,
-    quantile_line,
     rate,
     selector,
     suffixed,
@@ -328,7 +327,7 @@ def _door() -> list[tuple[int, Panel]]:
             lines(
                 "p99 por ruta",
                 "Lo que tarda el 1 % más lento de las peticiones de cada ruta.",
-                [query(quantile_line(0.99, REQUESTS, by=("route", "method")), "{{method}} {{route}}")],
+                [query(quantile(0.99, REQUESTS, by=("route", "method"), window=BAR), "{{method}} {{route}}")],
                 Look(unit="s", no_value="Sin tráfico", interval="1m"),
                 fill=0,
             ),
@@ -345,7 +344,7 @@ def _speed() -> list[tuple[int, Panel]]:
             lines(
                 "Tiempo de respuesta",
                 "Lo que tarda el puente en contestar, con el registro ya en disco.",
-                [query(quantile_line(q, REQUESTS), name, ref=name) for q, name, _ in kinds],
+                [query(quantile(q, REQUESTS, window=BAR), name, ref=name) for q, name, _ in kinds],
                 Look(
                     unit="s",
                     no_value="Sin tráfico",

@@ -41,7 +41,6 @@ from grafana.boards.promql import (
     no_traffic,
     or_zero,
     quantile,
-    quantile_line,
     selector,
     suffixed,
 )
@@ -153,7 +152,7 @@ def _by_gpt() -> list[tuple[int, Panel]]:
                 columns,
                 (("Ver solo este GPT", UID), ("Ver sus sesiones", "gpt-sesiones")),
                 worst_by="Gastado (30 d)",
-                trend=("Tendencia p95", quantile_line(0.95, DURATION, OF_GPT, by=(AGENT,))),
+                trend=("Tendencia p95", quantile(0.95, DURATION, OF_GPT, by=(AGENT,), window=BAR)),
             ),
         ),
     ]
@@ -195,7 +194,7 @@ def _burn() -> list[tuple[int, Panel]]:
 
 
 def _trends() -> list[tuple[int, Panel]]:
-    p95 = quantile_line(0.95, DURATION, OF_GPT, OF_TYPE, by=(AGENT,))
+    p95 = quantile(0.95, DURATION, OF_GPT, OF_TYPE, by=(AGENT,), window=BAR)
     ratio = f"{p95} / on ({AGENT}) group_left () {shared.OBJECTIVES}"
     return [
         (
@@ -309,7 +308,7 @@ def _detail() -> list[tuple[int, Panel]]:
     count = counted(suffixed(DURATION, "count"), OF_GPT, OF_TYPE, by=by)
     failed = counted(suffixed(DURATION, "count"), OF_GPT, OF_TYPE, FAILED, by=by)
     p95 = quantile(0.95, DURATION, OF_GPT, OF_TYPE, by=by)
-    trend = quantile_line(0.95, DURATION, OF_GPT, OF_TYPE, by=by)
+    trend = quantile(0.95, DURATION, OF_GPT, OF_TYPE, by=by, window=BAR)
     return [
         (
             24,

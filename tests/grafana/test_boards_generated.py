@@ -5,21 +5,33 @@ import json
 from typing import Any
 
 import pytest
+import yaml
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.cog.plugins import register_default_plugins
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
-from grafana.boards import DASHBOARDS, files
+from grafana.boards import DASHBOARDS, files, rules
 from grafana.boards.__main__ import main
+from grafana.boards.names import names
+from grafana.boards.queries import queries
 
 UIDS = ("gpt-resumen", "gpt-slo", "gpt-sesiones", "otel-bridge-salud")
 
 
 def test_every_committed_file_is_what_the_code_makes() -> None:
-    wanted = {path.name: text for path, text in files().items()}
-    assert sorted(path.name for path in DASHBOARDS.glob("*.json")) == sorted(wanted)
-    for name, text in wanted.items():
-        assert (DASHBOARDS / name).read_text("utf-8") == text, f"{name} is out of date: make boards"
+    wanted = files()
+    assert sorted(path for path in (*DASHBOARDS.glob("*.json"), rules.FILE)) == sorted(wanted)
+    for path, text in wanted.items():
+        assert path.read_text("utf-8") == text, f"{path.name} is out of date: make boards"
+
+
+def test_what_a_board_reads_of_a_counter_is_recorded() -> None:
+    recorded = {
+        rule["record"] for group in yaml.safe_load(rules.FILE.read_text("utf-8"))["groups"] for rule in group["rules"]
+    }
+    asked = {name for query in queries() for name in names(query.expr).metrics if name.startswith("bridge:")}
+    assert len(asked) > 20
+    assert asked <= recorded
 
 
 def test_generating_twice_gives_the_same_bytes() -> None:
@@ -32,16 +44,19 @@ def test_check_says_which_file_is_out_of_date(tmp_path, monkeypatch, capsys) -> 
 
     monkeypatch.setattr(package, "DASHBOARDS", tmp_path)
     monkeypatch.setattr(command, "DASHBOARDS", tmp_path)
+    monkeypatch.setattr(rules, "FILE", tmp_path / "boards.bars.rules.yml")
     assert main(["--check"]) == 1
     assert main([]) == 0
     assert main(["--check"]) == 0
     (tmp_path / "gpt-slo.json").write_text("{}")
     (tmp_path / "viejo.json").write_text("{}")
+    (tmp_path / "boards.bars.rules.yml").write_text("groups: []")
     capsys.readouterr()
     assert main(["--check"]) == 1
     said = capsys.readouterr().err
     assert "gpt-slo.json: out of date" in said
     assert "viejo.json: no board makes it" in said
+    assert "boards.bars.rules.yml: out of date" in said
     assert "gpt-resumen" not in said
     assert main([]) == 0
     assert not (tmp_path / "viejo.json").exists()

@@ -134,10 +134,3 @@ def test_a_mean_and_a_percentile_are_of_the_range(known: tuple[Prometheus, int],
     assert average == pytest.approx(140 / 30)
     highest = ask(known, quantile(0.99, DURATION, OLD), seconds)
     assert highest is not None and 10 < highest <= 15
-
-
-def test_a_journal_that_was_replaced_makes_no_negative_total(known: tuple[Prometheus, int]) -> None:
-    """Of two moments in the wrong order, which is what a counter that starts again looks like."""
-    falls = counted(NAME, OLD).replace("[1h]))", "[1h] offset 1d))")
-    assert "offset 1d" in falls
-    assert ask(known, falls, HOUR) is None

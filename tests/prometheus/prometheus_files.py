@@ -17,7 +17,7 @@ PROMETHEUS = ROOT / "prometheus"
 ALERTMANAGER = PROMETHEUS / "alertmanager"
 RUNBOOKS = ROOT / "docs" / "runbooks"
 
-BOARDS = {"boards.rules.yml", "boards.first.rules.yml"}
+BOARDS = {"boards.rules.yml", "boards.first.rules.yml", "boards.bars.rules.yml"}
 """Recording rules for the boards: tested with them, in tests of their own (test_boards_rules.py)."""
 
 RULE_FILES = sorted((PROMETHEUS / "rules").glob("*.yml"))

@@ -16,7 +16,7 @@ from tests.harness.prometheus import Prometheus
 from tests.harness.waiting import wait_for
 
 MATRIX = "sum(sum_over_time(gpt:gen_ai_client_operation_duration:increase1m[1h]))"
-SEEN = "sum(gpt_instance:gen_ai_client_operation_duration_seconds_count:last5m)"
+SEEN = "sum(bridge:gen_ai_client_operation_duration_seconds_count:seen)"
 NAME = "gen_ai_client_operation_duration_seconds"
 
 
@@ -69,8 +69,8 @@ def page() -> Iterator[Page]:
 @pytest.fixture
 def prometheus(tmp_path: Path, page: Page) -> Iterator[Prometheus]:
     """The rules as shipped, but evaluated every second."""
-    text = (FOLDER / "rules" / "boards.rules.yml").read_text(encoding="utf-8")
-    rules = tmp_path / "boards.rules.yml"
+    text = (FOLDER / "rules" / "boards.bars.rules.yml").read_text(encoding="utf-8")
+    rules = tmp_path / "boards.bars.rules.yml"
     rules.write_text(re.sub(r"^(    interval:) \w+$", r"\1 1s", text, flags=re.MULTILINE), encoding="utf-8")
     prometheus = Prometheus(tmp_path / "p", targets=[f"127.0.0.1:{page.port}"], rules=[rules], job="ai-observability")
     yield prometheus.start()
