@@ -158,6 +158,7 @@ class Trimming:
         if not self._from:
             log.error("journal %s: old records on damaged pages cannot be deleted, and stay", self._path)
         self._from = upto
+        self._go_around()
 
     def _other(self, part: DamagedPart, run: Callable[[], int]) -> int:
         """Deletes from another part with `run`, which returns how many rows; 0 where it was met damaged lately."""
