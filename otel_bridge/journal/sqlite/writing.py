@@ -427,9 +427,13 @@ class SqliteStore:
     # --- maintenance --------------------------------------------------------------------------------------------------
 
     def mend(self) -> None:
-        # What changes a row writes all of its page, as this connection has it.
+        # What changes a row writes all of its page, as this connection has it; the same value again writes nothing.
         with translated(self.path, DamagedPart.SEGMENTS):
-            self._db.execute("UPDATE segment SET body = body WHERE last = (SELECT max(last) FROM segment)")
+            for change in (1, -1):
+                self._db.execute(
+                    "UPDATE segment SET arrived_us = arrived_us + ? WHERE last = (SELECT max(last) FROM segment)",
+                    (change,),
+                )
 
     def maintain(self, max_bytes: int, between_commits: Callable[[Callable[[], None]], None]) -> None:
         """Checkpoints the write-ahead log: most of it in the caller's thread, the end of it between two commits."""
