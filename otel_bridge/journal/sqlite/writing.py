@@ -500,9 +500,13 @@ class SqliteStore:
     # --- maintenance --------------------------------------------------------------------------------------------------
 
     def rewrite_newest(self) -> None:
-        # What changes a row writes all of its page, as this connection has it.
+        # What changes a row writes all of its page, as this connection has it; the same value again writes nothing.
         with translated(self.path, DamagedPart.SEGMENTS):
-            self._db.execute("UPDATE segment SET body = body WHERE last = (SELECT max(last) FROM segment)")
+            for change in (1, -1):
+                self._db.execute(
+                    "UPDATE segment SET arrived_us = arrived_us + ? WHERE last = (SELECT max(last) FROM segment)",
+                    (change,),
+                )
 
     def maintain(self, max_bytes: int, between_commits: Callable[[Callable[[], None]], None]) -> None:
         self._checkpoints.step(max_bytes, between_commits)
