@@ -37,9 +37,11 @@ chaos: .venv/dev.stamp  ## break it on purpose, at length: 200 kills, minutes of
 	@MAKING="make chaos" scripts/ensure-tools tinyproxy-bin
 	@CHAOS=long $(BIN)/python -m pytest tests/chaos
 
+# Most tests wait for programs: more workers than processors keep both busy. WORKERS=0: one test after the other.
+WORKERS ?= 3
 test: lint  ## set up and run everything, real servers included
 	@scripts/ensure-tools
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder --durations=20
 
 lint: .venv/dev.stamp  ## ruff, mypy (strict), import-linter
 	@$(BIN)/ruff check .

@@ -28,6 +28,39 @@ settings.register_profile(
     suppress_health_check=list(HealthCheck),
 )
 
+SAID = "said"
+"""A property of a report: a line for whoever watches the run."""
+
+
+APART = ("grafana/test_boards_truth.py",)
+"""Files whose tests share nothing: workers take them one by one. Of every other file all tests go to one worker, for
+they share what a module starts."""
+LONGEST = ("grafana/test_boards_truth.py", "prometheus/", "stack/", "chaos/", "grafana/")
+"""What takes longest goes first, so that no worker is left alone with it in the end."""
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    here = Path(__file__).parent
+
+    def place(item: pytest.Item) -> int:
+        name = item.path.relative_to(here).as_posix()
+        return next((i for i, head in enumerate(LONGEST) if name.startswith(head)), len(LONGEST))
+
+    if hasattr(config, "workerinput"):
+        items.sort(key=place)
+        for item in items:
+            if not item.path.as_posix().endswith(APART):
+                item.add_marker(pytest.mark.xdist_group(item.path.relative_to(here).as_posix()))
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Prints what a test in a worker said."""
+    if report.when == "call" and not os.environ.get("PYTEST_XDIST_WORKER"):
+        for name, text in report.user_properties:
+            if name == SAID:
+                print(f"\n  {report.nodeid.rpartition('::')[2]}: {text}", flush=True)
+
 
 @pytest.fixture
 def receiver() -> Iterator[OtlpReceiver]:

@@ -8,15 +8,19 @@ import pytest
 
 from tests.chaos.lanes import LONG, Lanes
 from tests.chaos.ledger import Say
+from tests.conftest import SAID
 
 long_form = pytest.mark.skipif(not LONG, reason="of the long form: make chaos")
 
 
 @pytest.fixture
 def say(capsys: pytest.CaptureFixture[str], request: pytest.FixtureRequest) -> Say:
-    """Prints a line of figures whatever pytest captures."""
+    """Prints a line of figures whatever pytest captures: at once, or from the process that runs the workers."""
 
     def line(text: str) -> None:
+        if hasattr(request.config, "workerinput"):
+            request.node.user_properties.append((SAID, text))
+            return
         with capsys.disabled():
             print(f"\n  {request.node.name}: {text}", flush=True)
 
