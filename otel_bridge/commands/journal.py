@@ -16,6 +16,8 @@ from otel_bridge import journal
 from otel_bridge.commands.configuration import load
 from otel_bridge.export.pipe import CONSUMER
 from otel_bridge.ids import uuid_text
+from otel_bridge.journal import WentBack
+from otel_bridge.ops.going_back import moment, summary
 from otel_bridge.records import Event, Session, decode, event_span_id, session_span_id
 
 POLL_SECONDS = 0.2
@@ -27,6 +29,7 @@ def status(arguments: argparse.Namespace) -> int:
     reader = journal.open_reader(loaded.journal, CONSUMER)
     ledger = reader.ledger()
     used = reader.bytes_used()
+    identity = reader.identity()
     reader.close()
     oldest = ledger.oldest_pending_us
     values = {
@@ -37,17 +40,25 @@ def status(arguments: argparse.Namespace) -> int:
         "parked": ledger.parked,
         "oldest_pending": None if oldest is None else datetime.fromtimestamp(oldest / 1e6, UTC).isoformat(),
         "bytes": used,
+        "id": identity.id or None,
+        "went_back": None if identity.went_back is None else _went_back(identity.went_back),
     }
     if arguments.json:
         print(json.dumps(values))
         return 0
     for name, value in values.items():
+        if name == "went_back" and identity.went_back is not None:
+            value = f"{moment(identity.went_back.since_us)}, {summary(identity.went_back)}"
         print(f"{name.replace('_', ' '):15} {'-' if value is None else value}")
     if ledger.parked:
         print(
             "\nParked records wait for you: `otel-bridge journal parked` shows why, `journal replay` sends them again."
         )
     return 0
+
+
+def _went_back(found: WentBack) -> dict[str, object]:
+    return {"at": moment(found.since_us), "kind": found.kind, "records": found.last, "records_before": found.before}
 
 
 def parked(arguments: argparse.Namespace) -> int:

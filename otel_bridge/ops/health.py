@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from otel_bridge.access.limits import RateLimits
 from otel_bridge.export.exporter import Exporter
 from otel_bridge.journal import Journal
-from otel_bridge.ops import space
+from otel_bridge.ops import going_back, space
 from otel_bridge.ops.reload import Reloader
 from otel_bridge.ops.space import Space
 from otel_bridge.ops.supervisor import Worker
@@ -44,6 +44,7 @@ class Health:
         workers: Sequence[Worker],
     ) -> None:
         self._journal = journal
+        self._went_back = journal.store.went_back
         self._space = space
         self._exporter = exporter
         self._reloader = reloader
@@ -69,6 +70,7 @@ class Health:
         return not problems, {
             "estado": "no listo" if problems else "listo",
             "problemas": problems,
+            "diario": "ok" if self._went_back is None else going_back.note(self._went_back),
             "exportacion": self._export(),
             "configuracion": self._configuration(),
             "limites": "Redis no responde; cada réplica cuenta sola" if self._limits.fallback else "normales",

@@ -8,6 +8,7 @@ import logging
 import os
 import secrets
 import tempfile
+import time
 from pathlib import Path
 
 from otel_bridge.config import Config
@@ -32,13 +33,16 @@ class UserHasher:
         return hmac.digest(self._key, user_id.encode("utf-8", "surrogatepass"), "sha256")[:8].hex()
 
 
-def user_hash_key(config: Config, has_journal: bool) -> bytes:
+def user_hash_key(config: Config, has_journal: bool, carried: bytes | None = None) -> bytes:
     """The key of the user hash, made where there is none. `has_journal`: there is a journal already, whose users were
-    hashed with a key. Raises StartRefused."""
+    hashed with a key; `carried`: with this one, that came with a backup of it. Raises StartRefused."""
+    if carried is not None and (config.user_hash_key or _key_in(config.key_path) != carried):
+        log.warning("%s", put_key(config, carried))
     if not config.user_hash_key and has_journal and not config.key_path.exists():
         log.warning(
             "journal %s has no key beside it (%s): a new one is made, and every user will look new. "
-            "If you have a backup of the key, stop now and restore it.",
+            "If you have a backup of the key, stop now and restore it; one of the journal holds it, too "
+            "(`otel-bridge journal restore FILE --key-only`).",
             config.journal, config.key_path.name,
         )  # fmt: skip
     folder = config.key_path.parent
@@ -52,6 +56,41 @@ def user_hash_key(config: Config, has_journal: bool) -> bytes:
     return load_or_create_key(config.key_path, config.user_hash_key)
 
 
+def kept_key(config: Config) -> bytes | None:
+    """The key in its file, to go with a backup; None: there is no file, or the key is configured. Raises StartRefused
+    where the file cannot be used."""
+    return None if config.user_hash_key else _read_key(config.key_path)
+
+
+def put_key(config: Config, key: bytes) -> str:
+    """Makes this key, which came with a backup, the one in the file; says what became of it. Another that is there is
+    moved aside: the users of the journal that was restored were hashed with this one. Raises StartRefused, OSError."""
+    path = config.key_path
+    if config.user_hash_key:
+        return (
+            "the backup's key of the user hash is not used: one is configured (user_hash_key). Unless it is the same, "
+            "every user will look new"
+        )
+    there = _key_in(path)
+    if there == key:
+        return f"the key of the user hash is the one that is there already, {path}"
+    said = f"the key of the user hash is restored to {path}"
+    if there is not None:
+        aside = path.with_name(f"{path.name}.before-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}")
+        path.rename(aside)
+        said += f"; another was there, and is now {aside}"
+    _create_key(path, key)
+    return said
+
+
+def _key_in(path: Path) -> bytes | None:
+    """None: there is no file; empty: it cannot be used."""
+    try:
+        return _read_key(path)
+    except StartRefused:
+        return b""
+
+
 _KEY_BYTES = 32
 _CONFIGURED_LENGTH = 16
 
@@ -60,7 +99,7 @@ def load_or_create_key(path: Path, configured: str | None) -> bytes:
     """The key of the user hash: the configured one, else the file's, else a new one written to the file.
 
     A file that is there and cannot be used stops the start. A new key in its place would silently make every
-    known user a new one, and so would a lost file: back it up with the journal.
+    known user a new one, and so would a lost file: a backup of the journal holds it, too.
     """
     if configured is not None:
         if len(configured) < _CONFIGURED_LENGTH:
@@ -109,20 +148,21 @@ def _read_key(path: Path) -> bytes | None:
     if len(key) < _KEY_BYTES:
         raise StartRefused(
             f"The user hash key {path} is damaged: expected at least {_KEY_BYTES * 2} hexadecimal digits,"
-            f" found {len(content)} bytes that are not. Restore it from a backup. Only if there is none,"
-            " remove it: a new key is made, and every known user will count as a new one."
+            f" found {len(content)} bytes that are not. Restore it from a backup of the journal (`otel-bridge"
+            " journal restore FILE --key-only`). Only if there is none, remove it: a new key is made, and every known"
+            " user will count as a new one."
         )
     return key
 
 
-def _create_key(path: Path) -> None:
-    """Writes a new key so that a crash leaves a whole file or none, and a race leaves one."""
+def _create_key(path: Path, key: bytes | None = None) -> None:
+    """Writes the key, or a new one, so that a crash leaves a whole file or none, and a race leaves one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mkstemp gives mode 0600
     temporary = Path(name)
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(secrets.token_hex(_KEY_BYTES).encode("ascii") + b"\n")
+            file.write((key or secrets.token_bytes(_KEY_BYTES)).hex().encode("ascii") + b"\n")
             file.flush()
             os.fsync(file.fileno())
         try:

@@ -8,7 +8,8 @@ session   a row a session: what events need to know of it, its totals, whether i
 usage     events and tokens by hour, GPT and user: what windows and top users are counted from
 sink      a cursor a consumer, and how many spans it has delivered
 parked    records that the consumer's endpoint refused; `words` is its message
-meta      the snapshot of the metrics, in the row `checkpoint`
+meta      the snapshot of the metrics, in the row `checkpoint`; what tells whether this is the journal that was served
+          here last, in rows of their own (`witness.py`)
 
 Tables, columns and rows keep the names that they had in the first release: a journal of then is opened as it is.
 """
@@ -105,16 +106,21 @@ def generation_of(arrived_us: int) -> int:
     return arrived_us // DEDUP_HORIZON_US
 
 
+def restore_advice(path: Path) -> str:
+    """What to do about a journal that no bridge can start with."""
+    return (
+        "Restore it from a backup (`otel-bridge journal restore FILE --replace` moves this one aside), or save what "
+        f"can be read with `sqlite3 {path} .recover`, or move it away to start with an empty journal: what it held and "
+        "was not exported is then lost."
+    )
+
+
 def advice(path: Path, error: sqlite3.Error) -> str:
     """What is wrong with the file, and what to do."""
     code = _primary_code(error)
     what = f"journal {path}: {error}"
     if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-        return (
-            f"{what}. The file is damaged and is left as it is. Restore it from a backup, or save what can be "
-            f"read with `sqlite3 {path} .recover`, or move it away to start with an empty journal: what "
-            "it held and was not exported is then lost."
-        )
+        return f"{what}. The file is damaged and is left as it is. {restore_advice(path)}"
     if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
         return f"{what}. Make the file and its directory writable by this user, or run this as the bridge's user."
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):

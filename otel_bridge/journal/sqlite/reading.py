@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from otel_bridge.journal.sqlite.database import HOUR_US, connect, reading
-from otel_bridge.journal.store import Ledger, Parked, Segment, SessionInfo, SessionRow, TopUser, Window
+from otel_bridge.journal.sqlite.identity import identity
+from otel_bridge.journal.store import Identity, Ledger, Parked, Segment, SessionInfo, SessionRow, TopUser, Window
 from otel_bridge.records import Idle
 
 READ_BYTES = 4 << 20
@@ -169,6 +170,10 @@ class SqliteReader:
         ):
             idles.append(Idle(session, gpt, duration, events, time.time_ns() // 1000))
         return idles
+
+    @reading
+    def identity(self) -> Identity:
+        return identity(self._db)
 
     @reading
     def bytes_used(self) -> int:

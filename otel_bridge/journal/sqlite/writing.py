@@ -28,11 +28,13 @@ from otel_bridge.journal.sqlite.database import (
 )
 from otel_bridge.journal.sqlite.grouping import Keys
 from otel_bridge.journal.sqlite.reading import SqliteReader, wal_bytes
+from otel_bridge.journal.sqlite.witness import Witness
 from otel_bridge.journal.store import (
     DEDUP_HORIZON_US,
     SEGMENT_RECORDS,
     Parked,
     Trimmed,
+    WentBack,
 )
 from otel_bridge.records import Event, Idle, Record, Session, encode
 
@@ -40,6 +42,7 @@ PAST_TIMED = b"d"
 """Sorts after every key that starts with its event's time ("c…"): a generation of them is passed once and for all."""
 TRIM_BYTES = 4 << 20
 """Of segments that are deleted at once: every page of a deleted row is read, and answers wait meanwhile."""
+PAGE_BYTES = 8192
 WAL_PAGES = 500
 """A write-ahead log of so many pages is begun anew, which takes a few milliseconds between two commits. Left alone
 under load, it grows to its limit every few seconds, and that step holds answers up for 50 ms."""
@@ -65,6 +68,7 @@ class SqliteStore:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._lock = self._take_lock()
             try:
+                self._witness = Witness(path)
                 self._db = connect(path)
                 self._prepare()
             except BaseException:
@@ -105,7 +109,7 @@ class SqliteStore:
                 f"journal {self.path}: a SQLite file that is no otel-bridge journal. Name another with --journal."
             )
         if version == 0:
-            db.execute("PRAGMA page_size = 8192")
+            db.execute(f"PRAGMA page_size = {PAGE_BYTES}")
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = FULL")
         db.execute("PRAGMA cache_size = -65536")
@@ -129,11 +133,20 @@ class SqliteStore:
         """Whether 0.1.0 wrote ids that are still remembered: their keys say nothing of a GPT."""
         self._searched: tuple[int, bytes | None] = (-1, None)
         grouping.prepare(db)
+        self._witness.open(db, self.last)
 
     def _has_unscoped_ids(self) -> bool:
         newest = self._generation
         sql = "SELECT 1 FROM seen WHERE generation = ? AND key >= x'69' AND key < x'6a' LIMIT 1"
         return any(self._db.execute(sql, (generation,)).fetchone() for generation in (newest, newest - 1))
+
+    @property
+    def went_back(self) -> WentBack | None:
+        return self._witness.went_back
+
+    @property
+    def warnings(self) -> Sequence[str]:
+        return self._witness.warnings
 
     # --- transactions -----------------------------------------------------------------------------------------
 
@@ -453,10 +466,14 @@ class SqliteStore:
         with translated(self.path):
             if self._maintainer is None:
                 self._maintainer = connect(self.path)
-            pages = self._maintainer.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()[1]  # waits for nobody
+            # Waits for nobody.
+            _, pages, moved = self._maintainer.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        self._witness.keep(self._committed)
         if pages > WAL_PAGES:
             between_commits(self._finish_checkpoint)
-        if wal_bytes(self.path) > min(WAL_BYTES, max_bytes // 8):
+        long = min(WAL_BYTES, max_bytes // 8)
+        # What stays behind that far is held by somebody who reads for long (a backup): answers would wait in vain.
+        if wal_bytes(self.path) > long and (pages - moved) * PAGE_BYTES < long // 2:
             between_commits(self._truncate_wal)
 
     def _finish_checkpoint(self) -> None:
@@ -488,6 +505,7 @@ class SqliteStore:
     def close(self) -> None:
         if self._maintainer is not None:
             self._maintainer.close()
+        self._witness.close(self._db, self._committed)
         self._db.close()
         self._lock.close()
 

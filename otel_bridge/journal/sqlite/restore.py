@@ -1,0 +1,62 @@
+"""A backup put in a journal's place. Nothing that is there is deleted."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from otel_bridge.errors import StartRefused
+from otel_bridge.journal.sqlite.backup import look
+from otel_bridge.journal.sqlite.new_file import new_file, put_in_place, refuse_narrow, stamp, words
+from otel_bridge.journal.store import Backup
+
+
+def restore(file: Path, path: Path, replace: bool) -> tuple[Backup, list[str]]:
+    """Returns what was restored, and where that is which was there before. The next start finds the backup there, and
+    says so (`witness.py`). Raises StartRefused, StoreError: then what is there is as it was."""
+    if path.exists() and path.samefile(file):
+        raise StartRefused(f"{file}: it stands in the journal's place already. Start the bridge.")
+    found = look(file)
+    moved: list[str] = []
+    with words(f"the journal {path}"):
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with _not_served(path):
+            there = [one for one in (path, Path(f"{path}-wal"), Path(f"{path}-shm")) if os.path.lexists(one)]
+            if there and not replace:
+                raise StartRefused(
+                    f"journal {path}: there is one, and it is left as it is. With --replace it is moved aside, and the "
+                    "backup takes its place."
+                )
+            with new_file(path) as part:
+                refuse_narrow(path.parent, found.size)
+                with file.open("rb") as source, part.open("r+b") as target:
+                    shutil.copyfileobj(source, target, 1 << 20)
+                    target.flush()
+                    os.fsync(target.fileno())
+                aside = f"{path}.before-{stamp()}"
+                try:
+                    for one in there:
+                        to = f"{aside}{one.name.removeprefix(path.name)}"
+                        one.rename(to)
+                        moved.append(to)
+                    put_in_place(part, path, replace=False)
+                except BaseException:
+                    for one, to in zip(there, moved, strict=False):
+                        Path(to).rename(one)
+                    raise
+    return found, moved
+
+
+@contextmanager
+def _not_served(path: Path) -> Iterator[None]:
+    """Holds the journal's lock. Raises StartRefused."""
+    with path.with_name(path.name + ".lock").open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise StartRefused(f"journal {path}: an otel-bridge serves it. Stop it first.") from None
+        yield
