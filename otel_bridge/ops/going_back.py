@@ -22,7 +22,7 @@ FOLLOWS = (
 _NOTAS = {
     "backup": "se restauró de una copia de seguridad",
     "older": "es una copia más antigua que lo último que se sirvió aquí",
-    "incomplete": "es una copia hecha mientras se servía, sin su registro de escritura (-wal)",
+    "incomplete": "es una copia hecha mientras se servía, sin lo último que se había escrito",
     "other": "es otro que el último que se sirvió aquí",
 }
 

@@ -83,7 +83,11 @@ def test_what_closes_last_leaves_one_file(store: SqliteStore) -> None:
     store.maintain(1 << 40, lambda run: run())
     reader.close()
     store.close()
-    assert sorted(path.name for path in store.path.parent.iterdir()) == ["journal.db", "journal.db.lock"]
+    assert sorted(path.name for path in store.path.parent.iterdir()) == [
+        "journal.db",
+        "journal.db.lock",
+        "journal.db.mark",
+    ]
 
 
 def test_a_key_that_a_client_chose_yesterday_makes_no_key_of_today_a_suspect(store: SqliteStore) -> None:

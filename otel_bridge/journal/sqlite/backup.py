@@ -23,7 +23,7 @@ import msgspec
 
 from otel_bridge import __version__
 from otel_bridge.errors import StartRefused
-from otel_bridge.journal.sqlite.database import advice, connect, uri
+from otel_bridge.journal.sqlite.database import advice, connect, damage, uri
 from otel_bridge.journal.sqlite.examine import is_journal
 from otel_bridge.journal.sqlite.identity import BACKUP, KEY, BackupRow, end_service, put_row, rows_alone
 from otel_bridge.journal.sqlite.new_file import new_file, put_in_place, refuse_narrow, stamp, words
@@ -109,14 +109,15 @@ def look(file: Path) -> Backup:
     """What the backup in a file holds. Raises StartRefused: it is none, or it is damaged."""
     if not is_journal(file):
         raise StartRefused(f"{file}: there is no such backup. Name a file that `otel-bridge journal backup` has made.")
+    has_log = wal_bytes(file) > 0
+    damaged = 0 if has_log else _verify(file, f"the backup {file}")
     rows = rows_alone(file)
-    if BACKUP not in rows or wal_bytes(file):
+    if BACKUP not in rows or has_log:
         raise StartRefused(
             f"{file}: a journal, and no backup that `otel-bridge journal backup` has made. To serve it, stop the "
             "bridge and put it in the journal's place yourself, with its -wal where it has one."
         )
     row = msgspec.json.decode(rows[BACKUP], type=BackupRow)
-    damaged = _verify(file, f"the backup {file}")
     return Backup(
         str(file), file.stat().st_size, row.made_us, row.last, row.cursor, rows.get(KEY), row.release, damaged
     )
@@ -129,8 +130,8 @@ def _verify(file: Path, whose: str) -> int:
     newest = 0
     try:
         with closing(sqlite3.connect(uri(file, "ro") + "&immutable=1", uri=True)) as db:
-            found = db.execute("PRAGMA integrity_check(1)").fetchone()[0]
-            if found == "ok":
+            found = damage(db)
+            if found is None:
                 for last, crc, body in db.execute("SELECT last, crc, body FROM segment ORDER BY last"):
                     newest = last
                     if zlib.crc32(body) != crc:
@@ -139,7 +140,7 @@ def _verify(file: Path, whose: str) -> int:
         found = str(error)
     if newest and newest in damaged:
         found = f"the newest segment ({newest}) does not match its checksum"
-    if found != "ok":
+    if found is not None:
         raise StartRefused(
             f"{whose} is damaged ({found}): a file of it would be no backup to rely on, and nothing was written. Keep "
             "the backups that there are; docs/respaldo.md says what can be saved."

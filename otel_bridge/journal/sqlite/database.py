@@ -106,6 +106,15 @@ def generation_of(arrived_us: int) -> int:
     return arrived_us // DEDUP_HORIZON_US
 
 
+def damage(db: sqlite3.Connection) -> str | None:
+    """What is wrong with the pages of a database, all of which are looked at; None: nothing."""
+    try:
+        found: str = db.execute("PRAGMA integrity_check(1)").fetchone()[0]
+    except sqlite3.Error as error:
+        return str(error)
+    return None if found == "ok" else found.splitlines()[-1]
+
+
 def restore_advice(path: Path) -> str:
     """What to do about a journal that no bridge can start with."""
     return (

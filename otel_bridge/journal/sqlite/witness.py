@@ -24,7 +24,7 @@ from pathlib import Path
 import msgspec
 
 from otel_bridge.errors import StartRefused
-from otel_bridge.journal.sqlite.database import connect, restore_advice
+from otel_bridge.journal.sqlite.database import connect, damage, restore_advice
 from otel_bridge.journal.sqlite.identity import (
     BACKUP,
     JOURNAL,
@@ -84,12 +84,12 @@ class Witness:
 
     def _check_with_log(self) -> None:
         with closing(connect(self.path, "ro")) as db:
-            found = db.execute("PRAGMA integrity_check(1)").fetchone()[0]
-        if found != "ok":
+            found = damage(db)
+        if found is not None:
             raise StartRefused(
                 f"journal {self.path}: the write-ahead log beside it ({self.path.name}-wal) is not its own, or the "
                 f"file is damaged ({found}). Both are left as they are. If another file was put in this place, move "
-                f"the log away and start again; else {restore_advice(self.path)}"
+                f"the log away and start again. Else: {restore_advice(self.path)}"
             )
 
     def open(self, db: sqlite3.Connection, last: int) -> None:
@@ -137,11 +137,11 @@ class Witness:
 
     def _check_alone(self, db: sqlite3.Connection) -> None:
         """A file that was copied while it was written may be parts of two states."""
-        found = db.execute("PRAGMA integrity_check(1)").fetchone()[0]
-        if found != "ok":
+        found = damage(db)
+        if found is not None:
             raise StartRefused(
                 f"journal {self.path}: it was copied, or kept, without its write-ahead log, and is damaged for it "
-                f"({found}). It is left as it is. Put the log ({self.path.name}-wal) beside it if there is one, else "
+                f"({found}). It is left as it is. Put the log ({self.path.name}-wal) beside it if there is one. Else: "
                 f"{restore_advice(self.path)}"
             )
 
