@@ -13,6 +13,7 @@ import pytest
 from otel_bridge import journal
 from otel_bridge.errors import StartRefused
 from otel_bridge.journal import Store
+from otel_bridge.journal.sqlite import witness
 from otel_bridge.journal.sqlite.mark import mark_path, read_mark
 from tests.journal.backends import CONSUMER, SqliteBackend
 from tests.journal.stores import append, commit, held, transact
@@ -271,6 +272,32 @@ def test_a_program_that_tidies_the_log_up_after_a_kill_is_no_return(backend: Sql
     again = opened(killed)
     assert again.went_back is None and "tidied the log up" in again.warnings[0]
     again.close()
+
+
+def test_a_start_on_a_full_disk_serves_and_begins_to_be_recognised_once_there_is_room(
+    backend: SqliteBackend, images: Images, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backend.open().close()
+    mark = mark_path(backend.path).read_bytes()
+
+    def full(*_: object) -> None:
+        error = sqlite3.OperationalError("database or disk is full")
+        error.sqlite_errorcode = sqlite3.SQLITE_FULL
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(witness, "put_row", full)
+        store = opened(backend.path)
+        fill(store, 1)
+        keep(store)
+        assert mark_path(backend.path).read_bytes() == mark
+        assert found(images.take(backend.path)) is None
+    keep(store)
+    assert mark_path(backend.path).read_bytes() != mark
+    fill(store, 2)
+    assert found(images.take(backend.path)) is None
+    assert found(images.take(backend.path, "-wal", "-shm", ".mark")) == ("incomplete", 1, 0)
+    store.close()
 
 
 # --- backups --------------------------------------------------------------------------------------------------------

@@ -25,7 +25,7 @@ from otel_bridge import __version__
 from otel_bridge.errors import StartRefused
 from otel_bridge.journal.sqlite.database import advice, connect, damage, uri
 from otel_bridge.journal.sqlite.examine import is_journal
-from otel_bridge.journal.sqlite.identity import BACKUP, KEY, BackupRow, end_service, put_row, rows_alone
+from otel_bridge.journal.sqlite.identity import BACKUP, KEY, BackupRow, decoded, end_service, put_row, rows_alone
 from otel_bridge.journal.sqlite.new_file import new_file, put_in_place, refuse_narrow, stamp, words
 from otel_bridge.journal.sqlite.reading import wal_bytes
 from otel_bridge.journal.store import Backup, StoreError
@@ -112,12 +112,12 @@ def look(file: Path) -> Backup:
     has_log = wal_bytes(file) > 0
     damaged = 0 if has_log else _verify(file, f"the backup {file}")
     rows = rows_alone(file)
-    if BACKUP not in rows or has_log:
+    row = decoded(rows, BACKUP, BackupRow)
+    if row is None or has_log:
         raise StartRefused(
             f"{file}: a journal, and no backup that `otel-bridge journal backup` has made. To serve it, stop the "
             "bridge and put it in the journal's place yourself, with its -wal where it has one."
         )
-    row = msgspec.json.decode(rows[BACKUP], type=BackupRow)
     return Backup(
         str(file), file.stat().st_size, row.made_us, row.last, row.cursor, rows.get(KEY), row.release, damaged
     )

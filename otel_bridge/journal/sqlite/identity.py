@@ -13,11 +13,14 @@ from __future__ import annotations
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
 from otel_bridge.journal.sqlite.database import uri
 from otel_bridge.journal.store import Identity, WentBack, WentBackKind
+
+R = TypeVar("R")
 
 JOURNAL, SERVICE, BACKUP, KEY, WENT_BACK = "journal", "service", "backup", "key", "went-back"
 _SELECT = "SELECT name, body FROM meta WHERE name IN ('journal', 'service', 'backup', 'key', 'went-back')"
@@ -58,10 +61,18 @@ def end_service(db: sqlite3.Connection) -> None:
     db.execute("DELETE FROM meta WHERE name = ?", (SERVICE,))
 
 
+def decoded(rows: dict[str, bytes], name: str, kind: type[R]) -> R | None:
+    """None: there is no such row, or a later release has written one that this one cannot read."""
+    try:
+        return msgspec.json.decode(rows[name], type=kind) if name in rows else None
+    except msgspec.MsgspecError:
+        return None
+
+
 def identity(db: sqlite3.Connection) -> Identity:
     rows = rows_of(db)
-    told = msgspec.json.decode(rows[WENT_BACK], type=WentBackRow).told() if WENT_BACK in rows else None
-    return Identity(rows.get(JOURNAL, b"").hex(), told)
+    row = decoded(rows, WENT_BACK, WentBackRow)
+    return Identity(rows.get(JOURNAL, b"").hex(), None if row is None else row.told())
 
 
 def rows_alone(path: Path) -> dict[str, bytes]:

@@ -24,6 +24,7 @@ def restore(file: Path, path: Path, replace: bool) -> tuple[Backup, list[str]]:
     moved: list[str] = []
     with words(f"the journal {path}"):
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        _refuse_as_root(path.parent)
         with _not_served(path):
             there = [one for one in (path, Path(f"{path}-wal"), Path(f"{path}-shm")) if os.path.lexists(one)]
             if there and not replace:
@@ -49,6 +50,13 @@ def restore(file: Path, path: Path, replace: bool) -> tuple[Backup, list[str]]:
                         Path(to).rename(one)
                     raise
     return found, moved
+
+
+def _refuse_as_root(folder: Path) -> None:
+    """Raises StartRefused where the bridge, as another user, could not open what root makes."""
+    owner = folder.stat().st_uid
+    if os.geteuid() == 0 and owner != 0:
+        raise StartRefused(f"{folder}: it belongs to user {owner}. Run this as that user (sudo -u '#{owner}' …).")
 
 
 @contextmanager

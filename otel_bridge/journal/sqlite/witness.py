@@ -33,6 +33,7 @@ from otel_bridge.journal.sqlite.identity import (
     WENT_BACK,
     BackupRow,
     WentBackRow,
+    decoded,
     end_service,
     put_row,
     rows_alone,
@@ -56,19 +57,17 @@ class Witness:
         self._log = wal_bytes(path)
         rows = rows_alone(path)
         self._in_service = rows.get(SERVICE)
-        self._backup = msgspec.json.decode(rows[BACKUP], type=BackupRow) if BACKUP in rows else None
+        self._is_backup = BACKUP in rows
+        backup = decoded(rows, BACKUP, BackupRow)
+        self._backup_us = 0 if backup is None else backup.made_us
         self._service = b""
         self._id = b""
         self._kept = -1
         self.went_back: WentBack | None = None
-        if self._log and self._backup is not None and not _is_wal_mode(path):
+        if self._log and self._is_backup and not _is_wal_mode(path):
             self._move_log_aside()
         elif self._log and self._mark is not None and self._mark.service != self._in_service:
             self._check_with_log()
-
-    @property
-    def id(self) -> bytes:
-        return self._id
 
     def _move_log_aside(self) -> None:
         """The log of the journal that stood here before the backup: never applied to it, and never deleted."""
@@ -101,25 +100,41 @@ class Witness:
             self._check_alone(db)
         if not self._id or (self.went_back is not None and self.went_back.kind != "other"):
             self._id = os.urandom(16)
-        self._service = os.urandom(8)
-        db.execute("BEGIN IMMEDIATE")
-        put_row(db, JOURNAL, self._id)
-        put_row(db, SERVICE, self._service)
-        db.execute("DELETE FROM meta WHERE name IN (?, ?)", (BACKUP, KEY))
-        if self.went_back is not None:
-            mark = self._mark.journal.hex() if self._mark is not None else ""
-            row = WentBackRow(**self.went_back._asdict(), mark=mark)
-            put_row(db, WENT_BACK, msgspec.json.encode(row))
-        db.execute("COMMIT")
-        # Before the first record: `service` is in the file itself, and the mark is this journal's.
-        db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        self.begin(db, last)
+
+    def begin(self, db: sqlite3.Connection, last: int) -> None:
+        """Before the first record: `service` is in the file itself, and the mark is this journal's. Where the disk is
+        full it is tried again between two commits: until then `begun` is False, and less is recognised later."""
+        service = os.urandom(8)
+        try:
+            db.execute("BEGIN IMMEDIATE")
+            put_row(db, JOURNAL, self._id)
+            put_row(db, SERVICE, service)
+            db.execute("DELETE FROM meta WHERE name IN (?, ?)", (BACKUP, KEY))
+            if self.went_back is not None:
+                mark = self._mark.journal.hex() if self._mark is not None else ""
+                row = WentBackRow(**self.went_back._asdict(), mark=mark)
+                put_row(db, WENT_BACK, msgspec.json.encode(row))
+            db.execute("COMMIT")
+            db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        except sqlite3.Error as error:
+            if db.in_transaction:
+                db.execute("ROLLBACK")
+            if getattr(error, "sqlite_errorcode", None) != sqlite3.SQLITE_FULL:
+                raise
+            return
+        self._service = service
         self.keep(last)
+
+    @property
+    def begun(self) -> bool:
+        return bool(self._service)
 
     def _recognise(self, rows: dict[str, bytes], last: int) -> WentBack | None:
         mark, now_us = self._mark, time.time_ns() // 1000
         before, before_us = (mark.last, mark.at_us) if mark is not None else (0, 0)
-        if self._backup is not None:
-            return WentBack("backup", last, before, before_us or self._backup.made_us, now_us)
+        if self._is_backup:
+            return WentBack("backup", last, before, before_us or self._backup_us, now_us)
         without_log = self._in_service is not None and not self._log
         if mark is None:
             return WentBack("incomplete", last, 0, 0, now_us) if without_log else None
@@ -147,7 +162,7 @@ class Witness:
 
     def keep(self, last: int) -> None:
         """Writes the mark where it is behind. `last` is committed. One thread at a time."""
-        if last != self._kept and write_mark(self.path, self._id, self._service, last):
+        if self.begun and last != self._kept and write_mark(self.path, self._id, self._service, last):
             self._kept = last
 
     def close(self, db: sqlite3.Connection, last: int) -> None:
@@ -161,10 +176,8 @@ class Witness:
 
 def _again(rows: dict[str, bytes], mark: Mark) -> WentBack | None:
     """What the start before has recognised, if that was killed before the mark said so."""
-    if WENT_BACK not in rows:
-        return None
-    row = msgspec.json.decode(rows[WENT_BACK], type=WentBackRow)
-    return row.told() if row.mark == mark.journal.hex() else None
+    row = decoded(rows, WENT_BACK, WentBackRow)
+    return row.told() if row is not None and row.mark == mark.journal.hex() else None
 
 
 def _is_wal_mode(path: Path) -> bool:

@@ -468,6 +468,8 @@ class SqliteStore:
                 self._maintainer = connect(self.path)
             # Waits for nobody.
             _, pages, moved = self._maintainer.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        if not self._witness.begun:
+            between_commits(lambda: self._witness.begin(self._db, self._committed))
         self._witness.keep(self._committed)
         if pages > WAL_PAGES:
             between_commits(self._finish_checkpoint)
