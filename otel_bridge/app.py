@@ -122,6 +122,7 @@ class Bridge:
             workers=health.workers,
             journal_bytes=lambda: (space.used, space.byte_limit()),
             journal_backend=store.backend,
+            went_back=for_housekeeping.identity().went_back,
             export_configured=config.otlp is not None,
             started=time.time(),
             reload_failed=lambda: self.reloader.failure is not None,

@@ -44,6 +44,7 @@ from otel_bridge.journal.store import (
     TopUser,
     Trimmed,
     WentBack,
+    WentBackKind,
     Window,
 )
 from otel_bridge.journal.writer import Journal
@@ -72,6 +73,7 @@ __all__ = [
     "TopUser",
     "Trimmed",
     "WentBack",
+    "WentBackKind",
     "Window",
     "backup",
     "carried_key",

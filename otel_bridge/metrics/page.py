@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Container, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any
+from typing import Any, get_args
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
@@ -18,7 +18,7 @@ from prometheus_client.openmetrics.exposition import generate_latest as generate
 from otel_bridge import __version__, catalog
 from otel_bridge.catalog import Metric
 from otel_bridge.config import Gpt
-from otel_bridge.journal import Ledger, TopUser, Window
+from otel_bridge.journal import Ledger, TopUser, WentBack, WentBackKind, Window
 from otel_bridge.metrics.ledger import LedgerView
 from otel_bridge.metrics.own import OwnCounts, SelfMetrics
 from otel_bridge.metrics.scrapers import LabelSet, Scraper, Scrapers
@@ -45,6 +45,8 @@ class Sources:
     journal_bytes: Callable[[], tuple[int, int]]
     """Bytes used, and bytes it may use."""
     journal_backend: str
+    went_back: WentBack | None
+    """What was recognised of the journal last, at this start or an earlier one."""
     export_configured: bool
     started: float
     reload_failed: Callable[[], bool]
@@ -104,6 +106,7 @@ class BridgeCollector:
         used, limit = sources.journal_bytes()
         yield _family(catalog.JOURNAL_BYTES, [((), used)])
         yield _family(catalog.JOURNAL_LIMIT, [((), limit)])
+        yield _family(catalog.JOURNAL_WENT_BACK, _went_back(sources.went_back))
         yield _family(catalog.SERIES, [((), sources.state.series_count())])
         yield _family(catalog.SERIES_LIMIT, [((), sources.state.series_limit())])
         yield _family(catalog.SERIES_CAPPED, [((label,), count) for label, count in sources.state.capped.items()])
@@ -154,6 +157,13 @@ def _family(metric: Metric, rows: list[tuple[Labels, float]], held: Container[La
     for labels, value in rows:
         family.add_metric(labels, 0 if (metric.name, labels) in held else value)
     return family  # type: ignore[no-any-return]
+
+
+def _went_back(found: WentBack | None) -> list[tuple[Labels, float]]:
+    return [
+        ((kind,), found.since_us / 1e6 if found is not None and found.kind == kind else 0)
+        for kind in get_args(WentBackKind)
+    ]
 
 
 def _durations(own: OwnCounts) -> list[Row]:
