@@ -160,10 +160,8 @@ def _family(metric: Metric, rows: list[tuple[Labels, float]], held: Container[La
 
 
 def _went_back(found: WentBack | None) -> list[tuple[Labels, float]]:
-    return [
-        ((kind,), found.since_us / 1e6 if found is not None and found.kind == kind else 0)
-        for kind in get_args(WentBackKind)
-    ]
+    at = {} if found is None else {found.kind: found.since_us / 1e6}
+    return [((kind,), at.get(kind, 0)) for kind in get_args(WentBackKind)]
 
 
 def _durations(own: OwnCounts) -> list[Row]:
