@@ -13,7 +13,7 @@ import pytest
 from otel_bridge import journal
 from otel_bridge.errors import StartRefused
 from otel_bridge.journal import Store
-from otel_bridge.journal.sqlite import witness
+from otel_bridge.journal.sqlite import backup_file, witness
 from otel_bridge.journal.sqlite.mark import mark_path, read_mark
 from tests.journal.backends import CONSUMER, SqliteBackend
 from tests.journal.stores import append, commit, held, transact
@@ -304,8 +304,9 @@ def test_a_start_on_a_full_disk_serves_and_begins_to_be_recognised_once_there_is
 
 
 def test_a_backup_is_one_state_of_the_journal_whatever_is_committed_beside_it(
-    backend: SqliteBackend, tmp_path: Path
+    backend: SqliteBackend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(backup_file, "PIECE_PAGES", 4)
     store = backend.open()
     fill(store, *range(1, 300))
     transact(store, lambda: store.save_snapshot(100, b"counted"))
@@ -315,13 +316,14 @@ def test_a_backup_is_one_state_of_the_journal_whatever_is_committed_beside_it(
     def beside(done: int, total: int) -> None:
         nonlocal number, pieces
         pieces += 1
+        assert pieces < 100, "it begins again and again"
         fill(store, number)
         store.maintain(0, lambda run: run())
         number += 1
         assert 0 < done <= total
 
     made = journal.backup(backend.url, tmp_path / "b.db", KEY, progress=beside)
-    assert pieces and store.last == 299 + pieces
+    assert pieces > 2 and store.last == 299 + pieces
     assert (made.last, made.cursor, made.key, made.damaged) == (299, 120, KEY, 0)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["b.db", "first"]
     assert (tmp_path / "b.db").stat().st_mode & 0o777 == 0o600

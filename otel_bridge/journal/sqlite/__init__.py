@@ -2,10 +2,10 @@
 
 `database.py` has the tables, how they are opened and what SQLite's errors mean; `examine.py` looks at what is there
 before that; `writing.py` is the one writer and `grouping.py` the statement that holds what it commits, `reading.py` a
-reader for any thread or process, `replay.py` the operator's write from another process. `backup.py` makes a backup,
-`restore.py` puts one in place (both through `new_file.py`), `witness.py` and the `mark.py` beside the journal recognise
-one at the start, and copies. A URL of it is
-`sqlite:///relative/path` or `sqlite:////absolute`.
+reader for any thread or process, `replay.py` the operator's write from another process. `backup_file.py` makes a
+backup, `restoring.py` puts one in place (both through `new_file.py`); `witness.py` recognises one at the start, and
+copies, by the rows of `identity.py` and the `mark.py` beside the journal. A URL of it is `sqlite:///relative/path` or
+`sqlite:////absolute`.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from otel_bridge.errors import StartRefused
-from otel_bridge.journal.sqlite.backup import backup as _backup
+from otel_bridge.journal.sqlite.backup_file import backup as _backup
 from otel_bridge.journal.sqlite.examine import is_journal
 from otel_bridge.journal.sqlite.identity import KEY, rows_alone
 from otel_bridge.journal.sqlite.reading import SqliteReader
 from otel_bridge.journal.sqlite.replay import mark_replay as _mark_replay
-from otel_bridge.journal.sqlite.restore import restore as _restore
+from otel_bridge.journal.sqlite.restoring import restore as _restore
 from otel_bridge.journal.sqlite.writing import SqliteStore
 from otel_bridge.journal.store import Backup
 

@@ -55,6 +55,7 @@ class Witness:
         """For the log: nothing that went back, and yet to be known."""
         self._mark = read_mark(path)
         self._log = wal_bytes(path)
+        self._has_log = Path(f"{path}-wal").exists()
         rows = rows_alone(path)
         self._in_service = rows.get(SERVICE)
         self._is_backup = BACKUP in rows
@@ -142,7 +143,7 @@ class Witness:
             return _again(rows, mark) or WentBack("other", last, before, before_us, now_us)
         if mark.last > last:
             return WentBack("incomplete" if without_log else "older", last, before, before_us, now_us)
-        if without_log:
+        if self._in_service is not None and not self._has_log:  # an empty one was emptied into the file
             self.warnings.append(
                 f"journal {self.path}: it was in service, and its write-ahead log is not there. Nothing that is known "
                 "of is missing. A program that opened the file meanwhile (sqlite3) has tidied the log up: then all is "

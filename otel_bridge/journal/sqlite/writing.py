@@ -475,7 +475,7 @@ class SqliteStore:
             between_commits(self._finish_checkpoint)
         long = min(WAL_BYTES, max_bytes // 8)
         # What stays behind that far is held by somebody who reads for long (a backup): answers would wait in vain.
-        if wal_bytes(self.path) > long and (pages - moved) * PAGE_BYTES < long // 2:
+        if wal_bytes(self.path) > long and (pages - moved) * PAGE_BYTES <= long // 2:
             between_commits(self._truncate_wal)
 
     def _finish_checkpoint(self) -> None:

@@ -25,7 +25,7 @@ from otel_bridge import __version__
 from otel_bridge.errors import StartRefused
 from otel_bridge.journal.sqlite.database import advice, connect, damage, uri
 from otel_bridge.journal.sqlite.examine import is_journal
-from otel_bridge.journal.sqlite.identity import BACKUP, KEY, BackupRow, decoded, end_service, put_row, rows_alone
+from otel_bridge.journal.sqlite.identity import BACKUP, KEY, BackupRow, decoded, put_row, rows_alone
 from otel_bridge.journal.sqlite.new_file import new_file, put_in_place, refuse_narrow, stamp, words
 from otel_bridge.journal.sqlite.reading import wal_bytes
 from otel_bridge.journal.store import Backup, StoreError
@@ -94,7 +94,6 @@ def _copy(source: sqlite3.Connection, part: Path, key: bytes | None, progress: P
             source.backup(copy, pages=PIECE_PAGES, progress=piece, sleep=0)
             copy.execute("PRAGMA journal_mode = DELETE")
             copy.execute("BEGIN")
-            end_service(copy)
             put_row(copy, BACKUP, msgspec.json.encode(BackupRow(made_us, last, cursor, __version__)))
             if key is not None:
                 put_row(copy, KEY, key)

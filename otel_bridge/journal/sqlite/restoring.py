@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from otel_bridge.errors import StartRefused
-from otel_bridge.journal.sqlite.backup import look
+from otel_bridge.journal.sqlite.backup_file import look
 from otel_bridge.journal.sqlite.new_file import new_file, put_in_place, refuse_narrow, stamp, words
 from otel_bridge.journal.store import Backup
 
