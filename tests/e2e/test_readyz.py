@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from otel_bridge.export.result import KINDS
+from otel_bridge.journal import DamagedPart
 from otel_bridge.ops import health, space
 from tests.harness.bridge import Bridge
 from tests.harness.otlp import OK, OtlpReceiver, Reply
@@ -64,5 +65,6 @@ def test_a_problem_is_told_in_spanish(make_bridge: Make, setting: dict[str, str]
 
 
 def test_every_state_and_every_lack_of_room_has_its_words() -> None:
-    assert health._DELIVERY.keys() == {*KINDS, "starting", "restarting"}
+    assert health._DELIVERY.keys() == {*KINDS, "starting", "restarting", "damaged"}
     assert health._FULL.keys() == {space.AT_LIMIT, space.NO_ROOM}
+    assert health._DAMAGED.keys() == set(DamagedPart) - {DamagedPart.OLD}

@@ -175,7 +175,7 @@ def test_a_session_that_was_deleted_begins_anew(backend: Backend) -> None:
     store.begin()
     reader = store.reader()
     store.fall_idle(reader.idle_candidates(1 << 60, 10), 1 << 60)
-    assert store.trim(1 << 60, 10, [SESSION_ID]).kept_sessions == []
+    assert store.trim(1 << 60, 1 << 60, 10, [SESSION_ID]).kept_sessions == []
     reader.close()
     store.commit()
     commit(store, append(session(), event(5000)))

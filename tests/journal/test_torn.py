@@ -178,7 +178,7 @@ def test_trimming_goes_past_damage_and_deletes_nothing_else(journals: list[Writt
             while quiet < 3:
                 store.begin()
                 try:
-                    rows = store.trim(LATER_US, 100, []).rows
+                    rows = store.trim(LATER_US, LATER_US, 100, []).rows
                     store.commit()
                 except StoreDamaged as error:
                     assert error.part == DamagedPart.OLD
@@ -228,3 +228,24 @@ def test_of_an_earlier_release_the_most_that_is_lost_is_told(journals: list[Writ
         pages.spoil(leaf, "zeros", random.Random(1))
     seen, (lost,) = deliver(written, 0)
     assert not lost.exact and lost.spans == lost.size == len(written.records) - len(seen)
+
+
+def test_the_newest_record_is_written_again_by_who_still_has_it_in_memory(tmp_path: Path) -> None:
+    written = Written(tmp_path / "journal.db", [], [])
+    store = journal.open(written.url, CONSUMER)
+    for number in range(100):
+        store.write_alone([Append([event(number)], [None])])
+    store.maintain(1 << 30, lambda run: run())
+    pages = Pages(written.path, "segment", checkpoint=False)
+    pages.spoil(pages.of(LEAF)[-1], "zeros", random.Random(1))
+    reader = store.reader()
+    with pytest.raises(StoreDamaged) as told:
+        reader.check()
+    assert told.value.part == DamagedPart.SEGMENTS
+    store.begin()
+    store.mend()
+    store.commit()
+    reader.check()
+    assert reader.ledger().pending == 100
+    reader.close()
+    store.close()

@@ -21,6 +21,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from otel_bridge import app, catalog, config, errors
 from otel_bridge.access import keys
+from otel_bridge.clock import CLOCK
 from otel_bridge.export.delivery import Delivery
 from otel_bridge.export.exporter import _write
 from otel_bridge.export.pipe import Report
@@ -57,7 +58,11 @@ class Clock:
             patch.setattr(time, "time_ns", lambda: self.now_us * 1000)
             patch.setattr(time, "time", lambda: self.now_us / SECOND)
             patch.setattr(time, "monotonic", lambda: self._monotonic)
+            patch.setattr(CLOCK, "_wall_ns", lambda: self.now_us * 1000)
+            patch.setattr(CLOCK, "_steady_ns", lambda: round(self._monotonic * SECOND) * 1000)
+            CLOCK.begin(None)
             yield self
+        CLOCK.begin(None)
 
 
 class _NoListener:

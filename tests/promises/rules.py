@@ -118,13 +118,17 @@ class Clients(RuleBasedStateMachine):
     def retry_at_once(self, which: int, times: int) -> None:
         self.send(*[self.posted(which)] * times)
 
-    @rule(which=st.integers(0, 30), change=st.sampled_from(CHANGES))
-    def retry_with_other_content(self, which: int, change: Body) -> None:
+    @rule(which=st.integers(0, 30), third=st.integers(0, 2))
+    def retry_with_other_content(self, which: int, third: int) -> None:
         post = self.posted(which)
-        if post.path == "/sessions":
-            change = {"usuario_id": "otra"} if "tipo" in change else {"timestamp_inicio": HISTORY.format(9)}
+        changes = [{"usuario_id": "otra"}, {"timestamp_inicio": HISTORY.format(9)}]
         if isinstance(post.body, dict):
-            self.send(post._replace(body={**post.body, **change}))
+            for change in changes if post.path == "/sessions" else CHANGES[third::3]:
+                self.send(post._replace(body={**post.body, **change}))
+        if isinstance(post.body, dict) and post.body.get("sesion_id"):
+            other = self.session(which + third)
+            with_api_key = post.with_api_key or other.gpt == CLOSED
+            self.send(post._replace(body={**post.body, "sesion_id": other.id}, with_api_key=with_api_key))
 
     @rule(which=st.integers(0, 30), id_=st.sampled_from(IDS), content=contents, at=moments)
     def claim_an_id_twice_at_once(self, which: int, id_: str, content: Body, at: str | None) -> None:

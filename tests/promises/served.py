@@ -116,7 +116,7 @@ class Served:
         return [Span(one.trace_id, one.span_id, one.span.parent_span_id.hex()) for one in self._receiver.spans]
 
     def deliver(self) -> None:
-        wait_for(lambda: self.bridge.metric("otel_bridge_pending_records") == 0, "empty backlog", 30)
+        wait_for(lambda: self.counts().pending == 0, "empty backlog", 30)
 
     # --- what befalls it ----------------------------------------------------------------------------------------------
 

@@ -13,12 +13,13 @@ from __future__ import annotations
 import logging
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from otel_bridge.journal.sqlite.database import connect, is_damage, translated
-from otel_bridge.journal.sqlite.segments import Segments
-from otel_bridge.journal.store import DamagedPart
+from otel_bridge.journal.sqlite.database import HOUR_US, connect, is_damage, translated
+from otel_bridge.journal.sqlite.generations import Generations
+from otel_bridge.journal.sqlite.rows import Rows
+from otel_bridge.journal.store import DamagedPart, Trimmed
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +36,7 @@ class Trimming:
         self._db = db
         self._path = path
         self._consumer = consumer
-        self._around: Segments | None = None
+        self._around: Rows | None = None
         """Looks for rows in a connection of its own, once there is damage."""
         self._connection: sqlite3.Connection | None = None
         self._from = 0
@@ -49,7 +50,29 @@ class Trimming:
         if self._connection is not None:
             self._connection.close()
 
-    def segments(self, safe: int, before_us: int, now_us: int, limit: int, make_room: bool) -> int:
+    def trim(self, before_us: int, now_us: int, limit: int, sessions: Sequence[bytes], make_room: bool) -> Trimmed:
+        """As `Store.trim`."""
+        with translated(self._path):
+            cursor = self._db.execute(
+                "SELECT coalesce(max(cursor), 0) FROM sink WHERE name = ?", (self._consumer,)
+            ).fetchone()[0]
+            saved = self._db.execute("SELECT coalesce(max(seq), 0) FROM meta").fetchone()[0]
+        gone = self._segments(min(cursor, saved), before_us, now_us, limit, make_room)
+        kept = list(sessions)
+
+        def delete_sessions() -> int:
+            kept[:] = [session for session in sessions if not self._delete_session(session, before_us)]
+            return len(sessions) - len(kept)
+
+        gone += self._other(DamagedPart.SESSIONS, delete_sessions)
+        gone += self._other(DamagedPart.USAGE, lambda: self._delete_usage(before_us, limit))
+        return Trimmed(gone, kept)
+
+    def forget(self, generations: Generations, limit: int) -> int:
+        """As `Store.forget`."""
+        return self._other(DamagedPart.KEYS, lambda: generations.forget(limit))
+
+    def _segments(self, safe: int, before_us: int, now_us: int, limit: int, make_room: bool) -> int:
         """Deletes up to `limit` of the oldest segments that arrived before then (`make_room`: of any age), none of
         them past `safe`; returns how many."""
         with translated(self._path, DamagedPart.OLD):
@@ -101,7 +124,7 @@ class Trimming:
     def _go_around(self) -> None:
         if self._connection is None:
             self._connection = connect(self._path, "ro")
-            self._around = Segments(self._connection, self._path, self._consumer)
+            self._around = Rows(self._connection, self._consumer)
 
     def _oldest(self, limit: int, safe: int) -> list[tuple[int, int, int]]:
         """(last, when it arrived, bytes) of the oldest segments."""
@@ -112,10 +135,10 @@ class Trimming:
             ).fetchall()
         rows = self._around.heads(self._from, limit)
         if not rows:
-            beyond = self._around.next_readable(self._from)
+            beyond = self._around.beyond(self._from)
             # What is missing before it is not to be passed before it is parked.
-            if beyond is not None and self._from < beyond <= safe:
-                self._leave(beyond)
+            if beyond is not None and self._from < beyond.before <= safe:
+                self._leave(beyond.before)
                 rows = self._around.heads(self._from, limit)
         return [(row.last, row.arrived_us, 0) for row in rows]
 
@@ -135,8 +158,9 @@ class Trimming:
         if not self._from:
             log.error("journal %s: old records on damaged pages cannot be deleted, and stay", self._path)
         self._from = upto
+        self._go_around()
 
-    def other(self, part: DamagedPart, run: Callable[[], int]) -> int:
+    def _other(self, part: DamagedPart, run: Callable[[], int]) -> int:
         """Deletes from another part with `run`, which returns how many rows; 0 where it was met damaged lately."""
         if time.monotonic() < self._left.get(part, 0.0):
             return 0
@@ -147,3 +171,13 @@ class Trimming:
                 if is_damage(error):
                     self._left[part] = time.monotonic() + LEFT_SECONDS
                 raise
+
+    def _delete_session(self, session: bytes, before_us: int) -> bool:
+        sql = "DELETE FROM session WHERE id = ? AND last_us < ? AND live = 0"
+        return self._db.execute(sql, (session, before_us)).rowcount > 0
+
+    def _delete_usage(self, before_us: int, limit: int) -> int:
+        return self._db.execute(
+            "DELETE FROM usage WHERE (hour, gpt, user) IN (SELECT hour, gpt, user FROM usage WHERE hour < ? LIMIT ?)",
+            (before_us // HOUR_US, limit),
+        ).rowcount

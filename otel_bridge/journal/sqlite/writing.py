@@ -495,23 +495,9 @@ class SqliteStore:
     def trim(
         self, before_us: int, now_us: int, limit: int, sessions: Sequence[bytes], make_room: bool = False
     ) -> Trimmed:
-        with translated(self.path):
-            cursor = self._db.execute(
-                "SELECT coalesce(max(cursor), 0) FROM sink WHERE name = ?", (self._consumer,)
-            ).fetchone()[0]
-            saved = self._db.execute("SELECT coalesce(max(seq), 0) FROM meta").fetchone()[0]
         for session in sessions:
             self.parts.forget(session)
-        gone = self._trimming.segments(min(cursor, saved), before_us, now_us, limit, make_room)
-        kept = list(sessions)
-
-        def delete_sessions() -> int:
-            kept[:] = [session for session in sessions if not self._delete_session(session, before_us)]
-            return len(sessions) - len(kept)
-
-        gone += self._trimming.other(DamagedPart.SESSIONS, delete_sessions)
-        gone += self._trimming.other(DamagedPart.USAGE, lambda: self._delete_usage(before_us, limit))
-        return Trimmed(gone, kept)
+        return self._trimming.trim(before_us, now_us, limit, sessions, make_room)
 
     def mend(self, now_us: int, sessions: Sequence[bytes], limit: int) -> int:
         with translated(self.path):
@@ -521,25 +507,19 @@ class SqliteStore:
     def hold_keys(self, since_us: int | None) -> None:
         self._generations.hold(since_us)
 
-    def _delete_session(self, session: bytes, before_us: int) -> bool:
-        sql = "DELETE FROM session WHERE id = ? AND last_us < ? AND live = 0"
-        return self._db.execute(sql, (session, before_us)).rowcount > 0
-
-    def _delete_usage(self, before_us: int, limit: int) -> int:
-        return self._db.execute(
-            "DELETE FROM usage WHERE (hour, gpt, user) IN (SELECT hour, gpt, user FROM usage WHERE hour < ? LIMIT ?)",
-            (before_us // HOUR_US, limit),
-        ).rowcount
-
     def forget(self, limit: int) -> int:
-        return self._trimming.other(DamagedPart.KEYS, lambda: self._generations.forget(limit))
+        return self._trimming.forget(self._generations, limit)
 
     # --- maintenance --------------------------------------------------------------------------------------------------
 
     def rewrite_newest(self) -> None:
-        # What changes a row writes all of its page, as this connection has it.
+        # What changes a row writes all of its page, as this connection has it; the same value again writes nothing.
         with translated(self.path, DamagedPart.SEGMENTS):
-            self._db.execute("UPDATE segment SET body = body WHERE last = (SELECT max(last) FROM segment)")
+            for change in (1, -1):
+                self._db.execute(
+                    "UPDATE segment SET arrived_us = arrived_us + ? WHERE last = (SELECT max(last) FROM segment)",
+                    (change,),
+                )
 
     def maintain(self, max_bytes: int, between_commits: Callable[[Callable[[], None]], None]) -> None:
         self._checkpoints.step(max_bytes, between_commits)
