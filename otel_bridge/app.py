@@ -35,7 +35,7 @@ from otel_bridge.metrics.own import SelfMetrics
 from otel_bridge.metrics.page import BridgeCollector, Sources
 from otel_bridge.metrics.scrapers import Scrapers
 from otel_bridge.metrics.state import MetricState
-from otel_bridge.ops import housekeeping, snapshot
+from otel_bridge.ops import going_back, housekeeping, snapshot
 from otel_bridge.ops.health import Health
 from otel_bridge.ops.housekeeping import Housekeeping
 from otel_bridge.ops.reload import Reloader
@@ -67,7 +67,7 @@ class Bridge:
         """Builds everything and starts nothing. `read_config` reads the configuration again. Raises StartRefused."""
         keys.refuse_keyless(config)
         self.config = config
-        key = user_hash_key(config, journal.exists(config.journal))
+        key = user_hash_key(config, journal.exists(config.journal), journal.carried_key(config.journal))
         kept_key = key_file(config)
         self._stopping = threading.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -78,6 +78,11 @@ class Bridge:
         state = MetricState(config.gpts, config.max_models_per_gpt, config.max_errors_per_gpt)
         counted = Counted(state, own, Scrapers())
         store = journal.open(config.journal, CONSUMER)
+        for seen in store.warnings:
+            log.warning("%s", seen)
+        self.went_back = store.went_back
+        if store.went_back is not None:
+            log.warning("%s", going_back.warning(store.place, store.went_back))
         span_size = SpanSize(store.parts, config)
         snapshot.restore(store, counted)
         space = Space(store, config)
@@ -123,6 +128,7 @@ class Bridge:
             journal_bytes=lambda: (space.used, space.byte_limit()),
             journal_in_place=lambda: not store.displaced,
             journal_backend=store.backend,
+            went_back=for_housekeeping.identity().went_back,
             export_configured=config.otlp is not None,
             started=time.time(),
             reload_failed=lambda: self.reloader.failure is not None,

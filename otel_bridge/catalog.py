@@ -292,6 +292,13 @@ JOURNAL_IN_PLACE = Metric(
     "gauge",
     "0 while what the journal has open is not what a start would find: its files were removed, moved or replaced.",
 )
+JOURNAL_WENT_BACK = Metric(
+    "otel_bridge_journal_went_back_timestamp_seconds",
+    "gauge",
+    "When a start recognised that the journal was not as it had been left, Unix time; 0: never, or since then another.",
+    ("kind",),
+    "seconds",
+)
 SERIES = Metric("otel_bridge_series", "gauge", "Series of GPT metrics in use.")
 SERIES_LIMIT = Metric("otel_bridge_series_limit", "gauge", "Series of GPT metrics that may exist at the most.")
 SERIES_CAPPED = Metric(
@@ -360,6 +367,7 @@ METRICS: tuple[Metric, ...] = (
     JOURNAL_BYTES,
     JOURNAL_LIMIT,
     JOURNAL_IN_PLACE,
+    JOURNAL_WENT_BACK,
     SERIES,
     SERIES_LIMIT,
     SERIES_CAPPED,

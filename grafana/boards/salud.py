@@ -460,9 +460,18 @@ def _process() -> list[tuple[int, Panel]]:
             8,
             lines(
                 "Reinicios",
-                "Veces que el proceso arrancó por hora. Un reinicio no pierde ni repite nada; muchos son un problema.",
-                [query(f"sum(changes({value(catalog.START_TIME)}[1h]))", "Arranques por hora")],
-                Look(unit=COUNT, decimals=0, no_value=DOWN, overrides=paint({"Arranques por hora": colours.WARNING})),
+                "Veces que el proceso arrancó por hora. Un reinicio no pierde ni repite nada; muchos son un problema. "
+                "«Con otro diario»: arrancó con uno que no es el que se dejó (una copia, o uno más antiguo).",
+                [
+                    query(f"sum(changes({value(catalog.START_TIME)}[1h]))", "Arranques por hora"),
+                    query(f"max(changes({value(catalog.JOURNAL_WENT_BACK)}[1h])) > 0", "Con otro diario", ref="B"),
+                ],
+                Look(
+                    unit=COUNT,
+                    decimals=0,
+                    no_value=DOWN,
+                    overrides=paint({"Arranques por hora": colours.WARNING, "Con otro diario": colours.FAIL}),
+                ),
                 fill=20,
                 soft_max=1,
             ),

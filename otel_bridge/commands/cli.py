@@ -25,6 +25,7 @@ examples:
   OTEL_EXPORTER_OTLP_ENDPOINT=http://localhost:4318 otel-bridge serve
   otel-bridge check                                  read the configuration, say what is wrong, exit
   otel-bridge journal status                         what is pending, exported, parked
+  otel-bridge journal backup /var/backups/           a copy of it in one file, while the bridge serves
   otel-bridge demo --speed 240 --incident            documented traffic, a day in six minutes, slow answers in it
   otel-bridge doctor --prometheus http://localhost:9090
                                                      a synthetic session, then proof of it at every station
@@ -88,7 +89,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _add_journal(commands: Commands, common: argparse.ArgumentParser) -> None:
-    journal = commands.add_parser("journal", help="look into the journal")
+    journal = commands.add_parser("journal", help="look into the journal, back it up and restore it")
     inside = journal.add_subparsers(dest="journal_command", required=True, metavar="command")
     place = argparse.ArgumentParser(add_help=False, parents=[common])
     place.add_argument("--journal", metavar="URL", help="the journal (default: the configuration's)")
@@ -114,6 +115,44 @@ def _add_journal(commands: Commands, common: argparse.ArgumentParser) -> None:
         help="how long to wait for what becomes of them; 0: not at all (default: 10)",
     )
     replay.set_defaults(run=_lazy("journal:replay"))
+    _add_backup(inside, place)
+
+
+def _add_backup(inside: Commands, place: argparse.ArgumentParser) -> None:
+    backup = inside.add_parser(
+        "backup",
+        parents=[place],
+        help="write the journal to one file, while a bridge serves it or not",
+        description="Writes the journal as it is now to one file, with the key of the user hash, and checks it. A "
+        "bridge may be serving it: no answer waits. The file gets its name when it is whole. Keep it as secret as the "
+        "journal.",
+        epilog="examples:\n"
+        "  otel-bridge journal backup /var/backups/otel-bridge/         a file named by its time, in that folder\n"
+        "  otel-bridge journal backup yesterday.db --replace\n"
+        "  otel-bridge journal status --journal sqlite:///yesterday.db  what is in a backup",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    backup.add_argument("file", metavar="FILE", help="where; of a folder, a file in it that is named by its time")
+    backup.add_argument("--replace", action="store_true", help="replace a file of that name")
+    backup.add_argument("--json", action="store_true", help="for a program to read")
+    backup.set_defaults(run=_lazy("backup:run"))
+    restore = inside.add_parser(
+        "restore",
+        parents=[place],
+        help="put a backup in the journal's place, with the bridge stopped",
+        description="Checks a backup and puts it in the journal's place, with its key of the user hash. Nothing that "
+        "is there is deleted. The bridge must be stopped.",
+        epilog="examples:\n"
+        "  otel-bridge journal restore yesterday.db                     where no journal is\n"
+        "  otel-bridge journal restore yesterday.db --replace           moves aside the one that is there\n"
+        "  otel-bridge journal restore yesterday.db --key-only          the key of the user hash alone",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    restore.add_argument("file", metavar="FILE", help="what `journal backup` has made")
+    restore.add_argument("--replace", action="store_true", help="move the journal that is there aside, and say where")
+    restore.add_argument("--key-only", action="store_true", help="restore the key of the user hash, and nothing else")
+    restore.add_argument("--json", action="store_true", help="for a program to read")
+    restore.set_defaults(run=_lazy("backup:restore"))
 
 
 def _add_demo(commands: Commands, common: argparse.ArgumentParser) -> None:

@@ -17,6 +17,8 @@ from otel_bridge.commands.configuration import load
 from otel_bridge.export.batch import DAMAGED
 from otel_bridge.export.pipe import CONSUMER
 from otel_bridge.ids import uuid_text
+from otel_bridge.journal import WentBack
+from otel_bridge.ops.going_back import moment, summary
 from otel_bridge.records import Event, Session, decode, event_span_id, part_trace_id, session_span_id
 
 POLL_SECONDS = 0.2
@@ -29,6 +31,7 @@ def status(arguments: argparse.Namespace) -> int:
     ledger = reader.ledger()
     used = reader.bytes_used()
     pending_bytes, exported_bytes = reader.bytes_of_segments() if arguments.space else (0, 0)
+    identity = reader.identity()
     reader.close()
     oldest = ledger.oldest_pending_us
     values = {
@@ -40,6 +43,8 @@ def status(arguments: argparse.Namespace) -> int:
         "unreadable": ledger.unreadable,
         "oldest_pending": None if oldest is None else datetime.fromtimestamp(oldest / 1e6, UTC).isoformat(),
         "bytes": used,
+        "id": identity.id or None,
+        "went_back": None if identity.went_back is None else _went_back(identity.went_back),
     }
     if arguments.space:
         values |= {
@@ -51,6 +56,8 @@ def status(arguments: argparse.Namespace) -> int:
         print(json.dumps(values))
         return 0
     for name, value in values.items():
+        if name == "went_back" and identity.went_back is not None:
+            value = f"{moment(identity.went_back.since_us)}, {summary(identity.went_back)}"
         print(f"{name.replace('_', ' '):15} {'-' if value is None else value}")
     if ledger.parked:
         print(
@@ -62,6 +69,10 @@ def status(arguments: argparse.Namespace) -> int:
             "delivery reaches it (runbook BridgeRecordsParked)."
         )
     return 0
+
+
+def _went_back(found: WentBack) -> dict[str, object]:
+    return {"at": moment(found.since_us), "kind": found.kind, "records": found.last, "records_before": found.before}
 
 
 def parked(arguments: argparse.Namespace) -> int:

@@ -12,6 +12,8 @@ from otel_bridge.commands.client import local_url
 from otel_bridge.commands.configuration import load, load_to_serve, missing
 from otel_bridge.config import Config
 from otel_bridge.errors import StartRefused
+from otel_bridge.journal import WentBack
+from otel_bridge.ops.going_back import summary
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +26,7 @@ def run(arguments: argparse.Namespace) -> int:
     os.umask(0o077)  # the journal and its key are for this user alone
 
     def announce(bridge: Bridge, port: int) -> None:
-        for line in _banner(bridge.config, port, bridge.listener.port):
+        for line in _banner(bridge.config, port, bridge.listener.port, bridge.went_back):
             print(line, flush=True)
 
     source = loaded.source
@@ -41,7 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
     return server.serve(loaded, announce, reread)
 
 
-def _banner(loaded: Config, port: int, metrics_port: int) -> list[str]:
+def _banner(loaded: Config, port: int, metrics_port: int, went_back: WentBack | None) -> list[str]:
     lines = [
         f"otel-bridge {__version__}",
         f"  post to    {local_url(loaded.host, port)}/api/sessions and /api/events",
@@ -49,6 +51,8 @@ def _banner(loaded: Config, port: int, metrics_port: int) -> list[str]:
         f"  journal    {loaded.journal}",
         f"  GPTs       {', '.join(loaded.gpts)}",
     ]
+    if went_back is not None:
+        lines.append(f"  WENT BACK  {summary(went_back)} (docs/respaldo.md says what follows)")
     if loaded.source == config.SHIPPED:
         lines.append(
             f"  no {config.DEFAULT_FILE} here: this is the shipped configuration (otel-bridge init writes it to edit)"

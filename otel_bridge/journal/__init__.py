@@ -20,14 +20,17 @@ a commit takes, the more requests the next one carries.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from otel_bridge.errors import StartRefused
 from otel_bridge.journal.append import CONFLICT, Append, Conflict, Duplicate, Outcome
 from otel_bridge.journal.store import (
     DEDUP_HORIZON_US,
+    Backup,
     DamagedPart,
+    Identity,
     Ledger,
     OutcomeUnknown,
     Parked,
@@ -43,6 +46,8 @@ from otel_bridge.journal.store import (
     StoreUnavailable,
     TopUser,
     Trimmed,
+    WentBack,
+    WentBackKind,
     Window,
 )
 from otel_bridge.journal.writer import Journal
@@ -51,9 +56,11 @@ __all__ = [
     "CONFLICT",
     "DEDUP_HORIZON_US",
     "Append",
+    "Backup",
     "Conflict",
     "DamagedPart",
     "Duplicate",
+    "Identity",
     "Journal",
     "Ledger",
     "Outcome",
@@ -71,11 +78,16 @@ __all__ = [
     "StoreUnavailable",
     "TopUser",
     "Trimmed",
+    "WentBack",
+    "WentBackKind",
     "Window",
+    "backup",
+    "carried_key",
     "exists",
     "mark_replay",
     "open",
     "open_reader",
+    "restore",
 ]
 
 
@@ -113,3 +125,30 @@ def mark_replay(url: str, seqs: Sequence[int] | None) -> int:
     while a bridge serves the journal, and again. Raises StartRefused where there is no journal, OutcomeUnknown,
     StoreError."""
     return int(_backend(url).mark_replay(url, seqs))
+
+
+def backup(
+    url: str, to: Path, key: bytes | None, replace: bool = False, progress: Callable[[int, int], None] = lambda *_: None
+) -> Backup:
+    """Makes a backup in the file `to` (or in a folder, under a name of its time): the journal as of one moment, and
+    `key`, of the user hash. May be called while a bridge serves the journal; no answer waits for it. The file is whole,
+    checked and fsynced when it gets its name. `progress` is called with bytes done and bytes in all.
+
+    Raises StartRefused (there is no journal, or a file of that name and not `replace`; the journal is damaged; this
+    backend's backups are made with its own tools) and StoreError: then nothing was written under that name."""
+    made: Backup = _backend(url).backup(url, to, key, replace, progress)
+    return made
+
+
+def restore(file: Path, url: str, replace: bool = False) -> tuple[Backup, list[str]]:
+    """Puts a backup where no journal is, or, with `replace`, moves aside the one that is there. Returns the backup, and
+    where that is which was there. The next `open` says that it went back. Raises as `backup` does, and StartRefused
+    where a bridge serves the journal: then nothing has changed."""
+    restored: tuple[Backup, list[str]] = _backend(url).restore(file, url, replace)
+    return restored
+
+
+def carried_key(url: str) -> bytes | None:
+    """The key of the user hash that a backup carries which was put in the journal's place; until the next `open`."""
+    key: bytes | None = _backend(url).carried_key(url)
+    return key

@@ -1,8 +1,9 @@
 """The line between the bridge and a backend of the journal: a second backend is written from this page.
 
-A backend is two classes, `Store` and `Reader`, and four functions beside them: `exists`, `open`, `open_reader` and
-`mark_replay`. `otel_bridge/journal/__init__.py` says what they do, and chooses the backend by the scheme of the URL.
-Above this line there is no SQL and no file; below it nothing knows HTTP, metrics or OTLP.
+A backend is two classes, `Store` and `Reader`, and functions beside them: `exists`, `open`, `open_reader`,
+`mark_replay`, `backup`, `restore` and `carried_key`. `otel_bridge/journal/__init__.py` says what they do, and chooses
+the backend by the scheme of the URL. Above this line there is no SQL and no file; below it nothing knows HTTP, metrics
+or OTLP.
 
 **Units.** Times are microseconds since the Unix epoch (`…_us`), sizes are bytes. A sequence number counts records
 from 1; 0 stands for «none yet». Ids are 16 bytes. A dedup key has up to 32; one that starts with `c` goes on with its
@@ -30,7 +31,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from enum import StrEnum
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from otel_bridge.errors import OperatorError
 from otel_bridge.ids import DAY_US
@@ -172,6 +173,54 @@ class Ledger(NamedTuple):
     """Spans of `pending` that cannot be read, and will be parked as damaged."""
 
 
+WentBackKind = Literal["backup", "older", "incomplete", "other"]
+"""A backup that was put in the journal's place; an older state of it; one that was copied while it was served and lacks
+what came last; another journal, or a new one where there was one."""
+
+
+class WentBack(NamedTuple):
+    """What a start has recognised: the journal is not the one, or not as new as the one, that was served here last. Its
+    counters are lower, spans are delivered again with the same ids, and what it lacks is no longer known to it."""
+
+    kind: WentBackKind
+    last: int
+    """The newest record's sequence number now."""
+    before: int
+    """The newest that is known to have been there. 0: none is known."""
+    before_us: int
+    """When that was, or the backup was made; 0: not known."""
+    since_us: int
+    """When it was recognised."""
+
+
+class Identity(NamedTuple):
+    """Which journal it is."""
+
+    id: str
+    """Random hexadecimal digits; empty for a journal of an earlier release that none has been opened by this one.
+    A journal that has gone back goes on under another id."""
+    went_back: WentBack | None
+    """What was recognised last, at whichever start."""
+
+
+class Backup(NamedTuple):
+    """A backup: a whole journal as of one moment."""
+
+    place: str
+    size: int
+    made_us: int
+    last: int
+    """The newest record's sequence number in it."""
+    cursor: int
+    """What is above it is delivered (again) after a restore."""
+    key: bytes | None
+    """The key of the user hash that goes with it; None: it has none."""
+    release: str
+    """That it was made by."""
+    damaged: int = 0
+    """Runs of records in it that were damaged in the journal already."""
+
+
 class Window(NamedTuple):
     """Sessions and distinct users of a GPT within one window."""
 
@@ -253,6 +302,9 @@ class Reader(Protocol):
         since it was last idle. What arrived more than a day late is counted, and has no part in the duration of a
         period that something of its time belongs to."""
 
+    def identity(self) -> Identity:
+        """Which journal it is, and what was recognised of it last."""
+
     def bytes_used(self) -> int:
         """Bytes that the journal takes, without what it has freed and will use again."""
 
@@ -276,6 +328,10 @@ class Store(Protocol):
     """Sequence number of the newest record: of the committed ones, and of those of the open transaction."""
     parts: Parts
     """Decides the parts of what this store journals."""
+    went_back: WentBack | None
+    """What this opening has recognised. It says nothing that is not so: None also where nothing can be known."""
+    warnings: Sequence[str]
+    """What else it has seen, for the log."""
 
     def begin(self) -> None: ...
 

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Container, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any
+from typing import Any, get_args
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
@@ -19,7 +19,7 @@ from otel_bridge import __version__, catalog
 from otel_bridge.catalog import Metric
 from otel_bridge.clock import CLOCK
 from otel_bridge.config import Gpt
-from otel_bridge.journal import Ledger, TopUser, Window
+from otel_bridge.journal import Ledger, TopUser, WentBack, WentBackKind, Window
 from otel_bridge.metrics.ledger import LedgerView
 from otel_bridge.metrics.own import OwnCounts, SelfMetrics
 from otel_bridge.metrics.scrapers import LabelSet, Scraper, Scrapers
@@ -49,6 +49,8 @@ class Sources:
     """Bytes used, and bytes it may use."""
     journal_in_place: Callable[[], bool]
     journal_backend: str
+    went_back: WentBack | None
+    """What was recognised of the journal last, at this start or an earlier one."""
     export_configured: bool
     started: float
     reload_failed: Callable[[], bool]
@@ -110,6 +112,7 @@ class BridgeCollector:
         yield _family(catalog.JOURNAL_BYTES, [((), used)])
         yield _family(catalog.JOURNAL_LIMIT, [((), limit)])
         yield _family(catalog.JOURNAL_IN_PLACE, [((), int(sources.journal_in_place()))])
+        yield _family(catalog.JOURNAL_WENT_BACK, _went_back(sources.went_back))
         yield _family(catalog.SERIES, [((), sources.state.series_count())])
         yield _family(catalog.SERIES_LIMIT, [((), sources.state.series_limit())])
         yield _family(catalog.SERIES_CAPPED, [((label,), count) for label, count in sources.state.capped.items()])
@@ -163,6 +166,11 @@ def _family(metric: Metric, rows: list[tuple[Labels, float]], held: Container[La
     for labels, value in rows:
         family.add_metric(labels, 0 if (metric.name, labels) in held else value)
     return family  # type: ignore[no-any-return]
+
+
+def _went_back(found: WentBack | None) -> list[tuple[Labels, float]]:
+    at = {} if found is None else {found.kind: found.since_us / 1e6}
+    return [((kind,), at.get(kind, 0)) for kind in get_args(WentBackKind)]
 
 
 def _durations(own: OwnCounts) -> list[Row]:

@@ -11,7 +11,7 @@ from otel_bridge.access.limits import RateLimits
 from otel_bridge.clock import CLOCK
 from otel_bridge.export.exporter import Exporter
 from otel_bridge.journal import DamagedPart, Journal
-from otel_bridge.ops import space
+from otel_bridge.ops import going_back, space
 from otel_bridge.ops.reload import Reloader
 from otel_bridge.ops.space import Space
 from otel_bridge.ops.supervisor import Worker
@@ -58,6 +58,7 @@ class Health:
         workers: Sequence[Worker],
     ) -> None:
         self._journal = journal
+        self._went_back = journal.store.went_back
         self._space = space
         self._exporter = exporter
         self._reloader = reloader
@@ -95,6 +96,7 @@ class Health:
         return not problems, {
             "estado": "no listo" if problems else "listo",
             "problemas": problems,
+            "diario": "ok" if self._went_back is None else going_back.note(self._went_back),
             "exportacion": self._export(),
             "configuracion": self._configuration(),
             "reloj": _clock(),

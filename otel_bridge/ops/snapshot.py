@@ -121,8 +121,9 @@ def _load(place: str, saved: tuple[int, bytes], counted: Counted) -> bool:
     except (msgspec.MsgspecError, KeyError, TypeError) as error:
         raise StartRefused(
             f"journal {place}: the snapshot of metrics cannot be read ({type(error).__name__}). The journal is damaged "
-            "and is left as it is: restore it from a backup, or move it away to start with an empty journal: what it "
-            "held and was not exported is then lost."
+            "and is left as it is: restore it from a backup (`otel-bridge journal restore FILE --replace` moves this "
+            "one aside), or move it away to start with an empty journal: what it held and was not exported is then "
+            "lost."
         ) from None
     try:
         counted.state.load(seq, state_body)

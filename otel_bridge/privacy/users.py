@@ -8,6 +8,7 @@ import logging
 import os
 import secrets
 import tempfile
+import time
 from pathlib import Path
 
 from otel_bridge.config import Config
@@ -50,14 +51,17 @@ def key_file(config: Config) -> Path | None:
     return path
 
 
-def user_hash_key(config: Config, has_journal: bool) -> bytes:
+def user_hash_key(config: Config, has_journal: bool, carried: bytes | None = None) -> bytes:
     """The key of the user hash, made where there is none. `has_journal`: there is a journal already, whose users were
-    hashed with a key. Raises StartRefused."""
+    hashed with a key; `carried`: with this one, that came with a backup of it. Raises StartRefused."""
     path = key_file(config) or config.key_path
+    if carried is not None and (config.user_hash_key or _key_in(path) != carried):
+        log.warning("%s", put_key(config, carried))
     if not config.user_hash_key and has_journal and not path.exists():
         log.warning(
             "journal %s has no key beside it (%s): a new one is made, and every user will look new. "
-            "If you have a backup of the key, stop now and restore it.",
+            "If you have a backup of the key, stop now and restore it; one of the journal holds it, too "
+            "(`otel-bridge journal restore FILE --key-only`).",
             config.journal, path.name,
         )  # fmt: skip
     folder = path.parent
@@ -79,6 +83,42 @@ def keep_key(path: Path, key: bytes) -> None:
         log.warning("the user hash key %s was removed while the bridge ran: it is written again", path)
 
 
+def kept_key(config: Config) -> bytes | None:
+    """The key in its file, to go with a backup; None: there is no file, or the key is configured. Raises StartRefused
+    where the file cannot be used."""
+    path = key_file(config)
+    return None if path is None else _read_key(path)
+
+
+def put_key(config: Config, key: bytes) -> str:
+    """Makes this key, which came with a backup, the one in the file; says what became of it. Another that is there is
+    moved aside: the users of the journal that was restored were hashed with this one. Raises StartRefused, OSError."""
+    path = key_file(config)
+    if path is None:
+        return (
+            "the backup's key of the user hash is not used: one is configured (user_hash_key). Unless it is the same, "
+            "every user will look new"
+        )
+    there = _key_in(path)
+    if there == key:
+        return f"the key of the user hash is the one that is there already, {path}"
+    said = f"the key of the user hash is restored to {path}"
+    if there is not None:
+        aside = path.with_name(f"{path.name}.before-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}")
+        path.rename(aside)
+        said += f"; another was there, and is now {aside}"
+    _create_key(path, key)
+    return said
+
+
+def _key_in(path: Path) -> bytes | None:
+    """None: there is no file; empty: it cannot be used."""
+    try:
+        return _read_key(path)
+    except StartRefused:
+        return b""
+
+
 _KEY_BYTES = 32
 _CONFIGURED_LENGTH = 16
 
@@ -87,7 +127,7 @@ def load_or_create_key(path: Path, configured: str | None) -> bytes:
     """The key of the user hash: the configured one, else the file's, else a new one written to the file.
 
     A file that is there and cannot be used stops the start. A new key in its place would silently make every
-    known user a new one, and so would a lost file: back it up with the journal.
+    known user a new one, and so would a lost file: a backup of the journal holds it, too.
     """
     if configured is not None:
         if len(configured) < _CONFIGURED_LENGTH:
@@ -136,8 +176,9 @@ def _read_key(path: Path) -> bytes | None:
     if len(key) < _KEY_BYTES:
         raise StartRefused(
             f"The user hash key {path} is damaged: expected at least {_KEY_BYTES * 2} hexadecimal digits,"
-            f" found {len(content)} bytes that are not. Restore it from a backup. Only if there is none,"
-            " remove it: a new key is made, and every known user will count as a new one."
+            f" found {len(content)} bytes that are not. Restore it from a backup of the journal (`otel-bridge"
+            " journal restore FILE --key-only`). Only if there is none, remove it: a new key is made, and every known"
+            " user will count as a new one."
         )
     return key
 

@@ -50,6 +50,7 @@ def test_kills_at_random_moments_lose_nothing_and_count_nothing_twice(
     settle(bridge)
     found = account(bridge, load.ledger, receiver)
     found.check()
+    assert "gone back" not in bridge.output() and "log is not there" not in bridge.output()
     assert bridge.stop() == 0
     say(
         f"{KILLS} kills ({unready} restarts not waited for) in {time.monotonic() - started:.0f} s, seed {seed}: "

@@ -129,7 +129,9 @@ def test_the_guide_names_every_field_and_every_event_type() -> None:
 
 
 @pytest.mark.parametrize(
-    "page", [GUIDE, *READMES, DOCS / "errores.md", DOCS / "seguridad.md"], ids=lambda p: str(p.name)
+    "page",
+    [GUIDE, *READMES, *(DOCS / f"{name}.md" for name in ("errores", "respaldo", "seguridad"))],
+    ids=lambda p: str(p.name),
 )
 def test_links_between_pages_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):

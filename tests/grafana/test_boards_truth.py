@@ -394,6 +394,7 @@ UNFORESEEN: dict[str, set[tuple[str, str, str]]] = {
         *(("otel-bridge-salud", "Tamaño del diario", ref) for ref in ("used", "limit")),
         *(("otel-bridge-salud", "Series en uso", ref) for ref in ("used", "limit")),
         ("otel-bridge-salud", "Trabajos de fondo", "B"),
+        ("otel-bridge-salud", "Reinicios", "B"),
         ("otel-bridge-salud", "Pendientes y apartados", "pending"),
     },
 }

@@ -68,7 +68,7 @@ def test_a_name_is_taken_as_it_is_written(tmp_path: Path, name: str) -> None:
     store = journal.open(url, CONSUMER)
     commit(store, append(event(1)))
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
-        [name, f"{name}-shm", f"{name}-wal", f"{name}.lock"]
+        [name, f"{name}-shm", f"{name}-wal", f"{name}.lock", f"{name}.mark"]
     )
     assert held_at(url) == 1 and journal.exists(url) and store.url == url
     store.close()

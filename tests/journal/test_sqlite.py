@@ -76,6 +76,19 @@ def test_a_wal_that_is_long_for_its_journal_is_emptied(store: SqliteStore) -> No
     assert wal_bytes(store.path) == 0
 
 
+def test_while_somebody_reads_for_long_no_answer_waits_for_the_log_to_be_emptied(store: SqliteStore) -> None:
+    """A backup does; the log cannot be emptied until it is done."""
+    asked: list[Callable[[], None]] = []
+    reader = store.reader()
+    reader.begin_snapshot()
+    commit(store, append(*(event(n) for n in range(1000))))
+    store.maintain(800_000, asked.append)
+    assert wal_bytes(store.path) > 100_000 and asked == []
+    reader.ledger()
+    store.maintain(800_000, asked.append)
+    assert asked == [store._checkpoints._truncate]
+
+
 def test_what_closes_last_leaves_one_file(store: SqliteStore) -> None:
     reader = store.reader()
     commit(store, append(event(1)))
@@ -83,7 +96,11 @@ def test_what_closes_last_leaves_one_file(store: SqliteStore) -> None:
     store.maintain(1 << 40, lambda run: run())
     reader.close()
     store.close()
-    assert sorted(path.name for path in store.path.parent.iterdir()) == ["journal.db", "journal.db.lock"]
+    assert sorted(path.name for path in store.path.parent.iterdir()) == [
+        "journal.db",
+        "journal.db.lock",
+        "journal.db.mark",
+    ]
 
 
 def test_a_key_that_a_client_chose_yesterday_makes_no_key_of_today_a_suspect(store: SqliteStore) -> None:

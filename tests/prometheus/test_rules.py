@@ -280,6 +280,7 @@ def test_the_alerts_are_those_of_the_design() -> None:
         # Not in DESIGN.md, section 8; P8 asks for them.
         "BridgeWorkerDown",
         "BridgeJournalDisplaced",
+        "BridgeJournalWentBack",
         "BridgeClockDoubted",
         "BridgeSpansDiscarded",
     }

@@ -10,23 +10,40 @@ into the file, `wal.py` reads it where a disk has failed. Reading: `reading.py` 
 `segments.py` the records in order and over what is damaged of them (`rows.py`). `replay.py` is the operator's write
 from another process.
 
+Backups: `backup_file.py` makes one, `restoring.py` puts one in place (both through `new_file.py`); `witness.py`
+recognises one at the start, and copies, by the rows of `identity.py` and the `mark.py` beside the journal.
+
 A URL of it is `sqlite:///relative/path` or `sqlite:////absolute`; the path stands in it as it is: `%` is a character
 like others.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from otel_bridge.errors import StartRefused
+from otel_bridge.journal.sqlite.backup_file import backup as _backup
 from otel_bridge.journal.sqlite.examine import is_journal, refuse_another_name
+from otel_bridge.journal.sqlite.identity import KEY, rows_alone
 from otel_bridge.journal.sqlite.names import place
 from otel_bridge.journal.sqlite.reading import SqliteReader
 from otel_bridge.journal.sqlite.replay import mark_replay as _mark_replay
+from otel_bridge.journal.sqlite.restoring import restore as _restore
 from otel_bridge.journal.sqlite.writing import SqliteStore
+from otel_bridge.journal.store import Backup
 
-__all__ = ["SqliteReader", "SqliteStore", "exists", "mark_replay", "open", "open_reader"]
+__all__ = [
+    "SqliteReader",
+    "SqliteStore",
+    "backup",
+    "carried_key",
+    "exists",
+    "mark_replay",
+    "open",
+    "open_reader",
+    "restore",
+]
 
 
 def _existing(url: str) -> Path:
@@ -53,3 +70,15 @@ def open_reader(url: str, consumer: str) -> SqliteReader:
 
 def mark_replay(url: str, seqs: Sequence[int] | None) -> int:
     return _mark_replay(_existing(url), seqs)
+
+
+def backup(url: str, to: Path, key: bytes | None, replace: bool, progress: Callable[[int, int], None]) -> Backup:
+    return _backup(_existing(url), to, key, replace, progress)
+
+
+def restore(file: Path, url: str, replace: bool) -> tuple[Backup, list[str]]:
+    return _restore(file, place(url), replace)
+
+
+def carried_key(url: str) -> bytes | None:
+    return rows_alone(place(url).path).get(KEY)

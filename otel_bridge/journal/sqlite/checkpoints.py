@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from otel_bridge.journal.sqlite.database import BUSY_MS, connect, failed_to_sync, translated
+from otel_bridge.journal.sqlite.database import BUSY_MS, PAGE_BYTES, connect, failed_to_sync, translated
 from otel_bridge.journal.sqlite.reading import wal_bytes
 from otel_bridge.journal.store import StoreError, StoreLost
 
@@ -41,13 +41,16 @@ class Checkpoints:
         """Raises StoreError, and what it hands over StoreLost too."""
         try:
             with self._checkpointing():
-                pages = self.connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()[1]  # waits for nobody
+                # Waits for nobody.
+                _, pages, moved = self.connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
         except StoreLost as lost:
             between_commits(partial(_raise, lost))
             raise
         if pages > WAL_PAGES:
             between_commits(self.finish)
-        if wal_bytes(self._path) > min(WAL_BYTES, max_bytes // 8):
+        long = min(WAL_BYTES, max_bytes // 8)
+        # What stays behind that far is held by somebody who reads for long (a backup): answers would wait in vain.
+        if wal_bytes(self._path) > long and (pages - moved) * PAGE_BYTES <= long // 2:
             between_commits(self._truncate)
 
     def finish(self) -> None:

@@ -11,7 +11,8 @@ session   a row a session: what events need to know of it, its totals, whether i
 usage     events and tokens by hour, GPT and user: what windows and top users are counted from
 sink      a cursor a consumer, and how many spans it has delivered
 parked    records that the consumer's endpoint refused; `words` is its message
-meta      the snapshot of the metrics, in the row `checkpoint`
+meta      the snapshot of the metrics, in the row `checkpoint`; what tells whether this is the journal that was served
+          here last, in rows of their own (`witness.py`)
 
 Tables, columns and rows keep the names that they had in the first release: a journal of then is opened as it is.
 """
@@ -49,6 +50,7 @@ S = TypeVar("S", bound=_HasPath)
 SCHEMA_VERSION = 1
 HOUR_US = 3_600 * 1_000_000
 BUSY_MS = 5_000
+PAGE_BYTES = 8192
 
 SCHEMA = """
 CREATE TABLE segment (
@@ -118,6 +120,15 @@ def connect(path: Path, mode: Literal["ro", "rw", "rwc"] = "rwc") -> sqlite3.Con
     return connection
 
 
+def damage(db: sqlite3.Connection) -> str | None:
+    """What is wrong with the pages of a database, all of which are looked at; None: nothing."""
+    try:
+        found: str = db.execute("PRAGMA integrity_check(1)").fetchone()[0]
+    except sqlite3.Error as error:
+        return str(error)
+    return None if found == "ok" else found.splitlines()[-1]
+
+
 def advice(path: Path, error: sqlite3.Error) -> str:
     """What is wrong with the file, and what to do."""
     code = _primary_code(error)
@@ -146,10 +157,15 @@ def is_busy(error: BaseException | None) -> bool:
 
 
 def damaged_advice(path: Path) -> str:
+    return f"The file is damaged and is left as it is. {restore_advice(path)}"
+
+
+def restore_advice(path: Path) -> str:
+    """What to do about a journal that no bridge can start with."""
     return (
-        "The file is damaged and is left as it is. Restore it from a backup, or save what can be read with "
-        f"`sqlite3 {path} .recover`, or move it away to start with an empty journal: what it held and was not exported "
-        "is then lost."
+        "Restore it from a backup (`otel-bridge journal restore FILE --replace` moves this one aside), or save what "
+        f"can be read with `sqlite3 {path} .recover`, or move it away to start with an empty journal: what it held and "
+        "was not exported is then lost."
     )
 
 

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 from otel_bridge.errors import StartRefused
-from otel_bridge.journal.sqlite.database import uri
+from otel_bridge.journal.sqlite.database import restore_advice, uri
 from otel_bridge.journal.sqlite.lock import is_held, is_locked
 from otel_bridge.journal.sqlite.names import log_of
 from otel_bridge.journal.store import StoreError
@@ -52,8 +52,7 @@ def is_journal(path: Path) -> bool:
     if head != _MAGIC:
         raise StartRefused(
             f"journal {path}: the file is no otel-bridge journal, or it is damaged; it is left as it is. Name another "
-            f"with --journal. If it was one: Restore it from a backup, or save what can be read with `sqlite3 {path} "
-            ".recover`, or move it away to start with an empty journal: what it held and was not exported is then lost."
+            f"with --journal. If it was one: {restore_advice(path)}"
         )
     tables = _tables(path)
     if tables and not tables >= _TABLES:

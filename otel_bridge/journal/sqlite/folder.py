@@ -8,10 +8,10 @@ import os
 from pathlib import Path
 
 
-def make(folder: Path) -> None:
-    """Makes it where it is missing, and what it is in. Raises OSError."""
+def make(folder: Path, mode: int = 0o777) -> None:
+    """Makes it where it is missing (with this mode), and what it is in. Raises OSError."""
     missing = [one for one in (folder, *folder.parents) if not one.exists()]
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(mode, parents=True, exist_ok=True)
     for one in missing:
         sync(one.parent)
 

@@ -16,7 +16,8 @@ import fcntl
 import logging
 import os
 import struct
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from otel_bridge.errors import StartRefused
@@ -70,20 +71,24 @@ def _flock() -> bytes:
 class Lock:
     """Taken when it is made, where the journal is made, too, if there is none."""
 
-    def __init__(self, place: Place) -> None:
-        """Raises StartRefused: another bridge serves the journal, or it has names that would hide its log. Raises
-        OSError."""
+    def __init__(self, place: Place, to_serve: bool = True) -> None:
+        """`to_serve`: else no journal is made. Raises StartRefused: another bridge serves the journal, or it has names
+        that would hide its log. Raises OSError."""
         self._path = place.path
+        self._to_serve = to_serve
         self._descriptors: list[int] = []
+        self._identity: Identity | None = None
         try:
             self._lock_files(place)
-            self.descriptor = self._lock_database()
-            """Of the database."""
-            self.identity = identity(os.fstat(self.descriptor))
+            if to_serve or place.path.exists():
+                self.descriptor = self._lock_database()
+                """Of the database."""
+                self._identity = identity(os.fstat(self.descriptor))
         except BaseException:
             self._close_all()
             raise
-        _held.add(self.identity)
+        if self._identity is not None:
+            _held.add(self._identity)
 
     def _lock_files(self, place: Place) -> None:
         self._flock(lock_of(place.path), os.O_CREAT)
@@ -135,16 +140,29 @@ class Lock:
             )  # fmt: skip
 
     def _in_use(self) -> StartRefused:
+        if not self._to_serve:
+            return StartRefused(f"journal {self._path}: an otel-bridge serves it. Stop it first.")
         return StartRefused(
             f"journal {self._path}: another otel-bridge serves it. Stop it, or give this one its own --journal."
         )
 
     def release(self) -> None:
         """After SQLite has closed the database."""
-        _held.discard(self.identity)
+        if self._identity is not None:
+            _held.discard(self._identity)
         self._close_all()
 
     def _close_all(self) -> None:
         for descriptor in reversed(self._descriptors):
             os.close(descriptor)
         self._descriptors.clear()
+
+
+@contextmanager
+def not_served(place: Place) -> Iterator[None]:
+    """Nobody serves the journal meanwhile. Raises as Lock does."""
+    lock = Lock(place, to_serve=False)
+    try:
+        yield
+    finally:
+        lock.release()

@@ -11,9 +11,20 @@ from typing import Any
 from otel_bridge import clock
 from otel_bridge.journal.parts import fill_of, parts_of
 from otel_bridge.journal.sqlite.database import HOUR_US, connect, reading
+from otel_bridge.journal.sqlite.identity import identity
 from otel_bridge.journal.sqlite.names import log_of
 from otel_bridge.journal.sqlite.segments import Pending, Segments
-from otel_bridge.journal.store import DamagedPart, Ledger, Parked, Segment, SessionInfo, SessionRow, TopUser, Window
+from otel_bridge.journal.store import (
+    DamagedPart,
+    Identity,
+    Ledger,
+    Parked,
+    Segment,
+    SessionInfo,
+    SessionRow,
+    TopUser,
+    Window,
+)
 from otel_bridge.records import Idle
 
 _ACTIVITY = "SELECT gpt, user, coalesce(active_us, last_us) AS active_us FROM session"
@@ -189,6 +200,10 @@ class SqliteReader:
         ):
             idles.append(Idle(session, gpt, duration, events, clock.now_us()))
         return idles
+
+    @reading(DamagedPart.SNAPSHOT)
+    def identity(self) -> Identity:
+        return identity(self._db)
 
     @reading(DamagedPart.ANY)
     def bytes_used(self) -> int:

@@ -10,15 +10,17 @@ in place ──a name is gone, or leads elsewhere──▶ displaced: nothing is
 from __future__ import annotations
 
 import logging
-import os
 import sqlite3
 import time
-from contextlib import closing, suppress
+from contextlib import closing
 from pathlib import Path
 
+from otel_bridge.journal.sqlite import folder
 from otel_bridge.journal.sqlite.checkpoints import Checkpoints
 from otel_bridge.journal.sqlite.database import connect
+from otel_bridge.journal.sqlite.identity import end_service
 from otel_bridge.journal.sqlite.lock import Identity, identity
+from otel_bridge.journal.sqlite.new_file import name_anew, new_file, stamp, sync
 from otel_bridge.journal.sqlite.watch import Watch
 from otel_bridge.journal.store import StoreError, StoreLost, StoreUnavailable
 
@@ -143,32 +145,18 @@ def _unavailable(displaced: str) -> StoreUnavailable:
 def write_back(source: sqlite3.Connection, path: Path, watch: Watch) -> Path:
     """Writes the database behind `source` to `path`, or beside it where something is there; returns where. Durable when
     it returns. Raises OSError, sqlite3.Error."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    part = path.with_name(f"{path.name}.part")
-    part.unlink(missing_ok=True)
-    part.touch(mode=0o600)
-    try:
-        with closing(connect(part)) as target:
+    folder.make(path.parent, mode=0o700)
+    with new_file(path) as part:
+        with closing(connect(part, "rw")) as target:
             source.backup(target)
-        _sync(part)
+            end_service(target)  # a start takes it for a journal that was closed: it is whole
+        sync(part)
         watch.drop()
         to = path
         try:
-            to.hardlink_to(part)  # unlike a rename, it replaces nothing
+            name_anew(part, to)
         except FileExistsError:
-            to = path.with_name(f"{path.name}.{time.strftime('%Y%m%dT%H%M%S')}.saved")
-            to.hardlink_to(part)
-    finally:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
-            part.with_name(f"{part.name}-journal").unlink(missing_ok=True)
-    _sync(to.parent)
+            to = path.with_name(f"{path.name}.{stamp()}.saved")
+            name_anew(part, to)
+    folder.sync(to.parent)
     return to
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -20,6 +20,7 @@ from otel_bridge.journal.sqlite.database import (
     ADDED_PARTS,
     ADDED_TOTAL,
     HOUR_US,
+    PAGE_BYTES,
     SCHEMA,
     SCHEMA_VERSION,
     advice,
@@ -38,6 +39,7 @@ from otel_bridge.journal.sqlite.segments import Segments
 from otel_bridge.journal.sqlite.trimming import Trimming
 from otel_bridge.journal.sqlite.wal import WriteAheadLog, abandon
 from otel_bridge.journal.sqlite.watch import Watch
+from otel_bridge.journal.sqlite.witness import Witness
 from otel_bridge.journal.store import (
     SEGMENT_RECORDS,
     DamagedPart,
@@ -47,6 +49,7 @@ from otel_bridge.journal.store import (
     StoreError,
     StoreLost,
     Trimmed,
+    WentBack,
 )
 from otel_bridge.records import Event, Idle, Record, Session, encode
 
@@ -75,6 +78,7 @@ class SqliteStore:
             folder.make(path.parent)
             self._lock = Lock(place)
             try:
+                self._witness = Witness(path)
                 self._db = connect(path)
                 self._checkpoints = Checkpoints(path, self._db, self._abandon)
                 self._prepare()
@@ -116,7 +120,7 @@ class SqliteStore:
                 f"journal {self.path}: a SQLite file that is no otel-bridge journal. Name another with --journal."
             )
         if version == 0:
-            db.execute("PRAGMA page_size = 8192")
+            db.execute(f"PRAGMA page_size = {PAGE_BYTES}")
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = FULL")
         db.execute("PRAGMA cache_size = -65536")
@@ -147,6 +151,7 @@ class SqliteStore:
         self._unscoped = self._has_unscoped_ids()
         """Whether 0.1.0 wrote ids that are still remembered: their keys say nothing of a GPT."""
         grouping.prepare(db)
+        self._witness.open(db, self.last)
 
     def _renew_log(self) -> None:
         """What an fsync of the process before may not have put on the disk is put there, before it is called safe."""
@@ -165,6 +170,14 @@ class SqliteStore:
         newest = self._generations.newest
         sql = "SELECT 1 FROM seen WHERE generation = ? AND key >= x'69' AND key < x'6a' LIMIT 1"
         return any(self._db.execute(sql, (generation,)).fetchone() for generation in (newest, newest - 1))
+
+    @property
+    def went_back(self) -> WentBack | None:
+        return self._witness.went_back
+
+    @property
+    def warnings(self) -> Sequence[str]:
+        return self._witness.warnings
 
     # --- transactions -----------------------------------------------------------------------------------------
 
@@ -510,6 +523,10 @@ class SqliteStore:
 
     def maintain(self, max_bytes: int, between_commits: Callable[[Callable[[], None]], None]) -> None:
         self._checkpoints.step(max_bytes, between_commits)
+        if not self._witness.begun:
+            between_commits(self._begin_service)
+        if not self.displaced:  # else another's mark may stand there
+            self._witness.keep(self._committed[0])
 
     @property
     def displaced(self) -> bool:
@@ -532,7 +549,34 @@ class SqliteStore:
         if not self._abandoned:
             with suppress(StoreLost):  # then it is abandoned
                 self._rescue.step(last=True)
+        if not self._abandoned:
+            self._end_service()
         self._close()
+
+    def _begin_service(self) -> None:
+        """In the writer's thread, where the disk was full at the start."""
+        self._rescue.refuse()
+        try:
+            with translated(self.path):
+                self._witness.begin(self._db, self._committed[0])
+        except StoreError as error:
+            failed = self._failed_commit(error)
+            if self._abandoned:
+                raise StoreLost(str(error), error.advice) from error.__cause__
+            raise failed from error.__cause__
+
+    def _end_service(self) -> None:
+        """A file that is not in its place, or is another's now, is not written to. (A log that was taken away is all in
+        the file.)"""
+        if self._watch.displaced is None:
+            self._witness.keep(self._committed[0])
+        elif self._watch.spoilt is not None or not self._watch.is_here():
+            return
+        try:
+            self._witness.end(self._db)
+        except sqlite3.Error as error:
+            if failed_to_sync(error):
+                self._abandon()
 
     def _close(self) -> None:
         """What has been opened, the lock last."""

@@ -1,0 +1,120 @@
+"""`otel-bridge journal backup` and `journal restore`."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import FrameType
+
+from otel_bridge import journal
+from otel_bridge.commands.configuration import load
+from otel_bridge.errors import StartRefused
+from otel_bridge.journal import Backup
+from otel_bridge.ops.going_back import FOLLOWS, moment
+from otel_bridge.privacy.users import kept_key, key_file, put_key
+
+PROGRESS_SECONDS = 1.0
+
+
+def run(arguments: argparse.Namespace) -> int:
+    loaded = load(arguments)
+    started = time.monotonic()
+    key = kept_key(loaded)
+    os.nice(10)  # answers are more urgent
+    with _told_to_end():
+        made = journal.backup(loaded.journal, Path(arguments.file), key, arguments.replace, _progress())
+    seconds = time.monotonic() - started
+    if arguments.json:
+        print(json.dumps({**_values(made), "seconds": round(seconds, 3)}))
+        return 0
+    print(f"{made.place} written and checked, in {seconds:.1f} s")
+    _show(made)
+    if made.key is None:
+        if loaded.user_hash_key:
+            print("\nThe key of the user hash is configured and not in it: keep the configuration, too.")
+        else:
+            print(f"\nThere is no key of the user hash ({loaded.key_path}): users will look new after a restore.")
+    return 0
+
+
+def restore(arguments: argparse.Namespace) -> int:
+    loaded = load(arguments)
+    file = Path(arguments.file)
+    if arguments.key_only:
+        key = journal.carried_key(f"sqlite:///{file}")
+        if key is None:
+            raise StartRefused(f"{file}: no backup that holds a key of the user hash. Nothing was changed.")
+        print(put_key(loaded, key))
+        return 0
+    key_file(loaded)  # refuses two of them before anything is changed
+    with _told_to_end():
+        restored, moved = journal.restore(file, loaded.journal, arguments.replace)
+    said = None if restored.key is None else put_key(loaded, restored.key)
+    if arguments.json:
+        print(json.dumps({**_values(restored), "journal": loaded.journal, "moved_to": moved, "key": said}))
+        return 0
+    print(f"{restored.place} is now the journal {loaded.journal}")
+    _show(restored)
+    for place in moved:
+        print(f"what was there is now {place}")
+    print(said or "The backup holds no key of the user hash: the one that is configured, or there, is used.")
+    print("\nWhen the bridge is started:")
+    for line in FOLLOWS:
+        print(f"- {line}")
+    return 0
+
+
+def _values(found: Backup) -> dict[str, object]:
+    return {
+        "file": found.place,
+        "bytes": found.size,
+        "made_at": moment(found.made_us),
+        "records": found.last,
+        "exported_up_to": found.cursor,
+        "has_key": found.key is not None,
+        "damaged": found.damaged,
+        "release": found.release,
+    }
+
+
+def _show(found: Backup) -> None:
+    for name, value in _values(found).items():
+        if name not in ("file", "damaged"):
+            shown = {True: "yes", False: "no"}.get(value, value) if isinstance(value, bool) else value
+            print(f"  {name.replace('_', ' '):15} {shown}")
+    if found.damaged:
+        print(f"  {found.damaged} run(s) of records in it are damaged, as in the journal; the bridge parks them")
+
+
+def _progress() -> Callable[[int, int], None]:
+    """Tells somebody who waits at a terminal how far it is."""
+    next_line = time.monotonic() + PROGRESS_SECONDS
+
+    def tell(done: int, total: int) -> None:
+        nonlocal next_line
+        if sys.stderr.isatty() and time.monotonic() >= next_line:
+            next_line = time.monotonic() + PROGRESS_SECONDS
+            print(f"{done / 1e6:,.0f} of {total / 1e6:,.0f} MB", file=sys.stderr, flush=True)
+
+    return tell
+
+
+@contextlib.contextmanager
+def _told_to_end() -> Iterator[None]:
+    """SIGTERM ends it as Ctrl-C does: nothing half-made is left."""
+
+    def end(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
