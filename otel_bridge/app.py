@@ -85,6 +85,7 @@ class Bridge:
             log.warning("%s", going_back.warning(store.place, store.went_back))
         span_size = SpanSize(store.parts, config)
         snapshot.restore(store, counted)
+        store.begin_service()
         space = Space(store, config)
         self.journal = Journal(store, state.apply, space.why_full, config.queue_max_records)
         self._readers = [store.reader() for _ in range(4)]

@@ -333,6 +333,10 @@ class Store(Protocol):
     warnings: Sequence[str]
     """What else it has seen, for the log."""
 
+    def begin_service(self) -> None:
+        """From now on the journal says that it is served: once nothing can refuse the start any more, and before the
+        first record. What was open and did not begin leaves the journal as it was. Raises StoreError."""
+
     def begin(self) -> None: ...
 
     def commit(self) -> None:

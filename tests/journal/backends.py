@@ -24,6 +24,7 @@ class SqliteBackend:
     def open(self) -> Store:
         store = journal.open(self.url, CONSUMER)
         self._opened.append(store)
+        store.begin_service()
         open_reader = store.reader
 
         def reader() -> Reader:

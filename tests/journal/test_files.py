@@ -66,6 +66,7 @@ def test_a_name_is_taken_as_it_is_written(tmp_path: Path, name: str) -> None:
     url = f"sqlite:///{tmp_path}/{name}"
     assert not journal.exists(url)
     store = journal.open(url, CONSUMER)
+    store.begin_service()
     commit(store, append(event(1)))
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
         [name, f"{name}-shm", f"{name}-wal", f"{name}.lock", f"{name}.mark"]

@@ -54,7 +54,9 @@ def images(tmp_path: Path) -> Images:
 
 
 def opened(path: Path) -> Store:
-    return journal.open(f"sqlite:///{path}", CONSUMER)
+    store = journal.open(f"sqlite:///{path}", CONSUMER)
+    store.begin_service()
+    return store
 
 
 def found(path: Path) -> tuple[str, int, int] | None:

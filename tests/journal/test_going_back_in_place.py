@@ -124,6 +124,7 @@ def test_by_a_link_the_mark_stands_beside_the_file_and_a_backup_takes_its_place(
     link.symlink_to(backend.path)
     url = f"sqlite:///{link}"
     store = journal.open(url, CONSUMER)
+    store.begin_service()
     commit(store, append(event(1)))
     keep(store)
     assert marked(backend.path) == 1 and not mark_path(link).exists()

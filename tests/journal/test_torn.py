@@ -243,7 +243,7 @@ def test_the_newest_record_is_written_again_by_who_still_has_it_in_memory(tmp_pa
         reader.check()
     assert told.value.part == DamagedPart.SEGMENTS
     store.begin()
-    store.mend()
+    store.rewrite_newest()
     store.commit()
     reader.check()
     assert reader.ledger().pending == 100

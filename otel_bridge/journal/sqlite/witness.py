@@ -93,8 +93,8 @@ class Witness:
                 f"the log away and start again. Else: {restore_advice(self.path)}"
             )
 
-    def open(self, db: sqlite3.Connection, last: int) -> None:
-        """Recognises what there is to recognise, and begins this service. Raises StartRefused."""
+    def recognise(self, db: sqlite3.Connection, last: int) -> None:
+        """Recognises what there is to recognise. Raises StartRefused."""
         rows = rows_of(db)
         self._id = rows.get(JOURNAL, b"")
         self.went_back = self._recognise(rows, last)
@@ -102,7 +102,6 @@ class Witness:
             self._check_alone(db)
         if not self._id or (self.went_back is not None and self.went_back.kind != "other"):
             self._id = os.urandom(16)
-        self.begin(db, last)
 
     def begin(self, db: sqlite3.Connection, last: int) -> None:
         """Before the first record: `service` is in the file itself, and the mark is this journal's. Where the disk is

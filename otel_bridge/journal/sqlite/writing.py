@@ -151,7 +151,7 @@ class SqliteStore:
         self._unscoped = self._has_unscoped_ids()
         """Whether 0.1.0 wrote ids that are still remembered: their keys say nothing of a GPT."""
         grouping.prepare(db)
-        self._witness.open(db, self.last)
+        self._witness.recognise(db, self.last)
 
     def _renew_log(self) -> None:
         """What an fsync of the process before may not have put on the disk is put there, before it is called safe."""
@@ -521,10 +521,21 @@ class SqliteStore:
                     (change,),
                 )
 
+    def begin_service(self) -> None:
+        self._rescue.refuse()
+        try:
+            with translated(self.path):
+                self._witness.begin(self._db, self._committed[0])
+        except StoreError as error:
+            failed = self._failed_commit(error)
+            if self._abandoned:
+                raise StoreLost(str(error), error.advice) from error.__cause__
+            raise failed from error.__cause__
+
     def maintain(self, max_bytes: int, between_commits: Callable[[Callable[[], None]], None]) -> None:
         self._checkpoints.step(max_bytes, between_commits)
         if not self._witness.begun:
-            between_commits(self._begin_service)
+            between_commits(self.begin_service)
         if not self.displaced:  # else another's mark may stand there
             self._witness.keep(self._committed[0])
 
@@ -552,18 +563,6 @@ class SqliteStore:
         if not self._abandoned:
             self._end_service()
         self._close()
-
-    def _begin_service(self) -> None:
-        """In the writer's thread, where the disk was full at the start."""
-        self._rescue.refuse()
-        try:
-            with translated(self.path):
-                self._witness.begin(self._db, self._committed[0])
-        except StoreError as error:
-            failed = self._failed_commit(error)
-            if self._abandoned:
-                raise StoreLost(str(error), error.advice) from error.__cause__
-            raise failed from error.__cause__
 
     def _end_service(self) -> None:
         """A file that is not in its place, or is another's now, is not written to. (A log that was taken away is all in
