@@ -543,9 +543,11 @@ def _configuration() -> list[tuple[int, Panel]]:
             ),
         )
 
+    believed = f"min({value(catalog.CLOCK_BELIEVED)})"
+    skew = f"max(abs({value(catalog.CLOCK_SKEW)}))"
     return [
         (
-            8,
+            6,
             of(
                 "Destino de trazas",
                 "Si hay un destino OTLP configurado. Sin él, los registros esperan en el diario hasta que lo haya.",
@@ -554,7 +556,7 @@ def _configuration() -> list[tuple[int, Panel]]:
             ),
         ),
         (
-            8,
+            6,
             of(
                 "Configuración",
                 "Si el fichero de configuración es el que está en vigor. Con un error en él, sigue en vigor el "
@@ -564,13 +566,28 @@ def _configuration() -> list[tuple[int, Panel]]:
             ),
         ),
         (
-            8,
+            6,
             of(
                 "Límites de ritmo",
                 "Con Redis, el límite de peticiones se cuenta entre todos los procesos. Si Redis no responde, cada "
                 "proceso cuenta por su lado.",
                 catalog.LIMITS_FALLBACK,
                 {"0": ("Normales", colours.FINE), "1": ("Por proceso", colours.NEAR)},
+            ),
+        ),
+        (
+            6,
+            stat_panel(
+                "Reloj",
+                "Si el puente se fía del reloj de su máquina. Tras un salto no: sigue con su hora y no borra nada "
+                "por la nueva; aquí, por cuánto se apartan las dos.",
+                [instant(f"({skew} and on () {believed} == 0) or on () {believed} - 2")],
+                Look(
+                    unit="s",
+                    steps=((None, colours.CLEAR), (0.0, colours.NEAR)),
+                    mappings=[value_mapping({"-1": ("En hora", colours.FINE)}), quiet_mapping("Sin datos")],
+                    no_value=DOWN,
+                ),
             ),
         ),
     ]
@@ -592,6 +609,6 @@ def build() -> Dashboard:
             Row(500, "Espacio", 9, _room()),
             Row(600, "Proceso y alertas", 9, _process()),
             Row(700, "Privacidad y versión", 7, _privacy()),
-            Row(800, "Configuración", 4, _configuration()),
+            Row(800, "Configuración y reloj", 4, _configuration()),
         ],
     )

@@ -249,6 +249,7 @@ TOTALS: dict[tuple[str, str, str], Expect] = {
     ("otel-bridge-salud", "Destino de trazas", "A"): one(lambda t: 0),
     ("otel-bridge-salud", "Configuración", "A"): one(lambda t: 0),
     ("otel-bridge-salud", "Límites de ritmo", "A"): one(lambda t: 0),
+    ("otel-bridge-salud", "Reloj", "A"): one(lambda t: -1),
     ("otel-bridge-salud", "Rechazos del intervalo", "A"): lambda t: dict(t.refused),
     ("otel-bridge-salud", "Retirados", "A"): lambda t: dict(t.redactions),
     ("otel-bridge-salud", "Respuestas", "A"): lambda t: {"4xx": t.refused.total()} if t.refused else {},
