@@ -41,7 +41,7 @@ chaos: .venv/dev.stamp  ## break it on purpose, at length: 200 kills, minutes of
 WORKERS ?= 3
 test: lint  ## set up and run everything, real servers included
 	@scripts/ensure-tools
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder --durations=20
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations=20
 
 lint: .venv/dev.stamp  ## ruff, mypy (strict), import-linter
 	@$(BIN)/ruff check .

@@ -32,14 +32,19 @@ SAID = "said"
 """A property of a report: a line for whoever watches the run."""
 
 
-APART = ("grafana/test_boards_truth.py",)
-"""Files whose tests share nothing: workers take them one by one. Of every other file all tests go to one worker, for
-they share what a module starts."""
-LONGEST = ("grafana/test_boards_truth.py", "prometheus/", "stack/", "chaos/", "grafana/")
+LONGEST = (
+    "grafana/test_boards_truth.py",
+    "stack/test_demo.py",
+    "prometheus/",
+    "stack/",
+    "packaging/",
+    "chaos/",
+    "grafana/",
+    "e2e/",
+)
 """What takes longest goes first, so that no worker is left alone with it in the end."""
 
 
-@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     here = Path(__file__).parent
 
@@ -49,9 +54,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
     if hasattr(config, "workerinput"):
         items.sort(key=place)
-        for item in items:
-            if not item.path.as_posix().endswith(APART):
-                item.add_marker(pytest.mark.xdist_group(item.path.relative_to(here).as_posix()))
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:

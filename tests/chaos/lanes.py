@@ -26,7 +26,8 @@ from tests.harness.bridge import Bridge
 from tests.harness.otlp import OtlpReceiver
 
 LONG = os.environ.get("CHAOS") == "long"
-LANES = int(os.environ.get("CHAOS_LANES", "1" if LONG else "4"))
+WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+LANES = int(os.environ.get("CHAOS_LANES", "1" if LONG else "4" if WORKERS == 1 else "2"))
 
 
 class Lane:

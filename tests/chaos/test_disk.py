@@ -140,7 +140,7 @@ def test_the_journals_own_limit_is_told_and_export_makes_room(
     filler.until_full(session)
     pending = bridge.metric("otel_bridge_pending_records")
     assert pending == filler.ledger.acknowledged
-    assert bridge.http.get(f"{bridge.url}/readyz", timeout=5).status_code == 503
+    wait_for(lambda: bridge.http.get(f"{bridge.url}/readyz", timeout=5).status_code == 503, "unready")
     wait_for(lambda: bridge.metric("otel_bridge_export_lag_seconds") > ROUNDS, "some rounds of housekeeping")
     assert bridge.metric("otel_bridge_pending_records") == pending  # the limit has trimmed none of it
     receiver.behave = lambda spans: OK

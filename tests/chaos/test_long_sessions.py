@@ -20,7 +20,7 @@ from tests.chaos.lanes import LONG
 from tests.chaos.ledger import settle
 from tests.chaos.test_kill import export_process
 from tests.harness.bridge import GUIDE_EVENT, OPENMETRICS, Bridge
-from tests.harness.otlp import OtlpReceiver, Reply
+from tests.harness.otlp import OK, OtlpReceiver, Reply
 
 BATCHES, EVENTS = (60, 500) if LONG else (6, 500)
 EXEMPLAR = re.compile(r'# \{trace_id="([0-9a-f]{32})",span_id="([0-9a-f]{16})"\}').findall
@@ -49,7 +49,8 @@ def test_a_long_session_is_in_traces_of_bounded_size_whatever_is_killed(
     moments = random.Random(16)
     # Some requests are taken, and the answer is lost on its way: they come again.
     turn = iter(range(1 << 30))
-    receiver.behave = lambda spans: Reply(body=b"lost", truncate=next(turn) % (3 if LONG else 5) == 1)
+    lost = Reply(body=b"lost", truncate=True)
+    receiver.behave = lambda spans: lost if next(turn) % (3 if LONG else 5) == 1 else OK
     bridge = make_bridge(**receiver.environ).start()
     session = bridge.session()
     posted: list[tuple[dict[str, Any], str]] = []

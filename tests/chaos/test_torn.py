@@ -112,7 +112,7 @@ def test_a_torn_page_in_the_backlog_is_parked_and_the_rest_delivered(
     lost = _parked(bridge)
     assert len(lost) == status["unreadable"] == _ledger(bridge)["parked_records"]
     assert set(receiver.times) == SPANS - _spans(lost)
-    order = [one.span_id for one in receiver.spans]
+    order = [one.span_id for one in receiver.spans if not one.is_part_root]
     assert order == sorted(order, key=[session_span_id(SESSION.bytes).hex(), *map(_span, IDS)].index)
     assert _ledger(bridge)["ledger_gap"] == 0 and bridge.metric("otel_bridge_worker_restarts_total") == 0
     assert bridge.event(str(SESSION)).status_code == 201
@@ -168,7 +168,7 @@ def test_what_cannot_be_read_at_a_start_is_not_counted_and_said_to_be_missing(
     table = _with_backlog(bridge)
     table.spoil(table.of(LEAF)[9], "zeros", random.Random(1))
     with closing(sqlite3.connect(bridge.journal, isolation_level=None)) as db:
-        assert db.execute("DELETE FROM meta").rowcount == 1
+        assert db.execute("DELETE FROM meta WHERE name = 'checkpoint'").rowcount == 1
     bridge.start()
     lost = wait_for(lambda: bridge.metric("otel_bridge_records_total", kind="unreadable", result="accepted"), "a count")
     assert re.search(rf"of the journal are damaged: {lost:.0f} of them are accepted and in no other", bridge.output())

@@ -141,9 +141,9 @@ REFUSED += [
     (f"host = '{'ñ' * 63}'\nallow_keyless = true\n" + GOOD, {}, "host: found "),
     (f"metrics_host = '{'ñ' * 63}'\n" + GOOD, {}, "metrics_host: found "),
     (GOOD, {"OTEL_BRIDGE_JOURNAL": "sqlite:////etc/passwd/x.db"}, "journal /etc/passwd/x.db: Not a directory. Name"),
-    (GOOD, {"OTEL_BRIDGE_JOURNAL": f"sqlite:///{LONG}"}, f"journal {LONG}: File name too long. Name another"),
-    (GOOD, {"OTEL_BRIDGE_JOURNAL": f"sqlite:///new/{LONG}"}, f"journal new/{LONG}: File name too long. Name another"),
-    (GOOD, {"OTEL_BRIDGE_JOURNAL": f"sqlite:///{LONG[:253]}"}, f"journal {LONG[:253]}: File name too long. Name"),
+    (GOOD, {"OTEL_BRIDGE_JOURNAL": f"sqlite:///{LONG}"}, f"{LONG}: File name too long. Name another"),
+    (GOOD, {"OTEL_BRIDGE_JOURNAL": f"sqlite:///new/{LONG}"}, f"/new/{LONG}: File name too long. Name another"),
+    (GOOD, {"OTEL_BRIDGE_JOURNAL": f"sqlite:///{LONG[:253]}"}, f"{LONG[:253]}: File name too long. Name"),
 ]
 
 

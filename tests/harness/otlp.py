@@ -28,6 +28,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import (
 from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
+from otel_bridge import catalog
+
 
 @dataclass
 class Received:
@@ -51,6 +53,11 @@ class Received:
     @property
     def attributes(self) -> dict[str, Any]:
         return plain(self.span.attributes)
+
+    @property
+    def is_part_root(self) -> bool:
+        """Whether nobody posted it: the root of a later trace of a long session."""
+        return not self.span.parent_span_id and catalog.SESSION_PART in self.attributes
 
 
 def plain(attributes: Any) -> dict[str, Any]:
@@ -96,7 +103,7 @@ class OtlpReceiver:
         """`grpc_limit`: bytes of a message; by default those of every gRPC server (4 MiB)."""
         self.spans: list[Received] = []
         self.times: Counter[str] = Counter()
-        """span id → how often it was delivered."""
+        """span id → how often it was delivered, of what was posted."""
         self.requests: list[tuple[float, int]] = []
         """(time, spans) of every request, delivered or not."""
         self.headers: list[dict[str, str]] = []
@@ -198,7 +205,7 @@ class OtlpReceiver:
         if reply.keep and 200 <= reply.status < 300 and reply.grpc is None and not reply.close:
             with self._lock:
                 self.spans.extend(spans)
-                self.times.update(one.span_id for one in spans)
+                self.times.update(one.span_id for one in spans if not one.is_part_root)
         return reply
 
     def find(self, **wanted: str) -> list[Received]:

@@ -176,7 +176,7 @@ NOWHERE = f"http://127.0.0.1:{free_port()}"
 def test_a_station_that_fails_says_no_and_what_to_do(
     stations: Stations, station: str, changed: dict[str, Any], text: str
 ) -> None:
-    results = stations.examine(wait=3.0, **changed)
+    results = stations.examine(wait=6.0, **changed)
     assert results[station].answer == "no"
     assert text in " ".join(results[station].lines())
     assert results[station].todo
