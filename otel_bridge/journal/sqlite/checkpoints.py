@@ -8,8 +8,9 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from otel_bridge.journal.sqlite.database import BUSY_MS, PAGE_BYTES, connect, failed_to_sync, translated
+from otel_bridge.journal.sqlite.database import BUSY_MS, connect, failed_to_sync, translated
 from otel_bridge.journal.sqlite.reading import wal_bytes
+from otel_bridge.journal.sqlite.schema import PAGE_BYTES
 from otel_bridge.journal.store import StoreError, StoreLost
 
 WAL_PAGES = 500

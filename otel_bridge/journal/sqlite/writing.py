@@ -10,19 +10,12 @@ from contextlib import suppress
 from typing import Any
 
 from otel_bridge.errors import StartRefused
-from otel_bridge.ids import DAY_US
 from otel_bridge.journal.append import CONFLICT, Append, Duplicate, Outcome
-from otel_bridge.journal.parts import Parts, as_sent, fill_of
-from otel_bridge.journal.sqlite import ahead, folder, grouping
+from otel_bridge.journal.parts import Parts, fill_of
+from otel_bridge.journal.sqlite import ahead, folder, grouping, schema
+from otel_bridge.journal.sqlite.accounts import Accounts, accounts
 from otel_bridge.journal.sqlite.checkpoints import Checkpoints
 from otel_bridge.journal.sqlite.database import (
-    ADDED,
-    ADDED_PARTS,
-    ADDED_TOTAL,
-    HOUR_US,
-    PAGE_BYTES,
-    SCHEMA,
-    SCHEMA_VERSION,
     advice,
     connect,
     failed_to_sync,
@@ -52,10 +45,6 @@ from otel_bridge.journal.store import (
     WentBack,
 )
 from otel_bridge.records import Event, Idle, Record, Session, encode
-
-_Late = tuple[int, str, str, int, int]
-_Accounts = tuple[list[list[Any]], list[_Late]]
-"""Rows of sessions, and of usage that is taken off again."""
 
 
 class SqliteStore:
@@ -108,19 +97,9 @@ class SqliteStore:
 
     def _prepare(self) -> None:
         db = self._db
-        version = db.execute("PRAGMA user_version").fetchone()[0]
-        tables = db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-        if version > SCHEMA_VERSION:
-            raise StartRefused(
-                f"journal {self.path}: its schema is version {version}, this otel-bridge knows {SCHEMA_VERSION}. "
-                "It was written by a newer release: run that one."
-            )
-        if version == 0 and tables:
-            raise StartRefused(
-                f"journal {self.path}: a SQLite file that is no otel-bridge journal. Name another with --journal."
-            )
-        if version == 0:
-            db.execute(f"PRAGMA page_size = {PAGE_BYTES}")
+        exists = schema.examine(db, self.path)
+        if not exists:
+            db.execute(f"PRAGMA page_size = {schema.PAGE_BYTES}")
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = FULL")
         db.execute("PRAGMA cache_size = -65536")
@@ -128,16 +107,7 @@ class SqliteStore:
         # `maintain` moves the log into the file, off the way of the next answer.
         db.execute("PRAGMA wal_autocheckpoint = 0")
         self._renew_log()
-        if version == 0:
-            db.executescript(f"BEGIN IMMEDIATE; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
-        else:
-            for table, column, script in (
-                ("session", "active_us", ADDED),
-                ("session", "fill", ADDED_PARTS),
-                ("segment", "total", ADDED_TOTAL),
-            ):
-                if column not in [found[1] for found in db.execute(f"PRAGMA table_info({table})")]:
-                    db.executescript(f"BEGIN IMMEDIATE; {script} COMMIT;")
+        schema.upgrade(db) if exists else schema.make(db)
         segments = Segments(db, self.path, self._consumer)
         row = segments.newest()
         cursor = db.execute("SELECT coalesce(max(cursor), 0) FROM sink").fetchone()[0]
@@ -271,7 +241,7 @@ class SqliteStore:
         self._put([], new, accounts)
         return new
 
-    def _put(self, keys: list[Keys], records: list[Record], accounts: _Accounts) -> None:
+    def _put(self, keys: list[Keys], records: list[Record], accounts: Accounts) -> None:
         if not records:
             return
         statements = list(grouping.statements(keys, self._segments(records), *accounts))
@@ -288,9 +258,9 @@ class SqliteStore:
                 self._db.execute("SELECT 1 FROM meta LIMIT 1").fetchone()
                 self._db.execute(sql, values)
 
-    def _account(self, records: list[Record], digests: dict[bytes, bytes]) -> _Accounts:
+    def _account(self, records: list[Record], digests: dict[bytes, bytes]) -> Accounts:
         """What new records add to their sessions and to the usage; sets the parts of the events among them."""
-        sessions, late, created = _accounts(records, digests, self.parts.event_bytes)
+        sessions, late, created = accounts(records, digests, self.parts.event_bytes)
         fills = self.parts.assign(records, {row[0]: row[17] for row in sessions}, created, self._fills)
         for row in sessions:
             row[17] = fills[row[0]]
@@ -300,7 +270,7 @@ class SqliteStore:
         for session, fill, events in self._select_in("SELECT id, fill, events FROM session WHERE id", (), sessions):
             yield session, fill_of(fill, events)
 
-    def _all_new(self, appends: list[Append]) -> tuple[list[Record], list[Keys], _Accounts] | None:
+    def _all_new(self, appends: list[Append]) -> tuple[list[Record], list[Keys], Accounts] | None:
         """The usual case at the usual price: the records, keys of which none should be known, and what they add. To
         insert the keys proves it without a look-up. None: something may be known, look closer."""
         keys: list[bytes] = []
@@ -330,7 +300,7 @@ class SqliteStore:
             return None
         return new, [Keys.packed(newest, width, *of_part, part) for part, of_part in parts.items()], accounts
 
-    def _sort_out(self, appends: list[Append]) -> tuple[list[Record], _Accounts]:
+    def _sort_out(self, appends: list[Append]) -> tuple[list[Record], Accounts]:
         """Looks every key up; returns the new records and what they add."""
         times = [
             record.arrived_us
@@ -595,70 +565,6 @@ class SqliteStore:
         self._abandoned = True
         for held in (self._db, getattr(self._checkpoints, "connection", None), self._lock):
             abandon(held)
-
-
-def _accounts(
-    records: list[Record], digests: dict[bytes, bytes], event_bytes: int
-) -> tuple[list[list[Any]], list[_Late], set[bytes]]:
-    """What the records add to their sessions, a row each, however many records (the last column: bytes of their
-    events); what of that is no usage of its hour, since it happened more than a day before it arrived; and which
-    sessions they create."""
-    created: set[bytes] = set()
-    sessions: dict[bytes, list[Any]] = {}
-    late: dict[bytes, list[Event]] = {}
-    for record in records:
-        if record.__class__ is Event:
-            row = sessions.get(record.session)
-            end_us, arrived_us, content = record.end_us, record.arrived_us, record.content
-            size = event_bytes if content is None else event_bytes + len(as_sent(content))
-            if end_us < arrived_us - DAY_US:
-                late.setdefault(record.session, []).append(record)
-            if row is None:
-                sessions[record.session] = [
-                    record.session, record.gpt, record.user, end_us, arrived_us, end_us, end_us, 1,
-                    record.error is not None, record.tokens_in, record.tokens_out, end_us, 1, 1, None,
-                    end_us, end_us if end_us < arrived_us else arrived_us, size,
-                ]  # fmt: skip
-                continue
-            first = row[5]
-            if first is None or end_us < first:
-                row[5] = end_us
-            if first is None or end_us > row[6]:
-                row[6] = end_us
-            row[17] += size
-            row[7] += 1
-            row[9] += record.tokens_in
-            row[10] += record.tokens_out
-            if record.error is not None:
-                row[8] += 1
-            # The first and the last event of the period, as `grouping` merges those of two commits.
-            last, a_day_ago = row[15], arrived_us - DAY_US
-            if last is None or (last <= a_day_ago < end_us):
-                row[11] = row[15] = end_us
-            elif end_us > a_day_ago or (last <= a_day_ago and max(last, end_us) - min(row[11], end_us) <= DAY_US):
-                if end_us > last:
-                    row[15] = end_us
-                elif end_us < row[11]:
-                    row[11] = end_us
-            elif last < end_us:
-                row[11] = row[15] = end_us
-            if end_us > row[16]:
-                row[16] = end_us if end_us < arrived_us else arrived_us
-        elif record.__class__ is Session:
-            created.add(record.id)
-            sessions[record.id] = [
-                record.id, record.gpt, record.user, record.started_us, record.arrived_us, None, None, 0, 0,
-                0, 0, None, 0, 1, digests.get(record.id), None, record.arrived_us, 0,
-            ]  # fmt: skip
-    for row in sessions.values():
-        row[12] = row[7]
-    usage = [_late_usage(sessions[session], events) for session, events in late.items()]
-    return list(sessions.values()), usage, created
-
-
-def _late_usage(row: list[Any], events: list[Event]) -> _Late:
-    """Usage (hour, GPT, user, events, tokens) within what a session's row adds."""
-    return row[4] // HOUR_US, row[1], row[2], len(events), sum(e.tokens_in + e.tokens_out for e in events)
 
 
 def _unscoped(record: Record) -> bytes:
