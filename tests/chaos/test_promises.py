@@ -28,7 +28,7 @@ from tests.promises.rules import Clients
 from tests.promises.served import Served
 from tests.promises.values import CLOSED, Answer, Body, Post
 
-EXAMPLES = int(os.environ.get("PROMISES_EXAMPLES", "60" if LONG else "2"))
+EXAMPLES = int(os.environ.get("PROMISES_EXAMPLES", "8" if LONG else "2"))
 STEPS = 40
 STARTS = 60 if LONG else 5
 """Of one bridge: each takes a second. Past them only clients act."""

@@ -24,7 +24,7 @@ from tests.promises.rules import Clients
 
 MEMORY = Path("/dev/shm")
 """A new journal costs 15 ms on a disk: a kill of what runs in this process tells nothing of fsync."""
-EXAMPLES = int(os.environ.get("PROMISES_EXAMPLES", "3000" if LONG else "60"))
+EXAMPLES = int(os.environ.get("PROMISES_EXAMPLES", "1000" if LONG else "60"))
 STEPS = 60 if LONG else 30
 
 
