@@ -43,6 +43,8 @@ class Clock:
     def __init__(self, wall_ns: Callable[[], int] = time.time_ns, steady_ns: Callable[[], int] = _steady_ns) -> None:
         self._wall_ns, self._steady_ns = wall_ns, steady_ns
         self.settle_seconds = SETTLE_SECONDS
+        self.held: tuple[int, int] | None = None
+        """Since when keys are held for a doubt, and when that was last (microseconds): the next process goes on so."""
         self.begin(None)
 
     def begin(self, journal_us: int | None) -> None:

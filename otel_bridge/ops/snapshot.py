@@ -50,6 +50,7 @@ def save(store: Store, counted: Counted) -> Saved:
         "own": dump(own),
         "scrapers": counted.scrapers.dump(),
         "clock": CLOCK.known_us(),
+        "held": CLOCK.held,
     }
     store.save_snapshot(counted.state.seq, msgspec.msgpack.encode(document))
     return Saved(counted.state.seq, own)
@@ -74,6 +75,8 @@ def _restore(store: Store, counted: Counted) -> None:
         counted.scrapers.stand(counted.label_sets())  # more than these zeros was shown to nobody
     reader = store.reader()
     CLOCK.begin(_witness(store, saved, reader))
+    held = msgspec.msgpack.decode(saved[1]).get("held") if saved else None
+    CLOCK.held = None if held is None else (held[0], held[1])
     folded = 0
     while segments := reader.segments(state.seq, 1_000):
         for segment in segments:

@@ -30,8 +30,13 @@ class Timekeeping:
         """The session behind which the walk goes on; None: all is mended. A process may have ended in the middle."""
         self.configure(config)
         if not CLOCK.believed:
-            journal.store.hold_keys(_known_since())
-            self._doubted_at = time.monotonic()
+            self._doubt()
+        elif CLOCK.held is not None:
+            # A restart ends no doubt: it may have been of hours ago.
+            age = max(0, CLOCK.now_us() - CLOCK.held[1]) / 1e6
+            self._doubted_at = time.monotonic() - age
+        if CLOCK.held is not None:
+            journal.store.hold_keys(CLOCK.held[0])
 
     def configure(self, config: Config) -> None:
         """Takes on a configuration."""
@@ -40,16 +45,26 @@ class Timekeeping:
     def step(self) -> None:
         """After a look at the clock. Raises StoreError."""
         if not CLOCK.believed:
-            if self._doubted_at is None:
-                self._hold(_known_since())
-            self._doubted_at = time.monotonic()
+            held = CLOCK.held
+            since_us = self._doubt()
+            if held is None or since_us < held[0]:
+                self._hold(since_us)
             self._mend_from = b""
             return
         if self._doubted_at is not None and time.monotonic() - self._doubted_at > HOLD_SECONDS:
             self._hold(None)
-            self._doubted_at = None
+            self._doubted_at = CLOCK.held = None
         if self._mend_from is not None:
             self._mend(self._mend_from, CLOCK.now_us())
+
+    def _doubt(self) -> int:
+        """The clock is not believed now. Returns since when keys are held for it."""
+        self._doubted_at = time.monotonic()
+        since_us = _known_since()
+        if CLOCK.held is not None:  # by the clock of another doubt
+            since_us = min(since_us, CLOCK.held[0])
+        CLOCK.held = since_us, CLOCK.now_us()
+        return since_us
 
     def _mend(self, start: bytes, now_us: int) -> None:
         """A step of a walk through all sessions, which ends with the rest."""
