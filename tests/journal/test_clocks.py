@@ -132,6 +132,16 @@ def test_sessions_and_usage_of_days_to_come_are_of_now(store: Store, limit: int)
     reader.close()
 
 
+def test_a_period_is_no_longer_than_it_was(store: Store) -> None:
+    """Its length is observed when it falls idle."""
+    commit(store, append(lived(0.5, 1)))
+    commit(store, append(lived(AHEAD, 2)))
+    mend(store, now=1)
+    assert [(one.duration_s, one.events) for one in idles(store, hours(3))] == [(0, 2)]
+    commit(store, append(lived(1.5, 3)))
+    assert [(one.duration_s, one.events) for one in idles(store, hours(3))] == [(1800, 3)]
+
+
 def test_what_is_of_now_is_left_as_it_is(store: Store) -> None:
     commit(store, append(session(1, arrived_us=hours(1))), append(at(1, 1)))
     reader = store.reader()

@@ -13,7 +13,8 @@ def mend(db: sqlite3.Connection, now_us: int, sessions: Sequence[bytes], limit: 
     """`Store.mend`, but for the keys."""
     for session in sessions:
         db.execute(
-            "UPDATE session SET last_us = min(last_us, ?1), active_us = min(active_us, ?1) WHERE id = ?2",
+            "UPDATE session SET last_us = min(last_us, ?1), active_us = min(active_us, ?1), "
+            "stretch_us = min(stretch_us, ?1), stretch_last_us = min(stretch_last_us, ?1) WHERE id = ?2",
             (now_us, session),
         )
     hour = now_us // HOUR_US
