@@ -14,11 +14,16 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from otel_bridge.export.result import SendResult, shorten
 
+_RECEIPTS = frozenset((b"", b"ok", b"success", b"accepted", b"null", b"true", b"[]"))
+"""What some receivers say instead of an OTLP answer: Alibaba Cloud `success`, Splunk `"OK"`, a framework's handler that
+returns nothing `null`. The exporters of OpenTelemetry take every 200, so nobody else tells them."""
+_RECEIPT_BYTES = 32
+
 
 def read_response(body: bytes, protobuf: bool = False) -> SendResult:
     """The result that an accepted request's body tells: ok, partial, or `config` where the body is no OTLP answer: then
     it was somebody else's word that it was accepted. `protobuf`: the sender says that this is what it is."""
-    if not body:
+    if len(body) <= _RECEIPT_BYTES and body.strip(b' \t\r\n".!').lower() in _RECEIPTS:
         return SendResult("ok")
     response = _from_json(body) or _from_protobuf(body, protobuf)
     if response is None:
@@ -84,8 +89,11 @@ def _field(document: Struct, name: str) -> str:
         return _field(value.struct_value, "message")
     if value.WhichOneof("kind") == "string_value":
         return value.string_value
-    plain = json_format.MessageToDict(value)
-    return json_format.MessageToJson(value, indent=None) if plain else ""
+    try:
+        plain = json_format.MessageToDict(value)
+        return json_format.MessageToJson(value, indent=None) if plain else ""
+    except ValueError:  # a number that JSON does not have: 1e999
+        return name
 
 
 def _text(body: bytes) -> str:

@@ -26,17 +26,23 @@ OK: dict[str, bytes] = {
     "none refused": b'{"partialSuccess":{"rejectedSpans":"0"}}',
     "fewer than none": b'{"partialSuccess":{"rejectedSpans":-1}}',
     "a greeting, as Langfuse answers": b'{"message":"OK"}',
+    "a word": b"OK",
+    "a word as JSON, as Splunk answers": b'"OK"',
+    "a word, as Alibaba Cloud answers": b"success",
+    "a word in a line": b"Accepted.\r\n",
+    "nothing, of a framework": b"null\n",
+    "white space": b" \n",
     "no error": b'{"error":null,"errors":[],"message":"OK"}',
 }
 CHANCE = "words that are protobuf by chance"
 """An answer all the same where it says that it is protobuf: a later release may have such fields."""
 NO_ANSWER: dict[str, bytes] = {
     "a page": b"<html>",
-    "words": b"OK",
-    CHANCE: b"accepted\n",
+    "words": b"Sign in",
+    "a number that is none": b'{"error":1e999}',
+    CHANCE: b"accepter\n",
     "a list": b"[1]",
     "a text": b'"x"',
-    "null": b"null",
     "not UTF-8": b"\xff\xfe{",
     "cut off": b'{"partialSuccess":{"rejectedSpans":',
     "an error": b'{"error":"unauthorized"}',
