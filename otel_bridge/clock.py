@@ -162,6 +162,8 @@ class Clock:
         if not self._is_set:
             return 0
         settle = self.settle_seconds * 1e9
+        if self._known is not None and offset < self._offset and not self._is_likely(offset):
+            return settle  # the journal is a witness against it, however short this process has run
         held = max(settle / 60, (self._elsewhere or (0, steady))[1] - self._since)
         return min(held, settle / 6 if offset > self._offset else settle)
 

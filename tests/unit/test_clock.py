@@ -139,6 +139,28 @@ def test_a_correction_soon_after_the_start_is_followed_as_soon(wrong: float) -> 
     assert machine.off() == 0
 
 
+@pytest.mark.parametrize("away", [-HOUR, -DAY * 40])
+def test_a_step_soon_after_the_start_to_before_the_journal_is_no_correction(away: float) -> None:
+    """What it stamps would be old when the clock is right again: sessions of a minute ago would be deleted."""
+    machine = Machine(journal=START - MINUTE)
+    machine.run(2 * MINUTE)
+    machine.step(away)
+    machine.run(HOUR - 2)
+    assert machine.off() == 0 and not machine.clock.believed
+    machine.step(-away)
+    machine.run(1)
+    assert machine.off() == 0 and machine.clock.believed
+
+
+def test_a_correction_to_what_the_journal_knows_is_followed_as_soon() -> None:
+    """A machine whose hardware clock runs by local time."""
+    machine = Machine(START + 10 * HOUR, journal=START - MINUTE)
+    machine.run(2 * MINUTE)
+    machine.step(-10 * HOUR)
+    machine.run(2 * MINUTE + 2)
+    assert machine.off() == 0
+
+
 @pytest.mark.parametrize("journal", [None, START - HOUR, START - DAY * 40])
 def test_a_clock_that_was_never_set_gives_way_to_the_first_that_is(journal: float | None) -> None:
     machine = Machine(1_000.0, journal)
