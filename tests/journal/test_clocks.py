@@ -132,6 +132,14 @@ def test_sessions_and_usage_of_days_to_come_are_of_now(store: Store, limit: int)
     reader.close()
 
 
+def test_a_session_that_was_heard_of_by_a_clock_that_was_behind_is_not_old(store: Store) -> None:
+    commit(store, append(session(1, arrived_us=hours(50))), append(lived(50, 1)))
+    commit(store, append(lived(1, 2)))
+    reader = store.reader()
+    assert reader.old_sessions(hours(40), 100) == [] and reader.idle_candidates(hours(40), 100) == []
+    reader.close()
+
+
 def test_a_period_is_no_longer_than_it_was(store: Store) -> None:
     """Its length is observed when it falls idle."""
     commit(store, append(lived(0.5, 1)))

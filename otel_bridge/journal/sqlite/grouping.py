@@ -59,7 +59,7 @@ END;
 CREATE TEMP TRIGGER taken_session INSTEAD OF INSERT ON taken WHEN NEW.kind = 3 BEGIN
     INSERT INTO session (id, gpt, user, started_us, last_us, first_event_us, last_event_us, events, failed, tokens_in,
         tokens_out, stretch_us, stretch_events, live, digest, stretch_last_us, active_us, fill) VALUES ({_new(18)})
-    ON CONFLICT (id) DO UPDATE SET last_us = excluded.last_us,
+    ON CONFLICT (id) DO UPDATE SET last_us = max(last_us, excluded.last_us),
         first_event_us = min(coalesce(first_event_us, excluded.first_event_us), excluded.first_event_us),
         last_event_us = max(coalesce(last_event_us, excluded.last_event_us), excluded.last_event_us),
         events = events + excluded.events, failed = failed + excluded.failed,
