@@ -27,6 +27,9 @@ def run(arguments: argparse.Namespace) -> int:
     loaded = load(arguments)
     started = time.monotonic()
     key = kept_key(loaded)
+    of_users = key_file(loaded)
+    if of_users is not None and Path(arguments.file).resolve() == of_users.resolve():
+        raise StartRefused(f"{arguments.file}: this is the key of the user hash. Name another file.")
     os.nice(10)  # answers are more urgent
     with _told_to_end():
         made = journal.backup(loaded.journal, Path(arguments.file), key, arguments.replace, _progress())

@@ -120,7 +120,7 @@ def test_what_needs_a_restart_is_named_and_stays_as_it_was(make_bridge: Callable
     bridge = make_bridge(table(OLD)).start()
     bridge.config.write_text(table(NEW, more='redaction = "full"\nqueue_max_records = 7\ncontent_max_chars = 9'))
     wait_for(lambda: post(bridge, NEW) == 201, "the rest taken on")
-    assert "need a restart: redaction, queue_max_records" in bridge.output()
+    wait_for(lambda: "need a restart: redaction, queue_max_records" in bridge.output(), "what needs a restart, named")
     state = bridge.http.get(f"{bridge.url}/readyz").json()["configuracion"]
     assert state["requieren_reinicio"] == ["redaction", "queue_max_records"]
 

@@ -103,7 +103,6 @@ def test_links_lead_to_one_place(backend: SqliteBackend, tmp_path: Path) -> None
     commit(store, append(event(1)))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "folder", "link.db"]
     assert store.url == backend.url
-    (tmp_path / "link.db").unlink()  # nothing of what is open goes by the link
     commit(store, append(event(2)))
     reader = store.reader()
     assert reader.ledger().pending == held_at(backend.url) == 2
@@ -376,6 +375,31 @@ def test_what_is_moved_stays_where_it_is_and_goes_on_when_it_is_back(
     commit(store, append(event(2)))
     store.keep_in_place()
     assert not store.displaced and held_at(backend.url) == 2
+
+
+def test_a_link_that_leads_elsewhere_is_missed_until_it_leads_back(
+    backend: SqliteBackend, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As when a release is switched by a link: a start would go by it, and find another journal or none."""
+    link, elsewhere = tmp_path / "current", tmp_path / "next"
+    elsewhere.mkdir()
+    link.symlink_to(backend.path.parent)
+    store = journal.open(f"sqlite:///{link}/{backend.path.name}", CONSUMER)
+    commit(store, append(event(1)))
+    link.unlink()
+    link.symlink_to(elsewhere)
+    assert "does not lead to" in refuses(store, 2)
+    secures(store)
+    assert "make that name lead there again" in caplog.text
+    link.unlink()
+    assert "does not lead to" in refuses(store, 2)
+    link.symlink_to(backend.path.parent)
+    commit(store, append(event(2)))
+    store.keep_in_place()
+    assert not store.displaced and held_at(backend.url) == 2
+    link.unlink()
+    store.close()
+    assert after_a_kill(backend, tmp_path) == 2
 
 
 @pytest.mark.parametrize("way", ["over it", "after it was moved"])

@@ -222,7 +222,7 @@ def test_a_copy_without_its_log_is_recognised_with_and_without_a_mark(backend: S
 
 
 def keep_mark(store: Store) -> None:
-    store._witness.keep(store.last)  # type: ignore[attr-defined]
+    store._witness.keep(store.last, store._watch.age)  # type: ignore[attr-defined]
 
 
 def test_a_copy_of_parts_is_refused(backend: SqliteBackend, images: Images) -> None:
@@ -359,16 +359,23 @@ def test_a_backup_put_in_place_by_hand_never_gets_the_log_that_was_there(
     again.close()
 
 
-def test_an_older_copy_with_the_newer_ones_log_is_refused(backend: SqliteBackend, images: Images) -> None:
+@pytest.mark.parametrize("when", ["before this service", "while it served"])
+def test_an_older_copy_with_the_newer_ones_log_is_refused(backend: SqliteBackend, images: Images, when: str) -> None:
     store = backend.open()
     fill(store, 1)
-    store.close()
-    old = images.take(backend.path)
-    store = opened(backend.path)
+    if when == "before this service":
+        store.close()
+        old = images.take(backend.path)
+        store = opened(backend.path)
+    else:
+        store.maintain(1 << 40, lambda run: run())
+        old = images.take(backend.path)
     for number in range(2, 40):
         commit(store, append(*(event(number * 1000 + n) for n in range(200))))
     keep(store)
     store.maintain(1 << 40, lambda run: run())
+    store.keep_in_place()
+    keep(store)
     commit(store, append(*(event(n) for n in range(500_000, 500_100))))
     killed = images.take(backend.path)
     store.close()
@@ -379,6 +386,8 @@ def test_an_older_copy_with_the_newer_ones_log_is_refused(backend: SqliteBackend
 
 REFUSALS = {
     "the journal itself": (lambda folder: folder / "first" / "journal.db", "this is the journal itself"),
+    "its log": (lambda folder: folder / "first" / "journal.db-wal", "one of its files"),
+    "its mark": (lambda folder: folder / "first" / "journal.db.mark", "one of its files"),
     "a file that is there": (lambda folder: folder / "there.txt", "there already, and left as it is"),
     "no such folder": (lambda folder: folder / "none" / "b.db", "No such file or directory"),
 }

@@ -25,6 +25,8 @@ from otel_bridge.errors import StartRefused
 from otel_bridge.journal.sqlite.database import advice, connect, damage, uri
 from otel_bridge.journal.sqlite.examine import is_journal
 from otel_bridge.journal.sqlite.identity import BACKUP, KEY, BackupRow, decoded, put_row, rows_alone
+from otel_bridge.journal.sqlite.mark import mark_path
+from otel_bridge.journal.sqlite.names import index_of, lock_of, log_of
 from otel_bridge.journal.sqlite.new_file import new_file, put_in_place, refuse_narrow, stamp, words
 from otel_bridge.journal.sqlite.reading import wal_bytes
 from otel_bridge.journal.store import Backup, StoreError
@@ -40,8 +42,8 @@ def backup(path: Path, to: Path, key: bytes | None, replace: bool, progress: Pro
     """Raises StartRefused, StoreError: there is then no file of that name, or still the one that was there."""
     if to.is_dir():
         to = to / f"{path.stem}-{stamp()}.db"
-    if to.exists() and to.samefile(path):
-        raise StartRefused(f"{to}: this is the journal itself. Name another file.")
+    if (to.exists() and to.samefile(path)) or to.resolve() in belongings(path):
+        raise StartRefused(f"{to}: this is the journal itself, or one of its files. Name another file.")
     if os.path.lexists(to) and not (replace and to.is_file()):
         raise StartRefused(
             f"{to}: there already, and left as it is. Name another file, or a folder to have it named by its time, or "
@@ -54,6 +56,11 @@ def backup(path: Path, to: Path, key: bytes | None, replace: bool, progress: Pro
         made = made._replace(place=str(to), size=part.stat().st_size, damaged=damaged)
         put_in_place(part, to, replace)
     return made
+
+
+def belongings(path: Path) -> tuple[Path, ...]:
+    """What stands beside a journal and is no place for anything else: a log that is replaced is what was accepted."""
+    return log_of(path), index_of(path), lock_of(path), mark_path(path)
 
 
 def _snapshot(path: Path) -> sqlite3.Connection:

@@ -120,7 +120,12 @@ class Rescue:
             return False
 
     def _tell_moved(self) -> None:
-        if self._watch.is_here():
+        if self._watch.is_here() and not self._watch.is_led_to():
+            log.critical(
+                "all of the journal is in %s, and a start would go by another name: make that name lead there again, "
+                "or stop the bridge and name this file with --journal", self._path,
+            )  # fmt: skip
+        elif self._watch.is_here():
             log.critical("all of the journal is in %s: start the bridge again, it goes on from there", self._path)
         else:
             log.critical(

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from otel_bridge.journal.sqlite.lock import Identity, identity
-from otel_bridge.journal.sqlite.names import index_of, log_of
+from otel_bridge.journal.sqlite.names import Place, index_of, log_of
 
 LOOK_SECONDS = 0.05
 """A look takes 10 µs, and hands the interpreter over: under load that can be an answer's time. So commits that come
@@ -16,9 +16,9 @@ thick and fast do not all look. What is answered between two looks is put in saf
 
 HEAD_BYTES = 100
 """The database's header: https://www.sqlite.org/fileformat.html#the_database_header"""
-_VERSION, _PAGES = slice(24, 28), slice(28, 32)
-"""In it, two numbers that do not fall: how often it was changed (once for many commits of one connection), and its
-pages, but for a VACUUM, which is such a change."""
+AGE = slice(24, 32)
+"""In it, two numbers, which together do not fall: how often it was changed (once for many commits of one connection),
+and its pages, but for a VACUUM, which is such a change."""
 TORN_SECONDS = 0.01
 """For a header that is just being written."""
 
@@ -26,9 +26,10 @@ TORN_SECONDS = 0.01
 class Watch:
     """Made once SQLite has opened all three files. Each stays the same until it is closed."""
 
-    def __init__(self, path: Path, descriptor: int) -> None:
+    def __init__(self, place: Place, descriptor: int) -> None:
         """`descriptor`: of the database. Raises OSError."""
-        self._path = path
+        path = self._path = place.path
+        self._written = place.written
         self._descriptor = descriptor
         self._open: dict[Path, Identity] = {
             path: identity(os.fstat(descriptor)),
@@ -63,6 +64,8 @@ class Watch:
                 return f"{path} was {'moved away' if moved else 'removed'}"
             if found != opened:
                 return f"{path} was replaced by another file"
+        if not self.is_led_to():
+            return f"{self._written} does not lead to {self._path} any more"
         self.spoilt = self._look_inside()
         return self.spoilt
 
@@ -73,15 +76,25 @@ class Watch:
             head = os.pread(self._descriptor, HEAD_BYTES, 0)
             if head == self._head:
                 return None
-            if len(head) == HEAD_BYTES and _age(head) >= _age(self._head):
+            if len(head) == HEAD_BYTES and head[AGE] >= self._head[AGE]:
                 self._head = head
                 return None
             time.sleep(TORN_SECONDS)
         return f"{self._path} was {'emptied' if len(head) < HEAD_BYTES else 'written over by another program'}"
 
+    @property
+    def age(self) -> bytes:
+        """Of the database's file, as it was seen last. It never falls."""
+        return self._head[AGE]
+
     def is_here(self) -> bool:
         """Whether the database has its name, though its log may not."""
         return self._found(self._path) == self._open[self._path]
+
+    def is_led_to(self) -> bool:
+        """Whether the name that the journal was opened by, which may be a link's, is still the database's: the next
+        start goes by it."""
+        return self._found(self._written) == self._open[self._path]
 
     def is_replaced(self) -> bool:
         """Whether the database's name leads to another file."""
@@ -110,8 +123,5 @@ class Watch:
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError:
-            return self._open[path]  # who may not look is not told that anything is wrong, and what is open is written
-
-
-def _age(head: bytes) -> tuple[bytes, bytes]:
-    return head[_VERSION], head[_PAGES]
+            # Who may not look is not told that anything is wrong, and what is open is written.
+            return self._open[self._path if path == self._written else path]

@@ -10,7 +10,7 @@ It is told by rows in the journal (`identity.py`) and the mark beside it (`mark.
 
 A write-ahead log says nothing of the file that it belongs to, and SQLite applies it to whatever has the name. So one
 that may be another file's is looked into before: a backup has none (it is moved aside), and where file and mark were
-not of the same service the whole is checked.
+not of the same service, or the file is older than the mark says, the whole is checked.
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ from otel_bridge.journal.sqlite.mark import Mark, read_mark, write_mark
 from otel_bridge.journal.sqlite.names import index_of, log_of
 from otel_bridge.journal.sqlite.new_file import stamp
 from otel_bridge.journal.sqlite.reading import wal_bytes
+from otel_bridge.journal.sqlite.watch import AGE, HEAD_BYTES
 from otel_bridge.journal.store import WentBack
 
 
@@ -64,11 +65,11 @@ class Witness:
         self._backup_us = 0 if backup is None else backup.made_us
         self._service = b""
         self._id = b""
-        self._kept = -1
+        self._kept: tuple[int, bytes] = (-1, b"")
         self.went_back: WentBack | None = None
         if self._log and self._is_backup and not _is_wal_mode(path):
             self._move_log_aside()
-        elif self._log and self._mark is not None and self._mark.service != self._in_service:
+        elif self._log and self._mark is not None and self._is_of_another(self._mark):
             self._check_with_log()
 
     def _move_log_aside(self) -> None:
@@ -82,6 +83,11 @@ class Witness:
             f"journal {self.path}: the write-ahead log beside it was of the journal that stood here before the backup, "
             f"and is now {aside}"
         )
+
+    def _is_of_another(self, mark: Mark) -> bool:
+        """Whether the log may be of another file than the one that is there: of another service, or of the same service
+        when the file was younger."""
+        return mark.service != self._in_service or _head(self.path)[AGE] < mark.age
 
     def _check_with_log(self) -> None:
         with closing(connect(self.path, "ro")) as db:
@@ -103,7 +109,7 @@ class Witness:
         if not self._id or (self.went_back is not None and self.went_back.kind != "other"):
             self._id = os.urandom(16)
 
-    def begin(self, db: sqlite3.Connection, last: int) -> None:
+    def begin(self, db: sqlite3.Connection, last: int, age: bytes) -> None:
         """Before the first record: `service` is in the file itself, and the mark is this journal's. Where the disk is
         full it is tried again between two commits: until then `begun` is False, and less is recognised later."""
         service = os.urandom(8)
@@ -125,7 +131,7 @@ class Witness:
                 raise
             return
         self._service = service
-        self.keep(last)
+        self.keep(last, age)
 
     @property
     def begun(self) -> bool:
@@ -161,10 +167,10 @@ class Witness:
                 f"{restore_advice(self.path)}"
             )
 
-    def keep(self, last: int) -> None:
-        """Writes the mark where it is behind. `last` is committed. One thread at a time."""
-        if self.begun and last != self._kept and write_mark(self.path, self._id, self._service, last):
-            self._kept = last
+    def keep(self, last: int, age: bytes) -> None:
+        """Writes the mark where it is behind. `last` is committed, and the file has this age. One thread at a time."""
+        if self.begun and (last, age) != self._kept and write_mark(self.path, self._id, self._service, last, age):
+            self._kept = last, age
 
     @staticmethod
     def end(db: sqlite3.Connection) -> None:
@@ -181,5 +187,9 @@ def _again(rows: dict[str, bytes], mark: Mark) -> WentBack | None:
 
 def _is_wal_mode(path: Path) -> bool:
     """https://www.sqlite.org/fileformat.html#file_format_version_numbers"""
+    return _head(path)[18:20] == b"\x02\x02"
+
+
+def _head(path: Path) -> bytes:
     with path.open("rb") as file:
-        return file.read(20)[18:20] == b"\x02\x02"
+        return file.read(HEAD_BYTES)

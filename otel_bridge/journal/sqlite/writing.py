@@ -71,7 +71,7 @@ class SqliteStore:
                 self._db = connect(path)
                 self._checkpoints = Checkpoints(path, self._db, self._abandon)
                 self._prepare()
-                self._watch_over()
+                self._watch_over(place)
             except BaseException as error:
                 if failed_to_sync(error):
                     self._abandon()
@@ -87,10 +87,10 @@ class SqliteStore:
                 "or name another place with --journal."
             ) from error
 
-    def _watch_over(self) -> None:
+    def _watch_over(self, place: Place) -> None:
         """Raises StartRefused, OSError."""
         self._checkpoints.open()
-        self._watch = Watch(self.path, self._lock.descriptor)
+        self._watch = Watch(place, self._lock.descriptor)
         if self._watch.displaced is not None:
             raise StartRefused(f"journal: {self._watch.displaced} during the start. Start again.")
         self._rescue = Rescue(self.path, self._watch, self._checkpoints)
@@ -495,7 +495,7 @@ class SqliteStore:
         self._rescue.refuse()
         try:
             with translated(self.path):
-                self._witness.begin(self._db, self._committed[0])
+                self._witness.begin(self._db, self._committed[0], self._watch.age)
         except StoreError as error:
             failed = self._failed_commit(error)
             if self._abandoned:
@@ -507,7 +507,7 @@ class SqliteStore:
         if not self._witness.begun:
             between_commits(self.begin_service)
         if not self.displaced:  # else another's mark may stand there
-            self._witness.keep(self._committed[0])
+            self._witness.keep(self._committed[0], self._watch.age)
 
     @property
     def displaced(self) -> bool:
@@ -538,7 +538,7 @@ class SqliteStore:
         """A file that is not in its place, or is another's now, is not written to. (A log that was taken away is all in
         the file.)"""
         if self._watch.displaced is None:
-            self._witness.keep(self._committed[0])
+            self._witness.keep(self._committed[0], self._watch.age)
         elif self._watch.spoilt is not None or not self._watch.is_here():
             return
         try:
