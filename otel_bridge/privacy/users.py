@@ -145,8 +145,8 @@ def load_or_create_key(path: Path, configured: str | None) -> bytes:
         _create_key(path, secrets.token_bytes(_KEY_BYTES))
     except OSError as error:
         raise StartRefused(
-            f"The user hash key could not be written to {path}: {error.strerror or error}. Make its directory"
-            " writable for this process, or configure a key."
+            f"The user hash key could not be written to {path}: {error.strerror or error}. Make room there, or make its"
+            " directory writable for this process, or configure a key."
         ) from error
     # Read back even after writing it: when two processes race, both must end with the one that won.
     key = _read_key(path)

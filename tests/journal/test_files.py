@@ -198,6 +198,17 @@ def test_a_file_with_two_names_is_refused_until_it_has_one(backend: SqliteBacken
     backend.open()
 
 
+def test_a_second_name_that_a_kill_has_left_is_no_obstacle(backend: SqliteBackend) -> None:
+    """A restore gives the file its name, then takes the other away."""
+    store = backend.open()
+    commit(store, append(event(1)))
+    store.close()
+    left = backend.path.with_name(f"{backend.path.name}.1234.part")
+    left.hardlink_to(backend.path)
+    backend.open()
+    assert not left.exists() and held_at(backend.url) == 1
+
+
 @pytest.mark.parametrize("beside", ["the file", "a link to it"])
 def test_an_earlier_release_beside_it_is_seen(backend: SqliteBackend, tmp_path: Path, beside: str) -> None:
     """It locks a file beside the name that it was given."""

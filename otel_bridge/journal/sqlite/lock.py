@@ -22,6 +22,7 @@ from pathlib import Path
 
 from otel_bridge.errors import StartRefused
 from otel_bridge.journal.sqlite.names import Place, lock_of
+from otel_bridge.journal.sqlite.new_file import remove_left
 
 log = logging.getLogger(__name__)
 
@@ -113,6 +114,7 @@ class Lock:
             descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             self._descriptors.append(descriptor)
             self._lock_inode(descriptor)
+            remove_left(self._path)  # a file that is just put in its place has two names for a moment
             found = os.fstat(descriptor)
             if found.st_nlink > 1:
                 raise StartRefused(

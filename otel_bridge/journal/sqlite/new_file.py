@@ -22,13 +22,8 @@ _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 
 @contextlib.contextmanager
 def new_file(to: Path) -> Iterator[Path]:
-    """An empty file beside `to`, for this user alone; gone at the end. What a process that was killed has left of the
-    same name goes at the next."""
-    for left in to.parent.glob(f"{glob.escape(to.name)}.*.part"):
-        with contextlib.suppress(OSError), left.open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # else its maker lives
-            left.unlink()
-            _tidy(left)
+    """An empty file beside `to`, for this user alone; gone at the end."""
+    remove_left(to)
     part = to.with_name(f"{to.name}.{os.getpid()}.part")
     handle = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
@@ -38,6 +33,15 @@ def new_file(to: Path) -> Iterator[Path]:
         part.unlink(missing_ok=True)
         _tidy(part)
         os.close(handle)
+
+
+def remove_left(to: Path) -> None:
+    """What a process that was killed has left of a new file, which may have its name already (`name_anew`)."""
+    for left in to.parent.glob(f"{glob.escape(to.name)}.*.part"):
+        with contextlib.suppress(OSError), left.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # else its maker lives
+            left.unlink()
+            _tidy(left)
 
 
 def _tidy(part: Path) -> None:

@@ -152,8 +152,9 @@ class Witness:
         if self._in_service is not None and not self._has_log:  # an empty one was emptied into the file
             self.warnings.append(
                 f"journal {self.path}: it was in service, and its write-ahead log is not there. Nothing that is known "
-                "of is missing. A program that opened the file meanwhile (sqlite3) has tidied the log up: then all is "
-                "there; if somebody has removed it, what was accepted in the last second went with it"
+                "of is missing. A program that opened the file meanwhile (sqlite3, an earlier otel-bridge) has tidied "
+                "the log up: then all is there; if somebody has removed it, what was accepted in the last second went "
+                "with it"
             )
         return None
 
