@@ -7,6 +7,8 @@
 What daemons correct in silence is followed at once. The steady clock counts sleep (CLOCK_BOOTTIME), so a laptop that
 wakes has not stepped; a virtual machine that was halted has, and its time is followed within minutes.
 
+Why, and each case: docs/decisions/0011-clock.md.
+
 A process that starts has no steady clock of before. There the journal is the witness: a wall clock behind the time that
 the journal knew last, or more than GAP ahead of it, is followed and not believed until it has run for as long.
 """
