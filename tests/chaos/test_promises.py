@@ -65,7 +65,8 @@ class OverHttp(Clients):
         meta = {"openai/session": post.conversation} if post.conversation else None
         headers = dict(header_lines(post._replace(conversation=None)))
         failed, document = call(self.served.bridge, TOOLS[post.path], post.body, meta, **headers)
-        owed = self.promises.owes(post, self.served.now_us())  # a tool's result has no status but an error's
+        # A tool's result has no status but an error's.
+        owed = self.promises.owes(post, self.served.now_us(), document.get("id"))
         status = document["status"] if failed else owed if owed in (200, 201) else 201
         self.hold(post, Answer(status, document))
 

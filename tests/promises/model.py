@@ -87,14 +87,14 @@ class Promises:
             self._take_event(post, post.body, 0, answer, owed, now_us, answer.body)
             self._tally("event", answer.status)
 
-    def owes(self, post: Post, now_us: int) -> int:
-        """The status that a post of one record is owed."""
+    def owes(self, post: Post, now_us: int, id_: object) -> int:
+        """The status that a post of one record is owed, where this is the id that it was answered with."""
         judge = (
             self._judge_session(post, now_us)
             if post.path == "/sessions"
             else self._judge_event(post, post.body, 0, now_us)
         )
-        return judge.status
+        return 200 if judge.late is not None and judge.late.id == id_ else judge.status
 
     def _answered_batch(self, post: Post, answer: Answer, now_us: int) -> None:
         if answer.status not in (201, 207):
