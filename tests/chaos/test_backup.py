@@ -142,6 +142,7 @@ def test_an_older_backup_put_in_place_by_hand_is_said_aloud_and_its_spans_are_se
     later = bridge.event(session, timestamp="2025-06-29T20:02:00Z").json()
     settle(bridge)
     shown = bridge.metric("gen_ai_client_operation_duration_seconds_count")
+    wait_for(lambda: b"00000000000000000008 " in _mark(bridge), "the mark")
     bridge.kill()  # its log stays, and is not the backup's
     shutil.copy(bridge.folder / "b.db", bridge.journal)
     bridge.start()
