@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Sequence
 
 from otel_bridge.journal.sqlite.database import HOUR_US
+from otel_bridge.journal.sqlite.grouping import ADD_USAGE
 
 
 def mend(db: sqlite3.Connection, now_us: int, sessions: Sequence[bytes], limit: int) -> int:
@@ -22,8 +23,7 @@ def mend(db: sqlite3.Connection, now_us: int, sessions: Sequence[bytes], limit: 
     for then, gpt, user, events, tokens in ahead:
         db.execute("DELETE FROM usage WHERE hour = ? AND gpt = ? AND user = ?", (then, gpt, user))
         db.execute(
-            "INSERT INTO usage (hour, gpt, user, events, tokens) VALUES (?, ?, ?, ?, ?) ON CONFLICT (hour, gpt, user) "
-            "DO UPDATE SET events = events + excluded.events, tokens = tokens + excluded.tokens",
+            f"INSERT INTO usage (hour, gpt, user, events, tokens) VALUES (?, ?, ?, ?, ?) {ADD_USAGE}",
             (hour, gpt, user, events, tokens),
         )
     return len(sessions) + len(ahead)

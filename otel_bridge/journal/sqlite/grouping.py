@@ -41,7 +41,7 @@ _PERIOD = f"""CASE
 """The first or the last event of a period: its length is between them. What arrives more than a day late has no part in
 the length of a period that something of its time belongs to; of a period of history alone, the latest day counts."""
 
-_ADD_USAGE = """ON CONFLICT (hour, gpt, user) DO UPDATE
+ADD_USAGE = """ON CONFLICT (hour, gpt, user) DO UPDATE
     SET events = events + excluded.events, tokens = tokens + excluded.tokens"""
 
 _VIEW = f"""
@@ -71,12 +71,12 @@ CREATE TEMP TRIGGER taken_session INSTEAD OF INSERT ON taken WHEN NEW.kind = 3 B
     -- Its hour's usage: e arrived, h events, j and k tokens.
     INSERT INTO usage (hour, gpt, user, events, tokens)
     SELECT NEW.e / {HOUR_US}, NEW.b, NEW.c, NEW.h, NEW.j + NEW.k WHERE NEW.h > 0
-    {_ADD_USAGE};
+    {ADD_USAGE};
 END;
 
 -- What of it is of an earlier day, and is taken off again: two more columns of each session cost every event 0.4 µs.
 CREATE TEMP TRIGGER taken_late INSTEAD OF INSERT ON taken WHEN NEW.kind = 4 BEGIN
-    INSERT INTO usage (hour, gpt, user, events, tokens) VALUES (NEW.a, NEW.b, NEW.c, -NEW.d, -NEW.e) {_ADD_USAGE};
+    INSERT INTO usage (hour, gpt, user, events, tokens) VALUES (NEW.a, NEW.b, NEW.c, -NEW.d, -NEW.e) {ADD_USAGE};
 END;
 """
 

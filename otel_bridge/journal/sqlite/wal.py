@@ -15,6 +15,7 @@ from pathlib import Path
 
 from otel_bridge.journal.sqlite import folder
 from otel_bridge.journal.sqlite.database import failed_to_sync, is_busy
+from otel_bridge.journal.sqlite.names import index_of, log_of
 
 _INDEX = struct.Struct("=12xBBHI4xII8s8x")
 """The index's header: whether it stands, order of the checksums, page size, frames of commits, their checksum, salts
@@ -31,8 +32,8 @@ class WriteAheadLog:
 
     def __init__(self, path: Path) -> None:
         """`path`: the journal's."""
-        self._path = Path(f"{path}-wal")
-        self._index_path = Path(f"{path}-shm")
+        self._path = log_of(path)
+        self._index_path = index_of(path)
         self._index: int | None = None
 
     def may_hold(self, error: BaseException | None) -> bool:
