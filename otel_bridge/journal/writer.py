@@ -260,9 +260,7 @@ class Journal:
                 if for_all or len(group) + len(transactional) == 1:
                     self._fail(group, transactional, error)
                 else:
-                    if not isinstance(
-                        error, StoreDamaged
-                    ):  # which is told once, by the part that needs what is damaged
+                    if not isinstance(error, StoreDamaged):  # that is told by the part that needs what is damaged
                         log.warning("a group commit failed (%s); its parts are tried one by one", type(error).__name__)
                     for waiting in group:
                         self._serve([waiting], [])
