@@ -517,3 +517,21 @@ def test_where_it_cannot_be_written_back_that_is_said_once(
     backend.path.parent.unlink()
     store.close()
     assert held_at(backend.url) == 1, "the last chance was not taken"
+
+
+def test_a_store_that_is_closed_twice_leaves_the_next_one_alone(backend: SqliteBackend) -> None:
+    store = backend.open()
+    commit(store, append(event()))
+    store.close()
+    following = backend.open()
+    commit(following, append(event(8)))
+    descriptors = set(Path("/proc/self/fd").iterdir())
+    looked: list[int] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(watch.os, "pread", lambda descriptor, *_: looked.append(descriptor))
+        store.close()
+    assert not looked  # at what may be somebody else's file by now
+    assert set(Path("/proc/self/fd").iterdir()) == descriptors
+    commit(following, append(event(9)))
+    following.close()
+    assert held_at(backend.url) == 3

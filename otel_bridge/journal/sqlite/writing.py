@@ -63,6 +63,7 @@ class SqliteStore:
         self._log = WriteAheadLog(path)
         self._abandoned = False
         """Whether what is in the log is left to the next start."""
+        self._closed = False
         try:
             folder.make(path.parent)
             self._lock = Lock(place)
@@ -527,6 +528,9 @@ class SqliteStore:
         return SqliteReader(self.path, self._consumer)
 
     def close(self) -> None:
+        if self._closed:
+            return  # its descriptors are somebody else's by now
+        self._closed = True
         if not self._abandoned:
             with suppress(StoreLost):  # then it is abandoned
                 self._rescue.step(last=True)
