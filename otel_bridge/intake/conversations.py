@@ -95,7 +95,7 @@ class Conversations:
     async def add_event(self, value: object, caller: Caller) -> Draft | Answer:
         """One event, as a decoded value. Raises Problem."""
         if caller.conversation is None:
-            return await self._ingest.add_event(contract.event_from(value), caller)
+            return await self._ingest.add_event(contract.reported_event_from(value), caller)
         return await self._add(_Filling(self, caller, caller.conversation), value, caller)
 
     # --- parts ------------------------------------------------------------------------------------------------------
@@ -160,10 +160,10 @@ class _Filling:
     def event(self, value: object) -> EventIn:
         """The event that a decoded value holds, with its session. Raises Problem."""
         if not isinstance(value, dict) or value.get("sesion_id") not in (None, ""):
-            return contract.event_from(value)
+            return contract.reported_event_from(value)
         gpt_id = self._gpt_of(value)
         session_id = self._conversations.session_of(gpt_id, self.conversation.id)
-        event = contract.event_from({**value, "sesion_id": uuid_text(session_id)})
+        event = contract.reported_event_from({**value, "sesion_id": uuid_text(session_id)})
         now_us = clock.now_us()
         try:
             event_us = contract.event_time(event, now_us)

@@ -204,7 +204,7 @@ class Ingest:
         if draft.outcomes or draft.redactions:
             self._count(draft)
         event = draft.items[0]
-        assert event.__class__ is EventIn
+        assert isinstance(event, EventIn)
         return answers.event_answer(event, *draft.event_result())
 
     async def _prepare(self, items: Items, caller: Caller, answer: Callable[[Draft], Answer]) -> Draft:
@@ -269,7 +269,7 @@ class Ingest:
         pending: list[tuple[str, asyncio.Future[None]]] = []
         amounts: dict[str, int] = {}
         for item in items:
-            if item.__class__ is EventIn:
+            if isinstance(item, EventIn):
                 session = sessions.get(item.sesion_id.int)
                 if session is not None:
                     amounts[session.gpt] = amounts.get(session.gpt, 0) + 1
