@@ -391,12 +391,18 @@ def event_time(event: EventIn, now_us: int) -> int | None:
     if event.modelo is not None and "\0" in event.modelo:
         raise ValueError
     if event.tokens_cache is not None and event.tokens_cache > event.tokens_entrada:
-        raise ValueError
+        _check_measured(event, UNMEASURED_TOKENS_IN)
     if event.tokens_razonamiento is not None and event.tokens_razonamiento > event.tokens_salida:
-        raise ValueError
+        _check_measured(event, UNMEASURED_TOKENS_OUT)
     if event.ttft_ms is not None and event.ttft_ms > event.latency_ms:
-        raise ValueError
+        _check_measured(event, UNMEASURED_LATENCY)
     return None if event.timestamp is None else times.parse_time(event.timestamp, now_us)
+
+
+def _check_measured(event: EventIn, whole: int) -> None:
+    """Raises ValueError for a part that is more than its whole, unless nobody measured that."""
+    if not (isinstance(event, ReportedEventIn) and event.unmeasured & whole):
+        raise ValueError
 
 
 def decode_good_batch(body: bytes) -> list[EventIn | Problem] | None:

@@ -29,7 +29,7 @@ from otel_bridge.intake.draft import Draft
 from otel_bridge.intake.identity import Identity
 from otel_bridge.intake.labels import Labels
 from otel_bridge.intake.sessions import KnownSession, Sessions
-from otel_bridge.journal import Duplicate, Journal
+from otel_bridge.journal import Duplicate, Journal, SessionRow
 from otel_bridge.metrics.own import SelfMetrics
 from otel_bridge.privacy.users import UserHasher
 
@@ -164,6 +164,10 @@ class Ingest:
             raise Problem(errors.GPT_NOT_FOUND)
         await caller.admitted(gpt, 1)
         return answers.session_state(id_, row, self._trace_url)
+
+    def is_user(self, row: SessionRow, usuario_id: str) -> bool:
+        """Whether a session is this user's."""
+        return row.user == self._hasher(usuario_id)
 
     # --- events -----------------------------------------------------------------------------------------------------
 
