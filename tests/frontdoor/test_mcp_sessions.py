@@ -17,6 +17,7 @@ from otel_bridge.access import keys
 from otel_bridge.mcp.messages import VERSIONS
 from tests.frontdoor.conftest import Serve
 from tests.harness.bridge import GUIDE_EVENT, Bridge
+from tests.harness.waiting import wait_for
 
 KEYS = ["otb_" + letter * 43 for letter in "abc"]
 HASHES = [keys.hash_of(key.encode()) for key in KEYS]
@@ -136,10 +137,11 @@ def test_first_calls_at_once_open_one_session(one: Bridge) -> None:
     assert one.metric("gpt_sessions_total") == before + 1
 
 
-def test_two_users_at_once_get_a_session_each(one: Bridge) -> None:
-    editor = Editor(one)
+@pytest.mark.parametrize("key", [None, KEYS[0]])
+def test_two_users_at_once_get_a_session_each(several: Bridge, key: str | None) -> None:
+    editor, gpt = Editor(several, key), "abierto" if key is None else "cerrado"
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
-        made = list(pool.map(lambda i: editor.create(usuario_id=f"u{i % 2}"), range(16)))
+        made = list(pool.map(lambda i: editor.create(usuario_id=f"u{i % 2}", gpt_id=gpt), range(16)))
     by_user = [{made[i]["id"] for i in range(16) if i % 2 == user} for user in (0, 1)]
     assert not by_user[0] & by_user[1]
 
@@ -159,6 +161,12 @@ def test_only_an_initialize_that_goes_well_begins_one(one: Bridge) -> None:
     editor = Editor(one)
     for method in ("initialize", "ping", "tools/list", "server/discover"):
         assert "Mcp-Session-Id" not in editor.ask(method).headers, method
+    info = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "editor", "version": "1"}}
+    editor.headers |= {"Accept": "text/event-stream", "MCP-Protocol-Version": "2026-07-28"}
+    assert "Mcp-Session-Id" not in editor.ask("initialize", info).headers  # that version has none
+    del editor.headers["MCP-Protocol-Version"]
+    streamed = editor.ask("initialize", info)
+    assert streamed.headers["Content-Type"] == "text/event-stream" and streamed.headers["Mcp-Session-Id"]
 
 
 def test_the_session_outlives_the_bridge(serve: Serve) -> None:
@@ -169,6 +177,22 @@ def test_the_session_outlives_the_bridge(serve: Serve) -> None:
     bridge.start()
     assert editor.event()["sesion_id"] == first
     assert bridge.http.get(f"{bridge.api}/sessions/{first}").json()["eventos"] == 2
+    assert bridge.stop() == 0
+
+
+def test_a_reload_changes_what_is_listed(serve: Serve) -> None:
+    bridge = serve("[gpts.devops-expert]\n")
+    editor = Editor(bridge)
+
+    def gpt_ids() -> Any:
+        return editor.ask("tools/list").json()["result"]["tools"][0]["inputSchema"]["properties"]["gpt_id"].get("enum")
+
+    assert gpt_ids() == ["devops-expert"]
+    bridge.config.write_text("[gpts.otro]\n")
+    wait_for(lambda: gpt_ids() == ["otro"], "the new list")
+    bridge.config.write_text("[gpts.otro]\n[gpts.mas]\n")
+    wait_for(lambda: gpt_ids() is None, "the list of two")
+    assert editor.event(gpt_id="mas")["sesion_id"] != editor.event(gpt_id="otro")["sesion_id"]
     assert bridge.stop() == 0
 
 
