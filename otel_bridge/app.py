@@ -108,7 +108,7 @@ class Bridge:
         self.ingest = Ingest(config, self.journal, sessions, Contents(config), UserHasher(key), own, key)
         conversations = Conversations(self.ingest, own, key)
         bodies = Bodies(config)
-        self._mcp = McpMount(lambda: make_app(self.config, self.access, self.ingest, conversations, bodies, own))
+        self._mcp = McpMount(lambda: make_app(self.config, self.access, self.ingest, conversations, bodies, own, key))
         workers: list[Worker] = []
         health = Health(self.journal, space, self._exporter, self.reloader, self.access.limits, workers)
         self.bounds = Bounds(config, max_connections)

@@ -19,6 +19,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from otel_bridge import clock, errors, times
 from otel_bridge.errors import FieldError, Problem, ProblemOut
+from otel_bridge.records import UNMEASURED_LATENCY, UNMEASURED_TOKENS_IN, UNMEASURED_TOKENS_OUT
 
 MAX_BATCH_ITEMS = 10_000
 DIAGNOSED_ITEMS = 200
@@ -27,6 +28,8 @@ MAX_OBJECT_BYTES = 1 << 20
 """The limit of one object, alone or wrong in a batch: to name its wrong fields it is read again."""
 MAX_LATENCY_MS = 7 * 86_400_000
 MAX_TOKENS = 1_000_000_000
+MAX_TOOLS = 50
+"""Calls of tools that one event can tell of."""
 NIL_UUID = UUID(int=0)
 
 
@@ -73,6 +76,45 @@ _TOKENS_CACHE = _meta(
     ge=0,
     le=MAX_TOKENS,
 )
+_TTFT = _meta(
+    "un número de milisegundos entre 0 y el de «latency_ms», sin comillas",
+    320,
+    "Tiempo hasta el primer token de la respuesta, en milisegundos.",
+    ge=0,
+    le=MAX_LATENCY_MS,
+)
+_TOKENS_REASONING = _meta(
+    "un entero entre 0 y el de «tokens_salida», sin comillas",
+    64,
+    "Parte de los tokens de salida que el modelo gastó en razonar.",
+    ge=0,
+    le=MAX_TOKENS,
+)
+_VERSION = _meta(
+    "un código corto: letras, cifras y «_ . : / + @ -», 64 como mucho",
+    "prompt-7",
+    "Versión del prompt o del agente, para comparar dos versiones.",
+    pattern=r"^[A-Za-z0-9_.:/+@-]{1,64}\Z",
+)
+_TOOL_NAME = _meta(
+    "un nombre corto: letras, cifras y «_ . : / -», 128 como mucho",
+    "buscar_documentos",
+    "Nombre de la herramienta.",
+    pattern=r"^[A-Za-z0-9_.:/-]{1,128}\Z",
+)
+_TOOL_MS = _meta(
+    f"un número de milisegundos entre 0 y {MAX_LATENCY_MS}, sin comillas",
+    210,
+    "Tiempo que tardó la llamada, en milisegundos.",
+    ge=0,
+    le=MAX_LATENCY_MS,
+)
+_TOOLS = _meta(
+    f"una lista de {MAX_TOOLS} llamadas como mucho, cada una un objeto con «nombre», «ms» y, si falló, «error»",
+    [{"nombre": "buscar_documentos", "ms": 210}],
+    "Llamadas a herramientas dentro de la respuesta, en su orden.",
+    max_length=MAX_TOOLS,
+)
 _MODEL = _meta("un texto de 1 a 128 caracteres", "gpt-4o", "Modelo que respondió.", min_length=1, max_length=128)
 _ERROR = _meta(
     "un código corto: letras, cifras y «_ . : / -», 64 como mucho",
@@ -100,6 +142,14 @@ class SessionIn(Struct, gc=False):
     id: Annotated[UUID, _UUID] | None = None
 
 
+class ToolIn(Struct, gc=False):
+    """One of an event's `herramientas`."""
+
+    nombre: Annotated[str, _TOOL_NAME]
+    ms: Annotated[float, _TOOL_MS]
+    error: Annotated[str, _ERROR] | None = None
+
+
 class EventIn(Struct, gc=False):
     """`POST /api/events`, one item."""
 
@@ -114,6 +164,18 @@ class EventIn(Struct, gc=False):
     modelo: Annotated[str, _MODEL] | None = None
     error: Annotated[str, _ERROR] | None = None
     tokens_cache: Annotated[int, _TOKENS_CACHE] | None = None
+    ttft_ms: Annotated[float, _TTFT] | None = None
+    tokens_razonamiento: Annotated[int, _TOKENS_REASONING] | None = None
+    version: Annotated[str, _VERSION] | None = None
+    herramientas: Annotated[list[ToolIn], _TOOLS] | None = None
+
+
+class ReportedEventIn(EventIn, gc=False):
+    """An event that a model reports of itself, over MCP or as an action: it has no clock and does not see its tokens,
+    so that `latency_ms`, `tokens_entrada` and `tokens_salida` may be missing."""
+
+    unmeasured: int = 0
+    """Bits (`records.UNMEASURED_…`) of those that are. They are 0 here."""
 
 
 class SessionOut(Struct):
@@ -284,11 +346,32 @@ def event_from(value: object) -> EventIn:
     try:
         event = msgspec.convert(value, EventIn)
         _check_text(event.tipo, event.contenido, event.timestamp, event.modelo, event.error)
-        if math.isfinite(event.latency_ms):
+        if math.isfinite(event.latency_ms) and math.isfinite(event.ttft_ms or 0.0):
             return event
     except (*BROKEN, ValueError, OverflowError):
         pass
     raise diagnose_value(value, EventIn)
+
+
+_MEASURED = {
+    "latency_ms": UNMEASURED_LATENCY,
+    "tokens_entrada": UNMEASURED_TOKENS_IN,
+    "tokens_salida": UNMEASURED_TOKENS_OUT,
+}
+
+
+def reported_event_from(value: object) -> EventIn:
+    """The event that a decoded value holds, where a model reports on itself: a number that is missing or null is not
+    measured. Raises Problem (422). `event_time` completes the check."""
+    if not isinstance(value, dict):
+        return event_from(value)
+    missing = {name: bit for name, bit in _MEASURED.items() if value.get(name) is None}
+    event = event_from(value | dict.fromkeys(missing, 0))
+    if not missing:
+        return event
+    return msgspec.convert(
+        {**msgspec.structs.asdict(event), "unmeasured": sum(missing.values())}, ReportedEventIn, from_attributes=True
+    )
 
 
 def _check_text(*texts: str | None) -> None:
@@ -308,8 +391,18 @@ def event_time(event: EventIn, now_us: int) -> int | None:
     if event.modelo is not None and "\0" in event.modelo:
         raise ValueError
     if event.tokens_cache is not None and event.tokens_cache > event.tokens_entrada:
-        raise ValueError
+        _check_measured(event, UNMEASURED_TOKENS_IN)
+    if event.tokens_razonamiento is not None and event.tokens_razonamiento > event.tokens_salida:
+        _check_measured(event, UNMEASURED_TOKENS_OUT)
+    if event.ttft_ms is not None and event.ttft_ms > event.latency_ms:
+        _check_measured(event, UNMEASURED_LATENCY)
     return None if event.timestamp is None else times.parse_time(event.timestamp, now_us)
+
+
+def _check_measured(event: EventIn, whole: int) -> None:
+    """Raises ValueError for a part that is more than its whole, unless nobody measured that."""
+    if not (isinstance(event, ReportedEventIn) and event.unmeasured & whole):
+        raise ValueError
 
 
 def decode_good_batch(body: bytes) -> list[EventIn | Problem] | None:
@@ -467,8 +560,11 @@ def diagnose_value(value: object, shape: type[T], now_us: int | None = None) -> 
         error = _field_error(field, value, now_us)
         if error is not None:
             field_errors.append(error)
-    if shape is EventIn and not any(error.campo in ("tokens_entrada", "tokens_cache") for error in field_errors):
-        field_errors += _cache_errors(value)
+    if shape is EventIn:
+        wrong = {error.campo for error in field_errors}
+        for part, whole in _PARTS.items():
+            if not wrong & {part, whole}:
+                field_errors += _part_errors(value, part, whole)
     if not field_errors:
         # Every field is right by itself: only a value outside the contract's fields can be wrong.
         return Problem(errors.JSON_MALFORMED, "El cuerpo contiene un valor que JSON no admite (NaN, Infinity).")
@@ -476,15 +572,19 @@ def diagnose_value(value: object, shape: type[T], now_us: int | None = None) -> 
     return Problem(errors.INVALID_DATA, f"Revisa: {names}.", field_errors)
 
 
-def _cache_errors(value: dict[str, object]) -> list[FieldError]:
-    """What is wrong with `tokens_cache` beside `tokens_entrada`, each being right by itself."""
-    cached, tokens = value.get("tokens_cache"), value["tokens_entrada"]
-    assert isinstance(tokens, int)
-    if not isinstance(cached, int) or cached <= tokens:
+_PARTS = {"tokens_cache": "tokens_entrada", "tokens_razonamiento": "tokens_salida", "ttft_ms": "latency_ms"}
+"""Fields that are a part of another one."""
+
+
+def _part_errors(value: dict[str, object], part: str, whole: str) -> list[FieldError]:
+    """What is wrong with a field beside the one that it is a part of, each being right by itself."""
+    given, most = value.get(part), value[whole]
+    assert isinstance(most, int | float)
+    if not isinstance(given, int | float) or given <= most:
         return []
-    extra: dict[str, Any] = _TOKENS_CACHE.extra  # type: ignore[assignment]
-    message = f"supera «tokens_entrada»; se espera {extra['expected']}"
-    return [FieldError("tokens_cache", message, "valor", min(extra["example"], tokens))]
+    meta = next(field_meta(field.type) for field in _fields(EventIn) if field.name == part)
+    message = f"supera «{whole}»; se espera {meta['expected']}"
+    return [FieldError(part, message, "valor", min(meta["example"], most))]
 
 
 def _field_error(field: msgspec.structs.FieldInfo, value: dict[str, object], now_us: int) -> FieldError | None:

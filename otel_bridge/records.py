@@ -25,6 +25,33 @@ class Session(msgspec.Struct, array_like=True, tag_field="record", tag="s", gc=F
     """Caller's trace id (16 bytes) and span id (8), from `traceparent`."""
 
 
+UNMEASURED_LATENCY, UNMEASURED_TOKENS_IN, UNMEASURED_TOKENS_OUT = 1, 2, 4
+"""Bits of `Extras.unmeasured`: numbers of an event that nobody measured. They stand at 0 in it, and count nowhere."""
+
+
+class ToolCall(msgspec.Struct, array_like=True, gc=False):
+    """A call of a tool within an answer."""
+
+    name: str
+    ms: float
+    error: str | None = None
+
+
+class Extras(msgspec.Struct, array_like=True, gc=False):
+    """What few events say beyond the documented fields: those that say none of it hold no such object."""
+
+    unmeasured: int = 0
+    """Bits: UNMEASURED_…"""
+    ttft_ms: float | None = None
+    """Milliseconds to the first token, from the event's start."""
+    tokens_reasoning: int | None = None
+    """The part of `tokens_out` that the model spent on reasoning."""
+    version: str | None = None
+    """Of prompt or agent."""
+    tools: list[ToolCall] = []
+    """In the order in which they were called."""
+
+
 class Event(msgspec.Struct, array_like=True, tag_field="record", tag="e", gc=False):
     """A question was answered. `end_us` is its own timestamp, or its arrival where it has none."""
 
@@ -48,6 +75,7 @@ class Event(msgspec.Struct, array_like=True, tag_field="record", tag="e", gc=Fal
     """Which of its session's traces it is in. The journal decides that (`journal/parts.py`)."""
     opens: bool = False
     """Whether it is the first event of a later part: that trace's root goes out with it."""
+    extras: Extras | None = None
 
 
 class Idle(msgspec.Struct, array_like=True, tag_field="record", tag="i", gc=False):

@@ -24,11 +24,19 @@ _HINT = re.compile(r"[\x21-\x7e]{1,200}").fullmatch
 
 
 class Conversation(NamedTuple):
-    """The ChatGPT conversation that a request says it belongs to. A hint, and proof of nothing."""
+    """The conversation that a request says it belongs to: ChatGPT's, or an MCP client's. A hint, and proof of
+    nothing."""
 
     id: str
     user: str | None
     """Its user, as `usuario_id`."""
+    shared: bool = False
+    """Whether several users may be in it."""
+
+    @property
+    def usuario_id(self) -> str:
+        """Its user, or itself as one."""
+        return self.user or f"openai-conversation:{self.id}"
 
 
 def conversation_of(conversation: object, user: object, prefix: str) -> Conversation | None:

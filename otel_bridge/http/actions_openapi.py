@@ -17,24 +17,33 @@ from otel_bridge.http import schemas
 from otel_bridge.http.openapi import LICENSE
 from otel_bridge.http.scheme import client_scheme
 
-SESSION_FIELDS = ("gpt_id", "usuario_id", "timestamp_inicio")
+SESSION_FIELDS = ("gpt_id", "usuario_id")
 EVENT_FIELDS = (
-    "gpt_id", "sesion_id", "tipo", "contenido", "latency_ms", "tokens_entrada", "tokens_salida", "tokens_cache",
-    "modelo", "error"
+    "gpt_id", "sesion_id", "tipo", "contenido", "latency_ms", "tokens_entrada", "tokens_salida", "modelo", "version",
+    "error"
 )  # fmt: skip
-"""What a model can know. Not `id`: a model repeats the example's. Not `timestamp`: a model has no clock, and an event
-without one happened when it arrives."""
+"""What a model can know, or what measures for it. Not `id`: a model repeats the example's. Not `timestamp` or
+`timestamp_inicio`: a model has no clock, and what comes without happened when it arrives. Nothing of what happened
+inside an answer (`ttft_ms`, `tokens_cache`, `tokens_razonamiento`, `herramientas`): a model sees none of it. Whoever
+does may send them all."""
+SESSION_REQUIRED = ("gpt_id",)
+EVENT_REQUIRED = ("tipo", "contenido")
 
+CREATE, ADD = "crearSesion", "agregarEvento"
+"""The operations, as a model calls them."""
+_UNMEASURED = "Omítelo si no lo has medido; no lo estimes."
 _DESCRIPTIONS = {
-    "usuario_id": "Identificador opaco y estable del usuario; nunca su nombre ni su correo. Solo sale como hash.",
-    "timestamp_inicio": "Momento en que empezó la conversación, ISO 8601 en UTC, por ejemplo 2025-06-29T20:00:00.000Z.",
-    "sesion_id": "El «id» que devolvió crearSesion en esta conversación. Omítelo si no lo tienes: no lo inventes.",
+    "usuario_id": (
+        "Identificador opaco y estable del usuario, si lo conoces; nunca su nombre ni su correo. Solo sale como hash. "
+        "Omítelo si no lo conoces: no lo inventes; la sesión cuenta entonces como un usuario aparte."
+    ),
+    "sesion_id": "El «id» que devolvió {create} en esta conversación. Omítelo si no lo tienes: no lo inventes.",
     "contenido": "La pregunta del usuario, sin datos personales.",
-    "latency_ms": "Milisegundos que tardó la respuesta, sin comillas.",
-    "tokens_entrada": "Tokens de la pregunta, un entero sin comillas. Estímalos: unos 4 caracteres por token.",
-    "tokens_cache": "Tokens de la pregunta que sirvió la caché del proveedor. Omítelo si no lo sabes: no lo estimes.",
-    "tokens_salida": "Tokens de la respuesta, un entero sin comillas. Estímalos: unos 4 caracteres por token.",
+    "latency_ms": f"Milisegundos que tardó la respuesta, sin comillas. {_UNMEASURED}",
+    "tokens_entrada": f"Tokens de la pregunta, un entero sin comillas. {_UNMEASURED}",
+    "tokens_salida": f"Tokens de la respuesta, un entero sin comillas. {_UNMEASURED}",
     "modelo": "Modelo que respondió, por ejemplo gpt-4o. Omítelo si no lo sabes.",
+    "version": "Versión del prompt o del agente, si tus instrucciones la dicen. Omítela si no: no la inventes.",
     "error": "Código corto si la respuesta falló, por ejemplo timeout. Omítelo si no falló.",
 }
 
@@ -46,8 +55,11 @@ def _of_contract(shape: type[Struct]) -> dict[str, dict[str, Any]]:
     return fields
 
 
-def properties(shape: type[Struct], names: Collection[str], gpt: Gpt | None) -> dict[str, dict[str, Any]]:
-    """JSON Schemas of these fields, flat, from the types that validate; narrowed to one GPT where one is given."""
+def properties(
+    shape: type[Struct], names: Collection[str], gpt: Gpt | None, create: str = CREATE
+) -> dict[str, dict[str, Any]]:
+    """JSON Schemas of these fields, flat, from the types that validate; narrowed to one GPT where one is given.
+    `create`: what a model calls to open a session."""
     found = {}
     for name in names:
         schema = dict(_of_contract(shape).get(name) or {"type": "string"})
@@ -55,7 +67,9 @@ def properties(shape: type[Struct], names: Collection[str], gpt: Gpt | None) -> 
             if choice != {"type": "null"}:
                 schema.update(choice)
         schema.pop("examples", None)
-        schema["description"] = _DESCRIPTIONS.get(name, schema.get("description", ""))
+        words = _DESCRIPTIONS.get(name)
+        if words is not None:
+            schema["description"] = words.replace("{create}", create)
         if name == "gpt_id":
             schema = {"type": "string", "description": "Código del GPT."}
             if gpt is not None:
@@ -81,11 +95,9 @@ def servers(url: str) -> list[dict[str, str]]:
 
 def document(gpt: Gpt, server: str) -> dict[str, Any]:
     """OpenAPI 3.1 of one GPT's actions, ready to import: two operations that never ask the user for a confirmation."""
-    session = object_of(properties(SessionIn, SESSION_FIELDS, gpt), SESSION_FIELDS)
-    event = object_of(
-        properties(EventIn, EVENT_FIELDS, gpt),
-        ("gpt_id", "tipo", "contenido", "latency_ms", "tokens_entrada", "tokens_salida"),
-    )
+    # `gpt_id` is asked for in both: an event may come without a session, and a key need not say which GPT is meant.
+    session = object_of(properties(SessionIn, SESSION_FIELDS, gpt), SESSION_REQUIRED)
+    event = object_of(properties(EventIn, EVENT_FIELDS, gpt), ("gpt_id", *EVENT_REQUIRED))
     found: dict[str, Any] = {
         "openapi": "3.1.0",
         "info": {
@@ -97,14 +109,14 @@ def document(gpt: Gpt, server: str) -> dict[str, Any]:
         "servers": servers(server),
         "paths": {
             "/api/sessions": _post(
-                "crearSesion",
+                CREATE,
                 "Crea la sesión",
                 "Llámala una vez, al empezar la conversación. Guarda el «id» devuelto y envíalo en cada evento.",
                 session,
                 _answer(SessionOut, {"id": "Identificador de la sesión.", "trace_id": "Identificador de su traza."}),
             ),
             "/api/events": _post(
-                "agregarEvento",
+                ADD,
                 "Registra un evento",
                 "Llámala después de responder cada pregunta del usuario. Si recibes 422, corrige los campos que nombra "
                 "«errors» y repite una vez.",

@@ -48,7 +48,7 @@ class Cors:
 
 _EXPOSED = (
     b"Location, Retry-After, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, RateLimit-Policy, "
-    b"WWW-Authenticate, X-Request-Id"
+    b"WWW-Authenticate, X-Request-Id, Mcp-Session-Id"
 )
 _ALLOWED = (
     b"Content-Type, Content-Encoding, Authorization, X-API-Key, Idempotency-Key, X-Request-Id, traceparent, "

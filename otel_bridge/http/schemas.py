@@ -26,6 +26,25 @@ def of(shapes: Sequence[type[msgspec.Struct]], ref: str = "{name}") -> dict[str,
     return components
 
 
+def inline(shape: type[msgspec.Struct]) -> dict[str, Any]:
+    """The schema of a type, with those of the types in it in their places: not every reader follows references. What
+    the types are called and say of themselves in code stays out."""
+    components = {
+        name: {key: value for key, value in component.items() if key not in ("title", "description")}
+        for name, component in of((shape,)).items()
+    }
+
+    def resolved(node: Any) -> Any:
+        if isinstance(node, dict):
+            if "$ref" in node:
+                return resolved(components[node["$ref"]])
+            return {key: resolved(value) for key, value in node.items()}
+        return [resolved(value) for value in node] if isinstance(node, list) else node
+
+    schema: dict[str, Any] = resolved(components[shape.__name__])
+    return schema
+
+
 def _portable(schema: dict[str, Any]) -> None:
     """Python's `\\Z` is `$` to ECMA 262, which is JSON Schema's dialect, and to RE2, Go's and Rust's."""
     if "pattern" in schema:

@@ -53,7 +53,11 @@ class Conversations:
         """`POST /api/sessions`. What it returns raises Problem."""
         if caller.conversation is None:
             return self._ingest.create_session(body, caller)
-        return self.create_session(*contract.decode_session(body), caller)
+        try:
+            value = contract.decode_value(body)
+        except contract.BROKEN:
+            raise contract.diagnose(body, SessionIn) from None
+        return self.report_session(value, caller)
 
     def post_events(self, body: bytes, caller: Caller) -> Taking:
         """`POST /api/events`. What it returns raises Problem."""
@@ -73,8 +77,22 @@ class Conversations:
             raise contract.diagnose(body, EventIn) from None
         return await self._add(filling, value, caller)
 
+    def report_session(self, value: object, caller: Caller) -> Taking:
+        """A session as a model reports it: what a model cannot know may be missing, and is filled in. Raises Problem,
+        here or from what it returns."""
+        if isinstance(value, dict):
+            value = {name: given for name, given in value.items() if given is not None}
+            gpt_id = caller.gpt_of_key() or (next(iter(self.gpts)) if len(self.gpts) == 1 else None)
+            if gpt_id is not None:
+                value.setdefault("gpt_id", gpt_id)
+            if caller.conversation is not None:
+                value.setdefault("usuario_id", caller.conversation.usuario_id)
+            value.setdefault("timestamp_inicio", format_time(clock.now_us()))
+        return self.create_session(*contract.session_from(value), caller)
+
     async def create_session(self, session: SessionIn, started_us: int, caller: Caller) -> Draft | Answer:
-        """A checked session. A conversation has one: creating it again answers with it. Raises Problem."""
+        """A checked session. A conversation has one: creating it again answers with it. Where several users may be in
+        one, each that is named has a session of its own, and only the first one's is found again. Raises Problem."""
         conversation = caller.conversation
         gpt = self.gpts.get(session.gpt_id)
         if conversation is None or gpt is None or session.id is not None or caller.idempotency_key is not None:
@@ -89,13 +107,17 @@ class Conversations:
                 return answer
             row = await self._ingest.sessions.row(session_id)
             assert row is not None
+        named = session.usuario_id != conversation.usuario_id
+        if conversation.shared and named and not self._ingest.is_user(row, session.usuario_id):
+            session.id = None
+            return await self._ingest.open_session(session, started_us, caller)
         self._metrics.duplicate("session")
         return answers.session_answer(200, session_id, gpt.id, session.usuario_id, row.started_us)
 
     async def add_event(self, value: object, caller: Caller) -> Draft | Answer:
         """One event, as a decoded value. Raises Problem."""
         if caller.conversation is None:
-            return await self._ingest.add_event(contract.event_from(value), caller)
+            return await self._ingest.add_event(contract.reported_event_from(value), caller)
         return await self._add(_Filling(self, caller, caller.conversation), value, caller)
 
     # --- parts ------------------------------------------------------------------------------------------------------
@@ -123,9 +145,8 @@ class Conversations:
             )
             await caller.admitted(self.gpts[gpt_id], session.events + new)
             if new:
-                user = filling.conversation.user or f"openai-conversation:{filling.conversation.id}"
                 started = format_time(session.started_us)
-                opened = SessionIn(gpt_id, user, started, UUID(bytes=session.id))
+                opened = SessionIn(gpt_id, filling.conversation.usuario_id, started, UUID(bytes=session.id))
                 await self._open_first(opened, session.started_us, caller)
 
     async def _open_first(self, session: SessionIn, started_us: int, caller: Caller) -> Answer | None:
@@ -160,10 +181,10 @@ class _Filling:
     def event(self, value: object) -> EventIn:
         """The event that a decoded value holds, with its session. Raises Problem."""
         if not isinstance(value, dict) or value.get("sesion_id") not in (None, ""):
-            return contract.event_from(value)
+            return contract.reported_event_from(value)
         gpt_id = self._gpt_of(value)
         session_id = self._conversations.session_of(gpt_id, self.conversation.id)
-        event = contract.event_from({**value, "sesion_id": uuid_text(session_id)})
+        event = contract.reported_event_from({**value, "sesion_id": uuid_text(session_id)})
         now_us = clock.now_us()
         try:
             event_us = contract.event_time(event, now_us)

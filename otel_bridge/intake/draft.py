@@ -101,6 +101,15 @@ class Draft(Append):
             key = None
             event_id = new_uuid(now_us)
         type_, model, error = self._labels.of(session.gpt, event, counts)
+        extras = None
+        if (
+            event.ttft_ms is not None
+            or event.tokens_razonamiento is not None
+            or event.version is not None
+            or event.herramientas
+            or event.__class__ is not EventIn
+        ):
+            extras = self._labels.extras(event, counts)
         if counts:
             self.redactions[position] = counts
         self.records.append(
@@ -120,6 +129,9 @@ class Draft(Append):
                 error,
                 caller.link,
                 event.tokens_cache,
+                0,
+                False,
+                extras,
             )
         )
         self.keys.append(key)
@@ -179,7 +191,7 @@ class Draft(Append):
             return EventResult(201, record)
         if isinstance(outcome, Conflict):
             return Problem(errors.ID_CONFLICT)
-        assert event.__class__ is EventIn
+        assert isinstance(event, EventIn)
         key = self.keys[position]
         if event.id is None and key is not None:
             record.id = derived_uuid(key, outcome.arrived_us)

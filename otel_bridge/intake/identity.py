@@ -8,7 +8,7 @@ from __future__ import annotations
 from hashlib import blake2b
 from struct import Struct
 
-from otel_bridge.contract import EventIn
+from otel_bridge.contract import EventIn, ReportedEventIn
 from otel_bridge.ids import stamp_uuid
 
 _numbers = Struct("<dqqq").pack
@@ -17,7 +17,18 @@ _numbers = Struct("<dqqq").pack
 def _later_fields(event: EventIn) -> str:
     """Fields that came after 0.1.0: nothing where none is given, so that a retry across an upgrade is recognised. No
     text of the contract can hold a NUL."""
-    return "" if event.tokens_cache is None else f"\0tokens_cache={event.tokens_cache}"
+    said = "" if event.tokens_cache is None else f"\0tokens_cache={event.tokens_cache}"
+    if event.ttft_ms is not None:
+        said += f"\0ttft_ms={event.ttft_ms}"
+    if event.tokens_razonamiento is not None:
+        said += f"\0tokens_razonamiento={event.tokens_razonamiento}"
+    if event.version is not None:
+        said += f"\0version={event.version}"
+    if event.herramientas:
+        said += f"\0herramientas={[(tool.nombre, tool.ms, tool.error) for tool in event.herramientas]}"
+    if event.__class__ is ReportedEventIn:
+        said += f"\0unmeasured={event.unmeasured}"
+    return said
 
 
 class Identity:

@@ -29,7 +29,7 @@ from otel_bridge.intake.draft import Draft
 from otel_bridge.intake.identity import Identity
 from otel_bridge.intake.labels import Labels
 from otel_bridge.intake.sessions import KnownSession, Sessions
-from otel_bridge.journal import Duplicate, Journal
+from otel_bridge.journal import Duplicate, Journal, SessionRow
 from otel_bridge.metrics.own import SelfMetrics
 from otel_bridge.privacy.users import UserHasher
 
@@ -165,6 +165,10 @@ class Ingest:
         await caller.admitted(gpt, 1)
         return answers.session_state(id_, row, self._trace_url)
 
+    def is_user(self, row: SessionRow, usuario_id: str) -> bool:
+        """Whether a session is this user's."""
+        return row.user == self._hasher(usuario_id)
+
     # --- events -----------------------------------------------------------------------------------------------------
 
     def add_events(self, body: bytes, caller: Caller) -> Taking:
@@ -204,7 +208,7 @@ class Ingest:
         if draft.outcomes or draft.redactions:
             self._count(draft)
         event = draft.items[0]
-        assert event.__class__ is EventIn
+        assert isinstance(event, EventIn)
         return answers.event_answer(event, *draft.event_result())
 
     async def _prepare(self, items: Items, caller: Caller, answer: Callable[[Draft], Answer]) -> Draft:
@@ -269,7 +273,7 @@ class Ingest:
         pending: list[tuple[str, asyncio.Future[None]]] = []
         amounts: dict[str, int] = {}
         for item in items:
-            if item.__class__ is EventIn:
+            if isinstance(item, EventIn):
                 session = sessions.get(item.sesion_id.int)
                 if session is not None:
                     amounts[session.gpt] = amounts.get(session.gpt, 0) + 1

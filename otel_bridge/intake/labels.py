@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from otel_bridge import catalog
 from otel_bridge.config import Config
-from otel_bridge.contract import EventIn
+from otel_bridge.contract import EventIn, ReportedEventIn
 from otel_bridge.privacy.redaction import Redactor
+from otel_bridge.records import Extras, ToolCall
 
 CODES_REMEMBERED = 1_000
 """Error codes of which it is known that redaction leaves them as they are."""
@@ -38,8 +39,22 @@ class Labels:
             error = self._code(error, counts)
         return type_, model, error
 
+    def extras(self, event: EventIn, counts: dict[str, int]) -> Extras:
+        """What an event says beyond the documented fields, as `of` says its labels."""
+        tools = [
+            ToolCall(
+                self._code(tool.nombre, counts), tool.ms, None if tool.error is None else self._code(tool.error, counts)
+            )
+            for tool in event.herramientas or ()
+        ]
+        version = None if event.version is None else self._code(event.version, counts)
+        unmeasured = event.unmeasured if isinstance(event, ReportedEventIn) else 0
+        return Extras(unmeasured, event.ttft_ms, event.tokens_razonamiento, version, tools)
+
     def _code(self, code: str, counts: dict[str, int]) -> str:
-        """A key or an address fits an error code's pattern, too."""
+        """A key or an address fits the pattern of a code (an error's, a version's, a tool's name), too."""
+        if code in self._clean_codes:
+            return code
         if self._redactor.redact(code, counts) != code:
             return catalog.OTHER_ERROR
         if len(self._clean_codes) < CODES_REMEMBERED:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import mcp_types as types
@@ -56,22 +56,26 @@ WORDS: Mapping[int, str] = {
 class Refused(Exception):
     """A message that gets an error. Holds nothing of the message but its id."""
 
-    def __init__(self, code: int, own_id: Id | None = None, data: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self, code: int, own_id: Id | None = None, data: Mapping[str, Any] | None = None, words: str | None = None
+    ) -> None:
         super().__init__(code)
         self.code = code
         self.id = own_id
         self.data = data
+        self.words = words or WORDS[code]
 
     def document(self) -> bytes:
         """The answer. `id` is null where the message's own cannot be told."""
-        error: dict[str, Any] = {"code": self.code, "message": WORDS[self.code]}
+        error: dict[str, Any] = {"code": self.code, "message": self.words}
         if self.data is not None:
             error["data"] = self.data
         return msgspec.json.encode({"jsonrpc": types.JSONRPC_VERSION, "id": self.id, "error": error})
 
 
-def answered(status: int, body: bytes, own_id: Id | None) -> tuple[int, bytes]:
-    """The package's answer to a message as ours: status and body. Nothing of an error goes on but its code."""
+def answered(status: int, body: bytes, own_id: Id | None, own_words: Collection[str] = ()) -> tuple[int, bytes]:
+    """The package's answer to a message as ours: status and body. Nothing of an error goes on but its code, and its
+    words where they are `own_words`, that our tools say."""
     if 200 <= status < 300 and not body:
         return status, b""  # to a notification
     try:
@@ -85,11 +89,18 @@ def answered(status: int, body: bytes, own_id: Id | None) -> tuple[int, bytes]:
         log.error("the mcp package answered with status %d and the error %d", status, code)
         status, code = 500, types.INTERNAL_ERROR
     data = {"supported": VERSIONS, "requested": _SOME} if code == types.UNSUPPORTED_PROTOCOL_VERSION else None
-    return status, Refused(code, own_id, data).document()
+    words = told.error.message if told.error is not None and told.error.message in own_words else None
+    return status, Refused(code, own_id, data, words).document()
+
+
+def is_result(document: bytes) -> bool:
+    """Whether an answer, as `answered` gives it, is no error."""
+    return msgspec.json.decode(document, type=_Answer).error is None
 
 
 class _Error(msgspec.Struct):
     code: int
+    message: str = ""
 
 
 class _Answer(msgspec.Struct):
@@ -102,6 +113,7 @@ class Message(NamedTuple):
 
     id: Id | None
     """None: nobody waits for an answer."""
+    method: str | None
     params: Mapping[str, Any]
     body: bytes
 
@@ -124,7 +136,7 @@ def read(body: bytes) -> Message:
     params = value.get("params")
     if params is not None and not isinstance(params, dict):
         raise Refused(types.INVALID_PARAMS, own_id)
-    return Message(own_id, params or {}, body)
+    return Message(own_id, value.get("method"), params or {}, body)
 
 
 def _id(value: object) -> Id:

@@ -1,13 +1,14 @@
-"""The API's two posts as tools, at `/mcp` (the official `mcp` package; transport.py).
+"""The API's posts as tools, at `/mcp` (the official `mcp` package; transport.py).
 
 Arguments are checked by the same contract, let in by the same caller and taken by the same ingest, and come back as the
-API's own answer or problem. Session and subject are taken from `_meta` where a client sends them (`openai/session`,
-`openai/subject`): hints, as in `intake/conversations.py`.
+API's own answer or problem. Which session a call without one belongs to: conversation.py; a hint, as in
+`intake/conversations.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
+import secrets
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -15,29 +16,28 @@ import mcp_types as types
 import msgspec
 from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel import Server
+from mcp.shared.exceptions import MCPError
 from starlette.types import Receive, Scope, Send
 
-from otel_bridge import __version__, clock, contract, errors
-from otel_bridge.access.caller import Access, Caller, Conversation, conversation_of, user_of
-from otel_bridge.config import Config
-from otel_bridge.contract import EventIn, SessionIn
+from otel_bridge import __version__, errors
+from otel_bridge.access.addresses import Headers
+from otel_bridge.access.caller import Access, Caller
+from otel_bridge.config import Config, Gpt
+from otel_bridge.contract import EventIn, EventOut, SessionIn, SessionOut
 from otel_bridge.errors import Problem
-from otel_bridge.http.actions_openapi import EVENT_FIELDS, SESSION_FIELDS, object_of, properties
+from otel_bridge.http.actions_openapi import EVENT_FIELDS, EVENT_REQUIRED, SESSION_FIELDS, SESSION_REQUIRED
 from otel_bridge.http.app import peer_of
 from otel_bridge.http.bodies import Bodies
 from otel_bridge.http.responses import problem_body, unexpected
 from otel_bridge.intake.conversations import Conversations
 from otel_bridge.intake.ingest import Ingest, Taking
+from otel_bridge.mcp import conversation
+from otel_bridge.mcp.session_ids import SessionIds
+from otel_bridge.mcp.tool import ADD, CREATE, Tool
 from otel_bridge.mcp.transport import Transport
 from otel_bridge.metrics.own import SelfMetrics
-from otel_bridge.times import format_time
 
-CREATE, ADD = "crear_sesion", "registrar_evento"
-SUBJECT = "openai-subject"
-"""Prefix of a `usuario_id` that a client's `_meta` tells."""
-
-Handler = Callable[[dict[str, Any], Mapping[str, Any], Caller], Taking]
-"""A tool: its arguments, the call's `_meta`, who calls."""
+_FIRST = f"llama primero a {CREATE} y usa el «id» que devuelve"
 
 
 class McpApp:
@@ -51,29 +51,64 @@ class McpApp:
         conversations: Conversations,
         bodies: Bodies,
         metrics: SelfMetrics,
+        key: bytes,
     ) -> None:
+        """`key`: the journal's, for what must outlive the process."""
         self._access = access
         self._ingest = ingest
         self._conversations = conversations
         self._metrics = metrics
+        self._ids = SessionIds(key)
+        self._tools = {
+            tool.name: tool
+            for tool in (
+                Tool(
+                    CREATE,
+                    "Crear sesión",
+                    "Abre la sesión de esta conversación. Llámala una vez, al empezar, y guarda el «id» para cada "
+                    f"{ADD}.",
+                    kind="session",
+                    takes=SessionIn,
+                    fields=SESSION_FIELDS,
+                    required=SESSION_REQUIRED,
+                    gives=SessionOut,
+                    handle=self._create,
+                ),
+                Tool(
+                    ADD,
+                    "Registrar evento",
+                    "Registra una pregunta ya respondida, con el «id» de la sesión. Di solo lo que sabes: lo que no se "
+                    "ha medido se omite. Si falla, corrige lo que nombra «errors» y repite una vez.",
+                    kind="event",
+                    takes=EventIn,
+                    fields=EVENT_FIELDS,
+                    required=EVENT_REQUIRED,
+                    gives=EventOut,
+                    handle=self._add,
+                ),
+            )
+        }
+        self._unknown_tool = f"Esa herramienta no existe. Las que hay: {', '.join(self._tools)}."
         server: Server[Any] = Server(
             "otel-bridge",
             version=__version__,
             title="otel-bridge",
             instructions=(
                 f"Registra el uso de un GPT. Llama a {CREATE} al empezar la conversación y a {ADD} después de "
-                "responder cada pregunta, con el «id» de la sesión si lo tienes."
+                "responder cada pregunta, con el «id» de la sesión. No inventes ni estimes números: omite lo que no "
+                "se ha medido."
             ),
             on_list_tools=self._list_tools,
             on_call_tool=self._call_tool,
         )
-        self._transport = Transport(server, config, bodies)
-        self._tools: dict[str, tuple[str, Handler]] = {CREATE: ("session", self._create), ADD: ("event", self._add)}
-        self._gpts = config.gpts
+        self._transport = Transport(server, config, bodies, self._ids, [self._unknown_tool])
+        self.configure(config)
 
     def configure(self, config: Config) -> None:
         self._gpts = config.gpts
         self._transport.configure(config)
+        self._lists: dict[str | None, types.ListToolsResult] = {}
+        """By the GPT that is meant: the package asks for the list at each call."""
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -88,74 +123,76 @@ class McpApp:
     async def _list_tools(
         self, context: ServerRequestContext[Any], params: types.PaginatedRequestParams | None
     ) -> types.ListToolsResult:
-        gpts = list(self._gpts.values())
-        only = gpts[0] if len(gpts) == 1 else None
-        session = properties(SessionIn, SESSION_FIELDS, only)
-        event = properties(EventIn, (*EVENT_FIELDS, "timestamp", "id"), only)
-        wanted = [] if only else ["gpt_id"]
-        note = types.ToolAnnotations(read_only_hint=False, destructive_hint=False, open_world_hint=False)
-        return types.ListToolsResult(
-            tools=[
-                types.Tool(
-                    name=CREATE,
-                    title="Crear sesión",
-                    description="Abre la sesión de esta conversación. Llámala una vez, al empezar, y guarda el «id».",
-                    input_schema=object_of(session, wanted),
-                    annotations=note,
-                ),
-                types.Tool(
-                    name=ADD,
-                    title="Registrar evento",
-                    description="Registra una pregunta ya respondida. Si falla, corrige lo que nombra «errors».",
-                    input_schema=object_of(
-                        event, ("tipo", "contenido", "latency_ms", "tokens_entrada", "tokens_salida")
-                    ),
-                    annotations=note,
-                ),
-            ]
-        )
+        try:
+            gpt = self._meant(self._access.caller(*_who(context)))
+        except Problem:  # a header that only a post has a use for
+            gpt = None
+        gpt_id = None if gpt is None else gpt.id
+        if gpt_id not in self._lists:
+            self._lists[gpt_id] = types.ListToolsResult(tools=[tool.listed(gpt) for tool in self._tools.values()])
+        return self._lists[gpt_id]
 
     async def _call_tool(
         self, context: ServerRequestContext[Any], params: types.CallToolRequestParams
     ) -> types.CallToolResult:
-        found = self._tools.get(params.name)
-        if found is None:
-            problem = Problem(errors.ROUTE_NOT_FOUND, f"Las herramientas son {CREATE} y {ADD}.")
-            return _result(problem_body(problem), failed=True)
-        kind, handle = found
-        scope: Scope = context.request.scope if context.request is not None else {"headers": []}
+        tool = self._tools.get(params.name)
+        if tool is None:
+            self._metrics.rejected("event", errors.ROUTE_NOT_FOUND)
+            raise MCPError(types.INVALID_PARAMS, self._unknown_tool)
         meta = context.meta or {}
-        arguments = {name: value for name, value in (params.arguments or {}).items() if value is not None}
         try:
-            caller = self._access.caller(scope["headers"], peer_of(scope), _conversation(meta))
-            answer = await self._ingest.finish(handle(arguments, meta, caller))
+            caller = self._access.caller(*_who(context), conversation.of_chatgpt(meta))
+            if caller.conversation is None:
+                caller.conversation = conversation.of_others(meta, caller, self._ids)
+            answer = await self._ingest.finish(tool.handle(tool.arguments(params.arguments), meta, caller))
         except Problem as problem:
-            self._metrics.rejected(kind, problem.kind)
-            return _result(problem_body(problem), failed=True)
+            self._metrics.rejected(tool.kind, problem.kind)
+            return _result(problem_body(_in_tools_words(problem)), failed=True)
         except Exception as error:
             unforeseen = unexpected(error)
-            self._metrics.rejected(kind, unforeseen.kind)
+            self._metrics.rejected(tool.kind, unforeseen.kind)
             return _result(problem_body(unforeseen), failed=True)
         return _result(answer.body, failed=False)
 
+    def _meant(self, caller: Caller) -> Gpt | None:
+        """The GPT that a call means, where that is clear without its naming one."""
+        gpt = self._gpts.get(caller.gpt_of_key() or "")
+        return next(iter(self._gpts.values())) if gpt is None and len(self._gpts) == 1 else gpt
+
+    # --- handlers -----------------------------------------------------------------------------------------------------
+
     def _create(self, fields: dict[str, Any], meta: Mapping[str, Any], caller: Caller) -> Taking:
-        user = user_of(meta.get("openai/subject"), SUBJECT)
+        user = conversation.subject(meta)
         if user is not None:
             fields["usuario_id"] = user
-        elif "usuario_id" not in fields and caller.conversation is not None:
-            fields["usuario_id"] = f"openai-conversation:{caller.conversation.id}"
-        gpt = caller.gpt_of_key()
-        if "gpt_id" not in fields and (gpt or len(self._gpts) == 1):
-            fields["gpt_id"] = gpt or next(iter(self._gpts))
-        fields.setdefault("timestamp_inicio", format_time(clock.now_us()))
-        return self._conversations.create_session(*contract.session_from(fields), caller)
+        elif caller.conversation is None:
+            # Nobody says whose it is. A model that is asked all the same makes up one user for all.
+            fields.setdefault("usuario_id", f"mcp-session:{secrets.token_hex(16)}")
+        return self._conversations.report_session(fields, caller)
 
     def _add(self, fields: dict[str, Any], meta: Mapping[str, Any], caller: Caller) -> Taking:
         return self._conversations.add_event(fields, caller)
 
 
-def _conversation(meta: Mapping[str, Any]) -> Conversation | None:
-    return conversation_of(meta.get("openai/session"), meta.get("openai/subject"), SUBJECT)
+def _who(context: ServerRequestContext[Any]) -> tuple[Headers, str]:
+    """A call's headers, and the address that it comes from."""
+    scope: Scope = context.request.scope if context.request is not None else {"headers": []}
+    return scope["headers"], peer_of(scope)
+
+
+def _in_tools_words(problem: Problem) -> Problem:
+    """A problem as one who has tools is told: the API's paths are none."""
+    detail = problem.detail
+    if problem.kind is errors.SESSION_NOT_FOUND:
+        detail = f"La sesión no existe o superó el plazo de retención. Llama a {CREATE} y usa el «id» que devuelve."
+    told = [
+        # A model repeats an example.
+        msgspec.structs.replace(error, mensaje=f"{error.mensaje}; {_FIRST}", ejemplo=f"el «id» de {CREATE}")
+        if error.campo == "sesion_id"
+        else error
+        for error in problem.errors
+    ]
+    return Problem(problem.kind, detail, told, problem.headers, problem.reference)
 
 
 def _result(body: bytes, failed: bool) -> types.CallToolResult:

@@ -12,7 +12,7 @@ by a name that the page points there it is not answered (`Host`, access/hosts.py
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -30,6 +30,7 @@ from otel_bridge.http.cors import Cors, RawHeaders
 from otel_bridge.http.headers import by_name
 from otel_bridge.mcp import messages
 from otel_bridge.mcp.messages import Refused
+from otel_bridge.mcp.session_ids import HEADER, SessionIds
 
 log = logging.getLogger(__name__)
 
@@ -41,10 +42,16 @@ _HANDED_ON = [(b"content-type", JSON.encode()), (b"accept", f"{JSON}, {STREAM}".
 
 
 class Transport:
-    """Serves `/mcp` while `running`. Keeps no state: each call is a request of its own."""
+    """Serves `/mcp` while `running`. Keeps no state: each call is a request of its own, and the id of an MCP session
+    tells by itself that it was given here (session_ids.py)."""
 
-    def __init__(self, server: Server[Any], config: Config, bodies: Bodies) -> None:
+    def __init__(
+        self, server: Server[Any], config: Config, bodies: Bodies, ids: SessionIds, own_words: Sequence[str] = ()
+    ) -> None:
+        """`own_words`: what our tools say in errors of JSON-RPC."""
         self._bodies = bodies
+        self._ids = ids
+        self._own_words = frozenset(own_words)
         self._hosts = Hosts(config, lambda now: now.host)
         self._manager = StreamableHTTPSessionManager(
             server, json_response=True, stateless=True, max_request_body_size=MAX_CALL_BYTES
@@ -76,14 +83,18 @@ class Transport:
             return
         if len(body) > MAX_CALL_BYTES:
             raise Problem(errors.BODY_TOO_LARGE)
+        headers_too: list[tuple[bytes, bytes]] = []
         try:
             message = messages.read(body)
             messages.check_version(message, _values(scope, b"mcp-protocol-version"))
         except Refused as refused:
             status, answer = 400, refused.document()
         else:
-            status, answer = messages.answered(*await self._ask(scope, receive, message.body), message.id)
-        await _answer(send, status, answer, media)
+            asked = await self._ask(scope, receive, message.body)
+            status, answer = messages.answered(*asked, message.id, self._own_words)
+            if message.method == "initialize" and status == 200 and messages.is_result(answer):
+                headers_too = [(HEADER, self._ids.new())]
+        await _answer(send, status, answer, media, headers_too)
 
     async def _ask(self, scope: Scope, receive: Receive, body: bytes) -> tuple[int, bytes]:
         """Status and body of the package's answer; an internal error where it fails."""
@@ -128,9 +139,8 @@ def _values(scope: Scope, name: bytes) -> list[str]:
     return [value.decode("latin-1").strip() for found, value in scope["headers"] if found == name]
 
 
-async def _answer(send: Send, status: int, body: bytes, media: str) -> None:
+async def _answer(send: Send, status: int, body: bytes, media: str, headers: list[tuple[bytes, bytes]]) -> None:
     """Writes an answer. A result goes out as a stream of one event to a client that takes nothing else."""
-    headers = []
     if body:
         if media == STREAM and status == 200:
             body = b"event: message\r\ndata: %b\r\n\r\n" % body

@@ -3,7 +3,6 @@ where this machine lacks what that takes, the tests say so and are skipped."""
 
 from __future__ import annotations
 
-import hashlib
 import os
 import subprocess
 from collections.abc import Iterator
@@ -13,7 +12,7 @@ import pytest
 
 from otel_bridge.access import keys
 from tests.harness.bridge import Bridge
-from tests.harness.install import Install, lack
+from tests.harness.install import Install, NpmPackages, lack
 
 HERE = Path(__file__).parent
 NODE = (20, 19)
@@ -34,22 +33,8 @@ class Tools:
         self.program = folder / "documents"
         self.no_npm = lack("node", NODE, "--version") or lack("npm", (0, 0), "--version")
         self.no_go = lack("go", GO, "version")
-        self._stamp = HERE / "node_modules" / ".of-lock"
-        self._lock = hashlib.sha256((HERE / "package-lock.json").read_bytes()).hexdigest()
-        self._npm = self._go = None
-        if self.no_npm is None and not (self._stamp.exists() and self._stamp.read_text() == self._lock):
-            # No scripts of packages: none of these needs its own, and one reports to its makers.
-            command = [
-                "npm",
-                "ci",
-                "--ignore-scripts",
-                "--no-audit",
-                "--no-fund",
-                "--prefer-offline",
-                "--fetch-retries=1",
-                "--fetch-timeout=60000",
-            ]
-            self._npm = Install("npm packages", command, HERE)
+        self._npm = None if self.no_npm is not None else NpmPackages(HERE)
+        self._go = None
         if self.no_go is None:
             # Not optimised, not linked for a debugger: two thirds of the time.
             command = [
@@ -68,9 +53,8 @@ class Tools:
         """Runs a command of a package."""
         if self.no_npm is not None:
             pytest.skip(self.no_npm)
-        if self._npm is not None:
-            self._npm.wait()
-            self._stamp.write_text(self._lock)
+        assert self._npm is not None
+        self._npm.wait()
         environ = {**os.environ, "REDOCLY_TELEMETRY": "off", "REDOCLY_SUPPRESS_UPDATE_NOTICE": "true", "NO_COLOR": "1"}
         program = HERE / "node_modules" / ".bin" / command[0]
         return subprocess.run(

@@ -43,12 +43,13 @@ def test_a_go_program_with_the_official_sdk_loads_every_schema_and_calls_every_t
     seen = json.loads(ran.stdout)
     document = bridge.http.get(f"{bridge.url}/openapi.json", timeout=10).json()
     assert set(seen["schemas"]) == set(document["components"]["schemas"])
-    assert seen["tools"] == {"crear_sesion": "none", "registrar_evento": "none"}
+    assert seen["tools"] == {"crear_sesion": "fits", "registrar_evento": "fits"}
 
     def events(session: str) -> int:
         return int(bridge.http.get(f"{bridge.api}/sessions/{session}", timeout=10).json()["eventos"])
 
-    assert events(seen["session"]) == 2 and events(seen["mcp"]) == 1
+    assert events(seen["session"]) == 2 and events(seen["mcp"]) == events(seen["bare"]) == 1
+    assert seen["protocol"] == "2026-07-28"
 
 
 LINTERS = {

@@ -88,6 +88,36 @@ def test_a_session_created_in_a_conversation_is_the_one_its_events_find(one: Bri
     assert repeated.json()["timestamp_inicio"] == made.json()["timestamp_inicio"]
 
 
+def test_what_a_model_cannot_know_may_be_left_out_of_a_conversations_session(one: Bridge) -> None:
+    said = {"openai-ephemeral-user-id": "user-9"}
+    made = one.post("/sessions", {"usuario_id": None}, headers=hinted("conv-bare", **said))
+    assert made.status_code == 201, made.text
+    assert made.json()["gpt_id"] == "devops-expert" and made.json()["usuario_id"] == "openai-user:user-9"
+    event = one.post("/events", {"tipo": "consulta", "contenido": "¿?"}, headers=hinted("conv-bare", **said))
+    assert event.status_code == 201 and event.json()["sesion_id"] == made.json()["id"]
+    named = one.post("/sessions", {"usuario_id": "ana"}, headers=hinted("conv-named", **said))
+    assert named.json()["usuario_id"] == "ana"
+    for body, status, campo in (
+        ({"usuario_id": 7}, 422, "usuario_id"),
+        ({"timestamp_inicio": "ayer"}, 422, "timestamp_inicio"),
+    ):
+        answer = one.post("/sessions", body, headers=hinted("conv-wrong"))
+        assert answer.status_code == status and [e["campo"] for e in answer.json()["errors"]] == [campo]
+    for raw, status in ((b"{", 400), (b"[]", 422), (b"null", 422), (b'{"usuario_id":NaN}', 422), (b"\xff", 400)):
+        answer = one.http.post(
+            f"{one.api}/sessions", data=raw, headers={**hinted("conv-wrong"), "Content-Type": "application/json"}
+        )
+        assert answer.status_code == status, (raw, answer.text)
+
+
+def test_without_hints_the_documented_fields_are_required_as_ever(one: Bridge) -> None:
+    answer = one.post("/sessions", {"gpt_id": "devops-expert"})
+    assert {e["campo"] for e in answer.json()["errors"]} == {"usuario_id", "timestamp_inicio"}
+    event = {"tipo": "consulta", "contenido": "¿?", "sesion_id": one.session()}
+    answer = one.post("/events", event)
+    assert {e["campo"] for e in answer.json()["errors"]} == {"latency_ms", "tokens_entrada", "tokens_salida"}
+
+
 def test_a_session_that_is_named_is_the_one_meant_whatever_the_header_says(one: Bridge) -> None:
     mine = one.session()
     assert one.post("/events", {**GUIDE_EVENT, "sesion_id": mine}, headers=hinted("conv-3")).json()["sesion_id"] == mine
@@ -218,7 +248,14 @@ def test_the_document_knows_its_gpt(several: Bridge) -> None:
     event = document["paths"]["/api/events"]["post"]["requestBody"]["content"]["application/json"]["schema"]
     assert event["properties"]["tipo"]["enum"] == ["consulta", "otra"]
     assert event["properties"]["gpt_id"]["enum"] == ["abierto"]
-    assert "sesion_id" not in event["required"]
+    assert event["required"] == ["gpt_id", "tipo", "contenido"]
+    for name in ("latency_ms", "tokens_entrada", "tokens_salida"):
+        assert event["properties"][name]["description"].endswith("Omítelo si no lo has medido; no lo estimes.")
+    assert "crearSesion" in event["properties"]["sesion_id"]["description"]
+    session = document["paths"]["/api/sessions"]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    assert session["required"] == ["gpt_id"] and set(session["properties"]) == {"gpt_id", "usuario_id"}
+    assert document["paths"]["/api/sessions"]["post"]["operationId"] == "crearSesion"
+    assert not any(word in json.dumps(document, ensure_ascii=False) for word in ("crear_sesion", "stímal", "timestamp"))
 
 
 @pytest.mark.parametrize("query", ["", "?gpt=no-such", "?gpt="])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
@@ -11,6 +12,7 @@ import httpx2
 import pytest
 from mcp.client.client import Client
 from mcp.client.streamable_http import streamable_http_client
+from mcp.shared.exceptions import MCPError
 
 from otel_bridge.access import keys
 from tests.frontdoor.conftest import Serve
@@ -66,9 +68,47 @@ def test_the_two_operations_are_tools(one: Bridge, mode: str) -> None:
     assert set(tools) == {"crear_sesion", "registrar_evento"}
     event = tools["registrar_evento"].input_schema
     assert set(GUIDE_EVENT) | {"sesion_id"} <= set(event["properties"])
-    assert set(event["required"]) == set(GUIDE_EVENT)
+    assert event["required"] == ["tipo", "contenido"] and "required" not in tools["crear_sesion"].input_schema
     assert event["properties"]["gpt_id"]["enum"] == ["devops-expert"]
     assert all(field["description"] for tool in tools.values() for field in tool.input_schema["properties"].values())
+
+
+def test_a_model_is_asked_for_nothing_that_it_would_have_to_make_up(one: Bridge) -> None:
+    async def ask(client: Client) -> Any:
+        return await client.list_tools()
+
+    listed = talk(one, ask)
+    fields = {name: field for tool in listed.tools for name, field in tool.input_schema["properties"].items()}
+    for name in ("latency_ms", "tokens_entrada", "tokens_salida"):
+        assert fields[name]["description"].endswith("Omítelo si no lo has medido; no lo estimes.")
+    assert not {"timestamp", "timestamp_inicio", "id", "ttft_ms", "tokens_cache", "tokens_razonamiento"} & set(fields)
+    said = json.dumps(listed.model_dump(), ensure_ascii=False)
+    assert "crear_sesion" in fields["sesion_id"]["description"]
+    assert not any(word in said for word in ("crearSesion", "agregarEvento", "POST /api", "stímal", "(?", r"\Z"))
+
+
+def test_several_gpts_are_told_apart_by_the_call_unless_the_key_does(several: Bridge) -> None:
+    async def ask(client: Client) -> Any:
+        return {tool.name: tool.input_schema for tool in (await client.list_tools()).tools}
+
+    open_to_all = talk(several, ask)
+    assert open_to_all["crear_sesion"]["required"] == ["gpt_id"]
+    assert open_to_all["registrar_evento"]["required"] == ["tipo", "contenido"]
+    with_key = talk(several, ask, **{"X-API-Key": KEY})
+    assert with_key["crear_sesion"]["properties"]["gpt_id"]["enum"] == ["cerrado"]
+    assert "required" not in with_key["crear_sesion"]
+    assert talk(several, ask, **{"Idempotency-Key": "a b"}) == open_to_all  # nothing that a list has a use for
+    failed, problem = call(several, "crear_sesion", {})
+    assert failed and [error["campo"] for error in problem["errors"]] == ["gpt_id"]
+
+
+def test_what_is_not_measured_may_be_left_out(one: Bridge) -> None:
+    words = {name: value for name, value in GUIDE_EVENT.items() if isinstance(value, str)}
+    session = one.session()
+    for left_out in ({}, {"latency_ms": None, "tokens_entrada": None}, {"modelo": "", "error": "", "gpt_id": ""}):
+        failed, event = call(one, "registrar_evento", {**words, **left_out, "sesion_id": session})
+        assert not failed, event
+    assert call(one, "registrar_evento", {**words, "sesion_id": session, "tipo": ""})[1]["status"] == 422
 
 
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
@@ -110,22 +150,41 @@ def test_a_wrong_call_is_a_tool_error_that_a_model_can_repair(one: Bridge) -> No
     before = one.metric("otel_bridge_records_total", result="accepted")
     failed, problem = call(one, "registrar_evento", {"tipo": SECRET * 20, "latency_ms": "1500"})
     assert failed and problem["status"] == 422
-    assert {e["campo"] for e in problem["errors"]} == {
-        "sesion_id", "tipo", "contenido", "latency_ms", "tokens_entrada", "tokens_salida"
-    }  # fmt: skip
+    assert {e["campo"] for e in problem["errors"]} == {"sesion_id", "tipo", "contenido", "latency_ms"}
     assert SECRET not in json.dumps(problem)
     problem = call(one, "registrar_evento", {**GUIDE_EVENT, "sesion_id": one.session(), "tokens_cache": 26})[1]
     assert [(e["campo"], e["ejemplo"]) for e in problem["errors"]] == [("tokens_cache", 20)]
     before += 1  # the session
     assert call(one, "crear_sesion", {**GUIDE_SESSION, "gpt_id": "no-such"})[1]["status"] == 404
-    assert call(one, "crear_sesion", {})[1]["errors"][0]["campo"] == "usuario_id"
+    assert call(one, "crear_sesion", {"usuario_id": 7})[1]["errors"][0]["campo"] == "usuario_id"
     unknown = {**GUIDE_EVENT, "sesion_id": "0197bd2e-6c00-7d9a-8f3e-2a4b6c8d0e1f"}
-    assert call(one, "registrar_evento", unknown)[1]["status"] == 404
-    assert call(one, "no_such_tool", {})[0]
+    failed, problem = call(one, "registrar_evento", unknown)
+    assert problem["status"] == 404 and "crear_sesion" in problem["detail"] and "/api" not in problem["detail"]
     assert call(one, "registrar_evento", GUIDE_EVENT, {"openai/session": 7, "openai/subject": ["x"]})[0]
     assert call(one, "registrar_evento", {**GUIDE_EVENT, "latency_ms": "x"}, {"openai/session": "never-opened"})[0]
     assert one.metric("otel_bridge_records_total", result="accepted") == before
     assert one.metric("otel_bridge_records_total", kind="event", result="rejected") >= 4
+
+
+def test_a_tool_that_there_is_not_is_an_error_of_the_protocol(one: Bridge) -> None:
+    before = one.metric("otel_bridge_records_total", result="rejected", reason="urn:otel-bridge:ruta-no-encontrada")
+    names = ["crearSesion", SECRET, "", "crear_sesion ", "Crear_Sesion", "tools/call"]
+    for name in names:
+        for version in ("2025-06-18", "2026-07-28"):
+            meta = {VERSION_KEY: version, CAPABILITIES_KEY: {}}
+            message = {"name": name, "arguments": {"a": SECRET}, "_meta": meta}
+            headers = {"MCP_Protocol_Version": version, "Mcp_Method": "tools/call", "Mcp_Name": encoded(name)}
+            answer = send(one, {**PING, "method": "tools/call", "params": message}, **headers)
+            assert code(answer) == -32602 and SECRET not in answer.text, answer.text
+            assert "crear_sesion, registrar_evento" in answer.json()["error"]["message"]
+    reason = "urn:otel-bridge:ruta-no-encontrada"
+    assert one.metric("otel_bridge_records_total", result="rejected", reason=reason) == before + 2 * len(names)
+
+    async def ask(client: Client) -> None:
+        with pytest.raises(MCPError, match="crear_sesion, registrar_evento"):
+            await client.call_tool("crearSesion", {})
+
+    talk(one, ask)
 
 
 def test_keys_hold_at_this_door_too(several: Bridge) -> None:
@@ -166,6 +225,11 @@ def send(bridge: Bridge, message: Any, path: str = "/mcp", **headers: str) -> An
     body = message if isinstance(message, bytes) else json.dumps(message).encode()
     every = {**ACCEPT, "Content-Type": "application/json", **{k.replace("_", "-"): v for k, v in headers.items()}}
     return bridge.http.post(f"{bridge.url}{path}", data=body, headers=every, timeout=30, allow_redirects=False)
+
+
+def encoded(name: str) -> str:
+    """A tool's name as 2026-07-28 wants it in a header: what a header would not keep is encoded."""
+    return name if name == name.strip() and name else f"=?base64?{base64.b64encode(name.encode()).decode()}?="
 
 
 def code(answer: Any) -> int:

@@ -3,6 +3,7 @@ are skipped."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import shutil
@@ -45,6 +46,29 @@ class Install:
             self._process.kill()
             self._process.wait()
         self._output.close()
+
+
+class NpmPackages:
+    """The packages of a folder's package-lock.json, in its node_modules: installed once for each lock."""
+
+    def __init__(self, folder: Path) -> None:
+        self._stamp = folder / "node_modules" / ".of-lock"
+        self._lock = hashlib.sha256((folder / "package-lock.json").read_bytes()).hexdigest()
+        self._install = None
+        if not (self._stamp.exists() and self._stamp.read_text() == self._lock):
+            # No scripts of packages: none of ours needs its own, and one reports to its makers.
+            command = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--prefer-offline"]
+            self._install = Install("npm packages", [*command, "--fetch-retries=1", "--fetch-timeout=60000"], folder)
+
+    def wait(self) -> None:
+        """Skips the test where no index was reached."""
+        if self._install is not None:
+            self._install.wait()
+            self._stamp.write_text(self._lock)
+
+    def close(self) -> None:
+        if self._install is not None:
+            self._install.close()
 
 
 def lack(program: str, least: tuple[int, int], *asking: str) -> str | None:

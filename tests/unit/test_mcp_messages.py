@@ -52,6 +52,13 @@ def test_of_anything_else_nothing_does(status: int, body: object, caplog: pytest
     assert CANARY not in caplog.text and "the mcp package answered" in caplog.text
 
 
+def test_words_of_our_own_tools_go_on_and_nothing_that_is_like_them() -> None:
+    for message, shown in (("ours", "ours"), ("ours!", messages.WORDS[-32602]), (CANARY, messages.WORDS[-32602])):
+        body = json.dumps({"jsonrpc": "2.0", "id": 1, "error": {"code": -32602, "message": message}}).encode()
+        _, text = messages.answered(200, body, 7, ["ours"])
+        assert json.loads(text)["error"] == {"code": -32602, "message": shown} and not messages.is_result(text)
+
+
 def test_a_result_goes_on_as_it_is() -> None:
     result = {"a": [1, 2.5, None, "ñ"], "b": {"c": 10**30}}
     assert said(200, {"jsonrpc": "2.0", "id": 1, "result": result}) == (

@@ -39,6 +39,7 @@ type seen struct {
 	Protocol string            `json:"protocol"`
 	Session  any               `json:"session"` // made by the API, with two events
 	Mcp      any               `json:"mcp"`     // made by the tools, with one
+	Bare     any               `json:"bare"`    // as the tools ask for it, with one
 }
 
 func main() {
@@ -134,6 +135,13 @@ func useTools(ctx context.Context, endpoint string, report *seen) {
 	event["error"] = "timeout\n"
 	fitsNot(inputs["registrar_evento"], event)
 	call("registrar_evento", event, true)
+	// What nobody has measured may be left out. The session may not: this protocol version has none of its own.
+	bare := object{"tipo": "consulta", "contenido": "¿Cómo configuro un pipeline?"}
+	call("registrar_evento", bare, true)
+	bare["sesion_id"] = call("crear_sesion", object{"gpt_id": "devops-expert"}, false)["id"]
+	fits(inputs["registrar_evento"], bare)
+	call("registrar_evento", bare, false)
+	report.Bare = bare["sesion_id"]
 }
 
 func load(name string, written any) *jsonschema.Resolved {
