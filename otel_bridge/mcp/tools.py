@@ -23,11 +23,11 @@ from otel_bridge.config import Config
 from otel_bridge.contract import EventIn, SessionIn
 from otel_bridge.errors import Problem
 from otel_bridge.http.actions_openapi import EVENT_FIELDS, SESSION_FIELDS, object_of, properties
-from otel_bridge.http.app import peer_of
 from otel_bridge.http.bodies import Bodies
 from otel_bridge.http.responses import problem_body, unexpected
 from otel_bridge.intake.conversations import Conversations
 from otel_bridge.intake.ingest import Ingest, Taking
+from otel_bridge.mcp import gate
 from otel_bridge.mcp.transport import Transport
 from otel_bridge.metrics.own import SelfMetrics
 from otel_bridge.times import format_time
@@ -67,7 +67,7 @@ class McpApp:
             on_list_tools=self._list_tools,
             on_call_tool=self._call_tool,
         )
-        self._transport = Transport(server, config, bodies)
+        self._transport = Transport(server, config, access, bodies)
         self._tools: dict[str, tuple[str, Handler]] = {CREATE: ("session", self._create), ADD: ("event", self._add)}
         self._gpts = config.gpts
 
@@ -89,7 +89,7 @@ class McpApp:
         self, context: ServerRequestContext[Any], params: types.PaginatedRequestParams | None
     ) -> types.ListToolsResult:
         gpts = list(self._gpts.values())
-        only = gpts[0] if len(gpts) == 1 else None
+        only = await gate.only_gpt(self._access, context.request, gpts)
         session = properties(SessionIn, SESSION_FIELDS, only)
         event = properties(EventIn, (*EVENT_FIELDS, "timestamp", "id"), only)
         wanted = [] if only else ["gpt_id"]
@@ -127,10 +127,11 @@ class McpApp:
         meta = context.meta or {}
         arguments = {name: value for name, value in (params.arguments or {}).items() if value is not None}
         try:
-            caller = self._access.caller(scope["headers"], peer_of(scope), _conversation(meta))
+            caller = await gate.caller_of(self._access, scope, _conversation(meta))
             answer = await self._ingest.finish(handle(arguments, meta, caller))
         except Problem as problem:
             self._metrics.rejected(kind, problem.kind)
+            gate.refuse(scope, problem)
             return _result(problem_body(problem), failed=True)
         except Exception as error:
             unforeseen = unexpected(error)
