@@ -73,6 +73,7 @@ class Access:
         self.all_closed = all(gpt.closed for gpt in self.gpts)
         """Whether there is no GPT that may be posted for without a credential."""
         self.refusals = Challenge(config)
+        self.scopes = config.oauth_scopes
         self.tokens: Tokens | None = None
         """None: no access token is taken."""
         if config.oauth_issuer is not None and self._issuer_keys is not None:

@@ -120,6 +120,7 @@ class IssuerKeys:
     def stop(self) -> None:
         self._ended = True
         self._wake.set()
+        self._let_go()
 
     def _seconds_left(self) -> float:
         """Until the keys are looked up again without anybody asking for it."""
@@ -138,9 +139,14 @@ class IssuerKeys:
             with self._lock:
                 if place == self._place:
                     self._take(keys, failure)
-                waiting, self._waiting = self._waiting, []
-            for future in waiting:
-                _wake(future)
+            self._let_go()
+
+    def _let_go(self) -> None:
+        """Of who waits: there is nothing more to wait for."""
+        with self._lock:
+            waiting, self._waiting = self._waiting, []
+        for future in waiting:
+            _wake(future)
 
     def _take(self, keys: KeySet | None, failure: str) -> None:
         now = self._tried_at = _monotonic()

@@ -96,10 +96,10 @@ class Tokens:
         if len(token) > MAX_TOKEN_BYTES:
             raise self._refusals.bad(challenge.TOO_LONG, door)
         try:
-            header = jwt.get_unverified_header(token)
-            claims = jwt.decode(token, options={"verify_signature": False})
+            unverified = jwt.decode_complete(token, options={"verify_signature": False})
         except _UNREADABLE:
             raise self._refusals.bad(challenge.MALFORMED, door) from None
+        header, claims = unverified["header"], unverified["payload"]
         algorithm, kid = header.get("alg"), header.get("kid")
         if algorithm not in self._algorithms:
             raise self._refusals.bad(challenge.ALGORITHM, door)

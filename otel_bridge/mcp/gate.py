@@ -49,6 +49,15 @@ async def only_gpt(access: Access, request: Request | None, gpts: Sequence[Gpt])
     return next((gpt for gpt in gpts if gpt.id == own), None)
 
 
+def schemes(access: Access) -> dict[str, object] | None:
+    """What a tool's `_meta` says of credentials, for ChatGPT, which offers to log in by it. None where no access token
+    is taken."""
+    if access.tokens is None:
+        return None
+    login: dict[str, object] = {"type": "oauth2", "scopes": list(access.scopes)}
+    return {"securitySchemes": [login] if access.all_closed else [{"type": "noauth"}, login]}
+
+
 def watched(scope: Scope) -> Scope:
     """A request's scope in which a tool's refusal can be left."""
     return {**scope, _REFUSAL: []}

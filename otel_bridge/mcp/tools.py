@@ -93,6 +93,7 @@ class McpApp:
         session = properties(SessionIn, SESSION_FIELDS, only)
         event = properties(EventIn, (*EVENT_FIELDS, "timestamp", "id"), only)
         wanted = [] if only else ["gpt_id"]
+        schemes = gate.schemes(self._access)
         note = types.ToolAnnotations(read_only_hint=False, destructive_hint=False, open_world_hint=False)
         return types.ListToolsResult(
             tools=[
@@ -102,6 +103,7 @@ class McpApp:
                     description="Abre la sesión de esta conversación. Llámala una vez, al empezar, y guarda el «id».",
                     input_schema=object_of(session, wanted),
                     annotations=note,
+                    _meta=schemes,
                 ),
                 types.Tool(
                     name=ADD,
@@ -111,6 +113,7 @@ class McpApp:
                         event, ("tipo", "contenido", "latency_ms", "tokens_entrada", "tokens_salida")
                     ),
                     annotations=note,
+                    _meta=schemes,
                 ),
             ]
         )

@@ -118,7 +118,8 @@ def test_a_client_that_knows_only_the_address_gets_in(
     headers = {"Authorization": f"Bearer {memory.tokens.access_token}"}
     state = bridge.http.get(f"{bridge.api}/sessions/{made.structured_content['id']}", headers=headers)
     assert state.status_code == 200 and state.json()["eventos"] == 1
-    assert bridge.post("/events", {**GUIDE_EVENT, "sesion_id": state.json()["id"]}, headers=headers).status_code == 201
+    said = {**GUIDE_EVENT, "sesion_id": state.json()["id"], "contenido": f"¿Por qué falla {headers['Authorization']}?"}
+    assert bridge.post("/events", said, headers=headers).status_code == 201
     # And no text of it is anywhere.
     bridge.stop()
     journal = b"".join(path.read_bytes() for path in bridge.journal.parent.iterdir() if path.is_file())

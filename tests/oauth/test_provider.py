@@ -60,6 +60,7 @@ def place(make_provider: Callable[[], IdentityProvider], tmp_path_factory: pytes
     provider.clients, provider.claims = ["app-uno", "app-dos"], {"app-dos": {"equipo": "ventas"}}
     bridge = Bridge(tmp_path_factory.mktemp("bridge"), CONFIG, OTEL_BRIDGE_LOG_LEVEL="debug")
     bridge.environ["OTEL_BRIDGE_PUBLIC_URL"] = bridge.url
+    bridge.environ["OTEL_BRIDGE_CORS_ORIGINS"] = "https://page.example"
     bridge.environ["OTEL_BRIDGE_OAUTH_ISSUER"] = provider.issuer
     # It starts before its provider does.
     yield Place(provider, bridge.start())
@@ -115,6 +116,8 @@ def test_the_token_of_another_gpts_client_opens_its_own_alone(place: Place) -> N
     assert made["structuredContent"]["gpt_id"] == "ventas"
     tools = place.mcp(LIST, other).json()["result"]["tools"]
     assert tools[0]["inputSchema"]["properties"]["gpt_id"]["enum"] == ["ventas"]
+    schemes = [{"type": "noauth"}, {"type": "oauth2", "scopes": []}]
+    assert [tool["_meta"]["securitySchemes"] for tool in tools] == [schemes] * 2
 
 
 def test_where_a_gpt_is_open_a_client_is_asked_for_a_token_by_the_call_that_needs_one(place: Place) -> None:
@@ -133,6 +136,7 @@ def test_where_a_gpt_is_open_a_client_is_asked_for_a_token_by_the_call_that_need
     assert (
         found.headers["Cache-Control"] == "public, max-age=300" and "nosniff" in found.headers["X-Content-Type-Options"]
     )
+    assert found.headers["Access-Control-Allow-Origin"] == "https://page.example"
     root = place.bridge.http.get(f"{place.bridge.url}/.well-known/oauth-protected-resource").json()
     assert root["resource"] == place.bridge.url
     refused = place.bridge.post("/sessions", GUIDE_SESSION)

@@ -128,6 +128,15 @@ def test_an_issuer_over_tls_cannot_send_to_keys_without(monkeypatch: pytest.Monk
         read_keys(place("https://a.example"))
 
 
+def test_the_way_goes_through_the_proxy_that_the_variables_name(server: Server) -> None:
+    server.says("http://login.example/k", {"keys": [KEY]})
+    through = (("http_proxy", server.url), ("no_proxy", "direct.example"))
+    assert read_keys(Place("http://login.example", "http://login.example/k", through)) == [KEY]
+    with pytest.raises(ProviderError):
+        read_keys(Place("http://direct.example", "http://direct.example/k", through))
+    assert server.asked == ["http://login.example/k"]
+
+
 def test_what_is_no_set_of_keys_is_refused(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(provider, "SECONDS", 0.3)
     at = place("https://login.example", f"{server.url}/k?secret=1")
@@ -289,6 +298,24 @@ def test_a_caller_waits_no_longer_than_its_time(
     clock.now += 10
     began = time.monotonic()
     assert looked_up(keys) == [True] and time.monotonic() - began < 1.5
+
+
+def test_a_stop_keeps_nobody_waiting(server: Server, clock: Clock, run: Callable[..., IssuerKeys]) -> None:
+    server.publishes("a")
+    keys = run()
+    wait_for(lambda: keys.known, "the keys")
+    server.says(OAUTH, {}, seconds=1)
+    clock.now += 10
+
+    async def ask() -> float:
+        future = keys.look_up()
+        assert future is not None
+        began = time.monotonic()
+        keys.stop()
+        await future
+        return time.monotonic() - began
+
+    assert asyncio.run(ask()) < 0.9
 
 
 def test_another_issuer_begins_anew(server: Server, clock: Clock, run: Callable[..., IssuerKeys]) -> None:
