@@ -14,6 +14,7 @@ from otel_bridge import journal, logs
 from otel_bridge.access import hosts, keys
 from otel_bridge.access.caller import Access
 from otel_bridge.access.hosts import Hosts
+from otel_bridge.access.jwks import IssuerKeys
 from otel_bridge.config import Config
 from otel_bridge.export.exporter import Exporter
 from otel_bridge.export.pipe import CONSUMER
@@ -23,6 +24,7 @@ from otel_bridge.http import request_spans
 from otel_bridge.http.app import App
 from otel_bridge.http.bodies import Bodies
 from otel_bridge.http.protocol import MAX_CONNECTIONS, Bounds
+from otel_bridge.http.resource import ResourceMetadata
 from otel_bridge.intake.contents import Contents
 from otel_bridge.intake.conversations import Conversations
 from otel_bridge.intake.ingest import Ingest
@@ -101,20 +103,24 @@ class Bridge:
             keep_key=lambda: None if kept_key is None else keep_key(kept_key, key),
         )  # fmt: skip
         windows = Windows(for_windows, config, self.journal.damage)
+        self._issuer_keys = IssuerKeys(config)
         self.reloader = Reloader(config, read_config or (lambda: self.config), self._reconfigure)
 
         # 3. What answers.
-        self.access = Access(config)
+        self.access = Access(config, self._issuer_keys)
         self.ingest = Ingest(config, self.journal, sessions, Contents(config), UserHasher(key), own, key)
         conversations = Conversations(self.ingest, own, key)
         bodies = Bodies(config)
         self._mcp = McpMount(lambda: make_app(self.config, self.access, self.ingest, conversations, bodies, own, key))
+        resource = ResourceMetadata(config)
         workers: list[Worker] = []
-        health = Health(self.journal, space, self._exporter, self.reloader, self.access.limits, workers)
+        health = Health(
+            self.journal, space, self._exporter, self.reloader, self.access.limits, self._issuer_keys, workers
+        )
         self.bounds = Bounds(config, max_connections)
         self.application = App(
             config, self.access, self.journal, self.ingest, conversations, bodies, own,
-            health.readiness, self._mcp.routes, self._request_spans,
+            health.readiness, [*self._mcp.routes, *resource.routes], self._request_spans,
         )  # fmt: skip
         sources = Sources(
             state=state,
@@ -148,14 +154,17 @@ class Bridge:
             workers.append(Worker("exporter", self._exporter.run))
         workers.append(periodic("housekeeping", lambda: housekeeping.STEP_SECONDS, self._housekeeping.step))
         workers.append(periodic("windows", windows.pause_seconds, windows.step))
+        workers.append(Worker("issuer-keys", self._issuer_keys.run))
         workers.append(Worker("reload", self.reloader.run))
         workers.append(Worker("metrics-listener", self.listener.run))
         self.workers = workers
-        self._configured_anywhere: list[Configurable] = [self._housekeeping, windows, state, metrics_names, span_size]
+        self._configured_anywhere: list[Configurable] = [
+            self._housekeeping, windows, state, metrics_names, span_size, self._issuer_keys
+        ]  # fmt: skip
         if self._exporter is not None:
             self._configured_anywhere.append(self._exporter)
         self._configured_on_loop: list[Configurable] = [
-            self.access, self.ingest, bodies, self.bounds, self.application, self._mcp
+            self.access, self.ingest, bodies, self.bounds, self.application, self._mcp, resource
         ]  # fmt: skip
 
     def start(self) -> None:
@@ -181,6 +190,7 @@ class Bridge:
         for worker in self.workers:
             worker.stopping.set()  # before any of them ends: none ends without having been asked to
         self.reloader.stop()
+        self._issuer_keys.stop()
         for worker in reversed(self.workers):
             if worker.name == "exporter" and self._exporter is not None:
                 self._exporter.stop(self.config.shutdown_seconds)

@@ -71,6 +71,13 @@ FORBIDDEN = ErrorKind(
     "Clave de otro GPT",
     "La clave es válida, pero pertenece a otro GPT. Usa la suya.",
 )
+INSUFFICIENT_SCOPE = ErrorKind(
+    "permiso-insuficiente",
+    403,
+    "Permiso insuficiente",
+    "El token de acceso es válido, pero le falta algún permiso («scope»); «WWW-Authenticate» los nombra. Pide otro "
+    "token con ellos.",
+)
 ORIGIN_REFUSED = ErrorKind(
     "origen-no-permitido",
     403,
@@ -161,6 +168,13 @@ JOURNAL_UNAVAILABLE = ErrorKind(
     "No se puede aceptar ahora: diario no disponible",
     "No se tomó nada. Reintenta tras lo que indica «Retry-After».",
 )
+PROVIDER_AWAY = ErrorKind(
+    "proveedor-no-disponible",
+    503,
+    "No se puede comprobar el token ahora",
+    "No se tomó nada. El proveedor de identidad no responde y sin sus claves no se puede comprobar el token. Reintenta "
+    "tras lo que indica «Retry-After».",
+)
 OUTCOME_UNKNOWN = ErrorKind(
     "resultado-desconocido",
     503,
@@ -181,6 +195,7 @@ ERROR_KINDS: tuple[ErrorKind, ...] = (
     HEADER_INVALID,
     UNAUTHENTICATED,
     FORBIDDEN,
+    INSUFFICIENT_SCOPE,
     ORIGIN_REFUSED,
     GPT_NOT_FOUND,
     SESSION_NOT_FOUND,
@@ -197,6 +212,7 @@ ERROR_KINDS: tuple[ErrorKind, ...] = (
     QUEUE_FULL,
     DISK_FULL,
     JOURNAL_UNAVAILABLE,
+    PROVIDER_AWAY,
     OUTCOME_UNKNOWN,
     SHUTTING_DOWN,
 )

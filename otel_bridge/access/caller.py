@@ -1,7 +1,7 @@
 """A caller: one reading of a request's headers, and the only way to keys and limits.
 
-A limit is counted per API key, else per GPT and client address; a batch counts each item. Guessed keys, and names of
-GPTs and sessions that do not exist, are counted by address.
+A limit is counted per API key, or per client and subject of an access token, else per GPT and client address; a batch
+counts each item. Guessed keys, and names of GPTs and sessions that do not exist, are counted by address.
 """
 
 from __future__ import annotations
@@ -9,14 +9,19 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from otel_bridge import errors
-from otel_bridge.access import keys
+from otel_bridge.access import challenge, keys
 from otel_bridge.access.addresses import Addresses, Headers
+from otel_bridge.access.challenge import Challenge
 from otel_bridge.access.limits import RateLimits
 from otel_bridge.config import Config, Gpt, Rate
 from otel_bridge.errors import Problem
+
+if TYPE_CHECKING:
+    from otel_bridge.access.jwks import IssuerKeys
+    from otel_bridge.access.tokens import Principal, Tokens
 
 _TRACEPARENT = re.compile(r"^(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-[0-9a-f]{2}(?:-|$)")
 _IDEMPOTENCY_KEY = re.compile(rb"[\x21-\x7e]{1,255}").fullmatch
@@ -58,10 +63,13 @@ def _hint(value: object) -> str | None:
 
 
 class Access:
-    """What callers are judged by: the registered keys, the limits, the trusted proxies. Used from one event loop."""
+    """What callers are judged by: the registered keys, the issuer's tokens, the limits, the trusted proxies. Used from
+    one event loop."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, issuer_keys: IssuerKeys | None = None) -> None:
+        """Without `issuer_keys` no access token is taken."""
         self.limits = RateLimits(config.rate_limit_storage)
+        self._issuer_keys = issuer_keys
         self.configure(config)
 
     def configure(self, config: Config) -> None:
@@ -70,11 +78,23 @@ class Access:
         self.addresses = Addresses(config.trusted_proxies)
         self.gpts = tuple(config.gpts.values())
         self.key_hashes = tuple(dict.fromkeys(digest for gpt in self.gpts for digest in gpt.api_key_hashes))
+        self.all_closed = all(gpt.closed for gpt in self.gpts)
+        """Whether there is no GPT that may be posted for without a credential."""
+        self.refusals = Challenge(config)
+        self.scopes = config.oauth_scopes
+        self.tokens: Tokens | None = None
+        """None: no access token is taken."""
+        if config.oauth_issuer is not None and self._issuer_keys is not None:
+            from otel_bridge.access.tokens import Tokens  # most configurations have none: 10 MiB and 60 ms
 
-    def caller(self, raw: Headers, peer: str, conversation: Conversation | None = None) -> Caller:
+            self.tokens = Tokens(config, self._issuer_keys, self.refusals)
+
+    def caller(self, raw: Headers, peer: str, conversation: Conversation | None = None, door: str = "") -> Caller:
         """The caller of a request with these headers (lower-case names), from that address; `conversation` where
         something else than the headers tells it. Raises Problem (400) for an unusable `Idempotency-Key`."""
-        return Caller(self, raw, dict(raw), peer, conversation)
+        caller = Caller(self, raw, dict(raw), peer, conversation)
+        caller.door = door
+        return caller
 
 
 class Caller:
@@ -84,8 +104,14 @@ class Caller:
     """The caller's trace id (16 bytes) and span id (8), from `traceparent`; an unusable one is ignored (W3C Trace
     Context)."""
     idempotency_key: str | None = None
+    door: str = ""
+    """The path that metadata for clients describes (access/challenge.py), where it is another than the API's."""
     _admitted: tuple[str, ...] = ()
     _key_hash: str | None = None
+    _principal: Principal | None = None
+    """Who the access token speaks for that it bears, once that is verified."""
+    _token_problem: Problem | None = None
+    """Why that token is not good."""
 
     def __init__(
         self,
@@ -128,7 +154,7 @@ class Caller:
         if gpt.id in self._admitted:
             return None
         rate = self._access.rate if gpt.rate_limit is None else gpt.rate_limit
-        who = self._check_key(gpt, rate) if gpt.api_key_hashes else self.address if rate else ""
+        who = self._check_credential(gpt, rate) if gpt.closed else self.address if rate else ""
         self._admitted += (gpt.id,)
         return self._access.limits.take(f"{gpt.id}/{who}", rate, items) if rate else None
 
@@ -139,8 +165,27 @@ class Caller:
             await pending
 
     @property
+    def token(self) -> bytes:
+        """The access token that it bears, where tokens are taken; empty where there is none. Whether it is a key or a
+        token, its shape tells, unless a registered key has that shape."""
+        if self._access.tokens is None or b"authorization" not in self.headers:
+            return b""
+        token = keys.bearer(self.headers)
+        return token if token.count(b".") == 2 and not keys.among(self.key_hash, self._access.key_hashes) else b""
+
+    async def identify(self) -> None:
+        """Verifies the access token that it bears, where it bears one. Comes before everything that depends on who it
+        is; a token that is not good matters only where a credential is needed."""
+        token, tokens = self.token, self._access.tokens
+        if token and tokens is not None:
+            try:
+                self._principal = await tokens.verify(token, self.door)
+            except Problem as problem:
+                self._token_problem = problem
+
+    @property
     def presents_key(self) -> bool:
-        """Whether there is a header that may hold a key."""
+        """Whether there is a header that may hold a key or a token."""
         return b"authorization" in self.headers or b"x-api-key" in self.headers
 
     @property
@@ -151,17 +196,49 @@ class Caller:
             self._key_hash = "" if key is None else keys.hash_of(key)
         return self._key_hash
 
-    def _check_key(self, gpt: Gpt, rate: Rate | None) -> str:
-        """What a caller with a valid key is counted by. Raises Problem (401, 403, 429)."""
-        digest = self.key_hash
-        if keys.among(digest, gpt.api_key_hashes):
-            return digest[7:39]
+    @property
+    def holder(self) -> str:
+        """Whose credential it presents: the same for each of a client's tokens. Empty where it presents none."""
+        return self.key_hash if self._principal is None else self._principal.who
+
+    def _check_credential(self, gpt: Gpt, rate: Rate | None) -> str:
+        """What a caller with a valid key or token is counted by. Raises Problem (401, 403, 429, 503)."""
+        principal = self._principal
+        if principal is not None:
+            if gpt.id in principal.gpts and principal.has_scopes:
+                return principal.who
+        elif keys.among(self.key_hash, gpt.api_key_hashes):
+            return self.key_hash[7:39]
+        raise self._refusal(gpt.id, rate)
+
+    def check_in(self) -> None:
+        """Lets in what is asked for no GPT in particular: a token must be good, and where every GPT needs a credential,
+        one that opens any. Raises Problem (401, 403, 429, 503)."""
+        access = self._access
+        must = access.all_closed or (access.tokens is not None and keys.bearer(self.headers) != b"")
+        principal = self._principal
+        if principal is not None and principal.has_scopes and not access.all_closed:
+            return  # it opens what is open to everybody
+        if must and not self.gpts_of_key():
+            raise self._refusal("?", access.rate)
+
+    def _refusal(self, place: str, rate: Rate | None) -> Problem:
+        """Why the credential is none here. Raises Problem (429) where too many were tried."""
+        access, problem, principal = self._access, self._token_problem, self._principal
+        if problem is not None and problem.kind is errors.PROVIDER_AWAY:
+            return problem  # nobody has guessed anything
         if rate:
             # Guessing is counted in this process only: it must cost nobody a way to Redis.
-            self._access.limits.take_here(f"{gpt.id}/!{self.address}", rate, 1)
-        if keys.among(digest, self._access.key_hashes):
-            raise Problem(errors.FORBIDDEN)
-        raise Problem(errors.UNAUTHENTICATED, headers={"WWW-Authenticate": 'Bearer realm="otel-bridge"'})
+            access.limits.take_here(f"{place}/!{self.address}", rate, 1)
+        if problem is not None:
+            return problem
+        if principal is not None:
+            return access.refusals.stranger() if principal.has_scopes else access.refusals.insufficient(self.door)
+        if keys.among(self.key_hash, access.key_hashes):
+            return Problem(errors.FORBIDDEN)
+        if self.presents_key:
+            return access.refusals.bad(challenge.OPAQUE, self.door)
+        return access.refusals.missing(self.door)
 
     def admit_unknown(self, items: int) -> None:
         """Counts what names no GPT or session that exists: looking for them is limited, too. Raises Problem (429)."""
@@ -170,12 +247,15 @@ class Caller:
             access.limits.take_here(f"?/{self.address}", access.rate, items)
 
     def gpts_of_key(self) -> list[str]:
-        """The GPTs that this request's key belongs to: one, unless the operator gave several the same key."""
+        """The GPTs that this request's key or token opens: one, unless the operator gave several the same."""
+        principal = self._principal
+        if principal is not None:
+            return [gpt.id for gpt in self._access.gpts if gpt.id in principal.gpts] if principal.has_scopes else []
         if not self.key_hash:
             return []
         return [gpt.id for gpt in self._access.gpts if keys.among(self.key_hash, gpt.api_key_hashes)]
 
     def gpt_of_key(self) -> str | None:
-        """The one GPT that this request's key belongs to."""
+        """The one GPT that this request's key or token opens."""
         gpts = self.gpts_of_key()
         return gpts[0] if len(gpts) == 1 else None

@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 from urllib.parse import urlsplit
 
 from otel_bridge import errors
-from otel_bridge.access.keys import is_loopback
 from otel_bridge.config import Config
+from otel_bridge.config.readers import is_loopback
 from otel_bridge.errors import Problem
 
 _FIELD = re.compile(

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import ipaddress
 import os
 import re
 import secrets
@@ -18,6 +17,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from otel_bridge.config import Config
+from otel_bridge.config.readers import is_loopback
 from otel_bridge.errors import StartRefused
 
 PREFIX = "otb_"
@@ -33,17 +33,16 @@ def hash_of(key: bytes) -> str:
     return "sha256:" + hashlib.sha256(key).hexdigest()
 
 
+def bearer(headers: Mapping[bytes, bytes]) -> bytes:
+    """What a request carries in `Authorization: Bearer …`; empty where there is none."""
+    scheme, _, rest = headers.get(b"authorization", b"").partition(b" ")
+    return rest.strip() if scheme.lower() == b"bearer" else b""
+
+
 def presented(headers: Mapping[bytes, bytes]) -> bytes | None:
     """The key that a request carries: `Authorization: Bearer …`, else `X-API-Key`. None where there is none that
     could be one."""
-    key = None
-    authorization = headers.get(b"authorization")
-    if authorization is not None:
-        scheme, _, rest = authorization.partition(b" ")
-        if scheme.lower() == b"bearer":
-            key = rest.strip()
-    if not key:
-        key = headers.get(b"x-api-key", b"").strip()
+    key = bearer(headers) or headers.get(b"x-api-key", b"").strip()
     return key if key and len(key) <= MAX_KEY_BYTES else None
 
 
@@ -58,18 +57,9 @@ def among(found: str, hashes: Collection[str]) -> bool:
 # --- without a key ----------------------------------------------------------------------------------------------
 
 
-def is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False  # a name can point anywhere
-
-
 def refuse_keyless(config: Config) -> None:
     """Raises StartRefused where anyone on the network could post for a GPT and nobody has said that they may."""
-    keyless = [gpt.id for gpt in config.gpts.values() if not gpt.api_key_hashes]
+    keyless = [gpt.id for gpt in config.gpts.values() if not gpt.closed]
     if keyless and not is_loopback(config.host) and not config.allow_keyless:
         raise StartRefused(
             f"{config.source}: host: found {config.host!r}, which others can reach, and {', '.join(keyless)} without "

@@ -63,7 +63,7 @@ def missing(loaded: Config) -> list[str]:
     names = []
     if loaded.otlp is None:
         names.append("export (set OTEL_EXPORTER_OTLP_ENDPOINT; until then records wait in the journal)")
-    keyless = [gpt.id for gpt in loaded.gpts.values() if not gpt.api_key_hashes]
+    keyless = [gpt.id for gpt in loaded.gpts.values() if not gpt.closed]
     if keyless:
         names.append(f"API keys of {', '.join(keyless)} (anyone who reaches the port can post)")
     unpriced = [gpt.id for gpt in loaded.gpts.values() if not gpt.prices]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from otel_bridge import catalog
-from otel_bridge.config import readers
+from otel_bridge.config import oauth, readers
 from otel_bridge.config.diagnostics import Diagnostics, shown
 from otel_bridge.config.rates import Rate
 from otel_bridge.config.readers import Reader
@@ -52,6 +52,20 @@ class Gpt:
     api_key_hashes: tuple[str, ...] = ()
     rate_limit: Rate | None = None
     """None: the general one. NO_LIMIT: off."""
+    oauth_clients: tuple[str, ...] = ()
+    """Clients whose access tokens open this GPT; `oauth.ANY` is every client of the issuer."""
+    oauth_claims: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    """Claims that a token must have to open this GPT, each with one of these values."""
+    closed: bool = field(init=False)
+    """Whether a credential is needed; otherwise whoever reaches the port may post. Kept, as each request asks."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "closed", bool(self.api_key_hashes or self.takes_tokens))
+
+    @property
+    def takes_tokens(self) -> bool:
+        """Whether there is an access token that opens it."""
+        return bool(self.oauth_clients or self.oauth_claims)
 
 
 def _hashes(raw: object) -> tuple[str, ...]:
@@ -71,6 +85,8 @@ GPT_READERS: Mapping[str, Reader[Any]] = {
     "slo_target": readers.number(0.5, 0.99999),
     "api_key_hashes": _hashes,
     "rate_limit": readers.gpt_rate,
+    "oauth_clients": oauth.words,
+    "oauth_claims": oauth.claims,
 }
 """The keys of a GPT's table, beside `prices`."""
 

@@ -8,10 +8,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from otel_bridge.config import oauth
 from otel_bridge.config.diagnostics import NOT_SHOWN, Diagnostics, shown
 from otel_bridge.config.gpts import Gpt, read_gpts
 from otel_bridge.config.kubernetes import is_of_a_service
 from otel_bridge.config.otlp import check_sdk, read_otlp, read_resource, read_service_name
+from otel_bridge.config.proxies import VARIABLES as PROXY_VARIABLES
 from otel_bridge.config.settings import ENV_PREFIX, SETTINGS, Config, Setting
 
 DEFAULT_FILE = "otel-bridge.toml"
@@ -91,10 +93,12 @@ def read(
         resource=resource,
         service_name=read_service_name(environ, diagnostics),
         source=source,
+        proxy_variables=tuple((name, environ[name]) for name in sorted(PROXY_VARIABLES & environ.keys())),
     )
     if config.otlp is not None and config.request_spans != "off":
         check_sdk(environ, diagnostics)
     _check_together(config, diagnostics)
+    oauth.check(config, environ, diagnostics)
     return config, diagnostics
 
 

@@ -281,5 +281,20 @@ def _is_host(text: str) -> bool:
     return len(name_bytes) <= 253 and all(_LABEL.fullmatch(label) for label in name.split("."))
 
 
+def is_plain_url(url: str) -> bool:
+    """Whether a URL can work and has neither a login nor a fragment."""
+    parts = _http_parts(url)
+    return parts is not None and "@" not in parts.netloc and "#" not in url
+
+
+def is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False  # a name can point anywhere
+
+
 def _has_login(url: str) -> bool:
     return "@" in url.partition("://")[2].partition("/")[0]

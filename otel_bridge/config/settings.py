@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
 
-from otel_bridge.config import readers
+from otel_bridge.config import oauth, readers
 from otel_bridge.config.gpts import Gpt
 from otel_bridge.config.otlp import Otlp
 from otel_bridge.config.rates import Rate
@@ -80,6 +80,26 @@ class Config:
     public_url: str | None = setting(
         None, "URL under which clients reach the API, for /openapi-gpt.json and /mcp.", readers.public_url
     )
+    oauth_issuer: str | None = setting(
+        None,
+        "Identity provider whose OAuth access tokens are taken, as its tokens name it (`iss`); empty takes none.",
+        oauth.issuer,
+    )
+    oauth_jwks_url: str | None = setting(
+        None, "Where the issuer's keys are (JWKS); empty looks it up in the issuer's metadata.", oauth.jwks_url
+    )
+    oauth_audiences: tuple[str, ...] = setting(
+        (), "Audiences (`aud`) of tokens that are taken, besides public_url and its /mcp and /api.", oauth.words
+    )
+    oauth_scopes: tuple[str, ...] = setting((), "Scopes that a token must have.", oauth.scopes)
+    oauth_algorithms: tuple[str, ...] = setting(
+        oauth.ALGORITHMS, "Signatures of tokens that are taken; asymmetric ones only.", oauth.algorithms
+    )
+    oauth_leeway_seconds: float = setting(
+        60.0,
+        "Difference between the issuer's clock and this one that a token's times may show.",
+        readers.number(0, 600),
+    )
     idle_after_seconds: float = setting(
         1800.0, "Time without activity after which a session is idle.", readers.number(1, 7 * 86_400)
     )
@@ -118,6 +138,8 @@ class Config:
     """The bridge's own name, where it speaks of itself."""
     source: Path
     """The file that was read."""
+    proxy_variables: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    """The variables that name HTTP proxies, for addresses that are not known before (config/proxies.py)."""
 
     @property
     def journal_path(self) -> Path:

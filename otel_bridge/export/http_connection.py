@@ -8,6 +8,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import urllib3
 import urllib3.connection
@@ -143,6 +144,20 @@ class Pool(urllib3.HTTPConnectionPool):
 
 class TlsPool(urllib3.HTTPSConnectionPool):
     ConnectionCls = _TlsConnection
+
+
+def connections(proxy: str | None, options: dict[str, Any]) -> urllib3.PoolManager:
+    """Such connections, made as they are needed; through an HTTP proxy where there is one. A login in its URL is sent
+    as the header that it is for."""
+    if proxy is None:
+        made = urllib3.PoolManager(**options)
+    else:
+        parts = urlsplit(proxy)
+        login, at, address = parts.netloc.rpartition("@")
+        headers = urllib3.make_headers(proxy_basic_auth=unquote(login)) if at else None
+        made = urllib3.ProxyManager(f"http://{address}", proxy_headers=headers, **options)
+    made.pool_classes_by_scheme = {"http": Pool, "https": TlsPool}
+    return made
 
 
 def _addresses(host: str, port: int) -> int:

@@ -8,13 +8,12 @@ import http.client
 import re
 import time
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 import urllib3
 
 from otel_bridge import __version__
 from otel_bridge.config import Otlp
-from otel_bridge.export.http_connection import Pool, TlsPool, deadline
+from otel_bridge.export.http_connection import connections, deadline
 from otel_bridge.export.renewal import Renewed
 from otel_bridge.export.response import error_message, read_response
 from otel_bridge.export.result import SendResult, shorten
@@ -93,17 +92,7 @@ def _pools(otlp: Otlp) -> urllib3.PoolManager:
     if otlp.client_certificate:
         options["cert_file"], options["key_file"] = otlp.client_certificate, otlp.client_key
     options |= {"maxsize": 8, "retries": False, "timeout": urllib3.Timeout(total=otlp.timeout_seconds)}
-    made = _through(otlp.proxy, options) if otlp.proxy else urllib3.PoolManager(**options)
-    made.pool_classes_by_scheme = {"http": Pool, "https": TlsPool}
-    return made
-
-
-def _through(proxy: str, options: dict[str, Any]) -> urllib3.ProxyManager:
-    """The pool whose connections go through an HTTP proxy; a login in its URL is sent as the header that it is for."""
-    parts = urlsplit(proxy)
-    login, at, address = parts.netloc.rpartition("@")
-    headers = urllib3.make_headers(proxy_basic_auth=unquote(login)) if at else None
-    return urllib3.ProxyManager(f"http://{address}", proxy_headers=headers, **options)
+    return connections(otlp.proxy, options)
 
 
 def _is_no_http(error: urllib3.exceptions.HTTPError) -> bool:

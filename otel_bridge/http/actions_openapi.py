@@ -126,7 +126,7 @@ def document(gpt: Gpt, server: str) -> dict[str, Any]:
         },
         "components": {"schemas": {}},
     }
-    if gpt.api_key_hashes:
+    if gpt.closed:
         found["components"]["securitySchemes"] = {"clave": {"type": "http", "scheme": "bearer"}}
         found["security"] = [{"clave": []}]
     else:

@@ -189,6 +189,7 @@ class App:
 
     async def _session(self, request: Request) -> Response:
         caller = self.access.caller(request.scope["headers"], peer_of(request.scope))
+        await caller.identify()
         answer = await self._ingest.session_state(request.path_params["id"], caller)
         return Response(answer.body, answer.status, media_type="application/json")
 

@@ -154,7 +154,10 @@ class Exchange:
         try:
             body = self._body.whole()
             caller = Caller(self._app.access, self._raw, self._headers, self._connection.peer)
-            self._taking = self._post.handle(body, caller)
+            if self._app.access.tokens is not None and caller.token:
+                self._taking = _identified(self._post.handle, body, caller)
+            else:
+                self._taking = self._post.handle(body, caller)
         except Exception as error:
             self._refuse(error)
         else:
@@ -234,3 +237,9 @@ class Exchange:
             token = logs.request.set((self._request_id, self._headers.get(b"traceparent")))
             self._app.log_request(self._post.route, "POST", status, seconds, body if status in (200, 201) else b"")
             logs.request.reset(token)
+
+
+async def _identified(handle: Callable[[bytes, Caller], Taking], body: bytes, caller: Caller) -> Draft | Answer:
+    """What `handle` makes of a request, once it is known who its access token speaks for."""
+    await caller.identify()
+    return await handle(body, caller)

@@ -72,6 +72,7 @@ _WRITE_ERRORS = (
     errors.HEADER_INVALID,
     errors.UNAUTHENTICATED,
     errors.FORBIDDEN,
+    errors.INSUFFICIENT_SCOPE,
     errors.BODY_TIMEOUT,
     errors.ID_CONFLICT,
     errors.BODY_TOO_LARGE,
@@ -82,6 +83,7 @@ _WRITE_ERRORS = (
     errors.QUEUE_FULL,
     errors.DISK_FULL,
     errors.JOURNAL_UNAVAILABLE,
+    errors.PROVIDER_AWAY,
     errors.OUTCOME_UNKNOWN,
     errors.SHUTTING_DOWN,
 )
@@ -129,10 +131,12 @@ def document(server: str | None = None) -> dict[str, Any]:
                             errors.HEADER_INVALID,
                             errors.UNAUTHENTICATED,
                             errors.FORBIDDEN,
+                            errors.INSUFFICIENT_SCOPE,
                             errors.SESSION_NOT_FOUND,
                             errors.GPT_NOT_FOUND,
                             errors.RATE_LIMITED,
                             errors.SERVER_ERROR,
+                            errors.PROVIDER_AWAY,
                         )
                     ),
                 },

@@ -101,7 +101,7 @@ class Ingest:
             raise Problem(errors.GPT_NOT_FOUND)
         await caller.admitted(gpt, 1)
         draft = self._draft_session(session, started_us, caller, None)
-        if session.id is None or not gpt.api_key_hashes:
+        if session.id is None or not gpt.closed:
             return draft
         await self._journal.append(draft)
         if draft.conflicts:

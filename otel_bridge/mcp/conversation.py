@@ -55,7 +55,8 @@ def of_others(meta: Mapping[str, Any], caller: Caller, ids: SessionIds) -> Conve
 
 def _conversation(caller: Caller, told: str, shared: bool) -> Conversation:
     """What a client tells, as a conversation, and as the one user of it that there is while nobody names another. With
-    a registered key nobody but its holder gets to it; and none that a client makes up is one of ChatGPT's."""
-    holder = caller.key_hash if caller.gpts_of_key() else ""
+    a registered key, or a token, nobody but its holder gets to it; and none that a client makes up is one of
+    ChatGPT's."""
+    holder = caller.holder if caller.gpts_of_key() else ""
     name = "mcp-session:" + blake2b(f"{holder}\0{told}".encode(), digest_size=16).hexdigest()
     return Conversation(name, name, shared)

@@ -41,12 +41,13 @@ class Tool(NamedTuple):
     repeatable: bool = False
     """Whether the same call again changes nothing."""
 
-    def listed(self, gpt: Gpt | None) -> types.Tool:
-        """As `tools/list` shows it; `gpt`: the one that is meant, where that is clear."""
+    def listed(self, gpt: Gpt | None, meta: dict[str, object] | None = None) -> types.Tool:
+        """As `tools/list` shows it; `gpt`: the one that is meant, where that is clear. `meta`: its `_meta`."""
         return types.Tool(
             name=self.name,
             title=self.title,
             description=self.description,
+            _meta=meta,
             input_schema=object_of(
                 properties(self.takes, self.fields, gpt, CREATE),
                 [name for name in self.required if gpt is None or name != "gpt_id"],

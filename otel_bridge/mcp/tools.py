@@ -20,18 +20,16 @@ from mcp.shared.exceptions import MCPError
 from starlette.types import Receive, Scope, Send
 
 from otel_bridge import __version__, errors
-from otel_bridge.access.addresses import Headers
 from otel_bridge.access.caller import Access, Caller
-from otel_bridge.config import Config, Gpt
+from otel_bridge.config import Config
 from otel_bridge.contract import EventIn, EventOut, SessionIn, SessionOut
 from otel_bridge.errors import Problem
 from otel_bridge.http.actions_openapi import EVENT_FIELDS, EVENT_REQUIRED, SESSION_FIELDS, SESSION_REQUIRED
-from otel_bridge.http.app import peer_of
 from otel_bridge.http.bodies import Bodies
 from otel_bridge.http.responses import problem_body, unexpected
 from otel_bridge.intake.conversations import Conversations
 from otel_bridge.intake.ingest import Ingest, Taking
-from otel_bridge.mcp import conversation
+from otel_bridge.mcp import conversation, gate
 from otel_bridge.mcp.session_ids import SessionIds
 from otel_bridge.mcp.tool import ADD, CREATE, Tool
 from otel_bridge.mcp.transport import Transport
@@ -101,11 +99,10 @@ class McpApp:
             on_list_tools=self._list_tools,
             on_call_tool=self._call_tool,
         )
-        self._transport = Transport(server, config, bodies, self._ids, [self._unknown_tool])
+        self._transport = Transport(server, config, access, bodies, self._ids, [self._unknown_tool])
         self.configure(config)
 
     def configure(self, config: Config) -> None:
-        self._gpts = config.gpts
         self._transport.configure(config)
         self._lists: dict[str | None, types.ListToolsResult] = {}
         """By the GPT that is meant: the package asks for the list at each call."""
@@ -123,13 +120,12 @@ class McpApp:
     async def _list_tools(
         self, context: ServerRequestContext[Any], params: types.PaginatedRequestParams | None
     ) -> types.ListToolsResult:
-        try:
-            gpt = self._meant(self._access.caller(*_who(context)))
-        except Problem:  # a header that only a post has a use for
-            gpt = None
+        gpt = await gate.meant(self._access, context.request)
         gpt_id = None if gpt is None else gpt.id
         if gpt_id not in self._lists:
-            self._lists[gpt_id] = types.ListToolsResult(tools=[tool.listed(gpt) for tool in self._tools.values()])
+            schemes = gate.schemes(self._access)
+            tools = [tool.listed(gpt, schemes) for tool in self._tools.values()]
+            self._lists[gpt_id] = types.ListToolsResult(tools=tools)
         return self._lists[gpt_id]
 
     async def _call_tool(
@@ -139,25 +135,22 @@ class McpApp:
         if tool is None:
             self._metrics.rejected("event", errors.ROUTE_NOT_FOUND)
             raise MCPError(types.INVALID_PARAMS, self._unknown_tool)
+        scope: Scope = context.request.scope if context.request is not None else {"headers": []}
         meta = context.meta or {}
         try:
-            caller = self._access.caller(*_who(context), conversation.of_chatgpt(meta))
+            caller = await gate.caller_of(self._access, scope, conversation.of_chatgpt(meta))
             if caller.conversation is None:
                 caller.conversation = conversation.of_others(meta, caller, self._ids)
             answer = await self._ingest.finish(tool.handle(tool.arguments(params.arguments), meta, caller))
         except Problem as problem:
             self._metrics.rejected(tool.kind, problem.kind)
+            gate.refuse(scope, problem)
             return _result(problem_body(_in_tools_words(problem)), failed=True)
         except Exception as error:
             unforeseen = unexpected(error)
             self._metrics.rejected(tool.kind, unforeseen.kind)
             return _result(problem_body(unforeseen), failed=True)
         return _result(answer.body, failed=False)
-
-    def _meant(self, caller: Caller) -> Gpt | None:
-        """The GPT that a call means, where that is clear without its naming one."""
-        gpt = self._gpts.get(caller.gpt_of_key() or "")
-        return next(iter(self._gpts.values())) if gpt is None and len(self._gpts) == 1 else gpt
 
     # --- handlers -----------------------------------------------------------------------------------------------------
 
@@ -172,12 +165,6 @@ class McpApp:
 
     def _add(self, fields: dict[str, Any], meta: Mapping[str, Any], caller: Caller) -> Taking:
         return self._conversations.add_event(fields, caller)
-
-
-def _who(context: ServerRequestContext[Any]) -> tuple[Headers, str]:
-    """A call's headers, and the address that it comes from."""
-    scope: Scope = context.request.scope if context.request is not None else {"headers": []}
-    return scope["headers"], peer_of(scope)
 
 
 def _in_tools_words(problem: Problem) -> Problem:

@@ -1,12 +1,13 @@
 """`/mcp` over HTTP (streamable HTTP): who may ask, what is read, in which form it is answered.
 
-    request ──▶ Origin, Host, Accept ──▶ body ──▶ message ──▶ the `mcp` package ──▶ JSON, or a stream of one event
-                          │               │          │
-                          └── a problem ──┘          └── an error of JSON-RPC (messages.py)
+    request ──▶ Origin, Host, credential, Accept ──▶ body ──▶ message ──▶ the `mcp` package ──▶ JSON, or a stream of one
+                                │                     │          │                 │                           event
+                                └───── a problem ─────┘          │                 └── a tool's 401 (gate.py)
+                                                                 └── an error of JSON-RPC (messages.py)
 
-What is wrong with the HTTP is answered as the API answers it. A web page must not reach a bridge on its reader's
-machine: browsers say where a page is from (`Origin`), and only configured origins and the bridge's own are let in; and
-by a name that the page points there it is not answered (`Host`, access/hosts.py).
+What is wrong with the HTTP, or with a credential (gate.py), is answered as the API answers it. A web page must not
+reach a bridge on its reader's machine: browsers say where a page is from (`Origin`), and only configured origins and
+the bridge's own are let in; and by a name that the page points there it is not answered (`Host`, access/hosts.py).
 """
 
 from __future__ import annotations
@@ -22,13 +23,14 @@ from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from starlette.types import Message, Receive, Scope, Send
 
 from otel_bridge import accept, errors, logs
+from otel_bridge.access.caller import Access
 from otel_bridge.access.hosts import Hosts
 from otel_bridge.config import Config
 from otel_bridge.errors import Problem
 from otel_bridge.http.bodies import Bodies, Gone
 from otel_bridge.http.cors import Cors, RawHeaders
 from otel_bridge.http.headers import by_name
-from otel_bridge.mcp import messages
+from otel_bridge.mcp import gate, messages
 from otel_bridge.mcp.messages import Refused
 from otel_bridge.mcp.session_ids import HEADER, SessionIds
 
@@ -46,9 +48,16 @@ class Transport:
     tells by itself that it was given here (session_ids.py)."""
 
     def __init__(
-        self, server: Server[Any], config: Config, bodies: Bodies, ids: SessionIds, own_words: Sequence[str] = ()
+        self,
+        server: Server[Any],
+        config: Config,
+        access: Access,
+        bodies: Bodies,
+        ids: SessionIds,
+        own_words: Sequence[str] = (),
     ) -> None:
         """`own_words`: what our tools say in errors of JSON-RPC."""
+        self._access = access
         self._bodies = bodies
         self._ids = ids
         self._own_words = frozenset(own_words)
@@ -71,6 +80,7 @@ class Transport:
         """One request. Raises Problem."""
         headers = by_name(scope["headers"])
         self._check_origin(headers)
+        await gate.check(self._access, scope)
         if scope["method"] != "POST":
             # Nothing is ever sent to a client unasked, and there is no session to end.
             raise Problem(errors.METHOD_NOT_ALLOWED, headers={"Allow": "POST"})
@@ -90,7 +100,11 @@ class Transport:
         except Refused as refused:
             status, answer = 400, refused.document()
         else:
-            asked = await self._ask(scope, receive, message.body)
+            watched = gate.watched(scope)
+            asked = await self._ask(watched, receive, message.body)
+            refused_by_tool = gate.refusal(watched)
+            if refused_by_tool is not None:
+                raise refused_by_tool
             status, answer = messages.answered(*asked, message.id, self._own_words)
             if message.method == "initialize" and status == 200 and messages.is_result(answer):
                 headers_too = [(HEADER, self._ids.new())]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from otel_bridge.access.jwks import IssuerKeys
 from otel_bridge.access.limits import RateLimits
 from otel_bridge.clock import CLOCK
 from otel_bridge.export.exporter import Exporter
@@ -55,6 +56,7 @@ class Health:
         exporter: Exporter | None,
         reloader: Reloader,
         limits: RateLimits,
+        issuer_keys: IssuerKeys,
         workers: Sequence[Worker],
     ) -> None:
         self._journal = journal
@@ -63,6 +65,7 @@ class Health:
         self._exporter = exporter
         self._reloader = reloader
         self._limits = limits
+        self._issuer_keys = issuer_keys
         self._workers = workers
 
     def workers(self) -> list[tuple[str, bool, int]]:
@@ -101,7 +104,20 @@ class Health:
             "configuracion": self._configuration(),
             "reloj": _clock(),
             "limites": "Redis no responde; cada réplica cuenta sola" if self._limits.fallback else "normales",
+            "identidad": self._identity(),
         }
+
+    def _identity(self) -> dict[str, object]:
+        """Keys of API go on without the identity provider: it makes nobody unready."""
+        keys = self._issuer_keys
+        if not keys.configured:
+            return {"estado": "sin proveedor de identidad configurado"}
+        if keys.known is None:
+            words = "aún no se conocen las claves del proveedor de identidad: los tokens de acceso reciben 503; el log"
+            return {"estado": f"{words} dice por qué"}
+        if keys.failing:
+            return {"estado": "el proveedor de identidad no responde; se sigue con las claves que se conocen de él"}
+        return {"estado": "ok"}
 
     def _export(self) -> dict[str, object]:
         if self._exporter is None:

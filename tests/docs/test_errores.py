@@ -136,6 +136,8 @@ PROVOKED_ELSEWHERE = {
     errors.QUEUE_FULL: "tests/chaos",
     errors.DISK_FULL: "tests/chaos",
     errors.JOURNAL_UNAVAILABLE: "tests/chaos",
+    errors.INSUFFICIENT_SCOPE: "tests/oauth",
+    errors.PROVIDER_AWAY: "tests/oauth",
     errors.OUTCOME_UNKNOWN: "tests/journal/test_outcome.py",
     errors.SHUTTING_DOWN: "tests/chaos",
 }

@@ -34,6 +34,11 @@ def one(serve: Serve) -> Bridge:
 
 
 @pytest.fixture(scope="module")
+def closed(serve: Serve) -> Bridge:
+    return serve(f'[gpts.cerrado]\napi_key_hashes = ["{keys.hash_of(KEY.encode())}"]\n')
+
+
+@pytest.fixture(scope="module")
 def several(serve: Serve) -> Bridge:
     return serve(SEVERAL, OTEL_BRIDGE_RATE_LIMIT="12/hour")
 
@@ -187,19 +192,52 @@ def test_a_tool_that_there_is_not_is_an_error_of_the_protocol(one: Bridge) -> No
     talk(one, ask)
 
 
+def refusal(bridge: Bridge, tool: str, arguments: Any, meta: Any = None, **headers: str) -> Any:
+    """The answer to a tool call that HTTP itself refuses."""
+    params = {"name": tool, "arguments": arguments, **({} if meta is None else {"_meta": meta})}
+    answer = send(bridge, {**PING, "method": "tools/call", "params": params}, **headers)
+    assert answer.headers["Content-Type"] == "application/problem+json", answer.text
+    return answer
+
+
 def test_keys_hold_at_this_door_too(several: Bridge) -> None:
     session = {**GUIDE_SESSION, "gpt_id": "cerrado"}
-    assert call(several, "crear_sesion", session)[1]["status"] == 401
-    assert call(several, "crear_sesion", session, Authorization="Bearer otb_wrong")[1]["status"] == 401
-    assert call(several, "crear_sesion", session, {"openai/session": "chat"})[1]["status"] == 401
+    for answer in (
+        refusal(several, "crear_sesion", session),
+        refusal(several, "crear_sesion", session, Authorization="Bearer otb_wrong"),
+        refusal(several, "crear_sesion", session, {"openai/session": "chat"}),
+    ):
+        assert answer.status_code == 401 and answer.headers["WWW-Authenticate"] == 'Bearer realm="otel-bridge"'
     failed, made = call(several, "crear_sesion", session, Authorization=f"Bearer {KEY}")
     assert not failed
     event = {**GUIDE_EVENT, "sesion_id": made["id"]}
-    assert call(several, "registrar_evento", event)[1]["status"] == 401
+    assert refusal(several, "registrar_evento", event).status_code == 401
     assert not call(several, "registrar_evento", event, **{"X-API-Key": KEY})[0]
     # A key says which GPT is meant, where the call does not.
     failed, by_key = call(several, "crear_sesion", {"usuario_id": "u"}, Authorization=f"Bearer {KEY}")
     assert not failed and by_key["gpt_id"] == "cerrado"
+
+
+@pytest.mark.parametrize("method", ["initialize", "tools/list", "ping", "server/discover"])
+def test_where_every_gpt_has_keys_nothing_is_answered_without_one(closed: Bridge, method: str) -> None:
+    message = {**PING, "method": method, "params": INITIALIZE if method == "initialize" else {}}
+    for headers in ({}, {"Authorization": "Bearer otb_wrong"}, {"X_API_Key": "otb_wrong"}):
+        answer = send(closed, message, **headers)
+        assert answer.status_code == 401 and answer.headers["WWW-Authenticate"] == 'Bearer realm="otel-bridge"'
+    assert closed.http.get(f"{closed.url}/mcp", headers=ACCEPT).status_code == 401
+    for headers in ({"Authorization": f"Bearer {KEY}"}, {"X_API_Key": KEY}):
+        assert send(closed, message, **headers).status_code == (404 if method == "server/discover" else 200)
+    assert closed.http.get(f"{closed.url}/.well-known/oauth-protected-resource").status_code == 404
+
+
+def test_the_tools_of_a_key_are_those_of_its_gpt(several: Bridge) -> None:
+    async def ask(client: Client) -> Any:
+        return await client.list_tools()
+
+    for headers, gpt in (({"X-API-Key": KEY}, {"enum": ["cerrado"]}), ({}, {})):
+        tools = {tool.name: tool for tool in talk(several, ask, **headers).tools}
+        field = tools["crear_sesion"].input_schema["properties"]["gpt_id"]
+        assert gpt.items() <= field.items() and ("enum" in field) is bool(gpt)
 
 
 def test_limits_hold_at_this_door_too(several: Bridge) -> None:

@@ -98,6 +98,13 @@ def test_the_openapi_document_is_public(caddy: Caddy) -> None:
     assert requests.get(f"{caddy.url}/openapi.json", timeout=10).json()["openapi"].startswith("3.1")
 
 
+def test_an_oauth_client_is_answered_by_the_bridge(caddy: Caddy) -> None:
+    for path in ("", "/mcp"):
+        answer = requests.get(f"{caddy.url}/.well-known/oauth-protected-resource{path}", timeout=10)
+        assert answer.status_code == 404 and answer.headers["Content-Type"] == "application/problem+json"
+    assert "grafana" in requests.get(f"{caddy.url}/.well-known/openid-configuration", timeout=10).json()
+
+
 @pytest.mark.parametrize("path", ["/", "/login", "/d/gpt-resumen", "/api/search", "/api/ds/query", "/api/health"])
 def test_the_rest_is_grafanas_and_so_is_the_rest_of_api(caddy: Caddy, path: str) -> None:
     assert requests.get(f"{caddy.url}{path}", timeout=10).json() == {"grafana": path}
