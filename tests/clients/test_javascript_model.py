@@ -106,7 +106,7 @@ def test_a_response_that_says_that_it_failed_is_a_failed_event(ask: Asked) -> No
 def test_a_stream_that_fails_midway_is_a_failed_event_and_its_error_the_callers(
     ask: Asked, api: str, mode: str, error: str
 ) -> None:
-    assert ask(api=api, stream=True, include=True, mode=mode, counts=9) == error
+    assert ask(api=api, stream=True, include=True, mode=mode, counts=9, pause="50") == error
     event = ask.event()
     assert event["error"] == error and "ttft_ms" in event
     assert (event["tokens_entrada"], event["tokens_salida"]) == (9, len("Empieza por un "))
