@@ -34,7 +34,7 @@ _DESCRIPTIONS = {
     "tokens_entrada": "Tokens de la pregunta, un entero sin comillas. Estímalos: unos 4 caracteres por token.",
     "tokens_cache": "Tokens de la pregunta que sirvió la caché del proveedor. Omítelo si no lo sabes: no lo estimes.",
     "tokens_salida": "Tokens de la respuesta, un entero sin comillas. Estímalos: unos 4 caracteres por token.",
-    "modelo": "Modelo que respondió, por ejemplo gpt-4o. Omítelo si no lo sabes.",
+    "modelo": "Modelo que respondió, por ejemplo gpt-6.2-sol. Omítelo si no lo sabes.",
     "error": "Código corto si la respuesta falló, por ejemplo timeout. Omítelo si no falló.",
 }
 

@@ -23,7 +23,7 @@ WHOLE: dict[str, Any] = {
     **GUIDE_EVENT,
     "id": ID,
     "timestamp": "2026-01-02T03:04:05Z",
-    "modelo": "gpt-4o",
+    "modelo": "gpt-6.2-sol",
     "error": "timeout",
     "tokens_cache": 20,
 }
@@ -34,7 +34,7 @@ OTHER: dict[str, Any] = {
     "tokens_entrada": 26,
     "tokens_salida": 151,
     "timestamp": "2026-01-02T03:04:06Z",
-    "modelo": "o3",
+    "modelo": "modelo-x",
     "error": "limite",
     "tokens_cache": 21,
 }
