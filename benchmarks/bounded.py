@@ -103,7 +103,7 @@ def memory(make: Callable[..., Bridge], count: int) -> Iterator[Row]:
     used = bridge.metric("otel_bridge_journal_bytes")
     yield "bytes a record on disk", f"{used / count:.0f}", "guide's event, 1,000 a commit"
     bridge.stop()
-    gpts = "\n".join(f'[gpts.gpt-{i}]\nmodel = "gpt-4o"' for i in range(50))
+    gpts = "\n".join(f'[gpts.gpt-{i}]\nmodel = "gpt-6.2-sol"' for i in range(50))
     bridge = make(config='rate_limit = "off"\n' + gpts).start()
     types = config.load(str(ROOT / "otel-bridge.toml"), {}).gpts["devops-expert"].event_types
     for i in range(50):

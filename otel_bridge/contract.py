@@ -115,7 +115,7 @@ _TOOLS = _meta(
     "Llamadas a herramientas dentro de la respuesta, en su orden.",
     max_length=MAX_TOOLS,
 )
-_MODEL = _meta("un texto de 1 a 128 caracteres", "gpt-4o", "Modelo que respondió.", min_length=1, max_length=128)
+_MODEL = _meta("un texto de 1 a 128 caracteres", "gpt-6.2-sol", "Modelo que respondió.", min_length=1, max_length=128)
 _ERROR = _meta(
     "un código corto: letras, cifras y «_ . : / -», 64 como mucho",
     "timeout",

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import argparse
+from datetime import UTC, datetime
 
+from otel_bridge import clock
 from otel_bridge.commands.configuration import load_to_serve, missing
+from otel_bridge.config import shipped
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -12,6 +15,11 @@ def run(arguments: argparse.Namespace) -> int:
     print(f"{loaded.source}: good; {len(loaded.gpts)} GPT(s): {', '.join(loaded.gpts)}")
     for warning in warnings:
         print(f"warning: {warning}")
+    listed = [gpt.id for gpt in loaded.gpts.values() if gpt.takes_shipped_prices()]
+    if listed:
+        prices = shipped()
+        today = datetime.fromtimestamp(clock.now_us() / 1e6, UTC).date()
+        print(f"prices of {', '.join(listed)}: the shipped list, read on {prices.read} ({prices.age(today)})")
     for what in missing(loaded):
         print(f"not configured: {what}")
     return 0

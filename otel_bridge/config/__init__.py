@@ -6,9 +6,10 @@ of it is told at once: the key, the value found and what was expected (`StartRef
 """
 
 from otel_bridge.config.diagnostics import Diagnostics
-from otel_bridge.config.gpts import UNKNOWN, Gpt, Price
+from otel_bridge.config.gpts import UNKNOWN, Gpt
 from otel_bridge.config.loading import DEFAULT_FILE, SHIPPED, load, read
 from otel_bridge.config.otlp import Otlp
+from otel_bridge.config.prices import Price, shipped
 from otel_bridge.config.proxies import VARIABLES as PROXY_VARIABLES
 from otel_bridge.config.rates import NO_LIMIT, Rate
 from otel_bridge.config.settings import REGIONS, SETTINGS, Config, Setting
@@ -30,4 +31,5 @@ __all__ = [
     "Setting",
     "load",
     "read",
+    "shipped",
 ]

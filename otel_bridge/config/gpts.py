@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from otel_bridge import catalog
+from otel_bridge import catalog, clock
 from otel_bridge.config import oauth, readers
 from otel_bridge.config.diagnostics import Diagnostics, shown
+from otel_bridge.config.prices import OLD_MONTHS, Price, read_prices, shipped
 from otel_bridge.config.rates import Rate
 from otel_bridge.config.readers import Reader
 
@@ -18,21 +20,8 @@ UNKNOWN = "unknown"
 
 _HASH = re.compile(r"sha256:[0-9a-f]{64}")
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
-_PRICE_EXAMPLE = "{input = 2.5, output = 10.0}, and cached = 1.25 where cached input costs less"
-_PRICES = {"input", "output", "cached"}
-"""The keys of a price; `cached` is optional."""
 PAGES = (14.4, 6)
 """The burn rates that GPTLatencyBudgetBurn pages at (prometheus/rules)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Price:
-    """US dollars per million tokens."""
-
-    input: float
-    output: float
-    cached: float | None = None
-    """Of input that the provider's cache served; None: as of any other input, which is never less than the truth."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +55,9 @@ class Gpt:
     def takes_tokens(self) -> bool:
         """Whether there is an access token that opens it."""
         return bool(self.oauth_clients or self.oauth_claims)
+
+    def takes_shipped_prices(self) -> bool:
+        return self.prices is shipped().models
 
 
 def _hashes(raw: object) -> tuple[str, ...]:
@@ -119,7 +111,7 @@ def _gpt(source: Path, gpt_id: str, table: object, diagnostics: Diagnostics) -> 
     for key, raw in table.items():
         if key == "prices":
             model = table.get("model")
-            values[key] = _prices(f"{place}.{key}", raw, model if isinstance(model, str) else UNKNOWN, diagnostics)
+            values[key] = read_prices(f"{place}.{key}", raw, model if isinstance(model, str) else UNKNOWN, diagnostics)
         elif key == "api_key_hashes":
             try:
                 values[key] = _hashes(raw)
@@ -142,6 +134,12 @@ def _doubt(place: str, gpt: Gpt, diagnostics: Diagnostics) -> None:
             f"{place}.prices: none for {shown(gpt.model)}, the model of events that name no other: they add nothing to "
             f"the cost, and their tokens are counted in {catalog.UNPRICED.name}"
         )
+    today = datetime.fromtimestamp(clock.now_us() / 1e6, UTC).date()
+    if gpt.takes_shipped_prices() and shipped().months(today) >= OLD_MONTHS:
+        diagnostics.warn(
+            f"{place}.prices: the shipped list is {shipped().age(today)} (read on {shipped().read}): compare it with "
+            f"{shipped().source}, and write prices of your own, or take a newer otel-bridge"
+        )
     target = gpt.slo_target
     highest = 1 / (1 - target)  # the burn rate where every answer is bad
     silent = [f"{rate:g}×" for rate in PAGES if highest < rate]
@@ -152,24 +150,3 @@ def _doubt(place: str, gpt: Gpt, diagnostics: Diagnostics) -> None:
             f"never faster: the {pages} cannot fire for it; GPTLatencyBudgetBurn pages by share instead: more "
             f"than {100 * (1 - target / 2):.3g} % of the answers of an hour bad"
         )
-
-
-def _prices(place: str, table: object, own_model: str, diagnostics: Diagnostics) -> dict[str, Price]:
-    """`prices = {input = 2.5, cached = 1.25, output = 10}` for the GPT's own model, or one such table a model."""
-    if not isinstance(table, dict):
-        diagnostics.wrong(place, table, _PRICE_EXAMPLE)
-        return {}
-    if _PRICES & table.keys():
-        table = {own_model: table}
-    prices = {}
-    dollars = readers.number(0, 1_000_000)
-    for model, price in table.items():
-        if not isinstance(price, dict) or not _PRICES - {"cached"} <= price.keys() <= _PRICES:
-            diagnostics.wrong(place, price, _PRICE_EXAMPLE)
-            continue
-        prices[model] = Price(
-            diagnostics.read(f"{place}.input", dollars, price["input"], 0.0),
-            diagnostics.read(f"{place}.output", dollars, price["output"], 0.0),
-            diagnostics.read(f"{place}.cached", dollars, price["cached"], None) if "cached" in price else None,
-        )
-    return prices

@@ -42,7 +42,7 @@ _DESCRIPTIONS = {
     "latency_ms": f"Milisegundos que tardó la respuesta, sin comillas. {_UNMEASURED}",
     "tokens_entrada": f"Tokens de la pregunta, un entero sin comillas. {_UNMEASURED}",
     "tokens_salida": f"Tokens de la respuesta, un entero sin comillas. {_UNMEASURED}",
-    "modelo": "Modelo que respondió, por ejemplo gpt-4o. Omítelo si no lo sabes.",
+    "modelo": "Modelo que respondió, por ejemplo gpt-6.2-sol. Omítelo si no lo sabes.",
     "version": "Versión del prompt o del agente, si tus instrucciones la dicen. Omítela si no: no la inventes.",
     "error": "Código corto si la respuesta falló, por ejemplo timeout. Omítelo si no falló.",
 }

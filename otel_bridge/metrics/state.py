@@ -179,7 +179,9 @@ class MetricState:
         type_ = event.type if event.type in gpt_series.types else catalog.OTHER_EVENT_TYPE
         model, error = event.model, event.error
         if model is not None and model not in gpt_series.models:
-            model = self._admit(gpt_series.models, model, self._max_models, "gen_ai_request_model", catalog.OTHER_MODEL)
+            # Models that have a price are configured: a long list of prices takes no place from what clients name.
+            limit = self._max_models + len(gpt_series.gpt.prices) - (gpt_series.gpt.model in gpt_series.gpt.prices)
+            model = self._admit(gpt_series.models, model, limit, "gen_ai_request_model", catalog.OTHER_MODEL)
         if error is not None and error not in gpt_series.errors:
             error = self._admit(gpt_series.errors, error, self._max_errors, "error_type", catalog.OTHER_ERROR)
         series = gpt_series.series.get((type_, model, error)) or self._series(gpt_series, type_, model, error)

@@ -163,7 +163,7 @@ class World:
                 return
         for _ in range(rng.choice([1, 1, 2, 5])):
             type_ = rng.choice(["consulta", "monitoreo", "inventado"])
-            model = rng.choice(["", "", "gpt-4o", "uno", "dos", "tres"])
+            model = rng.choice(["", "", "gpt-6.2-sol", "uno", "dos", "tres"])
             code = rng.choice(["", "", "timeout", "limite", "cupo", "otro"])
             fields = ({"modelo": model} if model else {}) | ({"error": code} if code else {})
             answer = self.bridge.event(
@@ -171,7 +171,7 @@ class World:
             )
             if answer.status_code == 201:
                 shown = "otro" if type_ == "inventado" else type_
-                self.posted[gpt, shown, model or "gpt-4o", code] += 1
+                self.posted[gpt, shown, model or "gpt-6.2-sol", code] += 1
             else:
                 assert answer.status_code == 503, answer.text
 
@@ -228,12 +228,14 @@ class World:
     def add_gpt(self) -> None:
         new = f"gpt-{len(self.gpts)}"
         if len(self.gpts) < 4:
-            self._reload(self.text + f'\n[gpts.{new}]\nname = "{new}"\nprovider = "openai"\nmodel = "gpt-4o"\n')
+            self._reload(self.text + f'\n[gpts.{new}]\nname = "{new}"\nprovider = "openai"\nmodel = "gpt-6.2-sol"\n')
             self.gpts.append(new)
 
     def add_price(self) -> None:
-        if "\nprices = {" in self.text:
-            self._reload(self.text.replace("\nprices = {", '\nprices."gpt-4o" = {', 1))
+        """Of a model that the shipped list lacks, instead of that list."""
+        own = "prices = { uno = { input = 1, output = 2 }, 'gpt-6.2-sol' = { input = 2, output = 10 } }"
+        if '\nprices = "shipped"' in self.text:
+            self._reload(self.text.replace('\nprices = "shipped"', f"\n{own}", 1))
 
     def full(self) -> None:
         """For a while there is no room for records; pages go on."""

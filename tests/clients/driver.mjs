@@ -49,7 +49,7 @@ const does = {
       return null;
     };
     try {
-      return await client.question(session, "consulta", QUESTION, work, { model: "gpt-4o" });
+      return await client.question(session, "consulta", QUESTION, work, { model: "gpt-6.2-sol" });
     } catch (error) {
       return error.message;
     }

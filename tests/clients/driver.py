@@ -47,7 +47,7 @@ def events(session, count=1, content=QUESTION, latency=1500, tokens=(25, 150), *
 
 def question(session, seconds, fail=False, tokens=(25, 150)):
     try:
-        with client.question(session, "consulta", QUESTION, model="gpt-4o") as q:
+        with client.question(session, "consulta", QUESTION, model="gpt-6.2-sol") as q:
             time.sleep(seconds)
             q.tokens(*tokens)
             if fail:

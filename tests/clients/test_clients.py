@@ -42,7 +42,7 @@ def state_of(bridge: Bridge, session: str) -> dict[str, object]:
 def test_sessions_and_events_arrive_and_are_counted_once(client: Driver, shared_bridge: Bridge, counts: Counts) -> None:
     client.new(url=shared_bridge.api)
     session = client.session()
-    client.events(session=session, count=500, model="gpt-4o-mini")
+    client.events(session=session, count=500, model="gpt-6-luna")
     assert client.flush(seconds=20)
     assert counts.records() == (1, 500)
     state = state_of(shared_bridge, session)

@@ -147,7 +147,12 @@ def test_answers_that_belong_together_are_added_up(ask: Asked, process: Driver) 
 def test_medir_measures_functions_what_they_yield_and_anything_between(ask: Asked, process: Driver) -> None:
     assert process.measures() == ["HOLA", "adiós", "secreto", 36, "ab", "sigue", "sigue", "sigue", "sigue"]
     plain, slow, fails, yields, handle, run, broken = ask.events()
-    assert (plain["contenido"], plain["tokens_entrada"], plain["tokens_salida"], plain["version"]) == ("hola", 4, 1, "v1")
+    assert (plain["contenido"], plain["tokens_entrada"], plain["tokens_salida"], plain["version"]) == (
+        "hola",
+        4,
+        1,
+        "v1",
+    )
     assert (slow["tipo"], slow["contenido"], slow["tokens_entrada"]) == ("monitoreo", "adiós", 5)
     assert slow["latency_ms"] >= 49
     assert fails["error"] == "TypeError"

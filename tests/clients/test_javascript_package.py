@@ -25,7 +25,9 @@ def test_what_require_gets_is_made_of_the_modules_as_they_are(project: Project, 
     made = subprocess.run(["npm", "run", "build"], cwd=folder, capture_output=True, text=True, timeout=60)
     assert made.returncode == 0, made.stderr
     for name in MADE:
-        assert (folder / name).read_text() == (CLIENT / name).read_text(), f"npm run build in clients/javascript: {name}"
+        assert (folder / name).read_text() == (CLIENT / name).read_text(), (
+            f"npm run build in clients/javascript: {name}"
+        )
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ WHOLE: dict[str, Any] = {
     **GUIDE_EVENT,
     "id": ID,
     "timestamp": "2026-01-02T03:04:05Z",
-    "modelo": "gpt-4o",
+    "modelo": "gpt-6.2-sol",
     "error": "timeout",
     "tokens_cache": 20,
 }
@@ -34,7 +34,7 @@ OTHER: dict[str, Any] = {
     "tokens_entrada": 26,
     "tokens_salida": 151,
     "timestamp": "2026-01-02T03:04:06Z",
-    "modelo": "o3",
+    "modelo": "modelo-x",
     "error": "limite",
     "tokens_cache": 21,
 }
@@ -124,7 +124,7 @@ def test_a_field_has_the_same_limits_for_a_model_as_in_the_api(field: str) -> No
 
 
 @pytest.mark.parametrize(
-    "client", ["clients/python/otel_bridge_client.py", "clients/javascript/otel-bridge-client.mjs"]
+    "client", ["clients/python/otel_bridge_client/records.py", "clients/javascript/otel-bridge-client.mjs"]
 )
 def test_a_client_sends_every_field(client: str) -> None:
     text = (ROOT / client).read_text(encoding="utf-8")

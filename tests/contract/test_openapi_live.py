@@ -80,7 +80,13 @@ def answers_of(bridge: Bridge) -> Iterator[tuple[str, requests.Response]]:
     for body in (GUIDE_SESSION, chosen, chosen, {**chosen, "usuario_id": "otro"}, {}, {**GUIDE_SESSION, "gpt_id": "x"}):
         yield "/api/sessions", bridge.post("/sessions", body)
     yield "/api/sessions/{id}", bridge.http.get(f"{bridge.api}/sessions/{ID}")
-    event = {**GUIDE_EVENT, "sesion_id": ID, "timestamp": "2026-01-02T03:04:05.678901Z", "modelo": "o3", "error": "e"}
+    event = {
+        **GUIDE_EVENT,
+        "sesion_id": ID,
+        "timestamp": "2026-01-02T03:04:05.678901Z",
+        "modelo": "modelo-x",
+        "error": "e",
+    }
     event["tokens_cache"] = 20
     wrong = [{**event, "tipo": ""}, {**event, "sesion_id": NO_SESSION}, 5]
     for body in (event, event, {**event, "latency_ms": 1.5}, [event], [{**event, "tipo": "otra"}], [event, *wrong], 5):

@@ -252,10 +252,10 @@ def test_what_is_probably_not_meant_is_a_warning_of_check_and_of_the_log(make_br
 
 
 def test_a_gpt_that_no_cost_or_no_page_is_counted_for_is_warned_of(make_bridge: Make) -> None:
-    prices = "prices = { gpt-4o = { input = 2.5, output = 10 } }"
-    bridge = make_bridge(f'[gpts.caro]\nmodel = "o3"\nslo_target = 0.9\n{prices}\n[gpts.gratis]\n')
+    prices = "prices = { 'gpt-6.2-sol' = { input = 2, output = 10 } }"
+    bridge = make_bridge(f'[gpts.caro]\nmodel = "modelo-x"\nslo_target = 0.9\n{prices}\n[gpts.gratis]\n')
     done = bridge.run("check")
-    said = ("gpts.caro.prices: none for 'o3'", "gpts.caro.slo_target: at 0.9 the budget burns at 10×")
+    said = ("gpts.caro.prices: none for 'modelo-x'", "gpts.caro.slo_target: at 0.9 the budget burns at 10×")
     lines = [line for line in done.stdout.splitlines() if line.startswith("warning: ")]
     assert done.returncode == 0 and len(lines) == 2
     assert all(words in line for words, line in zip(said, lines, strict=True))

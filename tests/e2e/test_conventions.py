@@ -163,7 +163,7 @@ def test_every_span_follows_the_conventions(
         OTEL_BRIDGE_CORS_ORIGINS="https://a.es",
     ).start()
     session = bridge.session()
-    private = {"modelo": "o3", "contenido": "ana@example.com"}
+    private = {"modelo": "modelo-x", "contenido": "ana@example.com"}
     for fields in ({}, {"tipo": "mi tipo raro"}, {"error": "timeout", "tokens_cache": 20}, private):
         assert bridge.event(session, **fields).status_code == 201
     assert bridge.post("/events", [{**GUIDE_EVENT, "sesion_id": session}, {}]).status_code == 207

@@ -45,7 +45,7 @@ def test_a_trace_attribute_by_attribute(make_bridge: Make, receiver: OtlpReceive
     arrived = time.time_ns()
     session = bridge.session()
     bridge.event(session, timestamp="2025-06-29T20:00:10.500Z", tokens_cache=20)
-    failed = {**GUIDE_EVENT, "sesion_id": session, "tipo": "pipeline", "error": "timeout", "modelo": "o3"}
+    failed = {**GUIDE_EVENT, "sesion_id": session, "tipo": "pipeline", "error": "timeout", "modelo": "modelo-x"}
     answer = bridge.post("/events", {**failed, "timestamp": "2025-06-29T20:00:20Z"}, headers=traceparent).json()
 
     spans = received(receiver, session, 3)
@@ -62,7 +62,7 @@ def test_a_trace_attribute_by_attribute(make_bridge: Make, receiver: OtlpReceive
     message = [{"role": "user", "parts": [{"type": "text", "content": GUIDE_EVENT["contenido"]}]}]
     of_event = {
         "gen_ai.operation.name": "invoke_agent",
-        "gen_ai.request.model": "gpt-4o",
+        "gen_ai.request.model": "gpt-6.2-sol",
         "gen_ai.usage.input_tokens": 25,
         "gen_ai.usage.output_tokens": 150,
     }
@@ -101,7 +101,7 @@ def test_a_trace_attribute_by_attribute(make_bridge: Make, receiver: OtlpReceive
         **common,
         **of_event,
         "gpt.event.type": "pipeline",
-        "gen_ai.request.model": "o3",
+        "gen_ai.request.model": "modelo-x",
         "error.type": "timeout",
     }
     (link,) = error.span.links

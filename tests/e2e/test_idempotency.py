@@ -78,7 +78,7 @@ def test_an_event_with_its_own_id_is_counted_once(shared: Pair) -> None:
         {"tokens_salida": 151},
         {"tokens_cache": 0},
         {"timestamp": AT},
-        {"modelo": "o3"},
+        {"modelo": "modelo-x"},
         {"error": "timeout"},
     ],
     ids=lambda change: next(iter(change)),

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.skipif(available() is None, reason="needs Debian's pack
 
 BASE = (
     'gen_ai_agent_id="devops-expert", gen_ai_operation_name="invoke_agent", gen_ai_provider_name="openai", '
-    'gen_ai_request_model="gpt-4o"'
+    'gen_ai_request_model="gpt-6.2-sol"'
 )
 # (tipo, latency_ms, tokens_entrada, tokens_salida, error): what is posted, once each.
 EVENTS: list[tuple[str, float, int, int, str | None]] = [
@@ -79,7 +79,7 @@ SERIES = [
     (f"gpt_sessions_total{{{BASE}}}", 1),
     (f'gpt_slo_events_total{{{BASE}, result="good"}}', 3),
     (f'gpt_slo_events_total{{{BASE}, result="bad"}}', 2),
-    (f"gpt_cost_usd_total{{{BASE}}} * 1e6", 41 * 2.5 + 196 * 10),
+    (f"gpt_cost_usd_total{{{BASE}}} * 1e6", 41 * PRICE.input + 196 * PRICE.output),
     ('gpt_latency_objective_seconds{gen_ai_agent_id="devops-expert"}', 5),
     ('gpt_slo_target_ratio{gen_ai_agent_id="devops-expert"}', 0.99),
     ('gpt_active_sessions{gen_ai_agent_id="devops-expert", window="30m"}', 1),

@@ -31,7 +31,7 @@ def some_traffic(bridge: Bridge) -> list[str]:
     for n, session in enumerate(sessions):
         for tipo in ("consulta", "pipeline", "raro")[: n + 1]:
             assert bridge.event(session, tipo=tipo, latency_ms=100 * n + 0.5).status_code == 201
-    assert bridge.event(sessions[0], error="timeout", modelo="o3").status_code == 201
+    assert bridge.event(sessions[0], error="timeout", modelo="modelo-x").status_code == 201
     return sessions
 
 

@@ -161,7 +161,7 @@ def test_a_gpt_that_is_added_counts_and_exports_and_one_that_leaves_is_unknown(
 
 
 def test_a_price_that_is_added_counts_from_then_on(make_bridge: Callable[..., Bridge]) -> None:
-    bridge = make_bridge('[gpts.uno]\nmodel = "o3"\n').start()
+    bridge = make_bridge('[gpts.uno]\nmodel = "modelo-x"\n').start()
     session = bridge.session(gpt_id="uno")
 
     def counted() -> tuple[float, float]:
@@ -169,7 +169,7 @@ def test_a_price_that_is_added_counts_from_then_on(make_bridge: Callable[..., Br
 
     assert (counted(), bridge.event(session).status_code, counted()) == ((0, 0), 201, (175, 0))
     priced = "prices = { input = 1_000_000, cached = 100_000, output = 0 }"
-    bridge.config.write_text(f'[gpts.uno]\nmodel = "o3"\n{priced}\n')
+    bridge.config.write_text(f'[gpts.uno]\nmodel = "modelo-x"\n{priced}\n')
     wait_for(lambda: "changed: gpts.uno" in bridge.output(), "the price taken on")
     assert bridge.event(session, tokens_cache=20).status_code == 201
     assert counted() == (175, pytest.approx(5 + 20 * 0.1))

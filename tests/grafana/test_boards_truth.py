@@ -22,6 +22,7 @@ import pytest
 from grafana.boards import queries
 from grafana.boards.queries import Query
 from otel_bridge import catalog
+from otel_bridge.config import shipped
 from tests.harness.bridge import ROOT, Bridge
 from tests.harness.prometheus import Prometheus, available
 from tests.harness.waiting import wait_for
@@ -30,6 +31,8 @@ pytestmark = pytest.mark.skipif(available() is None, reason="prometheus is not i
 
 GPT = "devops-expert"
 OBJECTIVE, TARGET = 5.0, 0.99
+MODEL = "gpt-6.2-sol"
+PRICE = shipped().models[MODEL]
 STEP = 60
 """Seconds of a bar."""
 BUCKETS = catalog.OPERATION_DURATION.buckets
@@ -44,7 +47,7 @@ class Posted:
     tokens_in: int = 118
     tokens_out: int = 1180
     error: str = ""
-    model: str = "gpt-4o"
+    model: str = MODEL
 
 
 @dataclass
@@ -72,11 +75,11 @@ class Truth:
         return sum(event.tokens_in if direction == "input" else event.tokens_out for event in self.events)
 
     def cost(self) -> float:
-        priced = [event for event in self.events if event.model == "gpt-4o"]
-        return sum(event.tokens_in * 2.5 + event.tokens_out * 10 for event in priced) / 1e6
+        priced = [event for event in self.events if event.model == MODEL]
+        return sum(event.tokens_in * PRICE.input + event.tokens_out * PRICE.output for event in priced) / 1e6
 
     def unpriced(self) -> int:
-        return sum(event.tokens_in + event.tokens_out for event in self.events if event.model != "gpt-4o")
+        return sum(event.tokens_in + event.tokens_out for event in self.events if event.model != MODEL)
 
     def spent(self) -> float:
         """Of the error budget of 30 days; at this speed, where all of it is within the hour."""
@@ -98,7 +101,7 @@ THIRTY_SEVEN = [
     Posted("monitoreo", 6.0),
     Posted("seguridad", 1.7),
 ]
-"""Mean 2.35 s, 4,366 tokens in and 43,660 out, 0.4475 dollars; one event each of monitoreo and seguridad."""
+"""Mean 2.35 s, 4,366 tokens in and 43,660 out, 0.4453 dollars; one event each of monitoreo and seguridad."""
 
 
 class Scene:
@@ -137,7 +140,7 @@ class Scene:
     def post(self, session: str, *events: Posted) -> None:
         for event in events:
             fields: dict[str, Any] = {"error": event.error} if event.error else {}
-            if event.model != "gpt-4o":
+            if event.model != MODEL:
                 fields["modelo"] = event.model
             answer = self.bridge.event(
                 session,
@@ -546,7 +549,7 @@ def test_a_new_error_code_and_a_new_model_in_mid_incident(scene: Scene) -> None:
     check(scene, prometheus)
     session = scene.session()
     scene.post(session, *(Posted("consulta", 9.0, error="sin-cupo") for _ in range(24)))
-    scene.post(session, *(Posted("pipeline", 3.0, model="gpt-5-mini") for _ in range(5)))
+    scene.post(session, *(Posted("pipeline", 3.0, model="sin-precio") for _ in range(5)))
     check(scene, prometheus)
 
 

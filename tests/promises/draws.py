@@ -46,7 +46,7 @@ contents = st.fixed_dictionaries(
     },
     optional={
         "tokens_cache": st.sampled_from([0, 3]),
-        "modelo": st.just("o3"),
+        "modelo": st.just("modelo-x"),
         "error": st.just("timeout"),
     },
 )
@@ -61,7 +61,7 @@ CHANGES: list[Body] = [
     {"tokens_entrada": 8},
     {"tokens_salida": 12},
     {"tokens_cache": 1},
-    {"modelo": "o4"},
+    {"modelo": "modelo-y"},
     {"error": "cuota"},
     {"timestamp": "2025-06-29T20:00:07.000Z"},
 ]

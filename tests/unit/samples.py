@@ -60,8 +60,8 @@ def gpt(**changes: Any) -> Gpt:
     values: dict[str, Any] = {
         "id": "devops-expert",
         "name": "DevOps Expert",
-        "model": "gpt-4o",
+        "model": "gpt-6.2-sol",
         "latency_objective_seconds": 2.0,
-        "prices": {"gpt-4o": Price(2.5, 10.0)},
+        "prices": {"gpt-6.2-sol": Price(2.5, 10.0)},
     }
     return Gpt(**values | changes)

@@ -426,8 +426,8 @@ def test_a_gpt_needs_nothing_but_its_id(load: Load) -> None:
 def test_prices_are_flat_for_the_gpts_own_model_or_by_model(load: Load) -> None:
     flat = "[gpts.a]\nmodel = 'm'\nprices = {input = 2.5, output = 10}\n"
     assert load(flat).gpts["a"].prices == {"m": Price(2.5, 10.0)}
-    table = "[gpts.a.prices]\nm1 = {input = 1, output = 2}\n'gpt-4.1' = {input = 0, output = 0}\n"
-    assert load(table).gpts["a"].prices == {"m1": Price(1, 2), "gpt-4.1": Price(0, 0)}
+    table = "[gpts.a.prices]\nm1 = {input = 1, output = 2}\n'm-2.1' = {input = 0, output = 0}\n"
+    assert load(table).gpts["a"].prices == {"m1": Price(1, 2), "m-2.1": Price(0, 0)}
 
 
 def test_input_from_the_cache_may_have_a_price(load: Load) -> None:
@@ -505,10 +505,10 @@ def test_the_burn_rates_that_are_warned_of_are_those_that_page() -> None:
         ("[gpts.a]\nevent_types = 7\n", "gpts.a.event_types: found 7, expected a list"),
         ("[gpts.a]\nrate_limit = 'fast'\n", "gpts.a.rate_limit: found 'fast'"),
         ("[gpts.a]\napi_key_hashes = ['secret']\n", "gpts.a.api_key_hashes: expected hashes"),
-        ("[gpts.a]\nprices = 3\n", "gpts.a.prices: found 3, expected {input = 2.5, output = 10.0}"),
+        ("[gpts.a]\nprices = 3\n", "gpts.a.prices: found 3, expected {input = 2.0, output = 10.0}"),
         ("[gpts.a]\nprices = {input = 1}\n", "gpts.a.prices: found {'input': 1}"),
         ("[gpts.a]\nprices = {cached = 1}\n", "gpts.a.prices: found {'cached': 1}"),
-        ("[gpts.a]\nprices = {input = 1, output = 1, cache = 1}\n", "and cached = 1.25 where cached input costs less"),
+        ("[gpts.a]\nprices = {input = 1, output = 1, cache = 1}\n", "and cached = 0.1 where cached input costs less"),
         ("[gpts.a]\nprices = {input = 1, output = 1, cached = 'x'}\n", "gpts.a.prices.cached: found 'x'"),
         ("[gpts.a]\nprices = {input = -1, output = 1}\n", "gpts.a.prices.input: found -1"),
     ],

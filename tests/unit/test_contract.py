@@ -80,9 +80,9 @@ def test_the_guides_event_is_taken() -> None:
 
 
 def test_optional_fields_are_taken() -> None:
-    extra = {"timestamp": "2025-06-29T20:00:00Z", "id": SESSION_ID, "modelo": "gpt-4o", "error": "timeout"}
+    extra = {"timestamp": "2025-06-29T20:00:00Z", "id": SESSION_ID, "modelo": "gpt-6.2-sol", "error": "timeout"}
     event = contract.decode_event(body({**EVENT, **extra, "tokens_cache": 20}))
-    assert (event.id, event.modelo, event.error, event.tokens_cache) == (UUID(SESSION_ID), "gpt-4o", "timeout", 20)
+    assert (event.id, event.modelo, event.error, event.tokens_cache) == (UUID(SESSION_ID), "gpt-6.2-sol", "timeout", 20)
     assert contract.event_time(event, NOW_US) == GUIDE_START_US
 
 

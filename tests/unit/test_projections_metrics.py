@@ -17,7 +17,7 @@ from otel_bridge.metrics.state import MetricState, exemplar
 from otel_bridge.records import Record, part_trace_id
 from tests.unit.samples import SESSION_ID, event, gpt, idle, session, uid
 
-BASE = ("devops-expert", "invoke_agent", "openai", "gpt-4o")
+BASE = ("devops-expert", "invoke_agent", "openai", "gpt-6.2-sol")
 CONSULTA = (*BASE, "consulta", "")
 
 
@@ -109,11 +109,11 @@ def test_an_event_is_good_within_the_objective_and_without_error(case: str) -> N
 
 
 def test_a_model_has_its_own_price_and_one_without_costs_nothing() -> None:
-    gpts = {"devops-expert": gpt(prices={"gpt-4o": Price(1, 1), "o3": Price(0, 1_000_000)})}
-    state = folded(event(1), event(2, model="o3", tokens_out=3), event(3, model="gratis"), gpts=gpts)
+    gpts = {"devops-expert": gpt(prices={"gpt-6.2-sol": Price(1, 1), "modelo-x": Price(0, 1_000_000)})}
+    state = folded(event(1), event(2, model="modelo-x", tokens_out=3), event(3, model="gratis"), gpts=gpts)
     assert {labels[-1]: value for labels, value in counters(state, catalog.COST).items()} == {
-        "gpt-4o": pytest.approx(175e-6),
-        "o3": 3,
+        "gpt-6.2-sol": pytest.approx(175e-6),
+        "modelo-x": 3,
     }
 
 
@@ -134,7 +134,7 @@ PRICES: dict[str, tuple[Price, dict[str, int], float]] = {
 @pytest.mark.parametrize("case", PRICES)
 def test_input_from_the_cache_has_its_own_price(case: str) -> None:
     price, tokens, cost = PRICES[case]
-    state = folded(event(**tokens), gpts={"devops-expert": gpt(prices={"gpt-4o": price})})
+    state = folded(event(**tokens), gpts={"devops-expert": gpt(prices={"gpt-6.2-sol": price})})
     assert counters(state, catalog.COST) == {BASE: pytest.approx(cost / 1e6)}
 
 
@@ -144,48 +144,48 @@ def unpriced(state: MetricState) -> dict[str, float]:
 
 
 def test_tokens_of_a_model_without_a_price_are_counted_and_those_of_one_with_a_price_are_not() -> None:
-    events = [event(1), event(2, model="o3"), event(3, model="o3", error="timeout", tokens_cached=20)]
-    assert unpriced(folded(*events)) == {"o3": 350}
-    assert unpriced(folded(*events, gpts={"devops-expert": gpt(prices={})})) == {"gpt-4o": 175, "o3": 350}
+    events = [event(1), event(2, model="modelo-x"), event(3, model="modelo-x", error="timeout", tokens_cached=20)]
+    assert unpriced(folded(*events)) == {"modelo-x": 350}
+    assert unpriced(folded(*events, gpts={"devops-expert": gpt(prices={})})) == {"gpt-6.2-sol": 175, "modelo-x": 350}
     models = [event(n, model=f"m{n}") for n in range(1, 5)]
     assert unpriced(folded(*models, max_models=3)) == {"m1": 175, "m2": 175, "otro": 350}
 
 
 def test_unpriced_tokens_stand_at_0_from_the_start_where_a_gpts_own_model_has_no_price() -> None:
     assert unpriced(folded()) == {}
-    assert unpriced(folded(gpts={"devops-expert": gpt(prices={})})) == {"gpt-4o": 0}
-    assert unpriced(folded(gpts={"devops-expert": gpt(prices={"o3": Price(1, 1)})})) == {"gpt-4o": 0}
+    assert unpriced(folded(gpts={"devops-expert": gpt(prices={})})) == {"gpt-6.2-sol": 0}
+    assert unpriced(folded(gpts={"devops-expert": gpt(prices={"modelo-x": Price(1, 1)})})) == {"gpt-6.2-sol": 0}
 
 
 def test_a_price_that_comes_later_counts_from_then_on() -> None:
-    state = folded(event(1, model="o3"))
+    state = folded(event(1, model="modelo-x"))
     shipped = config.load(str(config.SHIPPED), {})
-    priced = gpt(prices={"gpt-4o": Price(2.5, 10), "o3": Price(1_000_000, 0)})
+    priced = gpt(prices={"gpt-6.2-sol": Price(2.5, 10), "modelo-x": Price(1_000_000, 0)})
     state.configure(replace(shipped, gpts={"devops-expert": priced}))
-    state.apply([event(2, model="o3")], 2)
-    assert unpriced(state) == {"o3": 175}
-    assert counters(state, catalog.COST)[(*BASE[:-1], "o3")] == 25
+    state.apply([event(2, model="modelo-x")], 2)
+    assert unpriced(state) == {"modelo-x": 175}
+    assert counters(state, catalog.COST)[(*BASE[:-1], "modelo-x")] == 25
     state.configure(replace(shipped, gpts={"devops-expert": gpt()}))
-    state.apply([event(3, model="o3")], 3)
-    assert unpriced(state) == {"o3": 350}
-    assert counters(state, catalog.COST)[(*BASE[:-1], "o3")] == 25
+    state.apply([event(3, model="modelo-x")], 3)
+    assert unpriced(state) == {"modelo-x": 350}
+    assert counters(state, catalog.COST)[(*BASE[:-1], "modelo-x")] == 25
 
 
 def test_unpriced_tokens_go_on_from_a_snapshot() -> None:
-    again = reloaded(folded(event(1, model="o3")))
-    assert unpriced(again) == {"o3": 175}
-    again.apply([event(2, model="o3"), event(3, model="o3", error="e")], 3)
-    assert unpriced(again) == unpriced(reloaded(again)) == {"o3": 525}
+    again = reloaded(folded(event(1, model="modelo-x")))
+    assert unpriced(again) == {"modelo-x": 175}
+    again.apply([event(2, model="modelo-x"), event(3, model="modelo-x", error="e")], 3)
+    assert unpriced(again) == unpriced(reloaded(again)) == {"modelo-x": 525}
 
 
 def test_a_snapshot_of_before_unpriced_tokens_were_counted_is_loaded() -> None:
-    document = msgspec.msgpack.decode(folded(event(1, model="o3")).dump())
+    document = msgspec.msgpack.decode(folded(event(1, model="modelo-x")).dump())
     del document["counters"][catalog.UNPRICED.name]
     again = MetricState({"devops-expert": gpt(prices={})})
     again.load(1, msgspec.msgpack.encode(document))
-    assert unpriced(again) == {"gpt-4o": 0}
-    again.apply([event(2, model="o3")], 2)
-    assert unpriced(again) == {"gpt-4o": 0, "o3": 175}
+    assert unpriced(again) == {"gpt-6.2-sol": 0}
+    again.apply([event(2, model="modelo-x")], 2)
+    assert unpriced(again) == {"gpt-6.2-sol": 0, "modelo-x": 175}
 
 
 def test_an_idle_session_is_observed_once() -> None:
@@ -288,6 +288,13 @@ def test_configured_models_are_never_capped() -> None:
     assert state.capped["gen_ai_request_model"] == 0
 
 
+def test_models_of_a_price_list_take_no_place_from_those_that_clients_name() -> None:
+    priced = gpt(prices={"gpt-6.2-sol": Price(1, 1), **{f"p{n}": Price(1, 1) for n in range(20)}})
+    state = folded(*(event(n, model=f"m{n}") for n in range(1, 8)), gpts={"devops-expert": priced}, max_models=3)
+    models = label_values(state, catalog.OPERATION_DURATION, "gen_ai_request_model")
+    assert models == {"m1", "m2", "otro"} and state.capped["gen_ai_request_model"] == 5
+
+
 def test_error_codes_past_the_cap_share_the_fallback() -> None:
     state = folded(*(event(n, error=f"e{n}") for n in range(1, 8)), max_errors=2)
     assert label_values(state, catalog.OPERATION_DURATION, "error_type") == {"e1", "e2", "_OTHER"}
@@ -356,7 +363,7 @@ def reloaded(state: MetricState, **caps: int) -> MetricState:
 MIXED: list[Record] = [
     session(),
     event(1),
-    event(2, error="timeout", model="o3"),
+    event(2, error="timeout", model="modelo-x"),
     idle(),
     event(3, type="raro", latency_ms=0.3),
     session(4, gpt="retirado"),

@@ -25,7 +25,7 @@ from tests.unit.samples import event, idle, session
         session(),
         session(link=bytes(24)),
         event(),
-        event(content=None, model="gpt-4o", error="timeout", link=bytes(range(24)), tokens_cached=20),
+        event(content=None, model="gpt-6.2-sol", error="timeout", link=bytes(range(24)), tokens_cached=20),
         idle(),
     ],
     ids=["session", "linked session", "event", "event with everything", "idle"],
@@ -66,10 +66,10 @@ def test_the_release_before_reads_a_record_without_the_fields_it_does_not_know(c
         for field in msgspec.structs.fields(Event)[:14]
     ]
     old = msgspec.defstruct("Event", fields, array_like=True, tag_field="record", tag="e")
-    (read,) = msgspec.msgpack.decode(encode([event(model="o3", tokens_cached=cached)]), type=list[old])
+    (read,) = msgspec.msgpack.decode(encode([event(model="modelo-x", tokens_cached=cached)]), type=list[old])
     later = ("tokens_cached", "part", "opens")
     assert msgspec.structs.asdict(read) == {
-        name: value for name, value in msgspec.structs.asdict(event(model="o3")).items() if name not in later
+        name: value for name, value in msgspec.structs.asdict(event(model="modelo-x")).items() if name not in later
     }
 
 

@@ -31,7 +31,7 @@ SESSION_ATTRIBUTES = {
 }
 EVENT_ATTRIBUTES = SESSION_ATTRIBUTES | {
     "gen_ai.operation.name": "invoke_agent",
-    "gen_ai.request.model": "gpt-4o",
+    "gen_ai.request.model": "gpt-6.2-sol",
     "gpt.event.type": "consulta",
     "gen_ai.usage.input_tokens": 25,
     "gen_ai.usage.output_tokens": 150,
@@ -93,7 +93,7 @@ def test_an_event_is_a_child_span_that_ends_at_its_time_and_lasts_its_latency() 
 
 
 EVENTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
-    "its own model": ({"model": "o3"}, {"gen_ai.request.model": "o3"}),
+    "its own model": ({"model": "modelo-x"}, {"gen_ai.request.model": "modelo-x"}),
     "a type that is not configured": ({"type": "mi tipo raro"}, {"gpt.event.type": "mi tipo raro"}),
     "an error": ({"error": "timeout"}, {"error.type": "timeout"}),
     "no tokens": (
@@ -223,7 +223,7 @@ def test_the_same_records_give_the_same_bytes() -> None:
         far,
         event(1),
         event(3, type="raro"),
-        event(2, model="o3", error="e", content="x"),
+        event(2, model="modelo-x", error="e", content="x"),
     ]
     gpts = {"devops-expert": gpt()}
     first = SpanProjection(gpts)
@@ -293,7 +293,7 @@ def test_any_event_is_read_back_as_it_went_in(record: Event) -> None:
     assert found["gen_ai.usage.output_tokens"] == record.tokens_out
     assert found.get("gen_ai.usage.cache_read.input_tokens") == record.tokens_cached
     assert found.get("error.type") == record.error
-    assert found["gen_ai.request.model"] == (record.model or "gpt-4o")
+    assert found["gen_ai.request.model"] == (record.model or "gpt-6.2-sol")
     assert span.end_time_unix_nano == record.end_us * 1000
     assert span.start_time_unix_nano == max(0, record.end_us * 1000 - round(record.latency_ms * 1e6))
     assert ("gen_ai.input.messages" in found) == (record.content is not None)

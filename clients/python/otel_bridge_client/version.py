@@ -1,0 +1,3 @@
+"""The package's version, once; pyproject.toml reads it here."""
+
+VERSION = "0.2.0"
