@@ -200,7 +200,7 @@ def test_what_is_no_rating_is_refused_by_its_field_and_changes_nothing(
 
 
 def test_a_long_comment_is_cut_as_a_content_is(shared: Pair, event: dict[str, Any]) -> None:
-    told = rate(shared, event["id"], {"valor": 1, "comentario": "ñ" * 30_000}).json()
+    told = rate(shared, event["id"], {"valor": 1, "comentario": "a" * 60_000}).json()
     span = next(one for one in shared.spans(event["sesion_id"], 3) if one.span_id == told["span_id"])
     comment = span.attributes[catalog.GEN_AI_EVALUATION_EXPLANATION]
     assert comment.endswith("…[recortado]") and len(comment) < 30_000

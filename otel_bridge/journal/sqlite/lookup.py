@@ -20,11 +20,14 @@ from otel_bridge.records import Event, decode
 
 SLACK_US = 60 * 1_000_000
 """How far from its arrival an event is looked for: what is drafted first may be committed later."""
-STEPS = (200, 2_000, 16_000)
+STEPS = (1, 200, 2_000, 16_000)
 """Records that are looked at, before the place and behind it, in steps."""
+WHATEVER_THEIR_TIME = 3
+"""So many of the steps back are taken although the time is passed: the clock may have gone back behind them."""
 SEARCH_SECONDS = 0.1
 """What a search takes at the most, but for a step that has begun."""
-READ_SEGMENTS = 500
+READ_SEGMENTS = (1, 500)
+"""Segments that are read at once, from the least to the most."""
 MOST_OF_A_RANGE = 64
 """Keys that are told of one range: honest ones hold one."""
 
@@ -115,14 +118,14 @@ class Lookup:
         """Segments before and behind a place, the nearer ones first. Ends where they are too far away, or at the
         deadline."""
         low = high = place
-        for step in STEPS:
+        for taken, step in enumerate(STEPS, 1):
             if low > begin:
                 start = self._boundary(max(begin, low - step), begin)
                 passed = False
                 for segment in self._between(start, low, deadline):
                     passed = passed or segment.arrived_us >= arrived_us - SLACK_US
                     yield segment
-                low = start if passed else begin
+                low = start if passed or taken < WHATEVER_THEIR_TIME else begin
             if high < end:
                 for segment in self._between(high, min(end, high + step), deadline):
                     high = segment.last
@@ -142,8 +145,10 @@ class Lookup:
 
     def _between(self, after: int, until: int, deadline: float) -> Iterator[Segment]:
         """Segments from a boundary up to the one that has the record `until`."""
+        limit, most = READ_SEGMENTS
         while after < until and time.monotonic() <= deadline:
-            found = self._segments.read(after, READ_SEGMENTS)
+            found = self._segments.read(after, limit)
+            limit = min(2 * limit, most)
             if not found:
                 return
             for segment in found:
