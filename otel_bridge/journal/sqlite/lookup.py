@@ -62,12 +62,7 @@ class Lookup:
         begin = first.before if isinstance(first, Row) else 0
         deadline = time.monotonic() + SEARCH_SECONDS
         damaged = False
-        place = self._place(begin, end, arrived_us)
-        places = [place]
-        again = self._place_from_end(begin, end, arrived_us)
-        if again != place:
-            places.append(again)
-        for place in places:
+        for place in self._places(begin, end, arrived_us):
             for segment in self._outwards(place, begin, end, arrived_us, deadline):
                 if segment.damaged:
                     damaged = True
@@ -89,6 +84,12 @@ class Lookup:
         """The first row behind a sequence number that can be read."""
         row = self._rows.at(position + 1)
         return row if row is None or isinstance(row, Row) else self._rows.beyond(position)
+
+    def _places(self, begin: int, end: int, arrived_us: int) -> Iterator[int]:
+        yield (place := self._place(begin, end, arrived_us))
+        again = self._place_from_end(begin, end, arrived_us)
+        if again != place:
+            yield again
 
     def _place(self, low: int, high: int, arrived_us: int) -> int:
         """The last record, between these two, of the last segment that had arrived by then: by halves."""
