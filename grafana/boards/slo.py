@@ -324,7 +324,8 @@ def _feedback() -> list[tuple[int, Panel]]:
             18,
             lines(
                 "Valoraciones",
-                "Cuántas valoraciones llegaron, por barra: buenas (valor por encima de 0), malas (por debajo) y neutras.",
+                "Cuántas valoraciones llegaron, por barra: buenas (valor por encima de 0), malas (por debajo) y "
+                "neutras.",
                 [
                     query(of("good"), "Buenas", ref="good"),
                     query(of("bad"), "Malas", ref="bad"),
@@ -334,7 +335,7 @@ def _feedback() -> list[tuple[int, Panel]]:
                     unit=COUNT,
                     interval="2m",
                     max_points=500,
-                    overrides=paint({"Buenas": colours.GOOD, "Malas": colours.BAD, "Neutras": colours.CLEAR}),
+                    overrides=paint({"Buenas": colours.GOOD, "Malas": colours.BAD, "Neutras": colours.MUTED}),
                 ),
                 bars=True,
                 stacked=True,

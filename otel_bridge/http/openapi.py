@@ -171,8 +171,8 @@ def document(server: str | None = None) -> dict[str, Any]:
             "post": {
                 "operationId": "valorarEvento",
                 "summary": "Valora la respuesta de un evento",
-                "description": "Lo que opinó quien preguntó. Otra valoración del mismo evento cuenta también; la misma, "
-                "repetida en 24 h, no.",
+                "description": "Lo que opinó quien preguntó. Otra valoración del mismo evento cuenta también; la "
+                "misma, repetida en 24 h, no.",
                 "parameters": [_id("El «id» del evento."), _idempotency_key(), _traceparent()],
                 "requestBody": _body({"$ref": _ref("FeedbackIn")}),
                 "responses": {

@@ -1,8 +1,8 @@
 """The events that ratings name: found in the journal by their id, of which nobody keeps an index.
 
-An id leads to its event by when that arrived (`Reader.event_near`), and to that by what is remembered for repeats: an
-id that the client chose, or one that was derived of a key, for 24 hours. Ids that hold a time (the bridge's own, UUIDv7,
-and those of events that are identified by their content) lead there for as long as the journal has the event.
+An id leads to its event by when that arrived (`Reader.event_near`), and to that by what is remembered for repeats:
+an id that the client chose, or one that was derived of a key, for 24 hours. Ids that hold a time (the bridge's own,
+UUIDv7, and those of events that are identified by their content) lead there for as long as the journal has the event.
 """
 
 from __future__ import annotations
