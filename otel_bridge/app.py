@@ -27,7 +27,9 @@ from otel_bridge.http.protocol import MAX_CONNECTIONS, Bounds
 from otel_bridge.http.resource import ResourceMetadata
 from otel_bridge.intake.contents import Contents
 from otel_bridge.intake.conversations import Conversations
+from otel_bridge.intake.endings import Endings
 from otel_bridge.intake.ingest import Ingest
+from otel_bridge.intake.ratings import Ratings
 from otel_bridge.intake.sessions import Sessions
 from otel_bridge.journal import Journal, StoreError
 from otel_bridge.mcp.mount import McpMount, make_app
@@ -90,8 +92,8 @@ class Bridge:
         store.begin_service()
         space = Space(store, config)
         self.journal = Journal(store, state.apply, space.why_full, config.queue_max_records)
-        self._readers = [store.reader() for _ in range(4)]
-        for_sessions, for_windows, for_housekeeping, for_ledger = self._readers
+        self._readers = [store.reader() for _ in range(5)]
+        for_sessions, for_events, for_windows, for_housekeeping, for_ledger = self._readers
 
         # 2. What works in the background.
         self._exporter = None if config.otlp is None else Exporter(config, config.otlp, self.journal, own.attempts)
@@ -108,10 +110,17 @@ class Bridge:
 
         # 3. What answers.
         self.access = Access(config, self._issuer_keys)
-        self.ingest = Ingest(config, self.journal, sessions, Contents(config), UserHasher(key), own, key)
+        contents = Contents(config)
+        self.ingest = Ingest(config, self.journal, sessions, contents, UserHasher(key), own, key)
+        self.ratings = Ratings(config, self.journal, for_events, contents, own, key)
+        self.endings = Endings(self.ingest, self.journal)
         conversations = Conversations(self.ingest, own, key)
         bodies = Bodies(config)
-        self._mcp = McpMount(lambda: make_app(self.config, self.access, self.ingest, conversations, bodies, own, key))
+        self._mcp = McpMount(
+            lambda: make_app(
+                self.config, self.access, self.ingest, conversations, self.ratings, self.endings, bodies, own, key
+            )
+        )
         resource = ResourceMetadata(config)
         workers: list[Worker] = []
         health = Health(
@@ -119,7 +128,7 @@ class Bridge:
         )
         self.bounds = Bounds(config, max_connections)
         self.application = App(
-            config, self.access, self.journal, self.ingest, conversations, bodies, own,
+            config, self.access, self.journal, self.ingest, conversations, self.ratings, self.endings, bodies, own,
             health.readiness, [*self._mcp.routes, *resource.routes], self._request_spans,
         )  # fmt: skip
         sources = Sources(
@@ -164,7 +173,7 @@ class Bridge:
         if self._exporter is not None:
             self._configured_anywhere.append(self._exporter)
         self._configured_on_loop: list[Configurable] = [
-            self.access, self.ingest, bodies, self.bounds, self.application, self._mcp, resource
+            self.access, self.ingest, self.ratings, bodies, self.bounds, self.application, self._mcp, resource
         ]  # fmt: skip
 
     def start(self) -> None:
@@ -197,6 +206,7 @@ class Bridge:
             worker.stop()
         if self._request_spans is not None:
             self._request_spans.close()
+        self.ratings.close()
         self.ingest.close()
         try:
             self._housekeeping.save_snapshot()

@@ -39,6 +39,13 @@ USER_HASH = "user.hash"
 ERROR_TYPE = "error.type"
 EVENT_TYPE = "gpt.event.type"
 """An event's type as it was posted, redacted. Its span is named after it where it is configured, else `otro`."""
+GEN_AI_EVALUATION_NAME = "gen_ai.evaluation.name"
+GEN_AI_EVALUATION_SCORE_VALUE = "gen_ai.evaluation.score.value"
+GEN_AI_EVALUATION_SCORE_LABEL = "gen_ai.evaluation.score.label"
+GEN_AI_EVALUATION_EXPLANATION = "gen_ai.evaluation.explanation"
+"""Of a rating: its comment, redacted."""
+EVENT_ID = "gpt.event.id"
+"""Of a rating: the id of the event that it rates, as it was answered."""
 SESSION_CLAIMED_START = "gpt.session.claimed_start"
 """ISO 8601 text: the start that a session's client gave, where that is too far from its arrival to be its span's."""
 SESSION_PART = "gpt.session.part"
@@ -70,10 +77,15 @@ SPAN_ATTRIBUTES = (
     USER_HASH,
     ERROR_TYPE,
     EVENT_TYPE,
+    EVENT_ID,
+    GEN_AI_EVALUATION_NAME,
+    GEN_AI_EVALUATION_SCORE_VALUE,
+    GEN_AI_EVALUATION_SCORE_LABEL,
+    GEN_AI_EVALUATION_EXPLANATION,
     SESSION_CLAIMED_START,
     SESSION_PART,
 )
-"""Of the spans of sessions and events."""
+"""Of the spans of sessions, events and ratings."""
 
 REQUEST_SPAN_ATTRIBUTES = (
     HTTP_REQUEST_METHOD,
@@ -85,6 +97,11 @@ REQUEST_SPAN_ATTRIBUTES = (
     ERROR_TYPE,
 )
 """Of the bridge's own request spans."""
+
+
+FEEDBACK_SPAN_NAME = "valoracion"
+FEEDBACK_EVALUATION = "user_feedback"
+"""`gen_ai.evaluation.name` of a rating."""
 
 
 def session_span_name(gpt_id: str) -> str:
@@ -102,6 +119,16 @@ OTHER_MODEL = "otro"
 
 OTHER_ERROR = "_OTHER"
 """`error_type` past the cap; the value OpenTelemetry fixes for this attribute's fallback."""
+
+FEEDBACK_RESULTS = ("good", "bad", "neutral")
+"""`result` of `gpt_feedback_total`, and `gen_ai.evaluation.score.label` of a rating."""
+
+
+def feedback_result(value: float) -> str:
+    """What a rating counts as."""
+    good, bad, neutral = FEEDBACK_RESULTS
+    return good if value > 0 else bad if value < 0 else neutral
+
 
 DEFAULT_EVENT_TYPES = (
     "consulta",
@@ -181,6 +208,12 @@ UNPRICED = Metric(
     "counter",
     "Tokens (input and output) of models without a configured price: their cost is in no total.",
     BASE,
+)
+FEEDBACK = Metric(
+    "gpt_feedback_total",
+    "counter",
+    "Ratings of answers: good above 0, bad below, neutral at 0. Who rates an answer anew counts again.",
+    (*BASE, "result"),
 )
 LATENCY_OBJECTIVE = Metric(
     "gpt_latency_objective_seconds",
@@ -346,6 +379,7 @@ METRICS: tuple[Metric, ...] = (
     SLO_EVENTS,
     COST,
     UNPRICED,
+    FEEDBACK,
     LATENCY_OBJECTIVE,
     SLO_TARGET,
     ACTIVE_SESSIONS,

@@ -26,6 +26,8 @@ DIAGNOSED_ITEMS = 200
 """How many wrong items of a batch are answered with their wrong fields."""
 MAX_OBJECT_BYTES = 1 << 20
 """The limit of one object, alone or wrong in a batch: to name its wrong fields it is read again."""
+MAX_SMALL_BYTES = 64 << 10
+"""The limit of a rating, and of what comes with the end of a session."""
 MAX_LATENCY_MS = 7 * 86_400_000
 MAX_TOKENS = 1_000_000_000
 MAX_TOOLS = 50
@@ -124,6 +126,9 @@ _ERROR = _meta(
     pattern=r"^[A-Za-z0-9_.:/-]{1,64}\Z",
 )
 
+_SCORE = _meta("un número entre -1 y 1, sin comillas", 1, "Valoración: 1 buena, 0 neutra, -1 mala.", ge=-1, le=1)
+_COMMENT = _meta("un texto", "Justo lo que necesitaba.", "Lo que dijo quien valora; se redacta como los contenidos.")
+
 Uuid = Annotated[str, Meta(extra_json_schema={"format": "uuid"})]
 Moment = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
 TraceId = Annotated[str, Meta(pattern="^[0-9a-f]{32}$")]
@@ -170,6 +175,18 @@ class EventIn(Struct, gc=False):
     herramientas: Annotated[list[ToolIn], _TOOLS] | None = None
 
 
+class FeedbackIn(Struct, gc=False):
+    """`POST /api/events/{id}/valoracion`."""
+
+    valor: Annotated[float, _SCORE]
+    comentario: Annotated[str, _COMMENT] | None = None
+    id: Annotated[UUID, _UUID] | None = None
+
+
+class EndIn(Struct, gc=False):
+    """`POST /api/sessions/{id}/fin`: an object without fields, or no body at all."""
+
+
 class ReportedEventIn(EventIn, gc=False):
     """An event that a model reports of itself, over MCP or as an action: it has no clock and does not see its tokens,
     so that `latency_ms`, `tokens_entrada` and `tokens_salida` may be missing."""
@@ -197,6 +214,18 @@ class EventOut(Struct):
     latency_ms: float
     tokens_entrada: int
     tokens_salida: int
+    timestamp: Moment
+    trace_id: TraceId
+    span_id: SpanId
+
+
+class FeedbackOut(Struct):
+    """201 (or 200 for a retry) of `POST /api/events/{id}/valoracion`."""
+
+    id: Uuid
+    evento_id: Uuid
+    sesion_id: Uuid
+    valor: float
     timestamp: Moment
     trace_id: TraceId
     span_id: SpanId
@@ -246,10 +275,12 @@ class SessionState(Struct):
     enlace_traza: Url | UnsetType = UNSET
 
 
-T = TypeVar("T", SessionIn, EventIn)
+T = TypeVar("T", SessionIn, EventIn, FeedbackIn, EndIn)
 
 _session_decoder = msgspec.json.Decoder(SessionIn)
 _event_decoder = msgspec.json.Decoder(EventIn)
+_feedback_decoder = msgspec.json.Decoder(FeedbackIn)
+_end_decoder = msgspec.json.Decoder(EndIn)
 _events_decoder = msgspec.json.Decoder(list[EventIn])
 _raws_decoder = msgspec.json.Decoder(list[msgspec.Raw])
 
@@ -372,6 +403,49 @@ def reported_event_from(value: object) -> EventIn:
     return msgspec.convert(
         {**msgspec.structs.asdict(event), "unmeasured": sum(missing.values())}, ReportedEventIn, from_attributes=True
     )
+
+
+def decode_feedback(body: bytes) -> FeedbackIn:
+    """The rating in a body. Raises Problem (400, 413, 422)."""
+    _check_small(body)
+    try:
+        return _checked_feedback(_feedback_decoder.decode(body))
+    except (*BROKEN, ValueError):
+        raise diagnose(body, FeedbackIn) from None
+
+
+def feedback_from(value: object) -> FeedbackIn:
+    """The rating that a decoded value holds. Raises Problem (422)."""
+    try:
+        feedback = _checked_feedback(msgspec.convert(value, FeedbackIn))
+        if math.isfinite(feedback.valor):
+            return feedback
+    except (*BROKEN, ValueError, OverflowError):
+        pass
+    raise diagnose_value(value, FeedbackIn)
+
+
+def _checked_feedback(feedback: FeedbackIn) -> FeedbackIn:
+    """Checks what the types cannot say. Raises ValueError."""
+    _check_text(feedback.comentario)
+    if (feedback.comentario is not None and "\0" in feedback.comentario) or feedback.id == NIL_UUID:
+        raise ValueError
+    return feedback
+
+
+def check_end(body: bytes) -> None:
+    """The body that ends a session says nothing: it is empty, or an object. Raises Problem (400, 413, 422)."""
+    _check_small(body)
+    if body.strip():
+        try:
+            _end_decoder.decode(body)
+        except BROKEN:
+            raise diagnose(body, EndIn) from None
+
+
+def _check_small(body: bytes) -> None:
+    if len(body) > MAX_SMALL_BYTES:
+        raise Problem(errors.BODY_TOO_LARGE, f"El límite es de {MAX_SMALL_BYTES >> 10} KiB, ya descomprimido.")
 
 
 def _check_text(*texts: str | None) -> None:

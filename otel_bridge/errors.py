@@ -96,6 +96,12 @@ SESSION_NOT_FOUND = ErrorKind(
     "Sesión no encontrada",
     "La sesión no existe o superó el plazo de retención. Crea otra con POST /api/sessions y usa su «id».",
 )
+EVENT_NOT_FOUND = ErrorKind(
+    "evento-no-encontrado",
+    404,
+    "Evento no encontrado",
+    "El evento no existe o ya no está en el diario. Usa el «id» que devolvió POST /api/events.",
+)
 ROUTE_NOT_FOUND = ErrorKind(
     "ruta-no-encontrada",
     404,
@@ -199,6 +205,7 @@ ERROR_KINDS: tuple[ErrorKind, ...] = (
     ORIGIN_REFUSED,
     GPT_NOT_FOUND,
     SESSION_NOT_FOUND,
+    EVENT_NOT_FOUND,
     ROUTE_NOT_FOUND,
     METHOD_NOT_ALLOWED,
     NOT_ACCEPTABLE,

@@ -25,6 +25,27 @@ def new_uuid(now_us: int) -> bytes:
     return stamp_uuid((now_us // 1000) << 80 | int.from_bytes(os.urandom(10), "big"), 7)
 
 
+def time_of(record_id: bytes) -> int | None:
+    """The time (microseconds) that an id begins with; None where its version has none (7 and 8 have)."""
+    return int.from_bytes(record_id[:6], "big") * 1000 if record_id[6] >> 4 in (7, 8) else None
+
+
+def keys_of_derived(record_id: bytes) -> list[tuple[bytes, bytes]]:
+    """What a key may go on with, behind its letter, where `derived_uuid` made this id of it: between these (least,
+    greatest), each of one key at the most. Version and variant have taken the place of six of its bits, and the day
+    has changed the last sixteen. None where the id is no UUIDv8."""
+    number = int.from_bytes(record_id, "big")
+    if number & ~_UNMARKED != _MARKS[8]:
+        return []
+    known = number & _UNMARKED & ~0xFFFF
+    ranges = []
+    for version in range(16):
+        for variant in range(4):
+            least = known | version << 76 | variant << 62
+            ranges.append((least.to_bytes(16, "big"), (least | 0xFFFF).to_bytes(16, "big")))
+    return ranges
+
+
 def derived_uuid(key: bytes, arrived_us: int) -> bytes:
     """The id (UUIDv8) of a record that its key identifies and that arrived first at that time: the same key gives the
     same id on one day, so that a repeat is answered with the first id although only key and arrival are remembered.

@@ -91,7 +91,25 @@ class Idle(msgspec.Struct, array_like=True, tag_field="record", tag="i", gc=Fals
     arrived_us: int
 
 
-Record = Session | Event | Idle
+class Feedback(msgspec.Struct, array_like=True, tag_field="record", tag="f", gc=False):
+    """Somebody rated an answer. A release from before it knows no such record, and refuses a journal that has one."""
+
+    id: bytes
+    event: bytes
+    """Of the event that was rated, whose session, GPT, user, model and part follow."""
+    session: bytes
+    gpt: str
+    user: str
+    value: float
+    """From -1 (bad) to 1 (good)."""
+    comment: str | None
+    arrived_us: int
+    model: str | None = None
+    part: int = 0
+    link: bytes | None = None
+
+
+Record = Session | Event | Idle | Feedback
 
 _span_digest = blake2b(digest_size=8).copy
 _trace_digest = blake2b(digest_size=16, person=b"session-part").copy
@@ -126,6 +144,13 @@ def part_trace_id(session_id: bytes, part: int) -> bytes:
         return session_id
     digest = _trace_digest()
     digest.update(session_id + part.to_bytes(8, "big"))
+    return digest.digest()
+
+
+def feedback_span_id(feedback_id: bytes) -> bytes:
+    """Span id of a rating. An event of the same id, which a client may choose, has another."""
+    digest = _span_digest()
+    digest.update(b"f" + feedback_id)
     return digest.digest()
 
 

@@ -104,6 +104,7 @@ BARS: dict[str, tuple[str, ...]] = {
     suffixed(catalog.REQUEST_DURATION, "count"): ("status",),
     catalog.SESSIONS.name: (AGENT,),
     catalog.SLO_EVENTS.name: (AGENT, "result"),
+    catalog.FEEDBACK.name: (AGENT, "result"),
     catalog.RECORDS.name: ("result", "reason"),
     catalog.REDACTIONS.name: ("kind",),
     catalog.SERIES_CAPPED.name: ("label",),

@@ -55,6 +55,7 @@ SPENT = f"1 - {selector(BUDGET_REMAINING, OF_GPT)}"
 """Of each GPT's budget of 30 days. It grows with the harm, so that a table has the worst on top and the quiet last."""
 SPENT_STEPS = ((None, colours.CLEAR), (0.75, colours.NEAR), (1.0, colours.FAIL))
 BURN_LEVELS = {"Urgente (14,4×)": (14.4, colours.BAD), "Aviso (3×)": (3, colours.WARNING)}
+FEEDBACK_STEPS = ((None, colours.FINE), (0.3, colours.NEAR), (0.5, colours.FAIL))
 SHOW_TRACES = ("Ver las respuestas lentas", link("gpt-sesiones"))
 
 
@@ -303,6 +304,46 @@ def _events() -> list[tuple[int, Panel]]:
     ]
 
 
+def _feedback() -> list[tuple[int, Panel]]:
+    def of(result: str, window: str = BAR) -> str:
+        return counted(catalog.FEEDBACK.name, OF_GPT, f'result="{result}"', window=window)
+
+    every = counted(catalog.FEEDBACK.name, OF_GPT)
+    return [
+        (
+            6,
+            stat_panel(
+                "Valoraciones malas",
+                "Qué parte de las valoraciones del intervalo elegido fue mala (valor por debajo de 0). Cuenta "
+                "valoraciones, no personas: quien cambia de opinión cuenta otra vez.",
+                [instant(f"{of('bad', RANGE)} / ({every} > 0)")],
+                Look(unit="percentunit", decimals=0, steps=FEEDBACK_STEPS, no_value=QUIET, mappings=[quiet_mapping()]),
+            ),
+        ),
+        (
+            18,
+            lines(
+                "Valoraciones",
+                "Cuántas valoraciones llegaron, por barra: buenas (valor por encima de 0), malas (por debajo) y "
+                "neutras.",
+                [
+                    query(of("good"), "Buenas", ref="good"),
+                    query(of("bad"), "Malas", ref="bad"),
+                    query(of("neutral"), "Neutras", ref="neutral"),
+                ],
+                Look(
+                    unit=COUNT,
+                    interval="2m",
+                    max_points=500,
+                    overrides=paint({"Buenas": colours.GOOD, "Malas": colours.BAD, "Neutras": colours.MUTED}),
+                ),
+                bars=True,
+                stacked=True,
+            ),
+        ),
+    ]
+
+
 def _detail() -> list[tuple[int, Panel]]:
     by = (AGENT, TYPE)
     count = counted(suffixed(DURATION, "count"), OF_GPT, OF_TYPE, by=by)
@@ -390,6 +431,7 @@ def build() -> Dashboard:
             Row(350, "GPT a GPT", 10, _trends()),
             Row(400, "Latencia", 10, _latency()),
             Row(500, "Eventos", 9, _events()),
+            Row(550, "Valoraciones", 8, _feedback()),
             Row(600, "Detalle por tipo", 11, _detail()),
         ],
     )

@@ -19,7 +19,16 @@ from otel_bridge.export.pipe import CONSUMER
 from otel_bridge.ids import uuid_text
 from otel_bridge.journal import WentBack
 from otel_bridge.ops.going_back import moment, summary
-from otel_bridge.records import Event, Session, decode, event_span_id, part_trace_id, session_span_id
+from otel_bridge.records import (
+    Event,
+    Feedback,
+    Session,
+    decode,
+    event_span_id,
+    feedback_span_id,
+    part_trace_id,
+    session_span_id,
+)
 
 POLL_SECONDS = 0.2
 PROGRESS_SECONDS = 1.0
@@ -104,6 +113,13 @@ def _identity(body: bytes) -> dict[str, str]:
             "session": uuid_text(record.session),
             "trace": part_trace_id(record.session, record.part).hex(),
             "span": event_span_id(record.id).hex(),
+        }
+    if isinstance(record, Feedback):
+        return {
+            "gpt": record.gpt,
+            "session": uuid_text(record.session),
+            "trace": part_trace_id(record.session, record.part).hex(),
+            "span": feedback_span_id(record.id).hex(),
         }
     if isinstance(record, Session):
         return {"gpt": record.gpt, "session": uuid_text(record.id), "span": session_span_id(record.id).hex()}

@@ -19,7 +19,16 @@ from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from otel_bridge import __version__, catalog
 from otel_bridge.config import UNKNOWN, Gpt
 from otel_bridge.ids import uuid_text
-from otel_bridge.records import Event, Record, Session, event_span_id, part_trace_id, session_span_id
+from otel_bridge.records import (
+    Event,
+    Feedback,
+    Record,
+    Session,
+    event_span_id,
+    feedback_span_id,
+    part_trace_id,
+    session_span_id,
+)
 from otel_bridge.times import format_time
 
 FAR_US = 86_400_000_000
@@ -32,6 +41,7 @@ _STATUS_ERROR = b"\x7a\x02\x18\x02"  # Span.status (15) { code (3) = STATUS_CODE
 _FLAGS = b"\x85\x01\x01\x01\x00\x00"  # Span.flags (16): sampled, and «is remote» is known to be false
 _ids = Struct("<2s16s2s8s2s8s").pack  # trace_id (1), span_id (2), parent_span_id (4)
 _times = Struct("<cQcQ").pack  # start_time_unix_nano (7), end_time_unix_nano (8), fixed64 each
+_double = Struct("<d").pack
 _json = msgspec.json.Encoder().encode
 
 
@@ -109,6 +119,8 @@ class SpanProjection:
                     spans_of.setdefault(record.gpt, []).append(_field(b"\x12", self._part_root(record)))
             elif record.__class__ is Session:
                 span = self._session(record)
+            elif record.__class__ is Feedback:
+                span = self._feedback(record)
             else:
                 continue
             spans = spans_of.get(record.gpt)
@@ -180,6 +192,25 @@ class SpanProjection:
         ids = b"\x0a\x10" + trace_id + b"\x12\x08" + session_span_id(trace_id)
         return ids + constant + _times(b"\x39", at, b"\x41", at)
 
+    def _feedback(self, feedback: Feedback) -> bytes:
+        """In the trace of the event that was rated, beside it, and linked to it. It is no call either."""
+        trace = part_trace_id(feedback.session, feedback.part)
+        at = feedback.arrived_us * 1000
+        parts = [
+            _ids(b"\x0a\x10", trace, b"\x12\x08", feedback_span_id(feedback.id), b"\x22\x08", session_span_id(trace)),
+            _FEEDBACK,
+            _times(b"\x39", at, b"\x41", at),
+            self._agent(self._gpt(feedback.gpt)),
+            self._session_attributes(feedback.session, feedback.user),
+            _EVENT + uuid_text(feedback.event).encode(),
+            _SCORE + _double(feedback.value),
+            _text_attribute(catalog.GEN_AI_EVALUATION_SCORE_LABEL, catalog.feedback_result(feedback.value)),
+        ]
+        if feedback.comment is not None:
+            parts.append(_text_attribute(catalog.GEN_AI_EVALUATION_EXPLANATION, feedback.comment))
+        parts.append(_link(trace + event_span_id(feedback.event)) + _link(feedback.link))
+        return b"".join(parts)
+
     def _event(self, event: Event, sessions: dict[bytes, tuple[bytes, bytes]]) -> bytes:
         key = (event.gpt, event.type, event.model)
         constant = self._templates.get(key)
@@ -249,8 +280,22 @@ def _uuid_attribute_head(key: str) -> bytes:
     return _text_attribute(key, b"0" * 36)[:-36]
 
 
+def _double_attribute_head(key: str) -> bytes:
+    """Span.attributes (9): KeyValue { key (1), value (2) { double_value (4) } }, serialised up to the value."""
+    name = _field(b"\x0a", key.encode())
+    return b"\x4a" + _varint(len(name) + 11) + name + b"\x12\x09\x21"
+
+
 _CONVERSATION = _uuid_attribute_head(catalog.GEN_AI_CONVERSATION_ID)
 _SESSION = _uuid_attribute_head(catalog.SESSION_ID)
+_EVENT = _uuid_attribute_head(catalog.EVENT_ID)
+_SCORE = _double_attribute_head(catalog.GEN_AI_EVALUATION_SCORE_VALUE)
+_FEEDBACK = (
+    _field(b"\x2a", catalog.FEEDBACK_SPAN_NAME.encode())
+    + _KIND_INTERNAL
+    + _FLAGS
+    + _text_attribute(catalog.GEN_AI_EVALUATION_NAME, catalog.FEEDBACK_EVALUATION)
+)
 _MESSAGES_HEAD = b'[{"role":"user","parts":[{"type":"text","content":'
 _MESSAGES_TAIL = b"}]}]"
 _SCHEMA_URL = _field(b"\x1a", catalog.SCHEMA_URL.encode())  # ResourceSpans.schema_url (3), ScopeSpans.schema_url (3)

@@ -44,6 +44,9 @@ _DESCRIPTIONS = {
     "tokens_salida": f"Tokens de la respuesta, un entero sin comillas. {_UNMEASURED}",
     "modelo": "Modelo que respondió, por ejemplo gpt-6.2-sol. Omítelo si no lo sabes.",
     "version": "Versión del prompt o del agente, si tus instrucciones la dicen. Omítela si no: no la inventes.",
+    "evento_id": "El «id» que devolvió el registro de la respuesta. No lo inventes.",
+    "valor": "De -1 (mala) a 1 (buena), sin comillas: 1 por un pulgar arriba, -1 por uno abajo.",
+    "comentario": "Lo que el usuario dijo de la respuesta, sin datos personales. Omítelo si no dijo nada.",
     "error": "Código corto si la respuesta falló, por ejemplo timeout. Omítelo si no falló.",
 }
 

@@ -11,6 +11,7 @@ import logging
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import msgspec
 from starlette.applications import Starlette
@@ -41,7 +42,9 @@ from otel_bridge.http.responses import (
 )
 from otel_bridge.http.scheme import client_scheme
 from otel_bridge.intake.conversations import Conversations
+from otel_bridge.intake.endings import Endings
 from otel_bridge.intake.ingest import Ingest
+from otel_bridge.intake.ratings import Ratings
 from otel_bridge.journal import Journal
 from otel_bridge.metrics.own import SelfMetrics
 
@@ -55,7 +58,10 @@ _METHODS = frozenset(("GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH"
 
 
 SESSIONS, EVENTS = "/api/sessions", "/api/events"
+FEEDBACK, END = "/api/events/{id}/valoracion", "/api/sessions/{id}/fin"
 """The routes that take records in."""
+
+_OF_AN_ID = re.compile(rb"/api/(events|sessions)/([^/]+)/(valoracion|fin)").fullmatch
 
 
 class App:
@@ -68,6 +74,8 @@ class App:
         journal: Journal,
         ingest: Ingest,
         conversations: Conversations,
+        ratings: Ratings,
+        endings: Endings,
         bodies: Bodies,
         metrics: SelfMetrics,
         readiness: Readiness,
@@ -83,6 +91,10 @@ class App:
             EVENTS.encode(): Post(EVENTS, "event", conversations.post_events),
         }
         """By path."""
+        self._posts_of_an_id = {
+            (b"events", b"valoracion"): (FEEDBACK, "feedback", ratings.post),
+            (b"sessions", b"fin"): (END, None, endings.post),
+        }
         self.request_spans = request_spans
         self._ingest = ingest
         self._readiness = readiness
@@ -97,6 +109,15 @@ class App:
         self._cors = Cors(config.cors_origins)
         vary = self._cors.headers({}) if self._cors else []
         self._common_lines = as_lines([*SECURITY, *vary])
+
+    def post_at(self, path: bytes) -> Post | None:
+        """The post at a path; None where there is none."""
+        of_an_id = _OF_AN_ID(path)
+        found = self._posts_of_an_id.get((of_an_id[1], of_an_id[3])) if of_an_id else None
+        if of_an_id is None or found is None:
+            return self.posts.get(path)
+        route, kind, handle = found
+        return Post(route, kind, partial(handle, of_an_id[2].decode(errors="replace")))
 
     # --- the headers of every answer --------------------------------------------------------------------------------
 
@@ -173,7 +194,7 @@ class App:
     def _starlette(self, routes: Sequence[BaseRoute]) -> ASGIApp:
         starlette = Starlette(
             routes=[
-                *(Route(post.route, _OnlyPost(), include_in_schema=False) for post in self.posts.values()),
+                *(Route(route, _OnlyPost(), include_in_schema=False) for route in (SESSIONS, EVENTS, FEEDBACK, END)),
                 Route("/api/sessions/{id}", self._session),
                 Route("/healthz", self._healthz),
                 Route("/readyz", self._readyz),

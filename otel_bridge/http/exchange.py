@@ -35,8 +35,8 @@ class Post(NamedTuple):
     """A route that takes records in."""
 
     route: str
-    kind: str
-    """What it takes, as the label `kind` of refusals says: `session` or `event`."""
+    kind: str | None
+    """What it takes, as the label `kind` of refusals says: `session`, `event`, `feedback`. None: it takes no record."""
     handle: Callable[[bytes, Caller], Taking]
 
 
@@ -216,7 +216,8 @@ class Exchange:
         problem = error if isinstance(error, Problem) else unexpected(error)
         logs.request.reset(token)
         error.__traceback__ = None  # its frames hold the error, and this exchange: a cycle for the collector
-        self._app.metrics.rejected(self._post.kind, problem.kind)
+        if self._post.kind is not None:
+            self._app.metrics.rejected(self._post.kind, problem.kind)
         lines = problem_lines(problem) + self._app.common_lines(self._headers, self._request_id)
         self._finish(problem.kind.status, lines, problem_body(problem))
 

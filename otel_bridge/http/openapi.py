@@ -16,6 +16,8 @@ _SHAPES = (
     contract.EventIn,
     contract.SessionOut,
     contract.EventOut,
+    contract.FeedbackIn,
+    contract.FeedbackOut,
     contract.BatchOut,
     contract.SessionState,
     ProblemOut,
@@ -92,7 +94,7 @@ _WRITE_ERRORS = (
 def document(server: str | None = None) -> dict[str, Any]:
     """The OpenAPI document of every public route."""
     components = schemas.of(_SHAPES, _REF)
-    for shape in (contract.SessionIn, contract.EventIn):
+    for shape in (contract.SessionIn, contract.EventIn, contract.FeedbackIn):
         components[shape.__name__]["examples"] = [contract.example(shape)]  # type: ignore[type-var]
     paths: dict[str, Any] = {
         "/api/sessions": {
@@ -115,15 +117,7 @@ def document(server: str | None = None) -> dict[str, Any]:
                 "operationId": "consultarSesion",
                 "summary": "Estado de una sesión",
                 "description": "Eventos, tokens, primer y último evento, e identificador de su traza.",
-                "parameters": [
-                    {
-                        "name": "id",
-                        "in": "path",
-                        "required": True,
-                        "description": "El «id» de la sesión.",
-                        "schema": {"type": "string", "format": "uuid"},
-                    }
-                ],
+                "parameters": [_id("El «id» de la sesión.")],
                 "responses": {
                     "200": _json("SessionState", "Su estado."),
                     **_problems(
@@ -177,6 +171,41 @@ def document(server: str | None = None) -> dict[str, Any]:
                 "tags": [_RECORDS],
             }
         },
+        "/api/events/{id}/valoracion": {
+            "post": {
+                "operationId": "valorarEvento",
+                "summary": "Valora la respuesta de un evento",
+                "description": "Lo que opinó quien preguntó. Otra valoración del mismo evento cuenta también; la "
+                "misma, repetida en 24 h, no.",
+                "parameters": [_id("El «id» del evento."), _idempotency_key(), _traceparent()],
+                "requestBody": _body({"$ref": _ref("FeedbackIn")}),
+                "responses": {
+                    "201": _json("FeedbackOut", "Tomada: en disco y contada."),
+                    "200": _json("FeedbackOut", "Repetición de una valoración ya tomada: la primera respuesta."),
+                    **_problems((*_WRITE_ERRORS, errors.EVENT_NOT_FOUND, errors.GPT_NOT_FOUND)),
+                },
+                "tags": [_RECORDS],
+            }
+        },
+        "/api/sessions/{id}/fin": {
+            "post": {
+                "operationId": "terminarSesion",
+                "summary": "Termina una sesión",
+                "description": "Lo que la inactividad hace a los 30 minutos, ahora. Un evento posterior la reanuda.",
+                "parameters": [_id("El «id» de la sesión.")],
+                "responses": {
+                    "200": _json("SessionState", "Terminada, o lo estaba ya: su estado."),
+                    **_problems(
+                        (
+                            *(kind for kind in _WRITE_ERRORS if kind is not errors.ID_CONFLICT),
+                            errors.SESSION_NOT_FOUND,
+                            errors.GPT_NOT_FOUND,
+                        )
+                    ),
+                },
+                "tags": [_RECORDS],
+            }
+        },
         "/healthz": {"get": _health("vivo", "Vive.", _ALIVE)},
         "/readyz": {"get": _health("listo", "Puede aceptar registros.", _READY, "503")},
     }
@@ -190,7 +219,7 @@ def document(server: str | None = None) -> dict[str, Any]:
         },
         "servers": [{"url": server or "/"}],
         "tags": [
-            {"name": _RECORDS, "description": "Sesiones y eventos."},
+            {"name": _RECORDS, "description": "Sesiones, eventos y valoraciones."},
             {"name": _HEALTH, "description": "Si el puente vive y puede aceptar registros."},
         ],
         "paths": paths,
@@ -256,6 +285,16 @@ def _health(operation: str, description: str, properties: dict[str, Any], failin
         "responses": responses,
         "security": [],
         "tags": [_HEALTH],
+    }
+
+
+def _id(description: str) -> dict[str, Any]:
+    return {
+        "name": "id",
+        "in": "path",
+        "required": True,
+        "description": description,
+        "schema": {"type": "string", "format": "uuid"},
     }
 
 

@@ -257,12 +257,13 @@ class Protocol(HttpToolsProtocol):
             self._begin(post)
 
     def _post_at_other_spelling(self) -> Post | None:
-        """The post whose path this URL has, with a query or in percent-encoding. Raises Problem where it is none."""
+        """The post whose path this URL has, with an id in it, a query or in percent-encoding. Raises Problem where it
+        is no URL."""
         try:
             path = httptools.parse_url(self.url).path
         except httptools.HttpParserInvalidURLError:
             raise Problem(errors.HEADER_INVALID, "La petición no es HTTP/1.1 válido.") from None
-        return self._application.posts.get(urllib.parse.unquote_to_bytes(path)) if path else None
+        return self._application.post_at(urllib.parse.unquote_to_bytes(path)) if path else None
 
     def _begin_asgi(self) -> None:
         url, headers = self.url, self.headers

@@ -11,12 +11,21 @@ from urllib.parse import quote
 import msgspec
 from msgspec import UNSET
 
-from otel_bridge.contract import BatchOut, EventIn, EventOut, ItemOut, SessionOut, SessionState, SessionTrace
+from otel_bridge.contract import (
+    BatchOut,
+    EventIn,
+    EventOut,
+    FeedbackOut,
+    ItemOut,
+    SessionOut,
+    SessionState,
+    SessionTrace,
+)
 from otel_bridge.errors import Problem
 from otel_bridge.ids import uuid_text
 from otel_bridge.intake.draft import EventResult
 from otel_bridge.journal.store import SessionRow
-from otel_bridge.records import Event, Record, event_span_id, part_trace_id
+from otel_bridge.records import Event, Feedback, Record, event_span_id, feedback_span_id, part_trace_id
 from otel_bridge.times import format_time
 
 TRACES_SHOWN = 100
@@ -95,6 +104,20 @@ def event_answer(event: EventIn, status: int, record: Event) -> Answer:
         format_time(record.end_us),
         trace_id,
         event_span_id(record.id).hex(),
+    )
+    return Answer(status, _encode(body))
+
+
+def feedback_answer(status: int, record: Feedback) -> Answer:
+    session, trace_id = _session_texts(record.session, record.part)
+    body = FeedbackOut(
+        uuid_text(record.id),
+        uuid_text(record.event),
+        session,
+        int(record.value) if record.value.is_integer() else record.value,
+        format_time(record.arrived_us),
+        trace_id,
+        feedback_span_id(record.id).hex(),
     )
     return Answer(status, _encode(body))
 

@@ -32,6 +32,12 @@ GPT_MISSING = FieldError(
     "falta",
     "devops-expert",
 )
+SESSION_MISSING = FieldError(
+    "sesion_id",
+    "falta este campo; se espera el «id» que devolvió POST /api/sessions, un texto con un UUID",
+    "falta",
+    "0197bd2e-6c00-7d9a-8f3e-2a4b6c8d0e1f",
+)
 
 
 class Conversations:
@@ -120,6 +126,17 @@ class Conversations:
             return await self._ingest.add_event(contract.reported_event_from(value), caller)
         return await self._add(_Filling(self, caller, caller.conversation), value, caller)
 
+    def session_named(self, fields: Mapping[str, object], caller: Caller) -> str:
+        """The id of the session that a call means: the one that it names, or its conversation's, which need not exist.
+        Raises Problem."""
+        named = fields.get("sesion_id")
+        if named in (None, "") and caller.conversation is not None:
+            gpt_id = _gpt_of(fields, caller, self.gpts)
+            return uuid_text(self.session_of(gpt_id, caller.conversation.id))
+        if not isinstance(named, str) or not named:
+            raise Problem(errors.INVALID_DATA, "Revisa: «sesion_id».", [SESSION_MISSING])
+        return named
+
     # --- parts ------------------------------------------------------------------------------------------------------
 
     @property
@@ -182,7 +199,7 @@ class _Filling:
         """The event that a decoded value holds, with its session. Raises Problem."""
         if not isinstance(value, dict) or value.get("sesion_id") not in (None, ""):
             return contract.reported_event_from(value)
-        gpt_id = self._gpt_of(value)
+        gpt_id = _gpt_of(value, self._caller, self._conversations.gpts)
         session_id = self._conversations.session_of(gpt_id, self.conversation.id)
         event = contract.reported_event_from({**value, "sesion_id": uuid_text(session_id)})
         now_us = clock.now_us()
@@ -197,17 +214,17 @@ class _Filling:
         session.started_us = min(session.started_us, started_us)
         return event
 
-    def _gpt_of(self, fields: Mapping[str, object]) -> str:
-        """The GPT of an event that has no session: named in its body, or by its key, or the only one there is."""
-        gpt_id = fields.get("gpt_id")
-        gpts = self._conversations.gpts
-        if gpt_id is not None:
-            if not isinstance(gpt_id, str) or gpt_id not in gpts:
-                raise Problem(errors.GPT_NOT_FOUND)
-            return gpt_id
-        own = self._caller.gpt_of_key()
-        if own is not None and own in gpts:
-            return own
-        if len(gpts) == 1:
-            return next(iter(gpts))
-        raise Problem(errors.INVALID_DATA, "Revisa: «sesion_id», «gpt_id».", [GPT_MISSING])
+
+def _gpt_of(fields: Mapping[str, object], caller: Caller, gpts: Mapping[str, Any]) -> str:
+    """The GPT of what has no session: named beside it, or by its caller's key, or the only one there is."""
+    gpt_id = fields.get("gpt_id")
+    if gpt_id is not None:
+        if not isinstance(gpt_id, str) or gpt_id not in gpts:
+            raise Problem(errors.GPT_NOT_FOUND)
+        return gpt_id
+    own = caller.gpt_of_key()
+    if own is not None and own in gpts:
+        return own
+    if len(gpts) == 1:
+        return next(iter(gpts))
+    raise Problem(errors.INVALID_DATA, "Revisa: «sesion_id», «gpt_id».", [GPT_MISSING])

@@ -8,7 +8,7 @@ from __future__ import annotations
 from hashlib import blake2b
 from struct import Struct
 
-from otel_bridge.contract import EventIn, ReportedEventIn
+from otel_bridge.contract import EventIn, FeedbackIn, ReportedEventIn
 from otel_bridge.ids import stamp_uuid
 
 _numbers = Struct("<dqqq").pack
@@ -33,7 +33,8 @@ def _later_fields(event: EventIn) -> str:
 
 class Identity:
     """Makes keys and digests. Keys begin with a letter for their kind: `c` content, `g` an id within its GPT, `k`
-    Idempotency-Key (`i` was an id, whatever its GPT, in journals of 0.1.0)."""
+    Idempotency-Key (`i` was an id, whatever its GPT, in journals of 0.1.0), `r` a rating's id within its GPT, `v` what
+    a rating says."""
 
     def __init__(self, key: bytes) -> None:
         key = blake2b(key, digest_size=32, person=b"content-digest").digest()
@@ -52,6 +53,19 @@ class Identity:
         if mask is None:
             mask = self._masks[gpt_id] = int.from_bytes(self._digest(b"event-ids\0", gpt_id.encode()), "big")
         return b"g" + (int.from_bytes(event_id, "big") ^ mask).to_bytes(16, "big")
+
+    def of_feedback_id(self, gpt_id: str, feedback_id: bytes) -> bytes:
+        """The key of a rating whose id the client chose (17 bytes); an event may have the same id."""
+        return b"r" + self._digest(b"feedback-ids\0", gpt_id.encode(), b"\0", feedback_id)
+
+    def of_feedback(self, event_id: bytes, gpt_id: str, feedback: FeedbackIn) -> bytes:
+        """The key of a rating that is identified by what it says (17 bytes)."""
+        return b"v" + self.feedback_digest(event_id, gpt_id, feedback)
+
+    def feedback_digest(self, event_id: bytes, gpt_id: str, feedback: FeedbackIn) -> bytes:
+        """Digest (16 bytes) of everything that a rating says."""
+        said = f"{gpt_id}\0{feedback.valor + 0.0}\0{feedback.comentario or ''}"  # -0.0 is 0
+        return self._digest(b"feedback\0", event_id, said.encode())
 
     def own_session(self, gpt_id: str, chosen_id: bytes) -> bytes:
         """The id (UUIDv8) of a GPT's session whose chosen id another GPT has."""

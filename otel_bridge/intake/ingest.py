@@ -144,6 +144,11 @@ class Ingest:
 
     async def session_state(self, session_id: str, caller: Caller) -> Answer:
         """`GET /api/sessions/{id}`. Raises Problem."""
+        id_, row = await self.known_session(session_id, caller)
+        return answers.session_state(id_, row, self._trace_url)
+
+    async def known_session(self, session_id: str, caller: Caller) -> tuple[bytes, SessionRow]:
+        """The session that a caller means by an id, let in for its GPT: its own id and its state. Raises Problem."""
         row, id_ = None, b""
         with contextlib.suppress(ValueError):
             id_ = UUID(session_id).bytes
@@ -163,7 +168,7 @@ class Ingest:
             caller.admit_unknown(1)
             raise Problem(errors.GPT_NOT_FOUND)
         await caller.admitted(gpt, 1)
-        return answers.session_state(id_, row, self._trace_url)
+        return id_, row
 
     def is_user(self, row: SessionRow, usuario_id: str) -> bool:
         """Whether a session is this user's."""

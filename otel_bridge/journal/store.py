@@ -37,7 +37,7 @@ from otel_bridge.errors import OperatorError
 from otel_bridge.ids import DAY_US
 from otel_bridge.journal.append import Append
 from otel_bridge.journal.parts import Parts
-from otel_bridge.records import Idle, Record
+from otel_bridge.records import Event, Idle, Record
 
 DEDUP_HORIZON_US = DAY_US
 """How long a dedup key is remembered, in microseconds (the contract's 24 h). A store may keep it longer, and must then
@@ -80,6 +80,8 @@ class DamagedPart(StrEnum):
     CURSOR = "cursor"
     PARKED = "parked"
     SNAPSHOT = "snapshot"
+    LOOKED_FOR = "records that are looked for"
+    """Those of an event that somebody rates; whoever else needs them meets the damage, too."""
     ANY = "any"
     """One of those that a commit writes."""
 
@@ -253,6 +255,16 @@ class Reader(Protocol):
     def session(self, session_id: bytes) -> SessionRow | None:
         """One session with its totals; None where it does not exist (any more)."""
 
+    def arrivals(self, keys: Sequence[tuple[bytes, bytes]]) -> list[tuple[bytes, int]]:
+        """The dedup keys that are remembered within these ranges (least, greatest; few keys each), newest first as far
+        as a backend can tell, and when the record of each arrived. Those past the horizon may be told or not."""
+
+    def event_near(self, event_id: bytes, arrived_us: int, gpt: str | None = None) -> Event | None:
+        """The event with this id (`gpt`: of this GPT) among the records that arrived about then; None where there is
+        none, or none within the bounds of a search: a backend bounds how far it looks, in records and in time, and
+        finds an event whose arrival is right. It need not keep an index for it. Raises StoreDamaged where it was not
+        found and records about it cannot be read."""
+
     def segments(self, after: int, limit: int) -> list[Segment]:
         """Segments after a sequence number, in order: `limit` of them, or fewer where they are large (one at least).
         Empty: there is nothing after it. A damaged one is told and not left out: sequence numbers have no gaps, so what
@@ -369,6 +381,9 @@ class Store(Protocol):
 
         Sets the part of each new event (`parts.py`) before it is encoded, keeps the fill of each session, and the part
         of each key: a Duplicate has that of the first.
+
+        The first `Feedback` leaves a mark in the journal, durable with it: a release that knows no such record does not
+        open the journal any more, and says so. Ratings add to no session and to no usage.
         """
 
     def write_alone(self, appends: list[Append]) -> list[Record]:
@@ -377,6 +392,10 @@ class Store(Protocol):
     def fall_idle(self, idles: list[Idle], before_us: int) -> list[Record]:
         """Journals that these sessions are idle: those of them that are live and were not heard of since `before_us`.
         Returns what it has journaled."""
+
+    def end(self, session: bytes, now_us: int) -> list[Record]:
+        """Journals that this session is idle as of now, whenever it was heard of last: as `fall_idle` does, what it
+        tells being read in this transaction. Empty where it is not live, or does not exist."""
 
     def advance(self, cursor: int, exported: int, parked: Sequence[Parked]) -> None:
         """Everything up to `cursor` is exported (so many spans) or parked. A report that comes twice counts once: the

@@ -15,7 +15,7 @@ from otel_bridge.http import schemas
 from otel_bridge.http.actions_openapi import object_of, properties
 from otel_bridge.intake.ingest import Taking
 
-CREATE, ADD = "crear_sesion", "registrar_evento"
+CREATE, ADD, RATE, END = "crear_sesion", "registrar_evento", "valorar_evento", "terminar_sesion"
 
 Handler = Callable[[dict[str, Any], Mapping[str, Any], Caller], Taking]
 """A tool's work: its arguments, the call's `_meta`, who calls."""
@@ -27,8 +27,8 @@ class Tool(NamedTuple):
     name: str
     title: str
     description: str
-    kind: str
-    """What it takes in, as the label `kind` of refusals says."""
+    kind: str | None
+    """What it takes in, as the label `kind` of refusals says; None: nothing."""
     takes: type[Struct]
     """The type that checks its arguments."""
     fields: tuple[str, ...]

@@ -19,22 +19,30 @@ from mcp.server.lowlevel import Server
 from mcp.shared.exceptions import MCPError
 from starlette.types import Receive, Scope, Send
 
-from otel_bridge import __version__, errors
+from otel_bridge import __version__, contract, errors
 from otel_bridge.access.caller import Access, Caller
 from otel_bridge.config import Config
-from otel_bridge.contract import EventIn, EventOut, SessionIn, SessionOut
-from otel_bridge.errors import Problem
+from otel_bridge.contract import EventIn, EventOut, FeedbackIn, FeedbackOut, SessionIn, SessionOut, SessionState
+from otel_bridge.errors import FieldError, Problem
 from otel_bridge.http.actions_openapi import EVENT_FIELDS, EVENT_REQUIRED, SESSION_FIELDS, SESSION_REQUIRED
 from otel_bridge.http.bodies import Bodies
 from otel_bridge.http.responses import problem_body, unexpected
 from otel_bridge.intake.conversations import Conversations
+from otel_bridge.intake.endings import Endings
 from otel_bridge.intake.ingest import Ingest, Taking
+from otel_bridge.intake.ratings import Ratings
 from otel_bridge.mcp import conversation, gate
 from otel_bridge.mcp.session_ids import SessionIds
-from otel_bridge.mcp.tool import ADD, CREATE, Tool
+from otel_bridge.mcp.tool import ADD, CREATE, END, RATE, Tool
 from otel_bridge.mcp.transport import Transport
 from otel_bridge.metrics.own import SelfMetrics
 
+EVENT_MISSING = FieldError(
+    "evento_id",
+    f"falta este campo; se espera el «id» que devolvió {ADD}, un texto con un UUID",
+    "falta",
+    f"el «id» de {ADD}",
+)
 _FIRST = f"llama primero a {CREATE} y usa el «id» que devuelve"
 
 
@@ -47,6 +55,8 @@ class McpApp:
         access: Access,
         ingest: Ingest,
         conversations: Conversations,
+        ratings: Ratings,
+        endings: Endings,
         bodies: Bodies,
         metrics: SelfMetrics,
         key: bytes,
@@ -55,6 +65,8 @@ class McpApp:
         self._access = access
         self._ingest = ingest
         self._conversations = conversations
+        self._ratings = ratings
+        self._endings = endings
         self._metrics = metrics
         self._ids = SessionIds(key)
         self._tools = {
@@ -83,6 +95,32 @@ class McpApp:
                     required=EVENT_REQUIRED,
                     gives=EventOut,
                     handle=self._add,
+                ),
+                Tool(
+                    RATE,
+                    "Valorar evento",
+                    "Registra la valoración que el usuario da de una respuesta ya registrada. Llámala solo si el "
+                    "usuario la da: no la deduzcas.",
+                    kind="feedback",
+                    takes=FeedbackIn,
+                    fields=("evento_id", "valor", "comentario"),
+                    required=("evento_id", "valor"),
+                    gives=FeedbackOut,
+                    handle=self._rate,
+                    repeatable=True,
+                ),
+                Tool(
+                    END,
+                    "Terminar sesión",
+                    "Termina la sesión cuando el usuario se despide. No hace falta: una sesión sin actividad termina "
+                    "sola.",
+                    kind=None,
+                    takes=EventIn,
+                    fields=("gpt_id", "sesion_id"),
+                    required=(),
+                    gives=SessionState,
+                    handle=self._end,
+                    repeatable=True,
                 ),
             )
         }
@@ -143,14 +181,18 @@ class McpApp:
                 caller.conversation = conversation.of_others(meta, caller, self._ids)
             answer = await self._ingest.finish(tool.handle(tool.arguments(params.arguments), meta, caller))
         except Problem as problem:
-            self._metrics.rejected(tool.kind, problem.kind)
+            self._refused(tool, problem)
             gate.refuse(scope, problem)
             return _result(problem_body(_in_tools_words(problem)), failed=True)
         except Exception as error:
             unforeseen = unexpected(error)
-            self._metrics.rejected(tool.kind, unforeseen.kind)
+            self._refused(tool, unforeseen)
             return _result(problem_body(unforeseen), failed=True)
         return _result(answer.body, failed=False)
+
+    def _refused(self, tool: Tool, problem: Problem) -> None:
+        if tool.kind is not None:
+            self._metrics.rejected(tool.kind, problem.kind)
 
     # --- handlers -----------------------------------------------------------------------------------------------------
 
@@ -166,12 +208,23 @@ class McpApp:
     def _add(self, fields: dict[str, Any], meta: Mapping[str, Any], caller: Caller) -> Taking:
         return self._conversations.add_event(fields, caller)
 
+    def _rate(self, fields: dict[str, Any], meta: Mapping[str, Any], caller: Caller) -> Taking:
+        event_id = fields.pop("evento_id", None)
+        if not isinstance(event_id, str):
+            raise Problem(errors.INVALID_DATA, "Revisa: «evento_id».", [EVENT_MISSING])
+        return self._ratings.rate(event_id, contract.feedback_from(fields), caller)
+
+    def _end(self, fields: dict[str, Any], meta: Mapping[str, Any], caller: Caller) -> Taking:
+        return self._endings.end(self._conversations.session_named(fields, caller), caller)
+
 
 def _in_tools_words(problem: Problem) -> Problem:
     """A problem as one who has tools is told: the API's paths are none."""
     detail = problem.detail
     if problem.kind is errors.SESSION_NOT_FOUND:
         detail = f"La sesión no existe o superó el plazo de retención. Llama a {CREATE} y usa el «id» que devuelve."
+    elif problem.kind is errors.EVENT_NOT_FOUND:
+        detail = f"El evento no existe o ya no está en el diario. Usa el «id» que devolvió {ADD}."
     told = [
         # A model repeats an example.
         msgspec.structs.replace(error, mensaje=f"{error.mensaje}; {_FIRST}", ejemplo=f"el «id» de {CREATE}")

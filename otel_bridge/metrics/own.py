@@ -17,7 +17,7 @@ from otel_bridge import catalog, errors
 from otel_bridge.errors import ErrorKind
 from otel_bridge.export import result
 
-RECORD_KINDS = ("session", "event")
+RECORD_KINDS = ("session", "event", "feedback")
 _BOUNDS = catalog.REQUEST_DURATION.buckets
 _ANSWERS = (HTTPStatus.OK, HTTPStatus.CREATED, HTTPStatus.MULTI_STATUS)
 

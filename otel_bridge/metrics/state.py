@@ -17,7 +17,7 @@ import msgspec
 from otel_bridge import catalog
 from otel_bridge.catalog import Metric
 from otel_bridge.config import UNKNOWN, Config, Gpt
-from otel_bridge.records import Event, Idle, Record, Session, part_trace_id
+from otel_bridge.records import Event, Feedback, Idle, Record, Session, part_trace_id
 
 STATE_VERSION = 1
 
@@ -33,6 +33,9 @@ _TOKEN_BOUNDS = catalog.TOKEN_USAGE.buckets
 _DURATION_LINES = len(_DURATION_BOUNDS) + 3
 _TOKEN_LINES = 2 * (len(_TOKEN_BOUNDS) + 3)
 _IDLE_LINES = sum(len(metric.buckets) + 3 for metric in (catalog.SESSION_DURATION, catalog.SESSION_EVENTS))
+
+
+_FEEDBACK_LINES = len(catalog.FEEDBACK_RESULTS)
 
 
 class Exemplar(msgspec.Struct, array_like=True, frozen=True):
@@ -117,7 +120,7 @@ class MetricState:
         self._gpts: dict[str, _GptSeries] = {}
         self.lock = threading.Lock()
         self.seq = 0
-        self.accepted = {"session": 0, "event": 0}
+        self.accepted = {"session": 0, "event": 0, "feedback": 0}
         self.capped = {"gen_ai_request_model": 0, "error_type": 0}
         self.histograms: dict[str, dict[Labels, Histogram]] = {
             metric.name: {}
@@ -129,7 +132,8 @@ class MetricState:
             )
         }
         self.counters: dict[str, dict[Labels, list[float]]] = {
-            metric.name: {} for metric in (catalog.SESSIONS, catalog.SLO_EVENTS, catalog.COST, catalog.UNPRICED)
+            metric.name: {}
+            for metric in (catalog.SESSIONS, catalog.SLO_EVENTS, catalog.COST, catalog.UNPRICED, catalog.FEEDBACK)
         }
         self._announce()
 
@@ -147,6 +151,8 @@ class MetricState:
         self._counter(catalog.SESSIONS, base)
         for metric in (catalog.SESSION_DURATION, catalog.SESSION_EVENTS):
             self._histogram(metric, base)
+        for result in catalog.FEEDBACK_RESULTS:
+            self._counter(catalog.FEEDBACK, (*base, result))
         for type_ in (*gpt_series.gpt.event_types, catalog.OTHER_EVENT_TYPE):
             self._series(gpt_series, type_, None, None)
 
@@ -162,6 +168,8 @@ class MetricState:
                     events += 1
                 elif record.__class__ is Session:
                     self._session(record)
+                elif record.__class__ is Feedback:
+                    self._feedback(record)
                 else:
                     self._idle(record)  # type: ignore[arg-type]
             self.accepted["event"] += events
@@ -207,6 +215,14 @@ class MetricState:
         gpt_series = self._gpts.get(session.gpt) or self._gpt(session.gpt)
         self._counter(catalog.SESSIONS, self._base(gpt_series, None))[0] += 1
         self.accepted["session"] += 1
+
+    def _feedback(self, feedback: Feedback) -> None:
+        gpt_series, model = self._gpts.get(feedback.gpt) or self._gpt(feedback.gpt), feedback.model
+        if model is not None and model not in gpt_series.models:
+            model = self._admit(gpt_series.models, model, self._max_models, "gen_ai_request_model", catalog.OTHER_MODEL)
+        labels = (*self._base(gpt_series, model), catalog.feedback_result(feedback.value))
+        self._counter(catalog.FEEDBACK, labels)[0] += 1
+        self.accepted["feedback"] += 1
 
     def _idle(self, idle: Idle) -> None:
         base = self._base(self._gpts.get(idle.gpt) or self._gpt(idle.gpt), None)
@@ -362,7 +378,11 @@ class MetricState:
         for gpt in self._config.values():
             own_models = models + len({gpt.model, *gpt.prices})
             types = len(gpt.event_types) + 1
-            total += own_models * (types * (error_types * _DURATION_LINES + _TOKEN_LINES) + 4) + _IDLE_LINES + 1
+            total += (
+                own_models * (types * (error_types * _DURATION_LINES + _TOKEN_LINES) + 4 + _FEEDBACK_LINES)
+                + _IDLE_LINES
+                + 1
+            )
         return total
 
     def snapshot(self) -> Iterator[tuple[Metric, list[tuple[Labels, Any]]]]:
@@ -387,7 +407,7 @@ def catalog_buckets(name: str) -> tuple[float, ...]:
 def _zero_lines(gpt: Gpt) -> int:
     """Lines of a page that a GPT takes before its first event."""
     types = len({*gpt.event_types, catalog.OTHER_EVENT_TYPE})
-    return types * (_DURATION_LINES + _TOKEN_LINES) + _IDLE_LINES + 4
+    return types * (_DURATION_LINES + _TOKEN_LINES) + _IDLE_LINES + 4 + _FEEDBACK_LINES
 
 
 def _rebucket(

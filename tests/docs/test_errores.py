@@ -121,6 +121,7 @@ PROVOKED: dict[ErrorKind, Callable[[Bridge], dict[str, Any]]] = {
     errors.ORIGIN_REFUSED: post("/mcp", b"{}", Origin="https://pagina.example"),
     errors.GPT_NOT_FOUND: post("/api/sessions", {**GUIDE_SESSION, "gpt_id": "DevOps-Expert"}),
     errors.SESSION_NOT_FOUND: post("/api/events", {**GUIDE_EVENT, "sesion_id": NO_SESSION}),
+    errors.EVENT_NOT_FOUND: post(f"/api/events/{NO_SESSION}/valoracion", {"valor": 1}),
     errors.ROUTE_NOT_FOUND: get("/api/eventos"),
     errors.METHOD_NOT_ALLOWED: get("/api/events"),
     errors.NOT_ACCEPTABLE: refuse_all,

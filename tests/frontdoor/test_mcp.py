@@ -1,4 +1,4 @@
-"""`/mcp`, asked by the official client: the same two operations, validation, keys and limits."""
+"""`/mcp`, asked by the official client: the same posts, validation, keys and limits."""
 
 from __future__ import annotations
 
@@ -65,12 +65,12 @@ def call(bridge: Bridge, tool: str, arguments: Any, meta: Any = None, **headers:
 
 
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
-def test_the_two_operations_are_tools(one: Bridge, mode: str) -> None:
+def test_the_posts_are_tools(one: Bridge, mode: str) -> None:
     async def ask(client: Client) -> Any:
         return await client.list_tools()
 
     tools = {tool.name: tool for tool in talk(one, ask, mode).tools}
-    assert set(tools) == {"crear_sesion", "registrar_evento"}
+    assert set(tools) == {"crear_sesion", "registrar_evento", "valorar_evento", "terminar_sesion"}
     event = tools["registrar_evento"].input_schema
     assert set(GUIDE_EVENT) | {"sesion_id"} <= set(event["properties"])
     assert event["required"] == ["tipo", "contenido"] and "required" not in tools["crear_sesion"].input_schema
@@ -181,12 +181,14 @@ def test_a_tool_that_there_is_not_is_an_error_of_the_protocol(one: Bridge) -> No
             headers = {"MCP_Protocol_Version": version, "Mcp_Method": "tools/call", "Mcp_Name": encoded(name)}
             answer = send(one, {**PING, "method": "tools/call", "params": message}, **headers)
             assert code(answer) == -32602 and SECRET not in answer.text, answer.text
-            assert "crear_sesion, registrar_evento" in answer.json()["error"]["message"]
+            assert (
+                "crear_sesion, registrar_evento, valorar_evento, terminar_sesion" in answer.json()["error"]["message"]
+            )
     reason = "urn:otel-bridge:ruta-no-encontrada"
     assert one.metric("otel_bridge_records_total", result="rejected", reason=reason) == before + 2 * len(names)
 
     async def ask(client: Client) -> None:
-        with pytest.raises(MCPError, match="crear_sesion, registrar_evento"):
+        with pytest.raises(MCPError, match="crear_sesion, registrar_evento, valorar_evento, terminar_sesion"):
             await client.call_tool("crearSesion", {})
 
     talk(one, ask)

@@ -184,7 +184,9 @@ class Desk:
         if packed:
             headers.append((b"content-encoding", b"gzip"))
         headers += [(name.lower().encode(), value.encode()) for name, value in header_lines(post)]
-        exchange = Exchange(application, connection, application.posts[b"/api" + post.path.encode()], headers, True)
+        route = application.post_at(f"/api{post.path}".encode())
+        assert route is not None
+        exchange = Exchange(application, connection, route, headers, True)
         exchange.receive(body)
         exchange.received()
         return connection
@@ -304,7 +306,7 @@ def from_samples(samples: Iterable[Sample]) -> tuple[Counter[Any], Counter[Any],
             owed["operation_duration_sum", gpt] += value
         elif name == "gen_ai_client_token_usage_sum":
             owed["token_usage_sum", gpt, labels["gen_ai_token_type"]] += value
-        elif name == "gpt_slo_events_total":
+        elif name in ("gpt_slo_events_total", "gpt_feedback_total"):
             owed[name, gpt, labels["result"]] += value
         elif name in _BY_GPT:
             owed[name, gpt] += value

@@ -22,6 +22,7 @@ from tests.promises.values import (
     Body,
     Event,
     Post,
+    Rating,
     Session,
     keep,
     moment,
@@ -32,14 +33,14 @@ class Remembered(NamedTuple):
     arrived_us: int
     content: Any
     """What the id stands for; None where the key itself says it."""
-    record: Event | Session
+    record: Event | Session | Rating
 
 
 class Owed(NamedTuple):
     status: int
-    first: Event | Session | None = None
+    first: Event | Session | Rating | None = None
     """What is repeated."""
-    late: Event | Session | None = None
+    late: Event | Session | Rating | None = None
     """What may be taken for repeated: it is past its day, but the bridge doubts the clock that it has started with."""
 
     def by(self, answer: Answer) -> Owed:
@@ -52,6 +53,7 @@ class Promises:
     def __init__(self, exact: bool) -> None:
         self.exact = exact
         self.sessions: list[Session] = []
+        self.ratings: list[Rating] = []
         self.idle: list[tuple[str, int, float]] = []
         """Each time that a session fell idle: its GPT, events and length (seconds)."""
         self.duplicates: Counter[str] = Counter()
@@ -73,7 +75,11 @@ class Promises:
     def answered(self, post: Post, answer: Answer, now_us: int, lost_before: bool = False) -> None:
         """A post's answer. Posts that were answered together are told in the order in which they were taken.
         `lost_before`: the answer to an earlier one of the same was lost, so whether this repeats it nobody can say."""
-        if post.path == "/sessions":
+        if post.path.endswith("/fin"):
+            self._answered_end(post, answer)
+        elif post.path.endswith("/valoracion"):
+            self._answered_rating(post, answer, now_us, lost_before)
+        elif post.path == "/sessions":
             owed = self._judge_session(post, now_us).by(answer)
             self._check(post, answer, owed, lost_before)
             if answer.status in (200, 201):
@@ -312,12 +318,75 @@ class Promises:
         self._conversations[gpt, conversation] = made
         return made
 
+    # --- ratings, and ends of sessions --------------------------------------------------------------------------------
+
+    def ratable(self) -> list[Event]:
+        """Events of which it is clear which one an id means."""
+        times = Counter(event.id for event in self.events)
+        return [event for event in self.events if event.id is not None and times[event.id] == 1]
+
+    def _answered_rating(self, post: Post, answer: Answer, now_us: int, lost_before: bool) -> None:
+        id_ = post.path.split("/")[2]
+        event = next((event for event in self.ratable() if event.id == id_), None)
+        found = event is not None and now_us - event.arrived_us < DAY - NEAR
+        if event is not None and not found and answer.status != 404:
+            found = True  # it may be found for longer
+        if event is None or not found:
+            self._check(post, answer, Owed(404), False)
+        elif event.session.gpt == CLOSED and not post.with_api_key:
+            self._check(post, answer, Owed(401), False)
+        else:
+            key, content = self._identity_of_rating(event, post)
+            owed = self._recall(key, content, now_us).by(answer)
+            self._check(post, answer, owed, lost_before)
+            if answer.status in (200, 201):
+                self._take_rating(post, event, answer, owed, now_us, key, content)
+        self._tally("feedback", answer.status)
+
+    def _identity_of_rating(self, event: Event, post: Post) -> tuple[Any, Any]:
+        says = (event.id, post.body["valor"], post.body.get("comentario"))
+        if post.body.get("id") is not None:
+            return ("rating", event.session.gpt, post.body["id"]), says
+        if post.key is not None:
+            return ("rating by header", event.session.number, post.key), says
+        return ("rating content", event.session.gpt, says), None
+
+    def _take_rating(
+        self, post: Post, event: Event, answer: Answer, owed: Owed, now_us: int, key: Any, content: Any
+    ) -> None:
+        told = f"{post}\n→ {answer.status} {answer.body}"
+        if isinstance(owed.first, Rating):
+            owed.first.id, owed.first.answer = answer.body["id"], owed.first.answer or answer.body
+            return
+        wanted = {"evento_id": event.id, "valor": post.body["valor"]}
+        if event.session.id is not None:
+            wanted |= {"sesion_id": event.session.id, "trace_id": event.session.id.replace("-", "")}
+        keep({name: answer.body[name] for name in wanted} == wanted, f"{told}\nowed: {wanted}")
+        keep(post.body.get("id") in (None, answer.body["id"]), f"{told}\nowed: the chosen id")
+        late = abs(moment(answer.body["timestamp"]) - now_us)
+        keep(late < (SECOND // 1000 if self.exact else NEAR), f"{told}\nowed: its arrival")
+        rating = Rating(event, post.body["valor"], now_us, answer.body["id"], answer.body)
+        self.ratings.append(rating)
+        self._remembered[key] = Remembered(now_us, content, rating)
+
+    def _answered_end(self, post: Post, answer: Answer) -> None:
+        session = self._by_id[post.path.split("/")[2]]
+        owed = 401 if session.gpt == CLOSED and not post.with_api_key else 200
+        keep(answer.status == owed, f"{post}\n→ {answer.status} {answer.body}\nowed: {owed}")
+        if owed == 200 and session.live:
+            self._end(session)
+        if owed == 200:
+            keep(answer.body["activa"] is False, f"{post}\n→ {answer.body}\nowed: it is idle")
+
+    def _end(self, session: Session) -> None:
+        low, high = session.period or (0, 0)
+        self.idle.append((session.gpt, len(session.stretch), (high - low) / SECOND))
+        session.live, session.stretch, session.period = False, [], None
+
     # --- time ---------------------------------------------------------------------------------------------------------
 
     def fall_idle(self, now_us: int) -> None:
         """The bridge looks for sessions that are idle."""
         for session in self.sessions:
             if session.live and session.last_us < now_us - IDLE_AFTER:
-                low, high = session.period or (0, 0)
-                self.idle.append((session.gpt, len(session.stretch), (high - low) / SECOND))
-                session.live, session.stretch, session.period = False, [], None
+                self._end(session)

@@ -17,7 +17,7 @@ from hypothesis import note
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from otel_bridge.records import event_span_id
+from otel_bridge.records import event_span_id, feedback_span_id
 from tests.promises import totals
 from tests.promises.bridges import Served
 from tests.promises.draws import (
@@ -50,6 +50,8 @@ class Clients(RuleBasedStateMachine):
         self.promises = Promises(self.served.exact_clock)
         self.posts: list[Post] = []
         """What was posted, as it may be posted again."""
+        self.ratings: list[Post] = []
+        """Those that were posted."""
         self.began_us = self.served.now_us()
         self.down = False
         """Whether the receiver is."""
@@ -180,6 +182,46 @@ class Clients(RuleBasedStateMachine):
             self.send(Post("/events", self.event(str(uuid.UUID(int=1)), IDS[0], at, content)))
         else:
             self.send(Post("/events", self.event(session.id, IDS[0], at, content)))
+
+    @rule(which=st.integers(0, 30), value=st.sampled_from([-1, 0, 0.5, 1]),
+          comment=st.sampled_from([None, "no era eso"]), id_=ids, key=keys,
+          with_api_key=st.sampled_from([True, True, True, False]))  # fmt: skip
+    def rate(
+        self, which: int, value: float, comment: str | None, id_: str | None, key: str | None, with_api_key: bool
+    ) -> None:
+        events = self.promises.ratable()
+        if events:
+            event = events[-1 - which % len(events)]
+            body: Body = {"valor": value}
+            body |= {"comentario": comment} if comment else {}
+            body |= {"id": id_} if id_ else {}
+            with_api_key = with_api_key and event.session.gpt == CLOSED
+            self.rated(Post(f"/events/{event.id}/valoracion", body, key, None, with_api_key))
+
+    @rule(which=st.integers(0, 5), times=st.integers(1, 3), fates=fates)
+    def rate_again(self, which: int, times: int, fates: list[str]) -> None:
+        """At once, and after what befalls the bridge."""
+        if self.ratings:
+            post = self.ratings[-1 - which % len(self.ratings)]
+            self.rated(*[post] * times)
+            self.befall(fates)
+            self.rated(post)
+
+    @rule(which=st.integers(0, 30))
+    def rate_what_is_no_event(self, which: int) -> None:
+        for id_ in (str(uuid.UUID(int=which + 1)), self.session(which).id):
+            if id_ not in {event.id for event in self.promises.events}:
+                self.rated(Post(f"/events/{id_}/valoracion", {"valor": 1}))
+
+    def rated(self, *posts: Post) -> None:
+        self.send(*posts)
+        self.ratings += [post for post in posts if post not in self.ratings]
+
+    @rule(which=st.integers(0, 30), times=st.integers(1, 2), with_api_key=st.sampled_from([True, True, False]))
+    def end_session(self, which: int, times: int, with_api_key: bool) -> None:
+        session = self.session(which)
+        with_api_key = with_api_key and session.gpt == CLOSED
+        self.send(*[Post(f"/sessions/{session.id}/fin", {}, None, None, with_api_key)] * times)
 
     # --- what befalls the bridge --------------------------------------------------------------------------------------
 
@@ -314,18 +356,21 @@ class Clients(RuleBasedStateMachine):
         """Holds one answer against what is owed."""
         self.tell(f"{post}\n    → {answer.status} {told(answer.body)}")
         self.promises.answered(post, answer, self.served.now_us(), lost_before)
-        if post not in self.posts:
+        if post.path in ("/sessions", "/events") and post not in self.posts:
             self.posts.append(post)
 
     def check(self) -> None:
         """Everything that is true at any moment."""
         seen, promises = self.served.counts(), self.promises
         totals.check_counts(promises, seen.owed)
-        accepted = len(promises.sessions) + len([*promises.events])
+        accepted = len(promises.sessions) + len([*promises.events]) + len(promises.ratings)
         ledger = f"ledger: accepted {accepted}, {seen}"
         if seen.gap or seen.exported + seen.pending + seen.parked != accepted or seen.parked:
             raise Unkept(ledger)
-        own = [(seen.duplicates, Counter({"event": promises.duplicates["event"]})), (seen.refused, promises.refused)]
+        own = [
+            (seen.duplicates, Counter({kind: promises.duplicates[kind] for kind in ("event", "feedback")})),
+            (seen.refused, promises.refused),
+        ]
         for shown, owed in own:
             for name, value in owed.items():  # type: ignore[attr-defined]
                 # What no page has shown may be lost in a kill.
@@ -350,13 +395,18 @@ class Clients(RuleBasedStateMachine):
             for trace_id, session in sessions.items()
             for event in session.events
         }
+        for rating in self.promises.ratings:
+            if rating.answer is not None and rating.id is not None:
+                span_id = feedback_span_id(uuid.UUID(rating.id).bytes).hex()
+                owed.add((rating.answer["trace_id"], span_id))
         if owed != children.keys():
             raise Unkept(f"delivered: events {sorted(children)}, owed {sorted(owed)}")
         for place, span in enumerate(delivered):
             if span.parent_id and roots[span.trace_id] > place:
                 raise Unkept(f"delivered: the event {span} before the root of its trace")
         seen = self.served.counts()
-        if seen.pending or seen.exported != len(self.promises.sessions) + len([*self.promises.events]):
+        promises = self.promises
+        if seen.pending or seen.exported != len(promises.sessions) + len([*promises.events]) + len(promises.ratings):
             raise Unkept(f"delivered: {seen}")
 
     def end_well(self) -> None:

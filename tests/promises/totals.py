@@ -26,6 +26,10 @@ def counts(promises: Promises) -> Counter[tuple[str, ...]]:
         owed["gpt_slo_events_total", gpt, "good" if good else "bad"] += 1
         owed["gpt_unpriced_tokens_total", gpt] += body["tokens_entrada"] + body["tokens_salida"]
         owed["accepted", "event"] += 1
+    for rating in promises.ratings:
+        result = "good" if rating.value > 0 else "bad" if rating.value < 0 else "neutral"
+        owed["gpt_feedback_total", rating.event.session.gpt, result] += 1
+        owed["accepted", "feedback"] += 1
     for gpt, events, seconds in promises.idle:
         owed["gpt_session_events_count", gpt] += 1
         owed["gpt_session_events_sum", gpt] += events

@@ -102,6 +102,15 @@ class Event:
     """None: it was taken in a batch, whose answer tells its id alone, or by a post whose answer was lost."""
 
 
+@dataclass
+class Rating:
+    event: Event
+    value: float
+    arrived_us: int
+    id: str | None = None
+    answer: Body | None = None
+
+
 def moment(text: str) -> int:
     """RFC 3339 → microseconds since the epoch."""
     at = datetime.fromisoformat(text)

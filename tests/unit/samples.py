@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from otel_bridge.config import Gpt, Price
-from otel_bridge.records import Event, Idle, Session
+from otel_bridge.records import Event, Feedback, Idle, Session
 
 START_US = 1_751_227_200_000_000
 """2025-06-29T20:00:00Z, the guide's."""
@@ -54,6 +54,20 @@ def idle(number: int | None = None, **changes: Any) -> Idle:
         "arrived_us": START_US + 3_000_000,
     }
     return Idle(**values | changes)
+
+
+def feedback(number: int = 9, **changes: Any) -> Feedback:
+    values: dict[str, Any] = {
+        "id": uid(number),
+        "event": uid(7),
+        "session": SESSION_ID,
+        "gpt": "devops-expert",
+        "user": USER,
+        "value": -1.0,
+        "comment": "No era eso.",
+        "arrived_us": START_US + 4_000_000,
+    }
+    return Feedback(**values | changes)
 
 
 def gpt(**changes: Any) -> Gpt:

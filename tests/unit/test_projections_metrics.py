@@ -15,7 +15,7 @@ from otel_bridge import catalog, config
 from otel_bridge.config import Gpt, Price
 from otel_bridge.metrics.state import MetricState, exemplar
 from otel_bridge.records import Record, part_trace_id
-from tests.unit.samples import SESSION_ID, event, gpt, idle, session, uid
+from tests.unit.samples import SESSION_ID, event, feedback, gpt, idle, session, uid
 
 BASE = ("devops-expert", "invoke_agent", "openai", "gpt-6.2-sol")
 CONSULTA = (*BASE, "consulta", "")
@@ -63,7 +63,7 @@ def everything(state: MetricState) -> dict[str, list[Any]]:
 def test_a_session_is_counted() -> None:
     state = folded(session(), session(2))
     assert counters(state, catalog.SESSIONS) == {BASE: 2}
-    assert state.accepted == {"session": 2, "event": 0}
+    assert state.accepted == {"session": 2, "event": 0, "feedback": 0}
 
 
 def test_an_event_is_observed_in_every_metric() -> None:
@@ -75,7 +75,7 @@ def test_an_event_is_observed_in_every_metric() -> None:
     }
     assert counters(state, catalog.COST) == {BASE: pytest.approx((25 * 2.5 + 150 * 10) / 1e6)}
     assert counters(state, catalog.SLO_EVENTS) == {(*BASE, "good"): 1, (*BASE, "bad"): 0}
-    assert state.accepted == {"session": 0, "event": 1}
+    assert state.accepted == {"session": 0, "event": 1, "feedback": 0}
 
 
 DURATIONS = [(0.0, 0.01), (10.0, 0.01), (10.1, 0.025), (1500.0, 1.5), (300_000.0, 300.0), (300_000.1, float("inf"))]
@@ -188,11 +188,38 @@ def test_a_snapshot_of_before_unpriced_tokens_were_counted_is_loaded() -> None:
     assert unpriced(again) == {"gpt-6.2-sol": 0, "modelo-x": 175}
 
 
+@pytest.mark.parametrize(
+    ("value", "result"), [(1.0, "good"), (0.001, "good"), (0.0, "neutral"), (-0.0, "neutral"), (-1.0, "bad")]
+)
+def test_a_rating_is_counted_by_its_sign(value: float, result: str) -> None:
+    state = folded(event(), feedback(value=value), feedback(value=value, model="o3"))
+    counts = counters(state, catalog.FEEDBACK)
+    told = {labels: count for labels, count in counts.items() if count}
+    assert told == {(*BASE, result): 1, (*BASE[:-1], "o3", result): 1}
+    assert {(*BASE, one) for one in catalog.FEEDBACK_RESULTS} <= set(counts), "each stands at 0 from the start"
+    assert state.accepted == {"session": 0, "event": 1, "feedback": 2}
+
+
+def test_models_of_ratings_are_capped_as_those_of_events() -> None:
+    state = folded(*(feedback(model=f"m{i}") for i in range(30)))
+    assert len({labels[3] for labels in counters(state, catalog.FEEDBACK)}) <= 12
+    assert sum(counters(state, catalog.FEEDBACK).values()) == 30
+
+
+def test_a_snapshot_from_before_ratings_is_loaded() -> None:
+    state = folded(session(), event())
+    document = msgspec.msgpack.decode(state.dump())
+    del document["accepted"]["feedback"], document["counters"][catalog.FEEDBACK.name]
+    again = MetricState({"devops-expert": gpt()})
+    again.load(2, msgspec.msgpack.encode(document))
+    assert again.dump() == state.dump()
+
+
 def test_an_idle_session_is_observed_once() -> None:
     state = folded(idle(duration_s=95.0, events=3), idle(2, duration_s=0.0, events=0))
     assert histograms(state, catalog.SESSION_DURATION) == {BASE: (2, 95.0)}
     assert histograms(state, catalog.SESSION_EVENTS) == {BASE: (2, 3)}
-    assert state.accepted == {"session": 0, "event": 0}
+    assert state.accepted == {"session": 0, "event": 0, "feedback": 0}
 
 
 def test_a_gpt_that_left_the_configuration_is_still_folded() -> None:
@@ -368,6 +395,9 @@ MIXED: list[Record] = [
     event(3, type="raro", latency_ms=0.3),
     session(4, gpt="retirado"),
     event(5, gpt="retirado", model="x" * 100),
+    feedback(6),
+    feedback(7, value=0.5, model="o3"),
+    feedback(8, gpt="retirado", value=0.0),
 ]
 
 
@@ -396,7 +426,8 @@ def test_a_snapshot_anywhere_changes_nothing(data: st.DataObject) -> None:
                 tokens_in=st.integers(0, 10**6),
             )
             | st.builds(session, st.integers(1, 99))
-            | st.builds(idle, duration_s=st.floats(0, 1000)),
+            | st.builds(idle, duration_s=st.floats(0, 1000))
+            | st.builds(feedback, value=st.floats(-1, 1), model=kinds),
             max_size=25,
         )
     )

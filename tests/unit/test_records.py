@@ -7,16 +7,18 @@ import pytest
 
 from otel_bridge.records import (
     Event,
+    Feedback,
     Idle,
     Record,
     Session,
     decode,
     encode,
     event_span_id,
+    feedback_span_id,
     part_trace_id,
     session_span_id,
 )
-from tests.unit.samples import event, idle, session
+from tests.unit.samples import event, feedback, idle, session
 
 
 @pytest.mark.parametrize(
@@ -27,8 +29,10 @@ from tests.unit.samples import event, idle, session
         event(),
         event(content=None, model="gpt-6.2-sol", error="timeout", link=bytes(range(24)), tokens_cached=20),
         idle(),
+        feedback(),
+        feedback(comment=None, model="gpt-4o", part=3, link=bytes(24)),
     ],
-    ids=["session", "linked session", "event", "event with everything", "idle"],
+    ids=["session", "linked session", "event", "event with everything", "idle", "rating", "rating with everything"],
 )
 def test_a_record_survives_encoding(record: Record) -> None:
     (decoded,) = decode(encode([record]))
@@ -48,6 +52,10 @@ def test_a_record_is_an_array_whose_fields_are_never_reordered() -> None:
     assert Event.__struct_fields__[:17] == (
         "id", "session", "gpt", "user", "type", "content", "latency_ms", "tokens_in", "tokens_out", "end_us",
         "arrived_us", "model", "error", "link", "tokens_cached", "part", "opens",
+    )  # fmt: skip
+    assert msgspec.msgpack.decode(encode([feedback()]))[0][0] == "f"
+    assert Feedback.__struct_fields__[:11] == (
+        "id", "event", "session", "gpt", "user", "value", "comment", "arrived_us", "model", "part", "link",
     )  # fmt: skip
     assert Idle.__struct_fields__[:5] == ("session", "gpt", "duration_s", "events", "arrived_us")
 
@@ -105,3 +113,7 @@ def test_trace_ids_of_parts_never_change() -> None:
     assert part_trace_id(some, 1).hex() == "ebfc52bbf5aeaca7932b7f4dc76e6d0d"
     assert part_trace_id(some, 2).hex() == "dbc795ebda7e9069f093372f24e50f96"
     assert len({part_trace_id(id_, part) for id_ in (some, bytes(16)) for part in range(50)}) == 100
+
+
+def test_the_spans_of_an_event_of_a_session_and_of_a_rating_with_one_id_are_three() -> None:
+    assert len({event_span_id(bytes(16)), session_span_id(bytes(16)), feedback_span_id(bytes(16))}) == 3

@@ -16,9 +16,9 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 from otel_bridge import __version__
 from otel_bridge.config import Gpt
 from otel_bridge.export.spans import SpanProjection, resource_attributes
-from otel_bridge.records import Event, Record, event_span_id, part_trace_id, session_span_id
+from otel_bridge.records import Event, Record, event_span_id, feedback_span_id, part_trace_id, session_span_id
 from tests.harness.otlp import plain
-from tests.unit.samples import SESSION_ID, START_US, USER, event, gpt, idle, session, uid
+from tests.unit.samples import SESSION_ID, START_US, USER, event, feedback, gpt, idle, session, uid
 
 UUID_TEXT = "0197bd2e-6c00-7d9a-8f3e-2a4b6c8d0e1f"
 SESSION_ATTRIBUTES = {
@@ -166,6 +166,41 @@ def test_a_gpt_that_left_the_configuration_is_still_delivered() -> None:
     span = one_span(event(gpt="retirado"), gpts={})
     found = plain(span.attributes)
     assert (found["gen_ai.agent.id"], found["gen_ai.provider.name"]) == ("retirado", "unknown")
+
+
+@pytest.mark.parametrize("part", [0, 2])
+def test_a_rating_is_a_span_beside_its_events_linked_to_that(part: int) -> None:
+    span = one_span(feedback(part=part, link=bytes(range(24))))
+    trace = part_trace_id(SESSION_ID, part)
+    assert (span.name, span.kind, span.flags) == ("valoracion", Span.SPAN_KIND_INTERNAL, 0x101)
+    assert (span.trace_id, span.span_id, span.parent_span_id) == (
+        trace,
+        feedback_span_id(uid(9)),
+        session_span_id(trace),
+    )
+    assert span.start_time_unix_nano == span.end_time_unix_nano == (START_US + 4_000_000) * 1000
+    assert [(one.trace_id, one.span_id) for one in span.links] == [
+        (trace, event_span_id(uid(7))),
+        (bytes(range(16)), bytes(range(16, 24))),
+    ]
+    assert plain(span.attributes) == SESSION_ATTRIBUTES | {
+        "gpt.event.id": "00000000-0000-0000-0000-000000000007",
+        "gen_ai.evaluation.name": "user_feedback",
+        "gen_ai.evaluation.score.value": -1.0,
+        "gen_ai.evaluation.score.label": "bad",
+        "gen_ai.evaluation.explanation": "No era eso.",
+    }
+
+
+def test_a_rating_without_a_comment_explains_nothing() -> None:
+    assert "gen_ai.evaluation.explanation" not in plain(one_span(feedback(comment=None)).attributes)
+
+
+@given(st.floats(-1, 1), st.text(max_size=300))
+def test_any_rating_is_read_back_as_it_went_in(value: float, comment: str) -> None:
+    attributes = plain(one_span(feedback(value=value, comment=comment)).attributes)
+    assert attributes["gen_ai.evaluation.score.value"] == value
+    assert attributes["gen_ai.evaluation.explanation"] == comment
 
 
 def test_an_idle_session_is_no_span() -> None:

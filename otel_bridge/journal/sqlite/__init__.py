@@ -8,7 +8,7 @@ Writing: `writing.py` is the one writer, `grouping.py` the statement that holds 
 adds to sessions and usage, `generations.py` the dedup keys, `trimming.py` what it deletes, `ahead.py` what a wrong
 clock has left. The log: `checkpoints.py` moves it into the file, `wal.py` reads it where a disk has failed. Reading:
 `reading.py` is a reader for any thread or process, `segments.py` the records in order and over what is damaged of them
-(`rows.py`). `replay.py` is the operator's write from another process.
+(`rows.py`), `lookup.py` finds an event by its id. `replay.py` is the operator's write from another process.
 
 Backups: `backup_file.py` makes one, `restoring.py` puts one in place (both through `new_file.py`); `witness.py`
 recognises one at the start, and copies, by the rows of `identity.py` and the `mark.py` beside the journal.

@@ -7,7 +7,7 @@ from typing import Any
 from otel_bridge.ids import DAY_US
 from otel_bridge.journal.parts import as_sent
 from otel_bridge.journal.sqlite.database import HOUR_US
-from otel_bridge.records import Event, Record, Session
+from otel_bridge.records import Event, Feedback, Record, Session
 
 Late = tuple[int, str, str, int, int]
 """Usage that is taken off again: hour, GPT, user, events, tokens."""
@@ -17,11 +17,12 @@ Accounts = tuple[list[list[Any]], list[Late]]
 
 def accounts(
     records: list[Record], digests: dict[bytes, bytes], event_bytes: int
-) -> tuple[list[list[Any]], list[Late], set[bytes]]:
+) -> tuple[list[list[Any]], list[Late], set[bytes], bool]:
     """What the records add to their sessions, a row each, however many records (the last column: bytes of their
-    events); what of that is no usage of its hour, since it happened more than a day before it arrived; and which
-    sessions they create."""
+    events); what of that is no usage of its hour, since it happened more than a day before it arrived; which
+    sessions they create; and whether there are ratings among them."""
     created: set[bytes] = set()
+    rated = False
     sessions: dict[bytes, list[Any]] = {}
     late: dict[bytes, list[Event]] = {}
     for record in records:
@@ -68,10 +69,12 @@ def accounts(
                 record.id, record.gpt, record.user, record.started_us, record.arrived_us, None, None, 0, 0,
                 0, 0, None, 0, 1, digests.get(record.id), None, record.arrived_us, 0,
             ]  # fmt: skip
+        elif record.__class__ is Feedback:
+            rated = True
     for row in sessions.values():
         row[12] = row[7]
     usage = [_late_usage(sessions[session], events) for session, events in late.items()]
-    return list(sessions.values()), usage, created
+    return list(sessions.values()), usage, created, rated
 
 
 def _late_usage(row: list[Any], events: list[Event]) -> Late:

@@ -12,6 +12,7 @@ from otel_bridge import clock
 from otel_bridge.journal.parts import fill_of, parts_of
 from otel_bridge.journal.sqlite.database import HOUR_US, connect, reading
 from otel_bridge.journal.sqlite.identity import identity
+from otel_bridge.journal.sqlite.lookup import Lookup
 from otel_bridge.journal.sqlite.names import log_of
 from otel_bridge.journal.sqlite.segments import Pending, Segments
 from otel_bridge.journal.store import (
@@ -25,8 +26,10 @@ from otel_bridge.journal.store import (
     TopUser,
     Window,
 )
-from otel_bridge.records import Idle
+from otel_bridge.records import Event, Idle
 
+IDLE_OF = """SELECT id, gpt, coalesce((stretch_last_us - stretch_us) / 1e6, 0.0), stretch_events FROM session"""
+"""What `Idle` says of a session."""
 _ACTIVITY = "SELECT gpt, user, coalesce(active_us, last_us) AS active_us FROM session"
 
 
@@ -44,6 +47,7 @@ class SqliteReader:
         self._db = connect(self.path, "ro")
         self._db.execute("PRAGMA query_only = ON")
         self._segments = Segments(self._db, self.path, self._consumer)
+        self._lookup = Lookup(self._db, self._segments, self._consumer)
 
     @reading(DamagedPart.SESSIONS)
     def sessions(self, ids: Sequence[bytes]) -> dict[bytes, SessionInfo]:
@@ -70,6 +74,14 @@ class SqliteReader:
     @reading(DamagedPart.SEGMENTS)
     def segments(self, after: int, limit: int) -> list[Segment]:
         return self._segments.read(after, limit)
+
+    @reading(DamagedPart.KEYS)
+    def arrivals(self, keys: Sequence[tuple[bytes, bytes]]) -> list[tuple[bytes, int]]:
+        return self._lookup.arrivals(keys)
+
+    @reading(DamagedPart.LOOKED_FOR)
+    def event_near(self, event_id: bytes, arrived_us: int, gpt: str | None = None) -> Event | None:
+        return self._lookup.event(event_id, arrived_us, gpt)
 
     @reading(DamagedPart.PARKED)
     def parked(self, limit: int, replay_only: bool = False) -> list[Parked]:
@@ -194,8 +206,7 @@ class SqliteReader:
     def idle_candidates(self, before_us: int, limit: int) -> list[Idle]:
         idles = []
         for session, gpt, duration, events in self._db.execute(
-            "SELECT id, gpt, coalesce((stretch_last_us - stretch_us) / 1e6, 0.0), stretch_events FROM session "
-            "WHERE live = 1 AND last_us < ? ORDER BY last_us LIMIT ?",
+            f"{IDLE_OF} WHERE live = 1 AND last_us < ? ORDER BY last_us LIMIT ?",
             (before_us, limit),
         ):
             idles.append(Idle(session, gpt, duration, events, clock.now_us()))

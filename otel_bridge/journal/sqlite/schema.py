@@ -25,7 +25,9 @@ from pathlib import Path
 from otel_bridge.errors import StartRefused
 from otel_bridge.ids import DAY_US
 
-VERSION = 1
+VERSION = 2
+"""The newest that this release knows. A journal is made as version 1, and is 2 from its first rating on: releases that
+know 1 alone would take a segment with a rating for a damaged one, and set its events aside."""
 PAGE_BYTES = 8192
 
 _TABLES = """
@@ -102,7 +104,17 @@ def examine(db: sqlite3.Connection, path: Path) -> bool:
 
 
 def make(db: sqlite3.Connection) -> None:
-    db.executescript(f"BEGIN IMMEDIATE; {_TABLES} PRAGMA user_version = {VERSION}; COMMIT;")
+    db.executescript(f"BEGIN IMMEDIATE; {_TABLES} PRAGMA user_version = 1; COMMIT;")
+
+
+def knows_feedback(db: sqlite3.Connection) -> bool:
+    """Whether the journal is marked as one that may hold ratings."""
+    return bool(db.execute("PRAGMA user_version").fetchone()[0] >= VERSION)
+
+
+def mark_feedback(db: sqlite3.Connection) -> None:
+    """In the transaction that is open."""
+    db.execute(f"PRAGMA user_version = {VERSION}")
 
 
 def upgrade(db: sqlite3.Connection) -> None:

@@ -26,7 +26,7 @@ from otel_bridge.journal.sqlite.generations import Generations
 from otel_bridge.journal.sqlite.grouping import MAX_PARTS, Keys, by_part, part_of
 from otel_bridge.journal.sqlite.lock import Lock
 from otel_bridge.journal.sqlite.names import Place, url
-from otel_bridge.journal.sqlite.reading import SqliteReader
+from otel_bridge.journal.sqlite.reading import IDLE_OF, SqliteReader
 from otel_bridge.journal.sqlite.rescue import Rescue
 from otel_bridge.journal.sqlite.segments import Segments
 from otel_bridge.journal.sqlite.trimming import Trimming
@@ -45,6 +45,9 @@ from otel_bridge.journal.store import (
     WentBack,
 )
 from otel_bridge.records import Event, Idle, Record, Session, encode
+
+_FALL = """UPDATE session SET live = 0, stretch_us = NULL, stretch_last_us = NULL, stretch_events = 0
+    WHERE id = ? AND live = 1"""
 
 
 class SqliteStore:
@@ -261,11 +264,19 @@ class SqliteStore:
 
     def _account(self, records: list[Record], digests: dict[bytes, bytes]) -> Accounts:
         """What new records add to their sessions and to the usage; sets the parts of the events among them."""
-        sessions, late, created = accounts(records, digests, self.parts.event_bytes)
+        sessions, late, created, rated = accounts(records, digests, self.parts.event_bytes)
+        if rated:
+            self._mark_rated()
         fills = self.parts.assign(records, {row[0]: row[17] for row in sessions}, created, self._fills)
         for row in sessions:
             row[17] = fills[row[0]]
         return sessions, late
+
+    def _mark_rated(self) -> None:
+        if not schema.knows_feedback(self._db):
+            if not self._db.in_transaction:
+                self._db.execute("BEGIN IMMEDIATE")
+            schema.mark_feedback(self._db)
 
     def _fills(self, sessions: list[bytes]) -> Iterator[tuple[bytes, int]]:
         for session, fill, events in self._select_in("SELECT id, fill, events FROM session WHERE id", (), sessions):
@@ -409,16 +420,22 @@ class SqliteStore:
         fallen: list[Record] = []
         with translated(self.path, DamagedPart.SESSIONS):
             for idle in idles:
-                changed = self._db.execute(
-                    "UPDATE session SET live = 0, stretch_us = NULL, stretch_last_us = NULL, stretch_events = 0 "
-                    "WHERE id = ? AND live = 1 AND last_us < ?",
-                    (idle.session, before_us),
-                )
-                if changed.rowcount:
+                if self._db.execute(f"{_FALL} AND last_us < ?", (idle.session, before_us)).rowcount:
                     fallen.append(idle)
             if fallen:
                 self._put([], fallen, ([], []))
         return fallen
+
+    def end(self, session: bytes, now_us: int) -> list[Record]:
+        with translated(self.path, DamagedPart.SESSIONS):
+            row = self._db.execute(f"{IDLE_OF} WHERE id = ? AND live = 1", (session,)).fetchone()
+            if row is None:
+                return []
+            id_, gpt, duration, events = row
+            self._db.execute(_FALL, (id_,))
+            ended: list[Record] = [Idle(id_, gpt, duration, events, now_us)]
+            self._put([], ended, ([], []))
+        return ended
 
     # --- the consumer ---------------------------------------------------------------------------------------------
 

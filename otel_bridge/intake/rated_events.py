@@ -1,0 +1,111 @@
+"""The events that ratings name: found in the journal by their id, of which nobody keeps an index.
+
+An id leads to its event by when that arrived (`Reader.event_near`), and to that by what is remembered for repeats:
+an id that the client chose, or one that was derived of a key, for 24 hours. Ids that hold a time (the bridge's own,
+UUIDv7, and those of events that are identified by their content) lead there for as long as the journal has the event.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Collection
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+from otel_bridge import clock, errors, times
+from otel_bridge.config import Config
+from otel_bridge.errors import Problem
+from otel_bridge.ids import derived_uuid, keys_of_derived, time_of
+from otel_bridge.intake.identity import Identity
+from otel_bridge.intake.sessions import RETRY_AFTER_SECONDS
+from otel_bridge.journal import Reader, StoreDamaged
+from otel_bridge.journal.damage import Damage
+
+REMEMBERED = 10_000
+REMEMBERED_SECONDS = 60.0
+AHEAD_US = 86_400 * 1_000_000
+"""What an event's own time may be ahead of its arrival."""
+
+
+class RatedEvent(NamedTuple):
+    """What a rating needs to know of its event."""
+
+    id: bytes
+    session: bytes
+    gpt: str
+    user: str
+    part: int
+    model: str | None
+
+
+class RatedEvents:
+    """Used from one event loop; reads the journal in a thread of its own, in which a search holds up no session."""
+
+    def __init__(self, config: Config, reader: Reader, identity: Identity, damage: Damage) -> None:
+        """`damage`: told what cannot be looked up."""
+        self._reader = reader
+        self._identity = identity
+        self._damage = damage
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="event-read")
+        self._remembered: dict[tuple[bytes, tuple[str, ...]], tuple[float, RatedEvent]] = {}
+        """Those that were found lately, and when: many may rate one event."""
+        self.configure(config)
+
+    def configure(self, config: Config) -> None:
+        self._gpts = tuple(config.gpts)
+
+    def close(self) -> None:
+        self._thread.shutdown(wait=True)
+
+    async def find(self, event_id: bytes, own: Collection[str]) -> RatedEvent | None:
+        """The event with this id; None where there is none any more. Clients of several GPTs may have chosen the same:
+        then that of an `own` GPT, else the one that came first, so that no later one takes its place. Raises Problem
+        (503): the records about it are damaged."""
+        key = event_id, tuple(own)
+        found = self._recall(key)
+        if found is not None:
+            return found
+        try:
+            found = await asyncio.get_running_loop().run_in_executor(self._thread, self._look_up, event_id, own)
+        except StoreDamaged as error:
+            self._damage.note(error)
+            raise Problem(errors.JOURNAL_UNAVAILABLE, headers={"Retry-After": str(RETRY_AFTER_SECONDS)}) from error
+        if found is not None:
+            while len(self._remembered) >= REMEMBERED:
+                del self._remembered[next(iter(self._remembered))]
+            self._remembered[key] = time.monotonic(), found
+        return found
+
+    def _recall(self, key: tuple[bytes, tuple[str, ...]]) -> RatedEvent | None:
+        at, found = self._remembered.get(key, (0.0, None))
+        if found is not None and at < time.monotonic() - REMEMBERED_SECONDS:
+            del self._remembered[key]  # it may be past retention
+            return None
+        return found
+
+    # --- in the thread ----------------------------------------------------------------------------------------------
+
+    def _look_up(self, event_id: bytes, own: Collection[str]) -> RatedEvent | None:
+        for arrived_us, gpt in self._arrivals(event_id, own):
+            event = self._reader.event_near(event_id, arrived_us, gpt)
+            if event is not None:
+                return RatedEvent(event.id, event.session, event.gpt, event.user, event.part, event.model)
+        return None
+
+    def _arrivals(self, event_id: bytes, own: Collection[str]) -> list[tuple[int, str | None]]:
+        """When the event may have arrived, and of which GPT it then is where that is known, the likeliest first."""
+        chosen = {self._identity.of_id(gpt, event_id): gpt for gpt in self._gpts}
+        derived = [
+            (letter + least, letter + most) for letter in (b"c", b"k") for least, most in keys_of_derived(event_id)
+        ]
+        by_gpt: dict[str | None, int] = {}
+        for key, arrived_us in self._reader.arrivals([*((key, key) for key in chosen), *derived]):
+            gpt = chosen.get(key)
+            if gpt is not None or derived_uuid(key, arrived_us) == event_id:
+                by_gpt[gpt] = max(arrived_us, by_gpt.get(gpt, 0))  # an id is given anew when it is forgotten
+        found = sorted(((at, gpt) for gpt, at in by_gpt.items()), key=lambda one: (one[1] not in own, one[0]))
+        told = time_of(event_id)
+        if told is not None and times.EARLIEST_US <= told <= clock.now_us() + AHEAD_US:
+            found.append((told, None))
+        return found
