@@ -260,11 +260,11 @@ class SqliteStore:
 
     def _account(self, records: list[Record], digests: dict[bytes, bytes]) -> Accounts:
         """What new records add to their sessions and to the usage; sets the parts of the events among them."""
-        sessions, late, created = accounts(records, digests, self.parts.event_bytes)
+        sessions, late, unmeasured, created = accounts(records, digests, self.parts.event_bytes)
         fills = self.parts.assign(records, {row[0]: row[17] for row in sessions}, created, self._fills)
         for row in sessions:
             row[17] = fills[row[0]]
-        return sessions, late
+        return sessions, late, unmeasured
 
     def _fills(self, sessions: list[bytes]) -> Iterator[tuple[bytes, int]]:
         for session, fill, events in self._select_in("SELECT id, fill, events FROM session WHERE id", (), sessions):
@@ -416,7 +416,7 @@ class SqliteStore:
                 if changed.rowcount:
                     fallen.append(idle)
             if fallen:
-                self._put([], fallen, ([], []))
+                self._put([], fallen, ([], [], []))
         return fallen
 
     # --- the consumer ---------------------------------------------------------------------------------------------
