@@ -48,6 +48,9 @@ EVENT_ID = "gpt.event.id"
 """Of a rating: the id of the event that it rates, as it was answered."""
 SESSION_CLAIMED_START = "gpt.session.claimed_start"
 """ISO 8601 text: the start that a session's client gave, where that is too far from its arrival to be its span's."""
+UNMEASURED_FIELDS = "gpt.unmeasured"
+"""Text array, on an event that a model reported of itself: which of `UNMEASURED_WHAT` nobody measured. The span lasts
+no time where that is its latency, and has no `gen_ai.usage.…` of tokens that are missing."""
 SESSION_PART = "gpt.session.part"
 """Integer, on the roots of a long session's further traces: 1 is the second trace. The first root has none."""
 
@@ -82,6 +85,7 @@ SPAN_ATTRIBUTES = (
     GEN_AI_EVALUATION_SCORE_VALUE,
     GEN_AI_EVALUATION_SCORE_LABEL,
     GEN_AI_EVALUATION_EXPLANATION,
+    UNMEASURED_FIELDS,
     SESSION_CLAIMED_START,
     SESSION_PART,
 )
@@ -141,6 +145,9 @@ DEFAULT_EVENT_TYPES = (
 )
 """The seven types that the integration guide recommends."""
 
+UNMEASURED_WHAT = ("latency", "tokens_input", "tokens_output")
+"""`what` was not measured, by the bits of `records.UNMEASURED_…`."""
+
 WINDOWS = {"30m": 30 * 60, "1d": 86_400, "7d": 7 * 86_400, "30d": 30 * 86_400}
 """Label `window` → its length in seconds."""
 
@@ -199,7 +206,7 @@ SESSIONS = Metric("gpt_sessions_total", "counter", "Sessions created.", BASE)
 SLO_EVENTS = Metric(
     "gpt_slo_events_total",
     "counter",
-    "Events judged against the GPT's latency objective: good is within it and without error.",
+    "Events with a latency, judged against the GPT's objective of it: good is within it and without error.",
     (*BASE, "result"),
 )
 COST = Metric("gpt_cost_usd_total", "counter", "Cost of tokens where a price is configured, in US dollars.", BASE)
@@ -214,6 +221,13 @@ FEEDBACK = Metric(
     "counter",
     "Ratings of answers: good above 0, bad below, neutral at 0. Who rates an answer anew counts again.",
     (*BASE, "result"),
+)
+UNMEASURED = Metric(
+    "gpt_unmeasured_events_total",
+    "counter",
+    "Events that a model reported without a number that it cannot measure: they are in no histogram of it. Those "
+    "without a latency and those of gen_ai_client_operation_duration_seconds_count are together all events.",
+    (*BASE, "event_type", "error_type", "what"),
 )
 LATENCY_OBJECTIVE = Metric(
     "gpt_latency_objective_seconds",
@@ -380,6 +394,7 @@ METRICS: tuple[Metric, ...] = (
     COST,
     UNPRICED,
     FEEDBACK,
+    UNMEASURED,
     LATENCY_OBJECTIVE,
     SLO_TARGET,
     ACTIVE_SESSIONS,

@@ -219,6 +219,20 @@ class EventOut(Struct):
     span_id: SpanId
 
 
+class ReportedEventOut(Struct, kw_only=True):
+    """The same of an event that a model reported: without the numbers that nobody measured."""
+
+    id: Uuid
+    sesion_id: Uuid
+    tipo: str
+    latency_ms: float | UnsetType = UNSET
+    tokens_entrada: int | UnsetType = UNSET
+    tokens_salida: int | UnsetType = UNSET
+    timestamp: Moment
+    trace_id: TraceId
+    span_id: SpanId
+
+
 class FeedbackOut(Struct):
     """201 (or 200 for a retry) of `POST /api/events/{id}/valoracion`."""
 
@@ -255,9 +269,18 @@ class SessionTrace(Struct):
     enlace_traza: Url | UnsetType = UNSET
 
 
-class SessionState(Struct):
+class Unmeasured(Struct):
+    """Of how many of a session's events nobody measured the number, where a model reported on itself."""
+
+    latency_ms: Total
+    tokens_entrada: Total
+    tokens_salida: Total
+
+
+class SessionState(Struct, kw_only=True):
     """200 of `GET /api/sessions/{id}`. `trace_id` and `enlace_traza` are the first trace's. `trazas`: all of them, from
-    the first to the newest; of a session of more than a hundred, the newest hundred."""
+    the first to the newest; of a session of more than a hundred, the newest hundred. `tokens_…` are of the events that
+    have them, and missing where none has; `eventos_sin_medir` is there where a number was not measured."""
 
     id: Uuid
     gpt_id: str
@@ -266,8 +289,9 @@ class SessionState(Struct):
     trace_id: TraceId
     eventos: Total
     eventos_con_error: Total
-    tokens_entrada: Total
-    tokens_salida: Total
+    tokens_entrada: Total | UnsetType = UNSET
+    tokens_salida: Total | UnsetType = UNSET
+    eventos_sin_medir: Unmeasured | UnsetType = UNSET
     activa: bool
     trazas: list[SessionTrace]
     primer_evento: Moment | UnsetType = UNSET
@@ -275,7 +299,7 @@ class SessionState(Struct):
     enlace_traza: Url | UnsetType = UNSET
 
 
-T = TypeVar("T", SessionIn, EventIn, FeedbackIn, EndIn)
+T = TypeVar("T", SessionIn, EventIn, ToolIn, FeedbackIn, EndIn)
 
 _session_decoder = msgspec.json.Decoder(SessionIn)
 _event_decoder = msgspec.json.Decoder(EventIn)
@@ -373,18 +397,23 @@ def _session_time(session: SessionIn, now_us: int) -> int:
 
 def event_from(value: object) -> EventIn:
     """The event that a decoded value holds. Raises Problem (422). `event_time` completes the check."""
-    value = _with_integers(value, EventIn)
+    event = _event(value)
+    if event is None:
+        raise diagnose_value(value, EventIn)
+    return event
+
+
+def _event(value: object) -> EventIn | None:
     try:
-        event = msgspec.convert(value, EventIn)
+        event = msgspec.convert(_with_integers(value, EventIn), EventIn)
         _check_text(event.tipo, event.contenido, event.timestamp, event.modelo, event.error)
-        if math.isfinite(event.latency_ms) and math.isfinite(event.ttft_ms or 0.0):
-            return event
     except (*BROKEN, ValueError, OverflowError):
-        pass
-    raise diagnose_value(value, EventIn)
+        return None
+    numbers = (event.latency_ms, event.ttft_ms or 0.0, *(tool.ms for tool in event.herramientas or ()))
+    return event if all(map(math.isfinite, numbers)) else None
 
 
-_MEASURED = {
+MEASURED = {
     "latency_ms": UNMEASURED_LATENCY,
     "tokens_entrada": UNMEASURED_TOKENS_IN,
     "tokens_salida": UNMEASURED_TOKENS_OUT,
@@ -396,13 +425,11 @@ def reported_event_from(value: object) -> EventIn:
     measured. Raises Problem (422). `event_time` completes the check."""
     if not isinstance(value, dict):
         return event_from(value)
-    missing = {name: bit for name, bit in _MEASURED.items() if value.get(name) is None}
-    event = event_from(value | dict.fromkeys(missing, 0))
-    if not missing:
-        return event
-    return msgspec.convert(
-        {**msgspec.structs.asdict(event), "unmeasured": sum(missing.values())}, ReportedEventIn, from_attributes=True
-    )
+    missing = {name: bit for name, bit in MEASURED.items() if value.get(name) is None}
+    event = _event(value | dict.fromkeys(missing, 0))
+    if event is None:
+        raise diagnose_value(value, ReportedEventIn)
+    return ReportedEventIn(**msgspec.structs.asdict(event), unmeasured=sum(missing.values())) if missing else event
 
 
 def decode_feedback(body: bytes) -> FeedbackIn:
@@ -464,19 +491,19 @@ def event_time(event: EventIn, now_us: int) -> int | None:
         raise ValueError
     if event.modelo is not None and "\0" in event.modelo:
         raise ValueError
-    if event.tokens_cache is not None and event.tokens_cache > event.tokens_entrada:
-        _check_measured(event, UNMEASURED_TOKENS_IN)
-    if event.tokens_razonamiento is not None and event.tokens_razonamiento > event.tokens_salida:
-        _check_measured(event, UNMEASURED_TOKENS_OUT)
-    if event.ttft_ms is not None and event.ttft_ms > event.latency_ms:
-        _check_measured(event, UNMEASURED_LATENCY)
+    cached, reasoning, ttft = event.tokens_cache, event.tokens_razonamiento, event.ttft_ms
+    if cached is not None and cached > event.tokens_entrada and is_measured(event, "tokens_entrada"):
+        raise ValueError
+    if reasoning is not None and reasoning > event.tokens_salida and is_measured(event, "tokens_salida"):
+        raise ValueError
+    if ttft is not None and ttft > event.latency_ms and is_measured(event, "latency_ms"):
+        raise ValueError
     return None if event.timestamp is None else times.parse_time(event.timestamp, now_us)
 
 
-def _check_measured(event: EventIn, whole: int) -> None:
-    """Raises ValueError for a part that is more than its whole, unless nobody measured that."""
-    if not (isinstance(event, ReportedEventIn) and event.unmeasured & whole):
-        raise ValueError
+def is_measured(event: EventIn, name: str) -> bool:
+    """Whether a number was measured. One that was not limits no part of itself."""
+    return not (isinstance(event, ReportedEventIn) and event.unmeasured & MEASURED[name])
 
 
 def decode_good_batch(body: bytes) -> list[EventIn | Problem] | None:
@@ -629,21 +656,33 @@ def diagnose_value(value: object, shape: type[T], now_us: int | None = None) -> 
         return Problem(errors.INVALID_DATA, errors=[no_object])
     value = _with_integers(value, shape)
     assert isinstance(value, dict)
+    unmeasured: set[str] = set()
+    if shape is ReportedEventIn:
+        shape = EventIn
+        unmeasured = {name for name in MEASURED if value.get(name) is None}
     field_errors = []
     for field in _fields(shape):
-        error = _field_error(field, value, now_us)
-        if error is not None:
-            field_errors.append(error)
+        if field.name not in unmeasured:
+            field_errors += _field_errors(field, value, now_us)
     if shape is EventIn:
         wrong = {error.campo for error in field_errors}
         for part, whole in _PARTS.items():
-            if not wrong & {part, whole}:
+            if whole not in unmeasured and not wrong & {part, whole}:
                 field_errors += _part_errors(value, part, whole)
     if not field_errors:
         # Every field is right by itself: only a value outside the contract's fields can be wrong.
         return Problem(errors.JSON_MALFORMED, "El cuerpo contiene un valor que JSON no admite (NaN, Infinity).")
     names = ", ".join(f"«{error.campo}»" for error in field_errors)
     return Problem(errors.INVALID_DATA, f"Revisa: {names}.", field_errors)
+
+
+def diagnose_event(event: EventIn, now_us: int) -> Problem:
+    """Why an event is refused that its types let pass: 422 with every wrong field."""
+    value = msgspec.to_builtins(event)
+    if not isinstance(event, ReportedEventIn):
+        return diagnose_value(value, EventIn, now_us)
+    known = {name: given for name, given in value.items() if name not in MEASURED or is_measured(event, name)}
+    return diagnose_value(known, ReportedEventIn, now_us)
 
 
 _PARTS = {"tokens_cache": "tokens_entrada", "tokens_razonamiento": "tokens_salida", "ttft_ms": "latency_ms"}
@@ -659,6 +698,25 @@ def _part_errors(value: dict[str, object], part: str, whole: str) -> list[FieldE
     meta = next(field_meta(field.type) for field in _fields(EventIn) if field.name == part)
     message = f"supera «{whole}»; se espera {meta['expected']}"
     return [FieldError(part, message, "valor", min(meta["example"], most))]
+
+
+def _field_errors(field: msgspec.structs.FieldInfo, value: dict[str, object], now_us: int) -> list[FieldError]:
+    """What is wrong with a field: of a list of objects, with each of theirs."""
+    items = value.get(field.name)
+    if field.name != "herramientas" or not isinstance(items, list) or len(items) > MAX_TOOLS:
+        error = _field_error(field, value, now_us)
+        return [] if error is None else [error]
+    wrong = []
+    for number, item in enumerate(items):
+        place = f"{field.name}[{number}]"
+        if not isinstance(item, dict):
+            wrong.append(FieldError(place, "se espera un objeto con «nombre» y «ms»", "tipo", example(ToolIn)))
+            continue
+        for inner in _fields(ToolIn):
+            error = _field_error(inner, item, now_us)
+            if error is not None:
+                wrong.append(FieldError(f"{place}.{error.campo}", error.mensaje, error.tipo, error.ejemplo))
+    return wrong
 
 
 def _field_error(field: msgspec.structs.FieldInfo, value: dict[str, object], now_us: int) -> FieldError | None:

@@ -55,7 +55,10 @@ COUNT = "none"
 """The unit of what is counted, on every board: 24635 is neither «24.6 K» nor, in a Spanish browser, «24.635», which
 beside Grafana's `87.76%` would be 24 and a half."""
 
-NOTHING = ("ninguno", "ninguna", QUIET)
+UNMEASURED = "Sin medir"
+"""What a line is called that stands where events came and nobody measured them."""
+
+NOTHING = ("ninguno", "ninguna", QUIET, UNMEASURED)
 """Names of the series that say that there is none of what the panel shows: drawn, in no legend."""
 
 SOFT_MAX = {COUNT: 1, "suffix: /s": 0.1, "percentunit": 1, "s": 0.1}

@@ -23,6 +23,9 @@ ERROR = "error_type"
 OF_GPT = f'{AGENT}=~"$gpt"'
 OF_TYPE = f'{TYPE}=~"$tipo"'
 FAILED = f'{ERROR}!=""'
+WHAT = "what"
+OF_LATENCY = f'{WHAT}="latency"'
+"""Of what nobody measured: events without a latency, which are in no histogram of it."""
 RATE = "$__rate_interval"
 RANGE = "$__range"
 BAR = "$__interval"
@@ -102,6 +105,7 @@ BARS: dict[str, tuple[str, ...]] = {
     suffixed(catalog.SESSION_EVENTS, "bucket"): (AGENT, "le"),
     suffixed(catalog.REQUEST_DURATION, "bucket"): ("route", "method", "le"),
     suffixed(catalog.REQUEST_DURATION, "count"): ("status",),
+    catalog.UNMEASURED.name: (AGENT, TYPE, ERROR, WHAT),
     catalog.SESSIONS.name: (AGENT,),
     catalog.SLO_EVENTS.name: (AGENT, "result"),
     catalog.FEEDBACK.name: (AGENT, "result"),
@@ -122,8 +126,19 @@ def counted(series: str, *matchers: str, by: tuple[str, ...] = (), window: str =
 
     `relabel`: what the series are wrapped in before they are summed up.
     """
-    rise = {BAR: _each_minute, **dict.fromkeys(SHORT, _sample_by_sample)}.get(window, _noted)(series, matchers, window)
-    return total(relabel % rise, *by)
+    return total(relabel % _rise(series, matchers, window), *by)
+
+
+def events(*matchers: str, by: tuple[str, ...] = (), window: str = RANGE) -> str:
+    """How many events came in the window: those with a latency, which its histogram counts, and those without. Their
+    series differ by a label, so that `or` leaves none out."""
+    with_latency = _rise(suffixed(catalog.OPERATION_DURATION, "count"), matchers, window)
+    without = _rise(catalog.UNMEASURED.name, (*matchers, OF_LATENCY), window)
+    return total(f"({with_latency}) or ({without})", *by)
+
+
+def _rise(series: str, matchers: tuple[str, ...], window: str) -> str:
+    return {BAR: _each_minute, **dict.fromkeys(SHORT, _sample_by_sample)}.get(window, _noted)(series, matchers, window)
 
 
 def _noted(series: str, matchers: tuple[str, ...], window: str) -> str:
@@ -177,7 +192,13 @@ def or_zero(expr: str) -> str:
 
 def no_traffic(*matchers: str, window: str = BAR) -> str:
     """0 while a bridge is scraped and no event comes: the line that says why the others have a gap."""
-    return f"{counted(suffixed(catalog.OPERATION_DURATION, 'count'), *matchers, window=window)} == 0"
+    return f"{events(*matchers, window=window)} == 0"
+
+
+def nothing_measured(*matchers: str, window: str = BAR) -> str:
+    """0 while events come and none of them has a latency: the line that says so."""
+    measured = counted(suffixed(catalog.OPERATION_DURATION, "count"), *matchers, window=window)
+    return f"{measured} == 0 and on () {events(*matchers, window=window)} > 0"
 
 
 def exemplars(metric: Metric, *matchers: str) -> str:

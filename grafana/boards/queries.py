@@ -59,7 +59,8 @@ EXPECTED_EMPTY: dict[tuple[str, str], str] = {
     ("gpt-slo", "p95 / objetivo"): "a percentile needs an event in its window",
     ("gpt-resumen", "p95 / objetivo"): "a percentile needs an event in its window",
     ("gpt-resumen", "Coste (24 h)"): "its second figure is there where tokens have no price",
-    ("gpt-resumen", "Cómo va cada GPT"): "its last column is there where tokens have no price",
+    ("gpt-resumen", "Cómo va cada GPT"): "its last columns are there where something has no price or was not measured",
+    ("gpt-resumen", "Tokens"): "its third figure is there where tokens were not measured",
     ("gpt-slo", "p95 frente al objetivo de cada GPT"): "a percentile needs an event in its window",
     ("gpt-slo", "Los tipos más lentos"): "a percentile needs an event in its window",
     ("gpt-slo", "Errores por código"): "on a good day there is no error: the panel says so",
@@ -85,6 +86,9 @@ EXPECTED_EMPTY: dict[tuple[str, str], str] = {
 ONLY_WITHOUT_TRAFFIC = "hueco"
 """The ref of queries that return something only while no event comes."""
 
+ONLY_UNMEASURED = "sinmedir"
+"""The ref of queries that return something only while events come without their numbers."""
+
 ONLY_EXEMPLARS = "ejemplos"
 """The ref of queries that return nothing, and whose exemplars are drawn."""
 
@@ -93,6 +97,8 @@ def may_be_empty(query: Query) -> str | None:
     """Why a query may return nothing while all is well; None where it must return data."""
     if query.ref == ONLY_WITHOUT_TRAFFIC:
         return "a line that is only drawn while no event comes"
+    if query.ref == ONLY_UNMEASURED:
+        return "a line that is only drawn while events come that nobody measured"
     if query.ref == ONLY_EXEMPLARS:
         return "it draws nothing but exemplars"
     if why := EXPECTED_EMPTY.get((query.board, query.panel)):

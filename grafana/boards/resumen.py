@@ -30,14 +30,16 @@ from grafana.boards.promql import (
     BAR,
     FAILED,
     OF_GPT,
+    OF_LATENCY,
     OF_TYPE,
     RANGE,
     TYPE,
+    WHAT,
     closed_period,
     counted,
+    events,
     exemplars,
     mean,
-    no_traffic,
     or_zero,
     quantile,
     selector,
@@ -56,7 +58,7 @@ TO_SLO = ("Ver latencia y SLO", link("gpt-slo"))
 
 
 def _now() -> list[tuple[int, Panel]]:
-    failed = counted(suffixed(DURATION, "count"), OF_GPT, OF_TYPE, FAILED)
+    failed = events(OF_GPT, OF_TYPE, FAILED)
     return [
         (12, shared.active_sessions()),
         (12, shared.active_users()),
@@ -115,9 +117,8 @@ def _cost() -> Panel:
 
 
 def _by_gpt() -> list[tuple[int, Panel]]:
-    count = suffixed(DURATION, "count")
-    events = counted(count, OF_GPT, by=(AGENT,))
-    failed = counted(count, OF_GPT, FAILED, by=(AGENT,))
+    count = events(OF_GPT, by=(AGENT,))
+    failed = events(OF_GPT, FAILED, by=(AGENT,))
     columns = (
         Column(
             "Gasto",
@@ -127,10 +128,10 @@ def _by_gpt() -> list[tuple[int, Panel]]:
         *shared.p95_columns(70, 75),
         Column(
             "Con error",
-            f"({failed} or 0 * {events}) / ({events} > 0)",
+            f"({failed} or 0 * {count}) / ({count} > 0)",
             {"unit": "percentunit", "decimals": 1, "custom__width": 90},
         ),
-        Column("Eventos", events, {"custom__width": 75}),
+        Column("Eventos", count, {"custom__width": 75}),
         Column("Sesiones", counted(catalog.SESSIONS.name, OF_GPT, by=(AGENT,)), {"custom__width": 80}),
         Column(
             "Coste",
@@ -142,6 +143,11 @@ def _by_gpt() -> list[tuple[int, Panel]]:
             f"{counted(catalog.UNPRICED.name, OF_GPT, by=(AGENT,))} > 0",
             {"unit": "suffix: tok", "custom__width": 95},
         ),
+        Column(
+            "Sin medir",
+            f"{counted(catalog.UNMEASURED.name, OF_GPT, OF_LATENCY, by=(AGENT,))} > 0",
+            {"custom__width": 85},
+        ),
     )
     return [
         (
@@ -150,7 +156,8 @@ def _by_gpt() -> list[tuple[int, Panel]]:
                 "Cómo va cada GPT",
                 "Un GPT por fila, arriba el que peor va, en el intervalo elegido: a qué ritmo gasta su presupuesto de "
                 "error (1× lo agota justo en 30 días), su p95 y su objetivo, eventos con error, eventos, sesiones, "
-                "coste y cómo ha ido su p95. Al pulsar un GPT se abren sus tableros. El filtro de tipo no cambia "
+                "coste y cómo ha ido su p95. «Sin medir»: eventos que llegaron sin latencia; cuentan como eventos y no "
+                "están en el p95 ni en el gasto. Al pulsar un GPT se abren sus tableros. El filtro de tipo no cambia "
                 "este panel.",
                 columns,
                 (
@@ -174,8 +181,8 @@ def _latency() -> list[tuple[int, Panel]]:
     targets.append(query(mean(DURATION, OF_GPT, OF_TYPE, window=BAR), "Media", ref="media"))
     targets.append(query(exemplars(DURATION, OF_GPT, OF_TYPE), "Ejemplos", ref="ejemplos", exemplar=True))
     targets.append(query(shared.common_objective(), "Objetivo", ref="objetivo"))
-    targets.append(query(no_traffic(OF_GPT, OF_TYPE), QUIET, ref="hueco"))
-    by_type = counted(suffixed(DURATION, "count"), OF_GPT, OF_TYPE, by=(TYPE,))
+    targets += shared.gaps(OF_GPT, OF_TYPE)
+    by_type = events(OF_GPT, OF_TYPE, by=(TYPE,))
     types = instant(f"{by_type} > 0", ref="eventos", as_table=True)
     share = instant(f"({by_type} > 0) / on () group_left () (sum({by_type}) > 0)", ref="parte", as_table=True)
     return [
@@ -226,6 +233,8 @@ def _latency() -> list[tuple[int, Panel]]:
 def _use() -> list[tuple[int, Panel]]:
     tokens = suffixed(catalog.TOKEN_USAGE, "sum")
 
+    without_tokens = counted(catalog.UNMEASURED.name, OF_GPT, OF_TYPE, f'{WHAT}="tokens_output"')
+
     def of(direction: str, window: str = BAR) -> str:
         return counted(tokens, OF_GPT, OF_TYPE, f'gen_ai_token_type="{direction}"', window=window)
 
@@ -234,10 +243,12 @@ def _use() -> list[tuple[int, Panel]]:
             4,
             stat_panel(
                 "Tokens",
-                "Tokens de entrada y de salida del intervalo elegido.",
+                "Tokens de entrada y de salida del intervalo elegido. «Sin medir»: eventos que llegaron sin sus "
+                "tokens; no se estiman, y no están en las cifras ni en el coste.",
                 [
                     instant(of("input", RANGE), "Entrada", ref="input"),
                     instant(of("output", RANGE), "Salida", ref="output"),
+                    instant(f"{without_tokens} > 0", "Sin medir (ev.)", ref="sinmedir"),
                 ],
                 Look(unit=COUNT),
                 names=True,
@@ -267,7 +278,7 @@ def _use() -> list[tuple[int, Panel]]:
                 [
                     query(mean(DURATION, OF_GPT, OF_TYPE, by=(TYPE,), window=BAR), f"{{{{{TYPE}}}}}"),
                     query(shared.common_objective(), "Objetivo", ref="objetivo"),
-                    query(no_traffic(OF_GPT, OF_TYPE), QUIET, ref="hueco"),
+                    *shared.gaps(OF_GPT, OF_TYPE),
                 ],
                 Look(
                     unit="s",
@@ -348,7 +359,7 @@ def _periods() -> list[tuple[int, Panel]]:
 
 
 def _patterns() -> list[tuple[int, Panel]]:
-    events = selector(catalog.TOP_USER_EVENTS.name, OF_GPT, 'window="1d"')
+    top = selector(catalog.TOP_USER_EVENTS.name, OF_GPT, 'window="1d"')
     tokens = selector(catalog.TOP_USER_TOKENS.name, OF_GPT, 'window="1d"')
     links = [
         {
@@ -365,10 +376,10 @@ def _patterns() -> list[tuple[int, Panel]]:
                 "nombre. La parte es sobre los usuarios de esta tabla. Al pulsar un usuario se abren sus "
                 "sesiones.",
                 [
-                    instant(total(events, USER, AGENT), ref="eventos", as_table=True),
+                    instant(total(top, USER, AGENT), ref="eventos", as_table=True),
                     instant(total(tokens, USER, AGENT), ref="tokens", as_table=True),
                     instant(
-                        f"{total(events, USER, AGENT)} / on () group_left () ({total(events)} > 0)",
+                        f"{total(top, USER, AGENT)} / on () group_left () ({total(top)} > 0)",
                         ref="parte",
                         as_table=True,
                     ),
@@ -396,9 +407,8 @@ def _patterns() -> list[tuple[int, Panel]]:
 
 
 def _live() -> list[tuple[int, Panel]]:
-    count = suffixed(DURATION, "count")
-    events = f"{counted(count, OF_GPT, OF_TYPE, window='1m')} / 60"
-    failed = or_zero(f"{counted(count, OF_GPT, OF_TYPE, FAILED, window='1m')} / 60")
+    rate = f"{events(OF_GPT, OF_TYPE, window='1m')} / 60"
+    failed = or_zero(f"{events(OF_GPT, OF_TYPE, FAILED, window='1m')} / 60")
     return [
         (
             12,
@@ -406,7 +416,7 @@ def _live() -> list[tuple[int, Panel]]:
                 "En tiempo real: eventos por segundo",
                 "Del último minuto, un punto cada 5 segundos, durante los últimos 15 minutos, sea cual sea el "
                 "intervalo elegido arriba.",
-                [query(events, "Eventos", ref="eventos"), query(failed, "Con error", ref="errores")],
+                [query(rate, "Eventos", ref="eventos"), query(failed, "Con error", ref="errores")],
                 Look(
                     unit="suffix: /s",
                     overrides=paint({"Eventos": colours.NEUTRAL, "Con error": colours.BAD}),
@@ -426,7 +436,7 @@ def _live() -> list[tuple[int, Panel]]:
                     query(mean(DURATION, OF_GPT, OF_TYPE, window="1m"), "Media", ref="media"),
                     query(quantile(0.95, DURATION, OF_GPT, OF_TYPE, window="1m"), "p95", ref="p95", exemplar=True),
                     query(shared.common_objective(), "Objetivo", ref="objetivo"),
-                    query(no_traffic(OF_GPT, OF_TYPE, window="1m"), QUIET, ref="hueco"),
+                    *shared.gaps(OF_GPT, OF_TYPE, window="1m"),
                 ],
                 Look(
                     unit="s",

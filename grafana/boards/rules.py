@@ -16,6 +16,7 @@ from grafana.boards.promql import (
     CLOCK,
     HOUR_OF_WEEK,
     LOOKBACK,
+    OF_LATENCY,
     OURS,
     TARGET,
     recorded,
@@ -107,7 +108,8 @@ def _increase(name: str, labels: tuple[str, ...]) -> str:
 
 
 def _by_hour() -> str:
-    increase = recorded(suffixed(catalog.OPERATION_DURATION, "count"), "increase")
-    rise = f"sum by ({AGENT}) ({increase})"
+    with_latency = recorded(suffixed(catalog.OPERATION_DURATION, "count"), "increase")
+    without = f"{recorded(catalog.UNMEASURED.name, 'increase')}{{{OF_LATENCY}}}"
+    rise = f"sum by ({AGENT}) (\n            {with_latency}\n            or {without}\n          )"
     clock = CLOCK.replace(" * on ()", "\n            * on ()")
     return f"          {rise}\n          * on () group_left (dia, hora) (\n            {clock}\n          )"

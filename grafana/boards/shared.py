@@ -6,11 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from grafana_foundation_sdk.models.dashboard import Panel
+from grafana_foundation_sdk.models.prometheus import Dataquery
 
 from grafana.boards import colours
 from grafana.boards.panels import (
     COUNT,
     QUIET,
+    UNMEASURED,
     Look,
     Override,
     by_name,
@@ -28,7 +30,18 @@ from grafana.boards.panels import (
     transform,
     value_mapping,
 )
-from grafana.boards.promql import AGENT, OF_GPT, OF_TYPE, counted, quantile, selector, total
+from grafana.boards.promql import (
+    AGENT,
+    BAR,
+    OF_GPT,
+    OF_TYPE,
+    counted,
+    no_traffic,
+    nothing_measured,
+    quantile,
+    selector,
+    total,
+)
 from grafana.boards.promql import hour_by_weekday as hour_by_weekday_expr
 from grafana.boards.variables import link
 from otel_bridge import catalog
@@ -45,6 +58,14 @@ RATIO_STEPS = ((None, colours.CLEAR), (0.8, colours.NEAR), (1.0, colours.FAIL))
 OBJECTIVES = f"max by ({AGENT}) (last_over_time({selector(catalog.LATENCY_OBJECTIVE.name, OF_GPT)}[6h]))"
 TARGETS = f"max by ({AGENT}) (last_over_time({selector(catalog.SLO_TARGET.name, OF_GPT)}[6h]))"
 """Of each GPT; while the bridge is away too, so that what it said before is still judged."""
+
+
+def gaps(*matchers: str, window: str = BAR) -> list[Dataquery]:
+    """The lines that say why those of latency have a gap."""
+    return [
+        query(no_traffic(*matchers, window=window), QUIET, ref="hueco"),
+        query(nothing_measured(*matchers, window=window), UNMEASURED, ref="sinmedir"),
+    ]
 
 
 def _by_window(title: str, description: str, metric: catalog.Metric) -> Panel:

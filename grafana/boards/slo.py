@@ -38,11 +38,10 @@ from grafana.boards.promql import (
     TYPE,
     buckets,
     counted,
-    no_traffic,
+    events,
     or_zero,
     quantile,
     selector,
-    suffixed,
 )
 from grafana.boards.shared import Column
 from grafana.boards.variables import link
@@ -140,7 +139,7 @@ def _by_gpt() -> list[tuple[int, Panel]]:
         *shared.p95_columns(75, 90),
         Column("Buenos", shared.good_share(RANGE), {"unit": "percentunit", "decimals": 2, "custom__width": 90}),
         Column("Meta", shared.TARGETS, {"unit": "percentunit", "decimals": 1, "custom__width": 80}),
-        Column("Eventos", counted(catalog.SLO_EVENTS.name, OF_GPT, by=(AGENT,)), {"custom__width": 90}),
+        Column("Eventos", events(OF_GPT, by=(AGENT,)), {"custom__width": 90}),
     )
     return [
         (
@@ -173,7 +172,7 @@ def _burn() -> list[tuple[int, Panel]]:
                 "Cuántas veces más deprisa de lo sostenible se gasta el presupuesto de error, en ventanas "
                 "cortas y largas (el peor de los GPT elegidos). Cuando una corta y una larga pasan juntas "
                 "de un nivel, suena su alerta.",
-                [*worst, *levels, query(no_traffic(OF_GPT), QUIET, ref="hueco")],
+                [*worst, *levels, *shared.gaps(OF_GPT)],
                 Look(
                     unit="suffix:×",
                     decimals=1,
@@ -218,7 +217,7 @@ def _trends() -> list[tuple[int, Panel]]:
                 [
                     query(ratio, f"{{{{{AGENT}}}}}"),
                     query("vector(1)", "Objetivo", ref="limite"),
-                    query(no_traffic(OF_GPT, OF_TYPE), QUIET, ref="hueco"),
+                    *shared.gaps(OF_GPT, OF_TYPE),
                 ],
                 Look(
                     unit="percentunit",
@@ -254,7 +253,7 @@ def _events() -> list[tuple[int, Panel]]:
         return counted(catalog.SLO_EVENTS.name, OF_GPT, f'result="{result}"', window=BAR)
 
     def errors(window: str) -> str:
-        return counted(suffixed(DURATION, "count"), OF_GPT, OF_TYPE, FAILED, by=("error_type",), window=window)
+        return events(OF_GPT, OF_TYPE, FAILED, by=("error_type",), window=window)
 
     return [
         (
@@ -346,8 +345,8 @@ def _feedback() -> list[tuple[int, Panel]]:
 
 def _detail() -> list[tuple[int, Panel]]:
     by = (AGENT, TYPE)
-    count = counted(suffixed(DURATION, "count"), OF_GPT, OF_TYPE, by=by)
-    failed = counted(suffixed(DURATION, "count"), OF_GPT, OF_TYPE, FAILED, by=by)
+    count = events(OF_GPT, OF_TYPE, by=by)
+    failed = events(OF_GPT, OF_TYPE, FAILED, by=by)
     p95 = quantile(0.95, DURATION, OF_GPT, OF_TYPE, by=by)
     trend = quantile(0.95, DURATION, OF_GPT, OF_TYPE, by=by, window=BAR)
     return [

@@ -20,7 +20,10 @@ from otel_bridge import __version__, catalog
 from otel_bridge.config import UNKNOWN, Gpt
 from otel_bridge.ids import uuid_text
 from otel_bridge.records import (
+    UNMEASURED_TOKENS_IN,
+    UNMEASURED_TOKENS_OUT,
     Event,
+    Extras,
     Feedback,
     Record,
     Session,
@@ -227,9 +230,11 @@ class SpanProjection:
             constant,
             _times(b"\x39", start, b"\x41", end),
             session[1],
-            _tokens_in(event.tokens_in),
-            _tokens_out(event.tokens_out),
         ]
+        if event.extras is None:
+            parts += (_tokens_in(event.tokens_in), _tokens_out(event.tokens_out))
+        else:
+            parts += _extras(event, event.extras)
         if event.tokens_cached is not None:
             parts.append(_tokens_cached(event.tokens_cached))
         if event.content is not None:
@@ -259,6 +264,33 @@ class SpanProjection:
             self._templates.clear()
         self._templates[key] = constant
         return constant
+
+
+def _extras(event: Event, extras: Extras) -> list[bytes]:
+    """The attributes of an event that says more than the documented fields, or less."""
+    missing, parts = extras.unmeasured, []
+    if not missing & UNMEASURED_TOKENS_IN:
+        parts.append(_tokens_in(event.tokens_in))
+    if not missing & UNMEASURED_TOKENS_OUT:
+        parts.append(_tokens_out(event.tokens_out))
+    if missing:
+        parts.append(_UNMEASURED[missing])
+    return parts
+
+
+def _texts_attribute(key: str, texts: Iterable[str]) -> bytes:
+    """As `_text_attribute`, of an AnyValue { array_value (5) { values (1) } }."""
+    values = b"".join(_field(b"\x0a", _field(b"\x0a", text.encode())) for text in texts)
+    return _field(b"\x4a", _field(b"\x0a", key.encode()) + _field(b"\x12", _field(b"\x2a", values)))
+
+
+_UNMEASURED = [
+    _texts_attribute(
+        catalog.UNMEASURED_FIELDS,
+        [what for bit, what in enumerate(catalog.UNMEASURED_WHAT) if missing & 1 << bit],
+    )
+    for missing in range(1 << len(catalog.UNMEASURED_WHAT))
+]
 
 
 @lru_cache(4096)

@@ -11,15 +11,19 @@ from urllib.parse import quote
 import msgspec
 from msgspec import UNSET
 
+from otel_bridge import contract
 from otel_bridge.contract import (
     BatchOut,
     EventIn,
     EventOut,
     FeedbackOut,
     ItemOut,
+    ReportedEventIn,
+    ReportedEventOut,
     SessionOut,
     SessionState,
     SessionTrace,
+    Unmeasured,
 )
 from otel_bridge.errors import Problem
 from otel_bridge.ids import uuid_text
@@ -75,8 +79,9 @@ def session_state(session_id: bytes, row: SessionRow, trace_url: str | None) -> 
         trace_id=session_id.hex(),
         eventos=row.events,
         eventos_con_error=row.failed,
-        tokens_entrada=row.tokens_in,
-        tokens_salida=row.tokens_out,
+        tokens_entrada=UNSET if row.events and row.unmeasured[1] == row.events else row.tokens_in,
+        tokens_salida=UNSET if row.events and row.unmeasured[2] == row.events else row.tokens_out,
+        eventos_sin_medir=Unmeasured(*row.unmeasured) if any(row.unmeasured) else UNSET,
         activa=row.live,
         trazas=[SessionTrace(trace_id, link(trace_id)) for trace_id in traces],
         primer_evento=UNSET if row.first_event_us is None else format_time(row.first_event_us),
@@ -94,6 +99,8 @@ def _session_texts(session_id: bytes, part: int) -> tuple[str, str]:
 
 def event_answer(event: EventIn, status: int, record: Event) -> Answer:
     session, trace_id = _session_texts(record.session, record.part)
+    if event.__class__ is ReportedEventIn:
+        return Answer(status, _encode(_reported(event, record, session, trace_id)))
     body = EventOut(
         uuid_text(record.id),
         session,
@@ -106,6 +113,19 @@ def event_answer(event: EventIn, status: int, record: Event) -> Answer:
         event_span_id(record.id).hex(),
     )
     return Answer(status, _encode(body))
+
+
+def _reported(event: EventIn, record: Event, session: str, trace_id: str) -> ReportedEventOut:
+    measured = {name: getattr(event, name) for name in contract.MEASURED if contract.is_measured(event, name)}
+    return ReportedEventOut(
+        id=uuid_text(record.id),
+        sesion_id=session,
+        tipo=event.tipo,
+        timestamp=format_time(record.end_us),
+        trace_id=trace_id,
+        span_id=event_span_id(record.id).hex(),
+        **measured,
+    )
 
 
 def feedback_answer(status: int, record: Feedback) -> Answer:

@@ -15,8 +15,6 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
-import msgspec
-
 from otel_bridge import clock, contract, errors
 from otel_bridge.access.caller import Caller
 from otel_bridge.config import Config, Gpt
@@ -247,7 +245,7 @@ class Ingest:
             try:
                 event_us = contract.event_time(item, now_us)
             except ValueError:
-                draft.problems[place] = contract.diagnose_value(msgspec.to_builtins(item), EventIn, now_us)
+                draft.problems[place] = contract.diagnose_event(item, now_us)
                 continue
             session = sessions.get(item.sesion_id.int)
             if refused and (session is None or session.gpt in refused):

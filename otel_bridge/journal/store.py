@@ -124,6 +124,8 @@ class SessionRow(NamedTuple):
     live: bool
     parts: int = 1
     """Traces that its events are in."""
+    unmeasured: tuple[int, int, int] = (0, 0, 0)
+    """Of how many events nobody measured latency, tokens in, tokens out."""
 
 
 class Segment(NamedTuple):

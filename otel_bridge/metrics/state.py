@@ -17,7 +17,17 @@ import msgspec
 from otel_bridge import catalog
 from otel_bridge.catalog import Metric
 from otel_bridge.config import UNKNOWN, Config, Gpt
-from otel_bridge.records import Event, Feedback, Idle, Record, Session, part_trace_id
+from otel_bridge.records import (
+    UNMEASURED_LATENCY,
+    UNMEASURED_TOKENS_IN,
+    UNMEASURED_TOKENS_OUT,
+    Event,
+    Feedback,
+    Idle,
+    Record,
+    Session,
+    part_trace_id,
+)
 
 STATE_VERSION = 1
 
@@ -133,7 +143,14 @@ class MetricState:
         }
         self.counters: dict[str, dict[Labels, list[float]]] = {
             metric.name: {}
-            for metric in (catalog.SESSIONS, catalog.SLO_EVENTS, catalog.COST, catalog.UNPRICED, catalog.FEEDBACK)
+            for metric in (
+                catalog.SESSIONS,
+                catalog.SLO_EVENTS,
+                catalog.COST,
+                catalog.UNPRICED,
+                catalog.UNMEASURED,
+                catalog.FEEDBACK,
+            )
         }
         self._announce()
 
@@ -193,6 +210,10 @@ class MetricState:
         if error is not None and error not in gpt_series.errors:
             error = self._admit(gpt_series.errors, error, self._max_errors, "error_type", catalog.OTHER_ERROR)
         series = gpt_series.series.get((type_, model, error)) or self._series(gpt_series, type_, model, error)
+        if event.extras is not None and event.extras.unmeasured:
+            labels = (*self._base(gpt_series, model), type_, error or "")
+            self._partly_measured(event, event.extras.unmeasured, series, labels)
+            return
         seconds = event.latency_ms / 1000
         series.duration.observe(_DURATION_BOUNDS, seconds, event)
         series.tokens_in.observe(_TOKEN_BOUNDS, event.tokens_in, event)
@@ -209,6 +230,31 @@ class MetricState:
                 (event.tokens_in - cached) * series.price_in
                 + cached * series.price_cached
                 + event.tokens_out * series.price_out
+            )
+
+    def _partly_measured(self, event: Event, missing: int, series: _EventSeries, labels: Labels) -> None:
+        """An event without some of its numbers, which are 0 in it. Without its latency it is not judged, failed or not:
+        of the others nobody knows whether they were good, and failures alone would be all of what is judged. What is
+        known of its tokens costs what it costs."""
+        for bit, what in enumerate(catalog.UNMEASURED_WHAT):
+            if missing & 1 << bit:
+                self._counter(catalog.UNMEASURED, (*labels, what))[0] += 1
+        if not missing & UNMEASURED_LATENCY:
+            seconds = event.latency_ms / 1000
+            series.duration.observe(_DURATION_BOUNDS, seconds, event)
+            judged = series.good if event.error is None and seconds <= series.objective else series.bad
+            judged[0] += 1
+        if not missing & UNMEASURED_TOKENS_IN:
+            series.tokens_in.observe(_TOKEN_BOUNDS, event.tokens_in, event)
+        if not missing & UNMEASURED_TOKENS_OUT:
+            series.tokens_out.observe(_TOKEN_BOUNDS, event.tokens_out, event)
+        if series.cost is None:
+            series.unpriced[0] += event.tokens_in + event.tokens_out
+        else:
+            cached = 0 if missing & UNMEASURED_TOKENS_IN else event.tokens_cached or 0
+            uncached = event.tokens_in - cached
+            series.cost[0] += (
+                uncached * series.price_in + cached * series.price_cached + event.tokens_out * series.price_out
             )
 
     def _session(self, session: Session) -> None:
@@ -322,10 +368,13 @@ class MetricState:
                             [_dump_histogram(name, *item) for item in family.items()],
                         ]
                         for name, family in self.histograms.items()
+                        if family
                     },
+                    # A family that nothing is in is left out: a release that does not know it yet loads the rest.
                     "counters": {
                         name: [[labels, value[0]] for labels, value in family.items()]
                         for name, family in self.counters.items()
+                        if family
                     },
                 }
             )
@@ -378,11 +427,8 @@ class MetricState:
         for gpt in self._config.values():
             own_models = models + len({gpt.model, *gpt.prices})
             types = len(gpt.event_types) + 1
-            total += (
-                own_models * (types * (error_types * _DURATION_LINES + _TOKEN_LINES) + 4 + _FEEDBACK_LINES)
-                + _IDLE_LINES
-                + 1
-            )
+            of_type = error_types * (_DURATION_LINES + len(catalog.UNMEASURED_WHAT)) + _TOKEN_LINES
+            total += own_models * (types * of_type + 4 + _FEEDBACK_LINES) + _IDLE_LINES + 1
         return total
 
     def snapshot(self) -> Iterator[tuple[Metric, list[tuple[Labels, Any]]]]:

@@ -293,3 +293,38 @@ def test_every_field_of_the_document_is_one_of_the_contracts(tmp_path: Any) -> N
         assert set(names) - {"gpt_id"} <= set(shape.__struct_fields__)
         for name, schema in actions.properties(shape, names, gpt).items():
             assert schema["type"] and schema["description"], name
+
+
+def test_what_a_model_does_not_measure_is_left_out_and_said_to_be(serve: Serve) -> None:
+    one = serve(ONLY)
+    opened = one.post("/events", {"tipo": "consulta", "contenido": "¿Qué es un runner?"}, headers=hinted("chat-9"))
+    assert opened.status_code == 201, opened.text
+    assert not {"latency_ms", "tokens_entrada", "tokens_salida"} & opened.json().keys()
+    session = opened.json()["sesion_id"]
+    state = one.http.get(f"{one.api}/sessions/{session}", timeout=10).json()
+    assert state["eventos_sin_medir"] == {"latency_ms": 1, "tokens_entrada": 1, "tokens_salida": 1}
+    assert state["eventos"] == 1 and not {"tokens_entrada", "tokens_salida"} & state.keys()
+    batch = [
+        {"tipo": "consulta", "contenido": "a", "latency_ms": None, "tokens_entrada": 5},
+        {"tipo": "consulta", "contenido": "b", "latency_ms": 900, "tokens_entrada": 7, "tokens_salida": 11},
+        {"tipo": "consulta", "contenido": "c", "latency_ms": "900"},
+    ]
+    answer = one.post("/events", batch, headers=hinted("chat-9"))
+    assert [result["estado"] for result in answer.json()["resultados"]] == [201, 201, 422]
+    state = one.http.get(f"{one.api}/sessions/{session}", timeout=10).json()
+    assert state["eventos_sin_medir"] == {"latency_ms": 2, "tokens_entrada": 1, "tokens_salida": 2}
+    assert (state["eventos"], state["tokens_entrada"], state["tokens_salida"]) == (3, 12, 11)
+    assert one.metric("gen_ai_client_operation_duration_seconds_count") == 1
+    for what, count in (("latency", 2), ("tokens_input", 1), ("tokens_output", 2)):
+        assert one.metric("gpt_unmeasured_events_total", what=what, event_type="consulta") == count
+    one.kill()
+    one.start()
+    assert one.http.get(f"{one.api}/sessions/{session}", timeout=10).json() == state
+    assert one.metric("gpt_unmeasured_events_total", what="latency") == 2
+    assert one.metric("otel_bridge_ledger_gap") == 0
+
+
+def test_without_a_conversation_a_number_that_is_missing_is_asked_for(one: Bridge) -> None:
+    answer = one.post("/events", {"sesion_id": one.session(), "tipo": "consulta", "contenido": "x"})
+    assert answer.status_code == 422
+    assert [e["campo"] for e in answer.json()["errors"]] == ["latency_ms", "tokens_entrada", "tokens_salida"]

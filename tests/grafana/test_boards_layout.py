@@ -78,7 +78,7 @@ def test_what_says_that_there_is_nothing_is_in_no_legend(board: dict[str, Any]) 
             if one["id"] == "custom.hideFrom" and one["value"]["legend"]
         }
         for target in panel["targets"]:
-            names = {target["legendFormat"]} if target["refId"] == "hueco" else set()
+            names = {target["legendFormat"]} if target["refId"] in ("hueco", "sinmedir") else set()
             names |= set(re.findall(r'label_replace\(vector\(0\), "\w+", "([^"]+)"', target.get("expr", "")))
             assert names <= unlisted, panel["title"]
 

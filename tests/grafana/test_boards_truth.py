@@ -43,7 +43,8 @@ class Posted:
     """An event that was taken."""
 
     type: str
-    seconds: float
+    seconds: float | None
+    """None: a model reports it, and measures nothing. Its tokens are 0 here."""
     tokens_in: int = 118
     tokens_out: int = 1180
     error: str = ""
@@ -65,8 +66,16 @@ class Truth:
         return min(self.sessions, 10)
 
     @property
+    def measured(self) -> list[tuple[Posted, float]]:
+        return [(event, event.seconds) for event in self.events if event.seconds is not None]
+
+    @property
+    def unmeasured(self) -> int:
+        return len(self.events) - len(self.measured)
+
+    @property
     def bad(self) -> int:
-        return sum(1 for event in self.events if event.error or event.seconds > OBJECTIVE)
+        return sum(1 for event, seconds in self.measured if event.error or seconds > OBJECTIVE)
 
     def by(self, of: Callable[[Posted], str], keep: Callable[[Posted], bool] = lambda _: True) -> dict[str, float]:
         return dict(Counter(of(event) for event in self.events if keep(event)))
@@ -83,10 +92,10 @@ class Truth:
 
     def spent(self) -> float:
         """Of the error budget of 30 days; at this speed, where all of it is within the hour."""
-        return self.bad / len(self.events) / (1 - TARGET)
+        return self.bad / len(self.measured) / (1 - TARGET)
 
     def mean(self) -> float:
-        return sum(event.seconds for event in self.events) / len(self.events)
+        return sum(seconds for _, seconds in self.measured) / len(self.measured)
 
 
 # --- what is posted -----------------------------------------------------------------------------------------------
@@ -142,6 +151,13 @@ class Scene:
             fields: dict[str, Any] = {"error": event.error} if event.error else {}
             if event.model != MODEL:
                 fields["modelo"] = event.model
+            if event.seconds is None:
+                fields |= {"sesion_id": session, "tipo": event.type, "contenido": "¿Y esto?"}
+                answer = self.bridge.post("/events", fields, headers={"openai-conversation-id": "chat-1"})
+                assert answer.status_code == 201, answer.text
+                assert not {"latency_ms", "tokens_entrada", "tokens_salida"} & answer.json().keys()
+                self.truth.events.append(event)
+                continue
             answer = self.bridge.event(
                 session,
                 tipo=event.type,
@@ -216,13 +232,15 @@ TOTALS: dict[tuple[str, str, str], Expect] = {
     ("gpt-resumen", "Cómo va cada GPT", "H"): of_gpt(Truth.cost),
     ("gpt-resumen", "Cómo va cada GPT", "I"): counted(lambda t: {GPT: t.unpriced()}),
     ("gpt-resumen", "Cómo va cada GPT", "A"): of_gpt(Truth.spent),
+    ("gpt-resumen", "Cómo va cada GPT", "J"): counted(lambda t: {GPT: t.unmeasured}),
+    ("gpt-resumen", "Tokens", "sinmedir"): counted(lambda t: {"": t.unmeasured}),
     ("gpt-resumen", "Tipos de consultas más frecuentes", "eventos"): lambda t: t.by(lambda e: e.type),
     ("gpt-resumen", "Tipos de consultas más frecuentes", "parte"): lambda t: {
         kind: count / len(t.events) for kind, count in t.by(lambda e: e.type).items()
     },
     ("gpt-resumen", "Tokens", "input"): one(lambda t: t.tokens("input")),
     ("gpt-resumen", "Tokens", "output"): one(lambda t: t.tokens("output")),
-    ("gpt-slo", "Estado de cada GPT", "F"): of_gpt(lambda t: 1 - t.bad / len(t.events)),
+    ("gpt-slo", "Estado de cada GPT", "F"): of_gpt(lambda t: 1 - t.bad / len(t.measured)),
     ("gpt-slo", "Estado de cada GPT", "H"): of_gpt(lambda t: len(t.events)),
     ("gpt-slo", "Errores del intervalo", "A"): lambda t: t.by(lambda e: e.error, lambda e: bool(e.error)),
     ("gpt-slo", "Los tipos más lentos", "A"): lambda t: t.by(lambda e: f"{e.type} {GPT}"),
@@ -262,7 +280,7 @@ TOTALS: dict[tuple[str, str, str], Expect] = {
 BARS: dict[tuple[str, str, str], Expect] = {
     ("gpt-resumen", "Uso de tokens", "input"): one(lambda t: t.tokens("input")),
     ("gpt-resumen", "Uso de tokens", "output"): one(lambda t: t.tokens("output")),
-    ("gpt-slo", "Eventos buenos y malos", "good"): one(lambda t: len(t.events) - t.bad),
+    ("gpt-slo", "Eventos buenos y malos", "good"): one(lambda t: len(t.measured) - t.bad),
     ("gpt-slo", "Eventos buenos y malos", "bad"): one(lambda t: t.bad),
     ("gpt-slo", "Errores por código", "A"): lambda t: t.by(lambda e: e.error, lambda e: bool(e.error)),
     ("gpt-sesiones", "Sesiones nuevas en el tiempo", "A"): one(lambda t: t.sessions),
@@ -277,7 +295,7 @@ BARS: dict[tuple[str, str, str], Expect] = {
 """Over time: they add up to this."""
 
 HEATMAPS: dict[tuple[str, str, str], Expect] = {
-    ("gpt-slo", "Cómo se reparte la latencia", "A"): one(lambda t: len(t.events)),
+    ("gpt-slo", "Cómo se reparte la latencia", "A"): one(lambda t: len(t.measured)),
 }
 """Over time: the bucket without an end adds up to this."""
 
@@ -357,10 +375,13 @@ LAST: dict[tuple[str, str, str], Callable[[Truth], float]] = {
 UNFORESEEN: dict[str, set[tuple[str, str, str]]] = {
     "a line that says no more than that there is no traffic, or where a limit is": {
         ("gpt-resumen", "Latencia de las respuestas", "ejemplos"),
-        *(("gpt-resumen", panel, "hueco") for panel in ("Latencia de las respuestas", "En tiempo real: latencia")),
-        ("gpt-resumen", "Latencia promedio por tipo", "hueco"),
-        *(("gpt-slo", "Ritmo de gasto del presupuesto", ref) for ref in ("hueco", "n0", "n1")),
-        *(("gpt-slo", "p95 frente al objetivo de cada GPT", ref) for ref in ("hueco", "limite")),
+        *(
+            ("gpt-resumen", panel, ref)
+            for panel in ("Latencia de las respuestas", "En tiempo real: latencia", "Latencia promedio por tipo")
+            for ref in ("hueco", "sinmedir")
+        ),
+        *(("gpt-slo", "Ritmo de gasto del presupuesto", ref) for ref in ("hueco", "sinmedir", "n0", "n1")),
+        *(("gpt-slo", "p95 frente al objetivo de cada GPT", ref) for ref in ("hueco", "sinmedir", "limite")),
         ("gpt-slo", "Presupuesto de error gastado", "limite"),
     },
     "the shape of a second's rate: how many is beside it": {
@@ -480,7 +501,7 @@ class Reading:
             return wrong(newest, dict.fromkeys(newest, LAST[key](truth))) if newest else "nothing"
         if key in LINES:
             points = [point for _, points in values for point in points if not math.isnan(point)]
-            highest = max(bucket_of(event.seconds)[1] for event in truth.events)
+            highest = max(bucket_of(seconds)[1] for _, seconds in truth.measured)
             return "" if points and max(points) <= highest + 1e-9 else f"{points[-5:]}, none above {highest}"
         return ""
 
@@ -489,8 +510,8 @@ class Reading:
         for row in result:
             value = float(row["value"][1])
             mine = [
-                event.seconds
-                for event in self.truth.events
+                seconds
+                for event, seconds in self.truth.measured
                 if all(row["metric"].get(name) == event.type for name in by)
             ]
             if math.isnan(value) or not mine:
@@ -550,6 +571,19 @@ def test_a_new_error_code_and_a_new_model_in_mid_incident(scene: Scene) -> None:
     session = scene.session()
     scene.post(session, *(Posted("consulta", 9.0, error="sin-cupo") for _ in range(24)))
     scene.post(session, *(Posted("pipeline", 3.0, model="sin-precio") for _ in range(5)))
+    check(scene, prometheus)
+
+
+def test_events_that_nobody_measured(scene: Scene) -> None:
+    """They are events everywhere, and numbers nowhere."""
+    prometheus = scene.install()
+    scene.ten_sessions()
+    session = scene.session()
+    scene.post(
+        session, *(Posted("consulta", None, 0, 0) for _ in range(7)), Posted("seguridad", None, 0, 0, "sin-cupo")
+    )
+    check(scene, prometheus)
+    scene.post(session, Posted("pipeline", None, 0, 0, "otro-error"), Posted("consulta", 3.0))
     check(scene, prometheus)
 
 

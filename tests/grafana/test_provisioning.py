@@ -105,7 +105,8 @@ def test_a_trace_leads_to_metrics_of_the_catalog(sources: dict[str, Any]) -> Non
         assert "{$$__tags}" in expr, "`$__tags` alone would be taken for an environment variable"
         found = names(expr.replace("$$__tags", ""))
         for series in found.metrics:
-            assert {*found.labels, *tags.values()} <= {*by_series[series].labels, "le"}
+            matched = found.matched.get(series, set())
+            assert {*matched, *tags.values()} <= {*by_series[series].labels, "le"}
 
 
 def test_every_variable_of_the_environment_is_known() -> None:

@@ -64,7 +64,10 @@ def plain(attributes: Any) -> dict[str, Any]:
     """KeyValues → a dict."""
 
     def value(pair: KeyValue) -> Any:
-        return getattr(pair.value, str(pair.value.WhichOneof("value")))
+        kind = str(pair.value.WhichOneof("value"))
+        if kind == "array_value":
+            return [one.string_value for one in pair.value.array_value.values]
+        return getattr(pair.value, kind)
 
     return {pair.key: value(pair) for pair in attributes}
 

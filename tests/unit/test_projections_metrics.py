@@ -14,7 +14,15 @@ from hypothesis import strategies as st
 from otel_bridge import catalog, config
 from otel_bridge.config import Gpt, Price
 from otel_bridge.metrics.state import MetricState, exemplar
-from otel_bridge.records import Record, part_trace_id
+from otel_bridge.records import (
+    UNMEASURED_LATENCY,
+    UNMEASURED_TOKENS_IN,
+    UNMEASURED_TOKENS_OUT,
+    Event,
+    Extras,
+    Record,
+    part_trace_id,
+)
 from tests.unit.samples import SESSION_ID, event, feedback, gpt, idle, session, uid
 
 BASE = ("devops-expert", "invoke_agent", "openai", "gpt-6.2-sol")
@@ -213,6 +221,74 @@ def test_a_snapshot_from_before_ratings_is_loaded() -> None:
     again = MetricState({"devops-expert": gpt()})
     again.load(2, msgspec.msgpack.encode(document))
     assert again.dump() == state.dump()
+
+
+# --- what nobody measured ------------------------------------------------------------------------------------------
+
+LATENCY, IN, OUT = UNMEASURED_LATENCY, UNMEASURED_TOKENS_IN, UNMEASURED_TOKENS_OUT
+
+
+def unmeasured(missing: int, number: int = 7, **changes: Any) -> Event:
+    zeros = {"latency_ms": 0.0} if missing & LATENCY else {}
+    zeros |= {"tokens_in": 0} if missing & IN else {}
+    zeros |= {"tokens_out": 0} if missing & OUT else {}
+    return event(number, **zeros | changes, extras=Extras(missing))
+
+
+@pytest.mark.parametrize("missing", range(1, 8))
+def test_what_nobody_measured_is_a_sample_nowhere_and_counted_apart(missing: int) -> None:
+    state = folded(unmeasured(missing))
+    assert histograms(state, catalog.OPERATION_DURATION) == ({} if missing & LATENCY else {CONSULTA: (1, 1.5)})
+    tokens = {} if missing & IN else {(*BASE, "consulta", "input"): (1, 25)}
+    tokens |= {} if missing & OUT else {(*BASE, "consulta", "output"): (1, 150)}
+    assert histograms(state, catalog.TOKEN_USAGE) == tokens
+    whats = [what for bit, what in enumerate(catalog.UNMEASURED_WHAT) if missing & 1 << bit]
+    assert counters(state, catalog.UNMEASURED) == {(*CONSULTA, what): 1 for what in whats}
+    assert state.accepted == {"session": 0, "event": 1}
+
+
+@pytest.mark.parametrize("error", [None, "timeout"])
+def test_an_event_without_a_latency_is_judged_by_no_objective_failed_or_not(error: str | None) -> None:
+    state = folded(unmeasured(LATENCY, error=error))
+    assert set(counters(state, catalog.SLO_EVENTS).values()) == {0}
+    assert list(counters(state, catalog.UNMEASURED)) == [(*BASE, "consulta", error or "", "latency")]
+
+
+@pytest.mark.parametrize(
+    ("latency_ms", "error", "result"), [(9.0, None, "good"), (9.0, "x", "bad"), (9e9, None, "bad")]
+)
+def test_an_event_with_a_latency_and_without_tokens_is_judged(
+    latency_ms: float, error: str | None, result: str
+) -> None:
+    state = folded(unmeasured(IN | OUT, latency_ms=latency_ms, error=error))
+    judged = {labels[-1]: value for labels, value in counters(state, catalog.SLO_EVENTS).items()}
+    assert judged == {"good": 0, "bad": 0, result: 1}
+
+
+@pytest.mark.parametrize(
+    ("missing", "dollars"), [(LATENCY, 25 * 2.5 + 150 * 10), (IN, 150 * 10), (OUT, 15 * 2.5 + 10 * 0.5), (IN | OUT, 0)]
+)
+def test_tokens_that_nobody_measured_cost_nothing(missing: int, dollars: float) -> None:
+    gpts = {"devops-expert": gpt(prices={"gpt-4o": Price(2.5, 10.0, 0.5)})}
+    cached = {"tokens_cached": 10} if missing & (IN | OUT) else {}
+    state = folded(unmeasured(missing, **cached), gpts=gpts)
+    assert counters(state, catalog.COST) == {BASE: pytest.approx(dollars / 1e6)}
+    unpriced = folded(unmeasured(missing), gpts={"devops-expert": gpt(prices={})})
+    known = (0 if missing & IN else 25) + (0 if missing & OUT else 150)
+    assert counters(unpriced, catalog.UNPRICED) == {BASE: known}
+
+
+def test_what_nobody_measured_goes_on_from_a_snapshot() -> None:
+    gpts, state = {"devops-expert": gpt()}, folded(unmeasured(7), unmeasured(LATENCY, 8, error="timeout"))
+    again = MetricState(gpts)
+    again.load(2, state.dump())
+    assert everything(again) == everything(state)
+    for one in (state, again):
+        one.apply([unmeasured(7, 9)], 3)
+    assert everything(again) == everything(state)
+
+
+# --- sessions that fall idle, GPTs that leave --------------------------------------------------------------------
 
 
 def test_an_idle_session_is_observed_once() -> None:

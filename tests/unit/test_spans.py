@@ -16,7 +16,15 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 from otel_bridge import __version__
 from otel_bridge.config import Gpt
 from otel_bridge.export.spans import SpanProjection, resource_attributes
-from otel_bridge.records import Event, Record, event_span_id, feedback_span_id, part_trace_id, session_span_id
+from otel_bridge.records import (
+    Event,
+    Extras,
+    Record,
+    event_span_id,
+    feedback_span_id,
+    part_trace_id,
+    session_span_id,
+)
 from tests.harness.otlp import plain
 from tests.unit.samples import SESSION_ID, START_US, USER, event, feedback, gpt, idle, session, uid
 
@@ -130,6 +138,20 @@ def test_a_span_is_named_after_a_configured_type_else_otro(type_: str, name: str
     assert (span.name, plain(span.attributes)["gpt.event.type"]) == (name, type_)
     own = {"devops-expert": replace(gpt(), event_types=("mi tipo raro",))}
     assert one_span(event(type=type_), gpts=own).name == ("mi tipo raro" if type_ == "mi tipo raro" else "otro")
+
+
+@pytest.mark.parametrize(
+    ("missing", "named"),
+    [(1, ["latency"]), (2, ["tokens_input"]), (6, ["tokens_input", "tokens_output"]),
+     (7, ["latency", "tokens_input", "tokens_output"])],
+)  # fmt: skip
+def test_what_nobody_measured_is_named_and_no_attribute(missing: int, named: list[str]) -> None:
+    record = event(latency_ms=0.0 if missing & 1 else 1500.0, extras=Extras(missing))
+    span = one_span(record)
+    absent = {"gen_ai.usage.input_tokens": missing & 2, "gen_ai.usage.output_tokens": missing & 4}
+    expected = {key: value for key, value in EVENT_ATTRIBUTES.items() if not absent.get(key)}
+    assert plain(span.attributes) == expected | {"gpt.unmeasured": named}
+    assert (span.start_time_unix_nano == span.end_time_unix_nano) == bool(missing & 1)
 
 
 def test_an_error_marks_the_span_failed() -> None:

@@ -7,24 +7,35 @@ from typing import Any
 from otel_bridge.ids import DAY_US
 from otel_bridge.journal.parts import as_sent
 from otel_bridge.journal.sqlite.database import HOUR_US
-from otel_bridge.records import Event, Feedback, Record, Session
+from otel_bridge.records import (
+    UNMEASURED_LATENCY,
+    UNMEASURED_TOKENS_IN,
+    UNMEASURED_TOKENS_OUT,
+    Event,
+    Feedback,
+    Record,
+    Session,
+)
 
 Late = tuple[int, str, str, int, int]
 """Usage that is taken off again: hour, GPT, user, events, tokens."""
-Accounts = tuple[list[list[Any]], list[Late]]
-"""Rows of sessions, and of usage that is taken off again."""
+Unmeasured = tuple[bytes, int, int, int]
+"""A session, and how many events without a latency, tokens in and tokens out it gets."""
+Accounts = tuple[list[list[Any]], list[Late], list[Unmeasured]]
+"""Rows of sessions, of usage that is taken off again, and of what nobody measured."""
 
 
 def accounts(
     records: list[Record], digests: dict[bytes, bytes], event_bytes: int
-) -> tuple[list[list[Any]], list[Late], set[bytes], bool]:
+) -> tuple[list[list[Any]], list[Late], list[Unmeasured], set[bytes], bool]:
     """What the records add to their sessions, a row each, however many records (the last column: bytes of their
-    events); what of that is no usage of its hour, since it happened more than a day before it arrived; which
-    sessions they create; and whether there are ratings among them."""
+    events); what of that is no usage of its hour, since it happened more than a day before it arrived; what nobody
+    measured of it; which sessions they create; and whether there are ratings among them."""
     created: set[bytes] = set()
     rated = False
     sessions: dict[bytes, list[Any]] = {}
     late: dict[bytes, list[Event]] = {}
+    partly: list[Event] = []
     for record in records:
         if record.__class__ is Event:
             row = sessions.get(record.session)
@@ -32,6 +43,8 @@ def accounts(
             size = event_bytes if content is None else event_bytes + len(as_sent(content))
             if end_us < arrived_us - DAY_US:
                 late.setdefault(record.session, []).append(record)
+            if record.extras is not None and record.extras.unmeasured:
+                partly.append(record)
             if row is None:
                 sessions[record.session] = [
                     record.session, record.gpt, record.user, end_us, arrived_us, end_us, end_us, 1,
@@ -74,9 +87,24 @@ def accounts(
     for row in sessions.values():
         row[12] = row[7]
     usage = [_late_usage(sessions[session], events) for session, events in late.items()]
-    return list(sessions.values()), usage, created, rated
+    return list(sessions.values()), usage, _unmeasured(partly), created, rated
 
 
 def _late_usage(row: list[Any], events: list[Event]) -> Late:
     """Usage (hour, GPT, user, events, tokens) within what a session's row adds."""
     return row[4] // HOUR_US, row[1], row[2], len(events), sum(e.tokens_in + e.tokens_out for e in events)
+
+
+def _unmeasured(events: list[Event]) -> list[Unmeasured]:
+    found: dict[bytes, Unmeasured] = {}
+    for event in events:
+        assert event.extras is not None
+        bits = event.extras.unmeasured
+        session, latency, tokens_in, tokens_out = found.get(event.session) or (event.session, 0, 0, 0)
+        found[session] = (
+            session,
+            latency + bool(bits & UNMEASURED_LATENCY),
+            tokens_in + bool(bits & UNMEASURED_TOKENS_IN),
+            tokens_out + bool(bits & UNMEASURED_TOKENS_OUT),
+        )
+    return list(found.values())

@@ -78,6 +78,13 @@ END;
 CREATE TEMP TRIGGER taken_late INSTEAD OF INSERT ON taken WHEN NEW.kind = 4 BEGIN
     INSERT INTO usage (hour, gpt, user, events, tokens) VALUES (NEW.a, NEW.b, NEW.c, -NEW.d, -NEW.e) {ADD_USAGE};
 END;
+
+-- What of its events nobody measured: as rare, and as dear.
+CREATE TEMP TRIGGER taken_unmeasured INSTEAD OF INSERT ON taken WHEN NEW.kind = 5 BEGIN
+    UPDATE session SET unmeasured_latency = coalesce(unmeasured_latency, 0) + NEW.b,
+        unmeasured_in = coalesce(unmeasured_in, 0) + NEW.c, unmeasured_out = coalesce(unmeasured_out, 0) + NEW.d
+    WHERE id = NEW.a;
+END;
 """
 
 MAX_PARTS = 8
@@ -141,6 +148,7 @@ def statements(
     segments: Sequence[Sequence[Any]],
     sessions: Sequence[Sequence[Any]],
     late: Sequence[Sequence[Any]],
+    unmeasured: Sequence[Sequence[Any]],
 ) -> Iterator[tuple[str, list[Any]]]:
     """What writes these rows: usually one statement, more where there are many sessions. Where a key is known the first
     raises sqlite3.IntegrityError (SQLITE_CONSTRAINT_PRIMARYKEY), and has changed nothing."""
@@ -148,18 +156,22 @@ def statements(
     values: list[Any] = []
     for row in (*keys, *segments, *first):
         values += row
-    yield _insert(len(keys), len(segments), len(first), 0), values
+    yield _insert(len(keys), len(segments), len(first)), values
     for portion in portions(len(rest)):
         rows = rest[portion]
-        yield _insert(0, 0, len(rows), 0), [value for row in rows for value in row]
+        yield _insert(0, 0, len(rows)), [value for row in rows for value in row]
     for portion in portions(len(late)):
         rows = late[portion]
         yield _insert(0, 0, 0, len(rows)), [value for row in rows for value in row]
+    for portion in portions(len(unmeasured)):
+        rows = unmeasured[portion]
+        yield _insert(0, 0, 0, 0, len(rows)), [value for row in rows for value in row]
 
 
 @lru_cache(256)
-def _insert(keys: int, segments: int, sessions: int, late: int) -> str:
-    rows = [_row(1, 5)] * keys + [_row(2, 7)] * segments + [_row(3, 18)] * sessions + [_row(4, 5)] * late
+def _insert(keys: int, segments: int, sessions: int, late: int = 0, unmeasured: int = 0) -> str:
+    rows = [_row(1, 5)] * keys + [_row(2, 7)] * segments + [_row(3, 18)] * sessions
+    rows += [_row(4, 5)] * late + [_row(5, 4)] * unmeasured
     return f"INSERT INTO taken VALUES {', '.join(rows)}"
 
 

@@ -63,13 +63,14 @@ class SqliteReader:
     def session(self, session_id: bytes) -> SessionRow | None:
         row = self._db.execute(
             "SELECT gpt, user, started_us, first_event_us, last_event_us, events, failed, tokens_in, "
-            "tokens_out, live, fill FROM session WHERE id = ?",
+            "tokens_out, live, fill, unmeasured_latency, unmeasured_in, unmeasured_out FROM session WHERE id = ?",
             (session_id,),
         ).fetchone()
         if row is None:
             return None
-        *totals, live, fill = row
-        return SessionRow._make((*totals, bool(live), parts_of(fill_of(fill, totals[5]))))
+        *totals, live, fill, latency, tokens_in, tokens_out = row
+        unmeasured = (latency or 0, tokens_in or 0, tokens_out or 0)
+        return SessionRow._make((*totals, bool(live), parts_of(fill_of(fill, totals[5])), unmeasured))
 
     @reading(DamagedPart.SEGMENTS)
     def segments(self, after: int, limit: int) -> list[Segment]:

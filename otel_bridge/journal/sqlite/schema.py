@@ -7,7 +7,8 @@ seen      dedup keys of the last one or two horizons, by generation: what a retr
 session   a row a session: what events need to know of it, its totals, whether it is live; `last_us` is when something
           last arrived for it (idleness and retention go by it), `active_us` the latest time of what arrived (windows go
           by it), `stretch_…` its first and last event since it was last idle, and their number; `fill` is what the
-          parts of its events follow from (journal/parts.py)
+          parts of its events follow from (journal/parts.py); `unmeasured_…` counts the events of which nobody measured
+          that (NULL: none)
 usage     events and tokens by hour, GPT and user: what windows and top users are counted from
 sink      a cursor a consumer, and how many spans it has delivered
 parked    records that the consumer's endpoint refused; `words` is its message
@@ -44,7 +45,7 @@ CREATE TABLE session (
     last_us INTEGER NOT NULL, first_event_us INTEGER, last_event_us INTEGER, events INTEGER NOT NULL,
     failed INTEGER NOT NULL, tokens_in INTEGER NOT NULL, tokens_out INTEGER NOT NULL, stretch_us INTEGER,
     stretch_events INTEGER NOT NULL, live INTEGER NOT NULL, digest BLOB, stretch_last_us INTEGER, active_us INTEGER,
-    fill INTEGER
+    fill INTEGER, unmeasured_latency INTEGER, unmeasured_in INTEGER, unmeasured_out INTEGER
 ) WITHOUT ROWID;
 CREATE INDEX session_live ON session (last_us) WHERE live = 1;
 CREATE TABLE usage (
@@ -79,10 +80,18 @@ ALTER TABLE seen ADD COLUMN part INTEGER;
 _ADDED_TOTAL = "ALTER TABLE segment ADD COLUMN total INTEGER;"
 """What else a journal of before lacks; the same holds for it."""
 
+_ADDED_UNMEASURED = """
+ALTER TABLE session ADD COLUMN unmeasured_latency INTEGER;
+ALTER TABLE session ADD COLUMN unmeasured_in INTEGER;
+ALTER TABLE session ADD COLUMN unmeasured_out INTEGER;
+"""
+"""And from before a number could be missing."""
+
 _ADDITIONS = (
     ("session", "active_us", _ADDED),
     ("session", "fill", _ADDED_PARTS),
     ("segment", "total", _ADDED_TOTAL),
+    ("session", "unmeasured_out", _ADDED_UNMEASURED),
 )
 """(table, a column that it lacks, what adds that)."""
 

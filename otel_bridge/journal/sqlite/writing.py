@@ -264,13 +264,13 @@ class SqliteStore:
 
     def _account(self, records: list[Record], digests: dict[bytes, bytes]) -> Accounts:
         """What new records add to their sessions and to the usage; sets the parts of the events among them."""
-        sessions, late, created, rated = accounts(records, digests, self.parts.event_bytes)
+        sessions, late, unmeasured, created, rated = accounts(records, digests, self.parts.event_bytes)
         if rated:
             self._mark_rated()
         fills = self.parts.assign(records, {row[0]: row[17] for row in sessions}, created, self._fills)
         for row in sessions:
             row[17] = fills[row[0]]
-        return sessions, late
+        return sessions, late, unmeasured
 
     def _mark_rated(self) -> None:
         if not schema.knows_feedback(self._db):
@@ -423,7 +423,7 @@ class SqliteStore:
                 if self._db.execute(f"{_FALL} AND last_us < ?", (idle.session, before_us)).rowcount:
                     fallen.append(idle)
             if fallen:
-                self._put([], fallen, ([], []))
+                self._put([], fallen, ([], [], []))
         return fallen
 
     def end(self, session: bytes, now_us: int) -> list[Record]:
@@ -434,7 +434,7 @@ class SqliteStore:
             id_, gpt, duration, events = row
             self._db.execute(_FALL, (id_,))
             ended: list[Record] = [Idle(id_, gpt, duration, events, now_us)]
-            self._put([], ended, ([], []))
+            self._put([], ended, ([], [], []))
         return ended
 
     # --- the consumer ---------------------------------------------------------------------------------------------
