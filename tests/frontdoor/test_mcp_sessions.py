@@ -184,14 +184,14 @@ def test_a_reload_changes_what_is_listed(serve: Serve) -> None:
     bridge = serve("[gpts.devops-expert]\n")
     editor = Editor(bridge)
 
-    def gpt_ids() -> Any:
-        return editor.ask("tools/list").json()["result"]["tools"][0]["inputSchema"]["properties"]["gpt_id"].get("enum")
+    def enum(tool: int, field: str) -> Any:
+        return editor.ask("tools/list").json()["result"]["tools"][tool]["inputSchema"]["properties"][field].get("enum")
 
-    assert gpt_ids() == ["devops-expert"]
-    bridge.config.write_text("[gpts.otro]\n")
-    wait_for(lambda: gpt_ids() == ["otro"], "the new list")
+    assert enum(0, "gpt_id") == ["devops-expert"]
+    bridge.config.write_text("[gpts.devops-expert]\nevent_types = ['otra']\n")
+    wait_for(lambda: enum(1, "tipo") == ["otra"], "the new types")
     bridge.config.write_text("[gpts.otro]\n[gpts.mas]\n")
-    wait_for(lambda: gpt_ids() is None, "the list of two")
+    wait_for(lambda: enum(0, "gpt_id") is None, "the list of two")
     assert editor.event(gpt_id="mas")["sesion_id"] != editor.event(gpt_id="otro")["sesion_id"]
     assert bridge.stop() == 0
 
