@@ -17,8 +17,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from otel_bridge.access import provider
-from otel_bridge.access.provider import Place, ProviderError
+from otel_bridge.access.place import Place, ProviderError, place_of
 from otel_bridge.config import Config
 
 if TYPE_CHECKING:
@@ -61,7 +60,7 @@ class IssuerKeys:
         """Whether the last look-up failed."""
 
     def configure(self, config: Config) -> None:
-        place = provider.place_of(config)
+        place = place_of(config)
         with self._lock:
             if place == self._place:
                 return
@@ -132,7 +131,7 @@ class IssuerKeys:
     def _look_up(self, place: Place) -> None:
         keys, failure = None, ""
         try:
-            keys = _import()(provider.read_keys(place))
+            keys = _read(place)
         except ProviderError as error:
             failure = str(error)
         finally:
@@ -167,12 +166,18 @@ class IssuerKeys:
         self._read_at, self.failing, self._retry = now, False, RETRY_SECONDS[0]
 
 
-def _import() -> type[KeySet]:
-    """What reads keys. Most bridges take no tokens: their start goes without the library. It is imported by the thread
-    that configures, and not by the event loop, which needs it next."""
-    from otel_bridge.access.keyset import KeySet
+def _read(place: Place) -> KeySet:
+    """The keys as they are now. Raises ProviderError."""
+    from otel_bridge.access import keyset, provider
 
-    return KeySet
+    return keyset.KeySet(provider.read_keys(place))
+
+
+def _import() -> None:
+    """What reads keys. Most bridges take no tokens: their start goes without the libraries. They are imported by the
+    thread that configures, and not by the event loop, which needs them next."""
+    import otel_bridge.access.keyset
+    import otel_bridge.access.provider  # noqa: F401
 
 
 def _wake(future: asyncio.Future[None]) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import jwt
 
-from otel_bridge.access.provider import ProviderError
+from otel_bridge.access.place import ProviderError
 
 MAX_KEYS = 100
 

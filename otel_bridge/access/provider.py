@@ -6,41 +6,22 @@ the usual variables name. Redirects are not followed: what the operator named is
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
 import urllib3
 
 from otel_bridge import __version__, contract
-from otel_bridge.config import Config, Diagnostics
+from otel_bridge.access.place import Place, ProviderError
+from otel_bridge.config import Diagnostics
 from otel_bridge.config.proxies import read_proxy
-from otel_bridge.errors import OperatorError
 from otel_bridge.export.http_connection import connections, deadline
 
 SECONDS = 5.0
 """For one document, from the first byte to the last."""
 MAX_BYTES = 512 << 10
 OAUTH, OPENID = "/.well-known/oauth-authorization-server", "/.well-known/openid-configuration"
-
-
-class ProviderError(OperatorError):
-    """A document is not there, or is not what it should be."""
-
-
-class Place(NamedTuple):
-    """Where a configuration says that an issuer's keys are."""
-
-    issuer: str
-    jwks_url: str | None
-    """None: the issuer's metadata tells."""
-    proxies: tuple[tuple[str, str], ...]
-
-
-def place_of(config: Config) -> Place | None:
-    if config.oauth_issuer is None:
-        return None
-    return Place(config.oauth_issuer, config.oauth_jwks_url, config.proxy_variables)
 
 
 def read_keys(place: Place) -> list[Any]:

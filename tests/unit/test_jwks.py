@@ -16,7 +16,8 @@ import pytest
 from otel_bridge import config
 from otel_bridge.access import jwks, provider
 from otel_bridge.access.jwks import IssuerKeys
-from otel_bridge.access.provider import OAUTH, OPENID, Place, ProviderError, metadata_urls, read_keys
+from otel_bridge.access.place import Place, ProviderError
+from otel_bridge.access.provider import OAUTH, OPENID, metadata_urls, read_keys
 from otel_bridge.ops.supervisor import Worker
 from tests.harness.waiting import wait_for
 

@@ -22,7 +22,7 @@ from otel_bridge.access import challenge, keys, tokens
 from otel_bridge.access.caller import Access, Caller
 from otel_bridge.access.challenge import Fault
 from otel_bridge.access.keyset import KeySet
-from otel_bridge.access.provider import ProviderError
+from otel_bridge.access.place import ProviderError
 from otel_bridge.errors import Problem
 
 ISSUER, PUBLIC = "https://login.example/realms/uno", "https://koomtai.com"
@@ -459,7 +459,7 @@ def test_junk_is_refused_and_never_an_error(
     claims=st.dictionaries(
         st.sampled_from([*CLAIMS, "nbf", "azp", "scope", "scp", "cnf", "typ", "token_use", "jti"]),
         st.sampled_from(
-            [None, True, 0, -1, 10**400, 1e308, "", "x", ISSUER, PUBLIC, [], [PUBLIC], [[]], {}, {"a": []}]
+            [None, True, 0, -1, 10**400, "\ud800", 1e308, "", "x", ISSUER, PUBLIC, [], [PUBLIC], [[]], {}, {"a": []}]
         ),
         max_size=4,
     ),
