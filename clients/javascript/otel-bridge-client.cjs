@@ -488,6 +488,7 @@ var Measure = class {
     if (typeof work !== "function") return add(work, error);
     const started = now();
     return observed(
+      this.#client,
       () => work(),
       () => add(now() - started),
       (failure) => add(now() - started, errorName(failure))
@@ -525,6 +526,7 @@ var Measure = class {
   /** Runs `work` to its end: that of a promise, or of what it yields. Returns what it returns. */
   run(work) {
     return observed(
+      this.#client,
       () => work(this),
       (result) => {
         if (!yields(result)) return this.end();
@@ -539,29 +541,33 @@ var Measure = class {
   }
 };
 if (Symbol.dispose) Measure.prototype[Symbol.dispose] = Measure.prototype.end;
-function observed(work, done, failed) {
+function observed(client, work, done, failed) {
+  const hear = (told, value) => void quiet(client, "measure", () => told(value));
   let result;
   try {
     result = work();
   } catch (error) {
-    failed(error);
+    hear(failed, error);
     throw error;
   }
   if (typeof result?.then !== "function") {
-    done(result);
+    hear(done, result);
     return result;
   }
   if (result instanceof Promise) {
-    result.then(done, failed);
+    result.then(
+      (value) => hear(done, value),
+      (error) => hear(failed, error)
+    );
     return result;
   }
   return result.then(
     (value) => {
-      done(value);
+      hear(done, value);
       return value;
     },
     (error) => {
-      failed(error);
+      hear(failed, error);
       throw error;
     }
   );
@@ -594,11 +600,8 @@ var Delivery = class {
       return false;
     });
     const events = await this.#sendEvents(ready);
-    const waiting = new Set(events.flatMap((record2) => [record2.id, record2.session]));
-    const held = of(RATING, END).filter((record2) => waiting.has(record2.id));
-    const free = of(RATING, END).filter((record2) => !waiting.has(record2.id));
-    const about = events.length ? free : await this.#sendEach(free, (record2) => this.#sendAbout(record2));
-    return events.concat(inOrder(fresh, [...about, ...held]));
+    const about = of(RATING, END);
+    return events.length ? events.concat(about) : this.#sendEach(about, (record2) => this.#sendAbout(record2));
   }
   /** What is left from the first on that was not settled. */
   async #sendEach(records, send) {
@@ -687,10 +690,6 @@ var Delivery = class {
     return false;
   }
 };
-function inOrder(all, some) {
-  const wanted = new Set(some);
-  return all.filter((record2) => wanted.has(record2));
-}
 
 // src/pace.js
 var BACKOFF_MS = [500, 3e4];
@@ -1112,6 +1111,7 @@ var BridgeClient = class {
   async question(sessionId, eventType, content, answer, options = {}) {
     const q = new Measure(this, { ...options, session: sessionId, eventType, content });
     return observed(
+      this,
       async () => answer(q),
       () => q.end(),
       (error) => q.end(error)
@@ -1286,6 +1286,7 @@ var Tools = class {
       const call = quiet(tools.#client, CALL, () => new ToolCall(request, extra));
       const measure = quiet(tools.#client, CALL, () => tools.#begin(call));
       return observed(
+        tools.#client,
         () => handler.call(this, request, extra),
         (result) => tools.#end(measure, call, result, result?.isError ? tools.#classOf(call) : void 0),
         (error) => tools.#end(measure, call, void 0, tools.#classOf(call, error))
@@ -1297,19 +1298,21 @@ var Tools = class {
     const { executeToolHandler: execute } = this.#server;
     if (typeof execute !== "function") return;
     const thrown = this.#thrown;
+    const client = this.#client;
     this.#server.executeToolHandler = function(tool, args, extra) {
       return observed(
+        client,
         () => execute.call(this, tool, args, extra),
         () => {
         },
-        (error) => void (extra && thrown.set(extra, error))
+        (error) => thrown.set(extra, error)
       );
     };
   }
   #begin(call) {
     const value = (name) => optionOf(this.#client, this.#options, name, [call]);
     const measure = new Measure(this.#client, {
-      session: value("session") ?? this.#sessionOf(call, value("user"), value("conversation")),
+      session: value("session") ?? this.#sessionOf(call, value("user") ?? call.subject, value("conversation") ?? call.conversation),
       eventType: this.#typeOf(call),
       model: value("model"),
       version: value("version")
@@ -1318,15 +1321,13 @@ var Tools = class {
     return measure;
   }
   #end(measure, call, result, error) {
-    quiet(this.#client, CALL, () => {
-      const value = (name) => optionOf(this.#client, this.#options, name, [call, result]);
-      measure.content ||= value("content") ?? "";
-      takeTokens(measure, value("tokens"));
-      measure.end(error);
-    });
+    const value = (name) => optionOf(this.#client, this.#options, name, [call, result]);
+    measure.content ||= value("content") ?? "";
+    takeTokens(measure, value("tokens"));
+    measure.end(error);
   }
   /** The conversation's, else the MCP session's, else the connection's; of HTTP that has neither, the user's. */
-  #sessionOf(call, user = call.subject, conversation = call.conversation) {
+  #sessionOf(call, user, conversation) {
     const client = this.#client;
     if (conversation) return client.sessionFor(user, conversation);
     if (call.mcpSession) return client.sessionFor(user, `mcp-session:${call.mcpSession}`);
@@ -1351,12 +1352,11 @@ function medir(client, eventType, options = {}, work = void 0) {
     const measure = begin(client, eventType, options, args);
     return measure.run(
       () => observed(
+        client,
         () => work.apply(this, args),
         (result) => {
           const { tokens } = options ?? {};
-          if (typeof tokens === "function") {
-            quiet(client, "tokens", () => takeTokens(measure, tokens(result, ...args)));
-          }
+          if (typeof tokens === "function") takeTokens(measure, tokens(result, ...args));
         },
         () => {
         }
@@ -1386,6 +1386,7 @@ function medirRespuesta(client, eventType, options, call) {
       return answer;
     }
     return observed(
+      client,
       () => answer,
       (found) => reading.answered(found),
       (error) => reading.end(error)
@@ -1405,13 +1406,14 @@ var Reading = class {
   /** A promise of OpenAI's package: its body is read by whom it is waited for, once. */
   promised(promise) {
     const { parse: parse2, asResponse } = promise;
+    const hear = (told) => quiet(this.#client, "medirRespuesta", told);
     let parsed = null;
     promise.parse = () => {
       if (parsed === null) {
         parsed = parse2.call(promise);
         parsed.then(
-          (answer) => this.answered(answer),
-          (error) => this.end(error)
+          (answer) => hear(() => this.answered(answer)),
+          (error) => hear(() => this.end(error))
         );
       }
       return parsed;
@@ -1419,8 +1421,8 @@ var Reading = class {
     promise.asResponse = () => {
       const response = asResponse.call(promise);
       response.then(
-        () => parsed ?? this.end(),
-        (error) => parsed ?? this.end(error)
+        () => parsed ?? hear(() => this.end()),
+        (error) => parsed ?? hear(() => this.end(error))
       );
       return response;
     };
@@ -1428,7 +1430,7 @@ var Reading = class {
   /** A whole answer, or a stream of one. */
   answered(answer) {
     const hooks = {
-      item: (part) => this.part(part),
+      item: (part) => quiet(this.#client, "stream", () => this.part(part)),
       end: () => this.end(),
       fail: (error) => this.end(error)
     };

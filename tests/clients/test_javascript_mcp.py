@@ -70,11 +70,13 @@ def test_a_call_is_an_event_with_the_tools_own_time_and_no_word_of_its_arguments
 ) -> None:
     bridge = make_server()
     tools.new(url=bridge.api)
-    own = [float(tools.call(tool="lenta", args={"ms": ms})["result"]["content"][0]["text"]) for ms in (0, 50, 200)]
+    times = (0, 0, 50, 100, 150)
+    own = [float(tools.call(tool="lenta", args={"ms": ms})["result"]["content"][0]["text"]) for ms in times]
     assert tools.flush(seconds=10)
     events = sent(bridge, "/events")
-    assert [event["tipo"] for event in events] == ["lenta"] * 3
+    assert [event["tipo"] for event in events] == ["lenta"] * 5
     beyond = sorted(event["latency_ms"] - took for event, took in zip(events, own, strict=True))
+    # The median: a busy machine takes the processor away for as long now and then.
     assert beyond[0] > -0.01 and beyond[2] < 50, beyond
     for event in events:
         assert (event["contenido"], event["tokens_entrada"], event["tokens_salida"]) == ("", 0, 0)
@@ -166,18 +168,20 @@ def test_a_tool_adds_what_it_knows_of_its_own_call(tools: Driver, make_server: M
     assert tools.flush(seconds=10)
     (event,) = sent(bridge, "/events")
     names = ("tokens_entrada", "tokens_salida", "tokens_cache", "tokens_razonamiento", "modelo")
-    assert [event[name] for name in names] == [30, 12, 10, 4, "gpt-5-mini"]
+    assert [event[name] for name in names] == [30, 12, 10, 4, "gpt-6.2-sol"]
     (tool,) = event["herramientas"]
     assert tool["nombre"] == "buscar" and 19 < tool["ms"] <= event["latency_ms"]
     assert tools.seen()["measured"] == [event["id"]]
 
 
-@pytest.mark.parametrize("stateful", [True, False])
+@pytest.mark.parametrize(
+    ("server", "stateful"), [("sdk McpServer", True), ("sdk McpServer", False), ("split McpServer", False)]
+)
 def test_over_http_an_mcp_session_is_a_session_and_without_one_a_user_is(
-    run: Servers, make_server: MakeServer, stateful: bool
+    run: Servers, make_server: MakeServer, server: str, stateful: bool
 ) -> None:
     bridge = make_server()
-    tools = run("sdk McpServer")
+    tools = run(server)
     tools.new(url=bridge.api)
     tools.http(stateful=stateful, clients=3, calls=2)
     assert tools.flush(seconds=10)

@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]  # installing comes fi
 MakeServer = Callable[..., Scripted]
 TEXT = "Empieza por un Dockerfile."
 APIS = ["responses", "chat"]
-KNOWN = {"modelo": "gpt-5-mini-2026", "tokens_entrada": 25, "tokens_salida": 150, "tokens_cache": 20,
+KNOWN = {"modelo": "gpt-6.2-sol", "tokens_entrada": 25, "tokens_salida": 150, "tokens_cache": 20,
          "tokens_razonamiento": 64}  # fmt: skip
 
 
@@ -96,6 +96,14 @@ def test_a_refusal_and_a_failure_are_events_with_their_class(ask: Asked, api: st
     assert {(event["tokens_entrada"], event["tokens_salida"]) for event in ask.events()} == {(0, 0)}
 
 
+def test_parts_that_are_more_than_their_whole_are_left_out(ask: Asked) -> None:
+    """The bridge refuses such an event."""
+    ask(api="chat", mode="beside")
+    event = ask.event()
+    assert (event["tokens_entrada"], event["tokens_salida"]) == (5, 15)
+    assert "tokens_cache" not in event and "tokens_razonamiento" not in event
+
+
 def test_a_response_that_says_that_it_failed_is_a_failed_event(ask: Asked) -> None:
     assert ask(api="responses", mode="failed") == ""
     assert ask.event()["error"] == "server_error"
@@ -141,7 +149,7 @@ def test_answers_that_belong_together_are_added_up(ask: Asked, process: Driver) 
     process.together()
     event = ask.event()
     assert (event["tokens_entrada"], event["tokens_salida"], event["tokens_cache"]) == (50, 300, 40)
-    assert (event["modelo"], event["version"]) == ("gpt-5-mini-2026", "v2")
+    assert (event["modelo"], event["version"]) == ("gpt-6.2-sol", "v2")
 
 
 def test_medir_measures_functions_what_they_yield_and_anything_between(ask: Asked, process: Driver) -> None:

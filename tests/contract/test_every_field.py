@@ -124,10 +124,10 @@ def test_a_field_has_the_same_limits_for_a_model_as_in_the_api(field: str) -> No
 
 
 @pytest.mark.parametrize(
-    "client", ["clients/python/otel_bridge_client/records.py", "clients/javascript/otel-bridge-client.mjs"]
+    "client", ["clients/python/otel_bridge_client/records.py", "clients/javascript/src/record.js"]
 )
 def test_a_client_sends_every_field(client: str) -> None:
     text = (ROOT / client).read_text(encoding="utf-8")
     written = {field for field in FIELDS if f'"{field}"' in text or f" {field}:" in text or f"event.{field} =" in text}
-    shorthand = {"timestamp", "id"} if client.endswith(".mjs") else set()
+    shorthand = {"timestamp", "id"} if client.endswith(".js") else set()
     assert written | shorthand == set(FIELDS)

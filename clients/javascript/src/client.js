@@ -136,6 +136,7 @@ export class BridgeClient {
   async question(sessionId, eventType, content, answer, options = {}) {
     const q = new Measure(this, { ...options, session: sessionId, eventType, content });
     return observed(
+      this,
       async () => answer(q),
       () => q.end(),
       (error) => q.end(error),

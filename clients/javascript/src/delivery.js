@@ -8,7 +8,7 @@ const SESSION_NOT_FOUND = "urn:otel-bridge:sesion-no-encontrada";
 
 /**
  * Sends a batch of records: sessions one by one, then events together, then what speaks of them (ratings, ends). What
- * must be tried again comes back, in order; what speaks of a record that comes back, comes back with it.
+ * must be tried again comes back, in order, and what would have been sent after it.
  */
 export class Delivery {
   #door;
@@ -37,11 +37,8 @@ export class Delivery {
       return false;
     });
     const events = await this.#sendEvents(ready);
-    const waiting = new Set(events.flatMap((record) => [record.id, record.session]));
-    const held = of(RATING, END).filter((record) => waiting.has(record.id));
-    const free = of(RATING, END).filter((record) => !waiting.has(record.id));
-    const about = events.length ? free : await this.#sendEach(free, (record) => this.#sendAbout(record));
-    return events.concat(inOrder(fresh, [...about, ...held]));
+    const about = of(RATING, END);
+    return events.length ? events.concat(about) : this.#sendEach(about, (record) => this.#sendAbout(record));
   }
 
   /** What is left from the first on that was not settled. */
@@ -139,9 +136,4 @@ export class Delivery {
     this.#pace.backOff(reply, causeOf(problemOf(reply)));
     return false;
   }
-}
-
-function inOrder(all, some) {
-  const wanted = new Set(some);
-  return all.filter((record) => wanted.has(record));
 }

@@ -80,6 +80,7 @@ class Tools {
       const call = quiet(tools.#client, CALL, () => new ToolCall(request, extra));
       const measure = quiet(tools.#client, CALL, () => tools.#begin(call));
       return observed(
+        tools.#client,
         () => handler.call(this, request, extra),
         (result) => tools.#end(measure, call, result, result?.isError ? tools.#classOf(call) : undefined),
         (error) => tools.#end(measure, call, undefined, tools.#classOf(call, error)),
@@ -92,11 +93,13 @@ class Tools {
     const { executeToolHandler: execute } = this.#server;
     if (typeof execute !== "function") return;
     const thrown = this.#thrown;
+    const client = this.#client;
     this.#server.executeToolHandler = function (tool, args, extra) {
       return observed(
+        client,
         () => execute.call(this, tool, args, extra),
         () => {},
-        (error) => void (extra && thrown.set(extra, error)),
+        (error) => thrown.set(extra, error),
       );
     };
   }
@@ -104,7 +107,7 @@ class Tools {
   #begin(call) {
     const value = (name) => optionOf(this.#client, this.#options, name, [call]);
     const measure = new Measure(this.#client, {
-      session: value("session") ?? this.#sessionOf(call, value("user"), value("conversation")),
+      session: value("session") ?? this.#sessionOf(call, value("user") ?? call.subject, value("conversation") ?? call.conversation),
       eventType: this.#typeOf(call),
       model: value("model"),
       version: value("version"),
@@ -114,16 +117,14 @@ class Tools {
   }
 
   #end(measure, call, result, error) {
-    quiet(this.#client, CALL, () => {
-      const value = (name) => optionOf(this.#client, this.#options, name, [call, result]);
-      measure.content ||= value("content") ?? "";
-      takeTokens(measure, value("tokens"));
-      measure.end(error);
-    });
+    const value = (name) => optionOf(this.#client, this.#options, name, [call, result]);
+    measure.content ||= value("content") ?? "";
+    takeTokens(measure, value("tokens"));
+    measure.end(error);
   }
 
   /** The conversation's, else the MCP session's, else the connection's; of HTTP that has neither, the user's. */
-  #sessionOf(call, user = call.subject, conversation = call.conversation) {
+  #sessionOf(call, user, conversation) {
     const client = this.#client;
     if (conversation) return client.sessionFor(user, conversation);
     if (call.mcpSession) return client.sessionFor(user, `mcp-session:${call.mcpSession}`);

@@ -71,6 +71,7 @@ export class Measure {
     if (typeof work !== "function") return add(work, error);
     const started = now();
     return observed(
+      this.#client,
       () => work(),
       () => add(now() - started),
       (failure) => add(now() - started, errorName(failure)),
@@ -113,6 +114,7 @@ export class Measure {
   /** Runs `work` to its end: that of a promise, or of what it yields. Returns what it returns. */
   run(work) {
     return observed(
+      this.#client,
       () => work(this),
       (result) => {
         if (!yields(result)) return this.end();
@@ -129,31 +131,35 @@ export class Measure {
 
 if (Symbol.dispose) Measure.prototype[Symbol.dispose] = Measure.prototype.end;
 
-/** What `work` returns or throws, unchanged; `done` and `failed` hear of it first. */
-export function observed(work, done, failed) {
+/** What `work` returns or throws, unchanged; `done` and `failed` hear of it first, and what they throw is nobody's. */
+export function observed(client, work, done, failed) {
+  const hear = (told, value) => void quiet(client, "measure", () => told(value));
   let result;
   try {
     result = work();
   } catch (error) {
-    failed(error);
+    hear(failed, error);
     throw error;
   }
   if (typeof result?.then !== "function") {
-    done(result);
+    hear(done, result);
     return result;
   }
   if (result instanceof Promise) {
-    result.then(done, failed);
+    result.then(
+      (value) => hear(done, value),
+      (error) => hear(failed, error),
+    );
     return result;
   }
   // Something that only begins when it is waited for, such as a query: waited for twice it would run twice.
   return result.then(
     (value) => {
-      done(value);
+      hear(done, value);
       return value;
     },
     (error) => {
-      failed(error);
+      hear(failed, error);
       throw error;
     },
   );

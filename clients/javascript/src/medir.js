@@ -13,12 +13,11 @@ export function medir(client, eventType, options = {}, work = undefined) {
     const measure = begin(client, eventType, options, args);
     return measure.run(() =>
       observed(
+        client,
         () => work.apply(this, args),
         (result) => {
           const { tokens } = options ?? {};
-          if (typeof tokens === "function") {
-            quiet(client, "tokens", () => takeTokens(measure, tokens(result, ...args)));
-          }
+          if (typeof tokens === "function") takeTokens(measure, tokens(result, ...args));
         },
         () => {},
       ),

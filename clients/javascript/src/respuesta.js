@@ -30,6 +30,7 @@ export function medirRespuesta(client, eventType, options, call) {
       return answer;
     }
     return observed(
+      client,
       () => answer,
       (found) => reading.answered(found),
       (error) => reading.end(error),
@@ -52,13 +53,14 @@ class Reading {
   /** A promise of OpenAI's package: its body is read by whom it is waited for, once. */
   promised(promise) {
     const { parse, asResponse } = promise;
+    const hear = (told) => quiet(this.#client, "medirRespuesta", told);
     let parsed = null;
     promise.parse = () => {
       if (parsed === null) {
         parsed = parse.call(promise);
         parsed.then(
-          (answer) => this.answered(answer),
-          (error) => this.end(error),
+          (answer) => hear(() => this.answered(answer)),
+          (error) => hear(() => this.end(error)),
         );
       }
       return parsed;
@@ -66,8 +68,8 @@ class Reading {
     promise.asResponse = () => {
       const response = asResponse.call(promise);
       response.then(
-        () => parsed ?? this.end(),
-        (error) => parsed ?? this.end(error),
+        () => parsed ?? hear(() => this.end()),
+        (error) => parsed ?? hear(() => this.end(error)),
       );
       return response;
     };
@@ -76,7 +78,7 @@ class Reading {
   /** A whole answer, or a stream of one. */
   answered(answer) {
     const hooks = {
-      item: (part) => this.part(part),
+      item: (part) => quiet(this.#client, "stream", () => this.part(part)),
       end: () => this.end(),
       fail: (error) => this.end(error),
     };

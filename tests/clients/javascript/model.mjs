@@ -22,7 +22,9 @@ const chatUsage = {
   completion_tokens_details: { reasoning_tokens: 64 },
   total_tokens: 175,
 };
-const response = (more) => ({ id: "resp_1", object: "response", model: "gpt-5-mini-2026", output: [], ...more });
+/** As some compatible APIs count: parts that are no part of the whole. */
+const beside = { ...chatUsage, prompt_tokens: 5, completion_tokens: 15 };
+const response = (more) => ({ id: "resp_1", object: "response", model: "gpt-6.2-sol", output: [], ...more });
 const output = [{ type: "message", id: "m", role: "assistant", content: [{ type: "output_text", text: WORDS.join(""), annotations: [] }] }];
 
 /** What the stand-in does: said by the request's `metadata`, as texts. */
@@ -39,16 +41,16 @@ async function serve(request, reply) {
   const chat = request.url.endsWith("/chat/completions");
   if (!asked.stream) {
     if (mode === "failed") return json(200, response({ status: "failed", error: { code: "server_error", message: "x" }, usage: null }));
-    const usage = mode === "no usage" ? undefined : chat ? chatUsage : responsesUsage;
+    const usage = { "no usage": undefined, beside, whole: chat ? chatUsage : responsesUsage }[mode];
     if (!chat) return json(200, response({ status: "completed", output, usage }));
     const choices = [{ index: 0, finish_reason: "stop", message: { role: "assistant", content: WORDS.join("") } }];
-    return json(200, { id: `chat_${id}`, object: "chat.completion", model: "gpt-5-mini-2026", choices, usage });
+    return json(200, { id: `chat_${id}`, object: "chat.completion", model: "gpt-6.2-sol", choices, usage });
   }
   reply.writeHead(200, { "Content-Type": "text/event-stream" });
   const send = (event) => reply.write(`${event.type ? `event: ${event.type}\n` : ""}data: ${JSON.stringify(event)}\n\n`);
   const delta = (text, more = {}) =>
     chat
-      ? { id: "chat_1", object: "chat.completion.chunk", model: "gpt-5-mini-2026", choices: [{ index: 0, delta: { content: text } }], ...more }
+      ? { id: "chat_1", object: "chat.completion.chunk", model: "gpt-6.2-sol", choices: [{ index: 0, delta: { content: text } }], ...more }
       : { type: "response.output_text.delta", item_id: "m", output_index: 0, content_index: 0, delta: text };
   if (chat) send({ ...delta(""), choices: [{ index: 0, delta: { role: "assistant", content: "" } }] });
   else {
@@ -85,7 +87,7 @@ const drops = [];
 /** The builder's own function, measured: what it is called with is what the stand-in is asked for. */
 const ask = (options) =>
   medirRespuesta(client, "consulta", { session, ...options }, ({ api, helper, stream, include, wait, ...metadata }) => {
-    const more = { model: "gpt-5-mini", metadata, ...(stream && !helper ? { stream } : {}) };
+    const more = { model: "gpt-6.2-sol", metadata, ...(stream && !helper ? { stream } : {}) };
     if (api === "chat") {
       const messages = [{ role: "user", content: "¿?" }];
       const usage = include ? { stream_options: { include_usage: true } } : {};

@@ -36,7 +36,7 @@ measure.end();
 
 const openai = new OpenAI({ apiKey: "x" });
 const ask = medirRespuesta(client, "consulta", { session, eventId: () => newUuid() }, (input: string) =>
-  openai.responses.create({ model: "gpt-5-mini", input }),
+  openai.responses.create({ model: "gpt-6.2-sol", input }),
 );
 const text: Promise<string> = ask("hola").then((response) => response.output_text);
 

@@ -55,7 +55,7 @@ const tools = {
   async anota(_, extra) {
     const m = current(extra);
     m.tokens(30, 12, 10, 4);
-    m.model = "gpt-5-mini";
+    m.model = "gpt-6.2-sol";
     await m.tool("buscar", async () => sleep(20));
     seen.measured.push(m.eventId);
     return say("anotado");
@@ -158,16 +158,19 @@ const does = {
     for (let i = 0; i < count; i++) await call(client, { tool, args });
   },
   async http({ stateful, clients, calls }) {
-    const server = await listen(stateful);
+    // The newer generation serves requests of the Fetch API, each with a server of its own.
+    const handler = parts.createMcpHandler?.(() => makeServer(true));
+    const server = handler ? undefined : await listen(stateful);
+    const port = server?.address().port ?? 80;
+    const how = handler ? { fetch: (url, init) => handler.fetch(new Request(url, init)) } : {};
     for (let i = 0; i < clients; i++) {
       const one = new parts.Client({ name: "prueba", version: "1" });
-      const url = new URL(`http://127.0.0.1:${server.address().port}/mcp`);
-      await one.connect(new parts.StreamableHTTPClientTransport(url));
+      await one.connect(new parts.StreamableHTTPClientTransport(new URL(`http://127.0.0.1:${port}/mcp`), how));
       for (let j = 0; j < calls; j++) await call(one, { tool: "lenta" });
       await one.close();
     }
-    server.closeAllConnections();
-    server.close();
+    server?.closeAllConnections();
+    server?.close();
   },
   instrument_nonsense() {
     for (const server of [undefined, null, 1, {}, { server: {} }, Object.freeze({})]) {
