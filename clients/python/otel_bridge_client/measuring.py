@@ -25,13 +25,15 @@ def medir(
     content: Option = None,
     model: Option = None,
     version: Option = None,
+    event_id: Option = None,
 ) -> Medir:
     """For `with`, `async with`, or above a function. An exception marks the event as failed with its class's name, and
     goes on.
 
     `session`: an id. Without one: that of `conversation` and `user`; without those, the one that this code runs in
     (a tool that `instrument` measures, an outer `medir`), else this process's anonymous one.
-    `content`: nothing is sent unless you say what. Above a function each of them may be a function of its arguments."""
+    `content`: nothing is sent unless you say what. `event_id`: your own, to rate the event later.
+    Above a function each of them may be a function of its arguments."""
     return Medir(
         Subject(
             client,
@@ -42,6 +44,7 @@ def medir(
             content=content,
             model=model,
             version=version,
+            event_id=event_id,
         )
     )
 
