@@ -1,8 +1,8 @@
 """A builder's MCP server, measured by clients/python, and the official client that calls it; either line of `mcp`.
 
-    python mcp_driver.py API fast|low [OPTIONS as JSON]
+    python mcp_driver.py API '{"name of the case": {"kind": "fast" or "low", …}}'
 
-Prints one JSON object: what each call gave, and how long each tool took by its own clock.
+Prints one JSON object: of each case what each call gave, and how long each tool took by its own clock.
 """
 
 import asyncio
@@ -195,7 +195,7 @@ async def scenario(server, options):
         said["falla"] = await call(session, "falla")
         said["avisa"] = await call(session, "avisa")
         said["nadie"] = await call(session, "nadie")
-        chatgpt = {"openai/session": "conversación-1", "openai/subject": "sujeto-1"}
+        chatgpt = {"openai/session": f"conversación {options['kind']}", "openai/subject": "sujeto-1"}
         said["chatgpt"] = await call(session, "lenta", {"segundos": 0.01}, meta=chatgpt)
         said["chatgpt2"] = await call(session, "lenta", {"segundos": 0.01}, meta=chatgpt)
         if options["kind"] == "fast":
@@ -252,31 +252,52 @@ async def over_http(server, options):
     return said
 
 
-def main():
-    logging.basicConfig(stream=sys.stderr, level=logging.WARNING)
-    api, kind = sys.argv[1:3]
-    options = {"kind": kind, **json.loads(sys.argv[3] if len(sys.argv) > 3 else "{}")}
-    client = BridgeClient(api, "devops-expert", flush_interval=0.05)
-    chosen = {}
-    if options.get("content") == "arguments":
+def run(api, name, options):
+    """One case: a server, a client of the bridge, and what was called. Each event's version is the case's name."""
+    took.clear()
+    cancelled.clear()
+    client = BridgeClient(api, options.get("gpt", "devops-expert"), flush_interval=0.05)
+    chosen = {"version": name}
+    if options.get("broken"):
+        chosen = {option: lambda call: 1 / 0 for option in ("content", "user", "conversation", "event_type")} | chosen
+    if "arguments" in options:
         chosen["content"] = lambda call: str(call.arguments)
-    if options.get("content") == "broken":
-        chosen = {name: lambda call: 1 / 0 for name in ("content", "user", "conversation", "event_type", "version")}
+    if "user" in options:
+        chosen["user"] = lambda call: options["user"]
     if "types" in options:
         chosen["event_type"] = options["types"]
-    if kind == "fast":
-        server, later = fast_server(options), None
+    later = None
+    if options["kind"] == "fast":
+        server = fast_server(options)
     elif MAJOR == 1:
         server, later = low_server_1(options, options.get("before", True))
     else:
-        server, later = low_server_2(options), None
+        server = low_server_2(options)
     assert instrument(server, client, **chosen) is server
+    instrument(server, client)  # once is enough
     if later is not None:
         later()
-    run = over_http if "stateless" in options else scenario
-    said = asyncio.run(run(server, options))
-    client.close(10)
-    print(json.dumps({"said": said, "took": took, "stats": client.stats(), "major": MAJOR}))
+    started = time.perf_counter()
+    work = {"http": over_http, "burst": burst}.get(options.get("over"), scenario)
+    said = asyncio.run(work(server, options))
+    elapsed = time.perf_counter() - started
+    client.close(options.get("close", 10))
+    return {"said": said, "took": list(took), "stats": client.stats(), "elapsed": elapsed}
+
+
+async def burst(server, options):
+    """Calls one after the other until a file says that it is enough."""
+    said = []
+    async with connected(server, "legacy") as session:
+        while not Path(options["until"]).exists():
+            said.append(await call(session, "lenta", {"segundos": 0.01}))
+    return said
+
+
+def main():
+    logging.basicConfig(stream=sys.stderr, level=logging.WARNING)
+    api, cases = sys.argv[1], json.loads(sys.argv[2])
+    print(json.dumps({name: run(api, name, options) for name, options in cases.items()}))
 
 
 main()
