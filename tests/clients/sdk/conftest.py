@@ -1,4 +1,4 @@
-"""The programs of builders: each a process with the real SDK, whose records pass a proxy on their way to a real bridge."""
+"""The programs of builders: processes with the real SDKs, whose records pass a proxy on their way to a real bridge."""
 
 from __future__ import annotations
 

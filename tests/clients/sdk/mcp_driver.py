@@ -17,7 +17,6 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[3] / "clients" / "python"))
 
 import anyio
-
 from otel_bridge_client import BridgeClient, current, instrument
 
 MAJOR = int(importlib.metadata.version("mcp").partition(".")[0])
@@ -144,9 +143,7 @@ def low_server_2(options):
         return types.CallToolResult(content=[types.TextContent(type="text", text=text)])
 
     async def list_tools(ctx, params):
-        return types.ListToolsResult(
-            tools=[types.Tool(name=name, input_schema={"type": "object"}) for name in TOOLS]
-        )
+        return types.ListToolsResult(tools=[types.Tool(name=name, input_schema={"type": "object"}) for name in TOOLS])
 
     return Server("herramientas", on_call_tool=call_tool, on_list_tools=list_tools)
 
@@ -211,7 +208,7 @@ async def scenario(server, options):
         started = time.perf_counter()
         await cancel(session)
         said["cancelada"] = (time.perf_counter() - started) * 1000
-        while not cancelled:
+        while not cancelled:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
     async with connected(server, mode) as session:
         said["otra"] = await call(session, "lenta", {"segundos": 0.01})
@@ -230,9 +227,9 @@ async def over_http(server, options):
     config = uvicorn.Config(app, port=0, log_level="error")
     web = uvicorn.Server(config)
     serving = asyncio.create_task(web.serve())
-    while not web.started:
+    while not web.started:  # noqa: ASYNC110
         await asyncio.sleep(0.01)
-    address = "http://127.0.0.1:%d/mcp" % web.servers[0].sockets[0].getsockname()[1]
+    address = f"http://127.0.0.1:{web.servers[0].sockets[0].getsockname()[1]}/mcp"
     said = []
     for _ in range(2):
         async with AsyncExitStack() as stack:
@@ -289,7 +286,7 @@ async def burst(server, options):
     """Calls one after the other until a file says that it is enough."""
     said = []
     async with connected(server, "legacy") as session:
-        while not Path(options["until"]).exists():
+        while not Path(options["until"]).exists():  # noqa: ASYNC240
             said.append(await call(session, "lenta", {"segundos": 0.01}))
     return said
 

@@ -1,5 +1,5 @@
-"""A stand-in for the HTTP API of a model: Responses and Chat Completions, whole and as a stream. What it does is said by
-the model's name:
+"""A stand-in for the HTTP API of a model: Responses and Chat Completions, whole and as a stream. What it does is
+said by the model's name:
 
     gpt-x         answers
     gpt-slow      thinks before its first token

@@ -18,7 +18,6 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[3] / "clients" / "python"))
 
 import openai
-
 from otel_bridge_client import BridgeClient, medir, medir_respuesta
 
 API, MODEL_API = sys.argv[1:3]
@@ -256,7 +255,7 @@ def function_of_mine(s):
         "consulta",
         session=lambda question, of: of,
         content=lambda question, of: question,
-        event_id=lambda question, of: "0199c0de-0000-7000-8000-00000000000%x" % len(scenarios[:1]),
+        event_id=lambda question, of: "0199c0de-0000-7000-8000-000000000001",
         version="prompt-7",
     )
     def ask(question, of):
@@ -291,9 +290,9 @@ async def async_stream_closed(s):
 
 @scenario
 async def async_helper(s):
-    async with openai.AsyncOpenAI(base_url=MODEL_API, api_key="sk-test") as client:
-        async with measured(client.responses.stream, s)(model="gpt-slow", input="hola") as found:
-            return (await found.get_final_response()).output_text
+    client = openai.AsyncOpenAI(base_url=MODEL_API, api_key="sk-test")
+    async with client, measured(client.responses.stream, s)(model="gpt-slow", input="hola") as found:
+        return (await found.get_final_response()).output_text
 
 
 @scenario

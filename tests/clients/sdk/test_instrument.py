@@ -1,7 +1,8 @@
-"""`instrument` on real servers of both lines of the official MCP SDK, called by the official client, with a real bridge."""
+"""`instrument` on real servers of both lines of the official MCP SDK, called by its client, with a real bridge."""
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import statistics
@@ -52,14 +53,22 @@ class Told:
         return [(event["tipo"], event.get("error")) for event in self.events(case)]
 
 
-@pytest.fixture(scope="module", params=CASES)
-def told(
-    request: pytest.FixtureRequest, run: Callable[..., Program], make_road: Callable[..., Road], mcp_1: str
-) -> Told:
-    line = request.param
-    road = make_road()
-    program = run("mcp_driver.py", road.api, json.dumps(CASES[line]), before=mcp_1 if line == "1" else "")
-    return Told(program.said(), program.errors, road)
+@pytest.fixture(scope="module")
+def tell(run: Callable[..., Program], make_road: Callable[..., Road], mcp_1: str) -> Callable[[str], Told]:
+    """Each line's servers run once."""
+
+    @functools.cache
+    def tell(line: str) -> Told:
+        road = make_road()
+        program = run("mcp_driver.py", road.api, json.dumps(CASES[line]), before=mcp_1 if line == "1" else "")
+        return Told(program.said(), program.errors, road)
+
+    return tell
+
+
+@pytest.fixture(params=CASES)
+def told(request: pytest.FixtureRequest, tell: Callable[[str], Told]) -> Told:
+    return tell(request.param)
 
 
 def cases(*names: str) -> Any:
