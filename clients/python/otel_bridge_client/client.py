@@ -9,7 +9,7 @@ import os
 import ssl
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Callable
+from typing import Any, Callable, TypeVar, cast
 
 from otel_bridge_client.delivery import Delivery, DropCallback
 from otel_bridge_client.ids import conversation_uuid, new_uuid
@@ -35,10 +35,13 @@ ANONYMOUS = "anonimo"
 """The user where nobody says who it is: all of them are one to the bridge."""
 
 
-def _quiet(default: Any = None) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+M = TypeVar("M", bound=Callable[..., Any])
+
+
+def _quiet(default: Any = None) -> Callable[[M], M]:
     """A public method that lets no exception out."""
 
-    def decorate(method: Callable[..., Any]) -> Callable[..., Any]:
+    def decorate(method: M) -> M:
         @functools.wraps(method)
         def guarded(self: BridgeClient, *arguments: Any, **options: Any) -> Any:
             try:
@@ -47,7 +50,7 @@ def _quiet(default: Any = None) -> Callable[[Callable[..., Any]], Callable[..., 
                 self.note("internal", f"{method.__name__}: {type(error).__name__}")
                 return default() if callable(default) else default
 
-        return guarded
+        return cast(M, guarded)
 
     return decorate
 
