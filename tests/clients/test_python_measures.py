@@ -179,6 +179,24 @@ def test_what_runs_inside_finds_the_measurement_and_its_session_and_the_consumer
     assert {event["sesion_id"] for event in events(client, server)} == {session}
 
 
+def test_tasks_that_share_one_measurement_end_each_its_own(client: BridgeClient, server: Scripted) -> None:
+    shared = medir(client, "consulta", content=lambda: "", session=client.create_session("ana"))
+
+    async def work(number: int) -> str:
+        async with shared as m:
+            m.content = str(number)
+            await asyncio.sleep(0.05 * (3 - number))
+            return m.event_id
+
+    async def main() -> list[str]:
+        return await asyncio.gather(*map(work, range(3)))
+
+    ids = asyncio.run(main())
+    found = events(client, server)
+    assert [(event["id"], event["contenido"]) for event in found] == [(ids[n], str(n)) for n in (2, 1, 0)]
+    assert 50 <= found[0]["latency_ms"] < found[1]["latency_ms"] < found[2]["latency_ms"]
+
+
 def test_without_a_session_there_is_one_for_each_user_and_each_conversation(
     client: BridgeClient, server: Scripted, make_server: MakeServer
 ) -> None:

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 from typing import Any, TypeVar, cast
 
 from otel_bridge_client.client import BridgeClient
-from otel_bridge_client.measures import Measure
+from otel_bridge_client.measures import Measure, current
 from otel_bridge_client.subjects import Option, Subject
 
 F = TypeVar("F")
@@ -52,19 +52,22 @@ def medir(
 class Medir:
     def __init__(self, subject: Subject) -> None:
         self._subject = subject
-        self._open: list[tuple[Measure, AbstractContextManager[None]]] = []
+        self._open: dict[Measure | None, AbstractContextManager[None]] = {}
 
     def __enter__(self) -> Measure:
         measure = self._subject.begin()
         entered = measure.entered()
         entered.__enter__()
-        self._open.append((measure, entered))
+        self._open[measure] = entered
         return measure
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        measure, entered = self._open.pop()
-        entered.__exit__(None, None, None)
-        self._end(measure, error)
+        # One object may be entered by several threads and tasks: each ends its own.
+        mine = current()
+        measure = mine if mine in self._open else next(reversed(self._open), None)
+        if measure is not None:
+            self._open.pop(measure).__exit__(None, None, None)
+            self._end(measure, error)
 
     async def __aenter__(self) -> Measure:
         return self.__enter__()
