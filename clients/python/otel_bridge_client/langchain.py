@@ -3,8 +3,8 @@ called alone) to its end, with what the models in it used and the tools that it 
 
     chain.invoke(question, config={"callbacks": [BridgeCallback(client, "consulta")], "metadata": {"thread_id": "c-1"}})
 
-For streams, the asynchronous API and runs side by side. Where several models take part, each has an event of its own, so
-that its tokens have its price. Not imported by the package: needs langchain-core.
+For streams, the asynchronous API and runs side by side. Where several models take part, each has an event of its own,
+so that its tokens have its price. Not imported by the package: needs langchain-core.
 """
 
 from __future__ import annotations
@@ -62,7 +62,9 @@ class BridgeCallback(BaseCallbackHandler):  # type: ignore[misc]  # langchain-co
 
     # --- what LangChain tells ---------------------------------------------------------------------------------------
 
-    def on_chain_start(self, serialized: Any, inputs: Any, *, run_id: Any, parent_run_id: Any = None, **more: Any) -> None:
+    def on_chain_start(
+        self, serialized: Any, inputs: Any, *, run_id: Any, parent_run_id: Any = None, **more: Any
+    ) -> None:
         self._begin(run_id, parent_run_id, more.get("metadata"))
 
     def on_chain_end(self, outputs: Any, *, run_id: Any, **more: Any) -> None:
@@ -77,7 +79,9 @@ class BridgeCallback(BaseCallbackHandler):  # type: ignore[misc]  # langchain-co
         asked = [message for message in messages[0] if get(message, "type") == "human"] if messages else []
         self._begin_call(run_id, parent_run_id, _text(get(asked[-1], "content")) if asked else "", more)
 
-    def on_llm_start(self, serialized: Any, prompts: Any, *, run_id: Any, parent_run_id: Any = None, **more: Any) -> None:
+    def on_llm_start(
+        self, serialized: Any, prompts: Any, *, run_id: Any, parent_run_id: Any = None, **more: Any
+    ) -> None:
         self._begin_call(run_id, parent_run_id, str(prompts[0]) if prompts else "", more)
 
     def on_llm_new_token(self, token: Any, *, run_id: Any, **more: Any) -> None:
@@ -112,7 +116,9 @@ class BridgeCallback(BaseCallbackHandler):  # type: ignore[misc]  # langchain-co
         self._within(run_id, lambda answer: answer.tool_ended(run_id, type(error).__name__))
         self._end(run_id, error)
 
-    def on_retriever_start(self, serialized: Any, query: Any, *, run_id: Any, parent_run_id: Any = None, **more: Any) -> None:
+    def on_retriever_start(
+        self, serialized: Any, query: Any, *, run_id: Any, parent_run_id: Any = None, **more: Any
+    ) -> None:
         self._begin(run_id, parent_run_id, more.get("metadata"))
 
     def on_retriever_end(self, documents: Any, *, run_id: Any, **more: Any) -> None:
