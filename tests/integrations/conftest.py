@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from tests.harness.bridge import ROOT, Bridge
-from tests.harness.install import Install
+from tests.harness.install import Install, lack
 from tests.harness.model_api import ModelApi
 from tests.harness.otlp import OtlpReceiver
 
@@ -23,6 +23,8 @@ HERE = Path(__file__).parent
 PLACE = HERE / ".venv"
 """Kept for the next run, as long as the lock is the same."""
 LOCKS = (HERE / "requirements.txt", HERE / "installer.txt")
+NODE = (20, 0)
+"""The oldest that the JavaScript client runs on."""
 _STAMP = PLACE / ".of-lock"
 
 
@@ -58,6 +60,43 @@ class Packages:
         }
         program = [str(PLACE / "bin" / "python"), *(["-c", script] if isinstance(script, str) else [str(script)])]
         return subprocess.run(program, cwd=folder, env=environ, capture_output=True, text=True, timeout=200)
+
+    def node(self, script: Path, environ: dict[str, str]) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            ["node", str(script)],
+            cwd=script.parent,
+            env={**os.environ, **environ},
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+
+    def link_node(self, folder: Path) -> None:
+        """Has a script of that folder find the packages of package-lock.json, and this repository's client."""
+        lacking = lack("node", NODE, "--version") or lack("npm", (0, 0), "--version")
+        if lacking is not None:
+            pytest.skip(lacking)
+        stamp = HERE / "node_modules" / ".of-lock"
+        lock = hashlib.sha256((HERE / "package-lock.json").read_bytes()).hexdigest()
+        if not (stamp.exists() and stamp.read_text() == lock):
+            command = [
+                "npm",
+                "ci",
+                "--ignore-scripts",
+                "--no-audit",
+                "--no-fund",
+                "--prefer-offline",
+                "--fetch-retries=1",
+            ]
+            install = Install("npm packages", command, HERE)
+            install.wait()
+            install.close()
+            stamp.write_text(lock)
+        modules = folder / "node_modules"
+        modules.mkdir(exist_ok=True)
+        for package in (HERE / "node_modules").iterdir():
+            if not package.name.startswith("."):
+                (modules / package.name).symlink_to(package)
 
     def close(self) -> None:
         if self._install is not None:

@@ -64,8 +64,8 @@ async def astream() -> None:
 
 async def cancelled() -> None:
     task = asyncio.create_task(chain.ainvoke({"q": "LENTO"}, config=CONFIG))
-    while not any(answer.calls for answer in handler._answers.values()):
-        await asyncio.sleep(0.01)  # noqa: ASYNC110  the condition is somebody else's state
+    while not any(answer.calls for answer in handler._answers.values()):  # noqa: ASYNC110 its owner tells nobody
+        await asyncio.sleep(0.01)
     task.cancel()
     await task
 
