@@ -7,6 +7,7 @@ comment above it: `respuesta` (what the bash block before it printed) or `petici
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
@@ -16,11 +17,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from mcp.client.client import Client
 
 from otel_bridge.contract import EventIn, SessionIn, decode_event, decode_session
 from tests.clients.sdk.model_api import ModelApi
 from tests.docs.markdown import DOCS, ROOT, Block, blocks, difference
 from tests.harness.bridge import GUIDE_SESSION, Bridge
+from tests.harness.ports import answers, free_port
 from tests.harness.waiting import wait_for
 
 GUIDE = DOCS / "guia.md"
@@ -53,6 +56,8 @@ class Reader:
         assert block.language in LANGUAGES, f"{where}: nothing runs a block of {block.language!r}"
         if block.mark == "con paquetes de npm":
             assert self.page == READMES[1], where  # tests/clients/test_javascript_readme.py runs it
+        elif (block.mark or "").startswith("servidor MCP: "):
+            self.serve(block, where)
         elif block.language in ("bash", "python", "javascript"):
             self.run(block, where)
         elif block.mark == "respuesta":
@@ -73,6 +78,40 @@ class Reader:
             wait_for(lambda: self.bridge.post("/sessions", GUIDE_SESSION).status_code == 401, "a closed door")
         else:
             raise AssertionError(f"{where}: nothing says what this is")
+
+    def serve(self, block: Block, where: str) -> None:
+        """A program that serves tools until it is ended: one of them, called by the official client, is an event."""
+        tool, arguments = (block.mark or "").removeprefix("servidor MCP: ").split(" ", 1)
+        port = free_port()
+        text = block.text.replace(HOST, self.bridge.url).replace("port=8100", f"port={port}")
+        environ = {k: v for k, v in self.environ.items() if not k.startswith("OTEL_")}
+        environ |= {"OTB_CLAVE": self.variables.get("CLAVE", ""), "PYTHONPATH": str(ROOT / "clients" / "python")}
+        log = self.work / "server.log"
+        with log.open("w") as output:
+            server = subprocess.Popen(
+                [sys.executable, "-c", text], cwd=self.work, env=environ, stdout=output, stderr=output
+            )
+        try:
+            wait_for(lambda: server.poll() is not None or answers(port), f"{where}: the server", 30)
+            assert server.poll() is None, f"{where}: {log.read_text(encoding='utf-8')}"
+            meta = {"openai/session": "v1/charla-42", "openai/subject": "v1/ana"}
+
+            async def call() -> bool:
+                async with Client(f"http://127.0.0.1:{port}/mcp") as client:
+                    return (await client.call_tool(tool, json.loads(arguments), meta=meta)).is_error
+
+            before = self.bridge.metric("gen_ai_client_operation_duration_seconds_count", event_type="pipeline")
+            assert asyncio.run(call()) is False, where
+            wait_for(
+                lambda: (
+                    self.bridge.metric("gen_ai_client_operation_duration_seconds_count", event_type="pipeline")
+                    == before + 1
+                ),
+                f"{where}: the call's event",
+            )
+        finally:
+            server.terminate()
+            server.wait(20)
 
     def run(self, block: Block, where: str) -> None:
         text = block.text.replace(HOST, self.bridge.url)
@@ -144,7 +183,12 @@ def test_the_guide_names_every_field_and_every_event_type() -> None:
 
 @pytest.mark.parametrize(
     "page",
-    [GUIDE, *READMES, *(DOCS / f"{name}.md" for name in ("errores", "respaldo", "seguridad"))],
+    [
+        GUIDE,
+        *READMES,
+        *(DOCS / f"{name}.md" for name in ("errores", "respaldo", "seguridad")),
+        *sorted((DOCS / "integraciones").glob("*.md")),
+    ],
     ids=lambda p: str(p.name),
 )
 def test_links_between_pages_lead_somewhere(page: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from otel_bridge.config import shipped
 from tests.harness.bridge import OPENMETRICS, Bridge
 from tests.harness.otlp import OtlpReceiver
 from tests.harness.prometheus import Prometheus, available
@@ -19,6 +20,7 @@ BASE = (
     'gen_ai_agent_id="devops-expert", gen_ai_operation_name="invoke_agent", gen_ai_provider_name="openai", '
     'gen_ai_request_model="gpt-6.2-sol"'
 )
+PRICE = shipped().models["gpt-6.2-sol"]
 # (tipo, latency_ms, tokens_entrada, tokens_salida, error): what is posted, once each.
 EVENTS: list[tuple[str, float, int, int, str | None]] = [
     ("consulta", 1500, 25, 150, None),

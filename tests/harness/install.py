@@ -18,9 +18,11 @@ INSTALL_SECONDS = 400
 _UNREACHABLE = re.compile(
     r"ENOTFOUND|EAI_AGAIN|ETIMEDOUT|ECONNREFUSED|ECONNRESET|ENETUNREACH|ERR_SOCKET_TIMEOUT|network timeout|"
     r"no such host|i/o timeout|TLS handshake timeout|connection refused|network is unreachable|module lookup disabled|"
-    r"Failed to establish a new connection|Name or service not known|Temporary failure in name resolution"
+    r"Failed to establish a new connection|Name or service not known|Temporary failure in name resolution|"
+    r"NewConnectionError|NameResolutionError|ConnectTimeoutError|ReadTimeoutError|ProxyError|dns error|"
+    r"error sending request|client error \(Connect\)"
 )
-"""What npm, Go and pip say where no index can be reached. Anything else is a fault of ours."""
+"""What npm, Go, pip and uv say where no index can be reached. Anything else is a fault of ours."""
 
 
 class Install:

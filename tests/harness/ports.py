@@ -21,3 +21,10 @@ def free_port() -> int:
             if port not in _given and port // 2 % WORKERS == WORKER:  # Linux gives bind() ports of one parity
                 _given.add(port)
                 return port
+
+
+def answers(port: int) -> bool:
+    """Whether somebody listens there."""
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        return probe.connect_ex(("127.0.0.1", port)) == 0

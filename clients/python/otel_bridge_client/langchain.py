@@ -3,8 +3,8 @@ called alone) to its end, with what the models in it used and the tools that it 
 
     chain.invoke(question, config={"callbacks": [BridgeCallback(client, "consulta")], "metadata": {"thread_id": "c-1"}})
 
-For streams, the asynchronous API and runs side by side. Where several models take part, each has an event of its own, so
-that its tokens have its price. Not imported by the package: needs langchain-core.
+For streams, the asynchronous API and runs side by side. Where several models take part, each has an event of its own,
+so that its tokens have its price. Not imported by the package: needs langchain-core.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
     litellm.callbacks = [BridgeLogger(client, "consulta")]
     litellm.completion(model=…, messages=…, metadata={"conversation_id": "c-1", "user_id": "u-1"})
 
-For `completion`, `responses`, their asynchronous forms and streams, in a program or in LiteLLM's proxy. A stream that is
-left before its end is told to no logger, so it has no event. Not imported by the package: needs litellm.
+For `completion`, `responses`, their asynchronous forms and streams, in a program or in LiteLLM's proxy. A stream that
+is left before its end is told to no logger, so it has no event. Not imported by the package: needs litellm.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from otel_bridge_client.subjects import Option, Subject
 from otel_bridge_client.usage import get, text_of
 
 ANSWERS = ("completion", "text_completion", "responses", "anthropic_messages")
-"""Kinds of calls that answer a question (and, with an `a` before it, their asynchronous forms); embeddings, pictures and
-the like do not."""
+"""Kinds of calls that answer a question (and, with an `a` before them, their asynchronous forms); embeddings, pictures
+and the like do not."""
 _NAMES = ("prompt_tokens", "completion_tokens"), ("input_tokens", "output_tokens")
 
 
@@ -67,7 +67,7 @@ class BridgeLogger(CustomLogger):  # type: ignore[misc]  # litellm is not instal
     def _ended(self, call: Any, answer: Any, start: Any, end: Any, error: Any) -> None:
         try:
             kind = str(get(call, "call_type") or get(call, "standard_logging_object", "call_type") or "completion")
-            if kind in ANSWERS or kind[:1] == "a" and kind[1:] in ANSWERS:
+            if kind in ANSWERS or (kind[:1] == "a" and kind[1:] in ANSWERS):
                 self._record(call, answer, start, end, error)
         except Exception as problem:
             self._client.note("internal", f"litellm: {type(problem).__name__}")
@@ -78,7 +78,7 @@ class BridgeLogger(CustomLogger):  # type: ignore[misc]  # litellm is not instal
         latency = (end - start).total_seconds() * 1000
         question = _question(get(call, "messages") or get(call, "input"))
         measure.content = question if self._content else ""
-        measure.model = get(call, "model")
+        measure.model = _model(call)
         if error is not None:
             measure.error = type(error).__name__
             record(self._client, measure, latency, ())
@@ -96,9 +96,17 @@ class BridgeLogger(CustomLogger):  # type: ignore[misc]  # litellm is not instal
         record(self._client, measure, latency, [spent], self._count, question, text_of(answer))
 
 
+def _model(call: Any) -> str | None:
+    """Without the provider that LiteLLM has before it where its cache answers."""
+    model = get(call, "model")
+    provider, _, name = str(model or "").partition("/")
+    return name if name and provider in litellm.provider_list else model
+
+
 def _estimated(call: Any, answer: Any) -> bool:
-    """Whether LiteLLM made these counts itself: zeros where an answer has none, and what its tokenizer says where a stream
-    has none. OpenAI tells details with its counts, LiteLLM's own have none; other providers' are told by being others."""
+    """Whether LiteLLM made these counts itself: zeros where an answer has none, and what its tokenizer says where a
+    stream has none. OpenAI tells details with its counts, LiteLLM's own have none; those of providers that tell no
+    details are known by being others than its tokenizer's."""
     usage = get(answer, "usage")
     tokens = get(usage, "prompt_tokens")
     if tokens is None:

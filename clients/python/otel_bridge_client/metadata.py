@@ -1,4 +1,4 @@
-"""What the metadata of a framework's call says of whom it is for, by the names that LangGraph, LangSmith and LiteLLM use."""
+"""Whom a framework's call is for, as its metadata says it by the names that LangGraph, LangSmith and LiteLLM use."""
 
 from __future__ import annotations
 
