@@ -24,6 +24,8 @@ _PRICES = {"input", "output", "cached"}
 PAGES = (14.4, 6)
 """The burn rates that GPTLatencyBudgetBurn pages at (prometheus/rules)."""
 
+TTFT_TARGET = 0.95
+
 
 @dataclass(frozen=True, slots=True)
 class Price:
@@ -47,6 +49,10 @@ class Gpt:
     latency_objective_seconds: float = 5.0
     slo_target: float = 0.99
     """Share of answers that must be good, from 0 to 1."""
+    ttft_objective_seconds: float | None = None
+    """Of the time to the first token; None: none."""
+    ttft_target: float = TTFT_TARGET
+    """Share of answers whose first token must come within it."""
     prices: Mapping[str, Price] = field(default_factory=dict)
     """By model; the GPT's own model where the table is flat."""
     api_key_hashes: tuple[str, ...] = ()
@@ -69,6 +75,8 @@ GPT_READERS: Mapping[str, Reader[Any]] = {
     "event_types": readers.texts,
     "latency_objective_seconds": readers.number(0.001, 3600),
     "slo_target": readers.number(0.5, 0.99999),
+    "ttft_objective_seconds": readers.number(0.001, 3600),
+    "ttft_target": readers.number(0.5, 0.99999),
     "api_key_hashes": _hashes,
     "rate_limit": readers.gpt_rate,
 }
@@ -126,6 +134,8 @@ def _doubt(place: str, gpt: Gpt, diagnostics: Diagnostics) -> None:
             f"{place}.prices: none for {shown(gpt.model)}, the model of events that name no other: they add nothing to "
             f"the cost, and their tokens are counted in {catalog.UNPRICED.name}"
         )
+    if gpt.ttft_target != TTFT_TARGET and gpt.ttft_objective_seconds is None:
+        diagnostics.warn(f"{place}.ttft_target: without ttft_objective_seconds nothing is judged by it")
     target = gpt.slo_target
     highest = 1 / (1 - target)  # the burn rate where every answer is bad
     silent = [f"{rate:g}×" for rate in PAGES if highest < rate]

@@ -20,7 +20,7 @@ from otel_bridge.http.scheme import client_scheme
 SESSION_FIELDS = ("gpt_id", "usuario_id", "timestamp_inicio")
 EVENT_FIELDS = (
     "gpt_id", "sesion_id", "tipo", "contenido", "latency_ms", "tokens_entrada", "tokens_salida", "tokens_cache",
-    "modelo", "error"
+    "modelo", "error", "ttft_ms", "tokens_razonamiento", "version", "herramientas",
 )  # fmt: skip
 """What a model can know. Not `id`: a model repeats the example's. Not `timestamp`: a model has no clock, and an event
 without one happened when it arrives."""
@@ -30,20 +30,41 @@ _DESCRIPTIONS = {
     "timestamp_inicio": "Momento en que empezó la conversación, ISO 8601 en UTC, por ejemplo 2025-06-29T20:00:00.000Z.",
     "sesion_id": "El «id» que devolvió crearSesion en esta conversación. Omítelo si no lo tienes: no lo inventes.",
     "contenido": "La pregunta del usuario, sin datos personales.",
-    "latency_ms": "Milisegundos que tardó la respuesta, sin comillas.",
-    "tokens_entrada": "Tokens de la pregunta, un entero sin comillas. Estímalos: unos 4 caracteres por token.",
+    "latency_ms": "Milisegundos que tardó la respuesta, sin comillas. Omítelo si nadie los midió: no los estimes.",
+    "tokens_entrada": "Tokens de la pregunta, un entero sin comillas. Omítelo si no lo sabes: no lo estimes.",
     "tokens_cache": "Tokens de la pregunta que sirvió la caché del proveedor. Omítelo si no lo sabes: no lo estimes.",
-    "tokens_salida": "Tokens de la respuesta, un entero sin comillas. Estímalos: unos 4 caracteres por token.",
+    "tokens_salida": "Tokens de la respuesta, un entero sin comillas. Omítelo si no lo sabes: no lo estimes.",
     "modelo": "Modelo que respondió, por ejemplo gpt-4o. Omítelo si no lo sabes.",
     "error": "Código corto si la respuesta falló, por ejemplo timeout. Omítelo si no falló.",
+    "ttft_ms": "Milisegundos hasta el primer token de la respuesta. Omítelo si nadie los midió: no los estimes.",
+    "tokens_razonamiento": "Tokens de la respuesta gastados en razonar. Omítelo si no lo sabes: no lo estimes.",
+    "version": "Versión de tus instrucciones, por ejemplo prompt-7. Omítela si no te la han dado.",
+    "herramientas": "Herramientas llamadas para responder, en su orden. Omítelo si no sabes cuánto tardó cada una.",
 }
 
 
 @lru_cache
 def _of_contract(shape: type[Struct]) -> dict[str, dict[str, Any]]:
     """A type's fields as JSON Schemas. Read only: a type has the same ones for ever."""
-    fields: dict[str, dict[str, Any]] = schemas.of((shape,))[shape.__name__]["properties"]
-    return fields
+    found = schemas.of((shape,))
+    fields: dict[str, dict[str, Any]] = found[shape.__name__]["properties"]
+    return {name: _flat(field, found) for name, field in fields.items()}
+
+
+def _flat(schema: dict[str, Any], named: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+    """A schema without references and without null: a model leaves out what it does not know."""
+    flat = dict(schema)
+    for choice in flat.pop("anyOf", ()):
+        if choice != {"type": "null"}:
+            flat.update(choice)
+    items = flat.get("items", {})
+    if "$ref" in items:
+        shape = named[items["$ref"]]
+        fields = {name: _flat(field, named) for name, field in shape["properties"].items()}
+        for field in fields.values():
+            field.pop("examples", None)
+        flat["items"] = object_of(fields, shape["required"])
+    return flat
 
 
 def properties(shape: type[Struct], names: Collection[str], gpt: Gpt | None) -> dict[str, dict[str, Any]]:
@@ -51,9 +72,6 @@ def properties(shape: type[Struct], names: Collection[str], gpt: Gpt | None) -> 
     found = {}
     for name in names:
         schema = dict(_of_contract(shape).get(name) or {"type": "string"})
-        for choice in schema.pop("anyOf", ()):
-            if choice != {"type": "null"}:
-                schema.update(choice)
         schema.pop("examples", None)
         schema["description"] = _DESCRIPTIONS.get(name, schema.get("description", ""))
         if name == "gpt_id":
@@ -82,10 +100,7 @@ def servers(url: str) -> list[dict[str, str]]:
 def document(gpt: Gpt, server: str) -> dict[str, Any]:
     """OpenAPI 3.1 of one GPT's actions, ready to import: two operations that never ask the user for a confirmation."""
     session = object_of(properties(SessionIn, SESSION_FIELDS, gpt), SESSION_FIELDS)
-    event = object_of(
-        properties(EventIn, EVENT_FIELDS, gpt),
-        ("gpt_id", "tipo", "contenido", "latency_ms", "tokens_entrada", "tokens_salida"),
-    )
+    event = object_of(properties(EventIn, EVENT_FIELDS, gpt), ("gpt_id", "tipo", "contenido"))
     found: dict[str, Any] = {
         "openapi": "3.1.0",
         "info": {
