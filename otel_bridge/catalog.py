@@ -33,6 +33,12 @@ GEN_AI_USAGE_INPUT_TOKENS = "gen_ai.usage.input_tokens"
 GEN_AI_USAGE_OUTPUT_TOKENS = "gen_ai.usage.output_tokens"
 GEN_AI_USAGE_CACHE_READ_INPUT_TOKENS = "gen_ai.usage.cache_read.input_tokens"
 """The part of the input tokens that the provider's cache served."""
+GEN_AI_USAGE_REASONING_OUTPUT_TOKENS = "gen_ai.usage.reasoning.output_tokens"
+"""The part of the output tokens that the model spent on reasoning."""
+GEN_AI_RESPONSE_TIME_TO_FIRST_CHUNK = "gen_ai.response.time_to_first_chunk"
+"""Seconds, a floating-point number."""
+GEN_AI_AGENT_VERSION = "gen_ai.agent.version"
+GEN_AI_TOOL_NAME = "gen_ai.tool.name"
 GEN_AI_INPUT_MESSAGES = "gen_ai.input.messages"
 SESSION_ID = "session.id"
 USER_HASH = "user.hash"
@@ -46,6 +52,8 @@ GEN_AI_EVALUATION_EXPLANATION = "gen_ai.evaluation.explanation"
 """Of a rating: its comment, redacted."""
 EVENT_ID = "gpt.event.id"
 """Of a rating: the id of the event that it rates, as it was answered."""
+TOOL_START_UNKNOWN = "gpt.tool.start_unknown"
+"""True on the span of a call of a tool: how long it took and in which order is known, and where it began is not."""
 SESSION_CLAIMED_START = "gpt.session.claimed_start"
 """ISO 8601 text: the start that a session's client gave, where that is too far from its arrival to be its span's."""
 UNMEASURED_FIELDS = "gpt.unmeasured"
@@ -75,6 +83,10 @@ SPAN_ATTRIBUTES = (
     GEN_AI_USAGE_INPUT_TOKENS,
     GEN_AI_USAGE_OUTPUT_TOKENS,
     GEN_AI_USAGE_CACHE_READ_INPUT_TOKENS,
+    GEN_AI_USAGE_REASONING_OUTPUT_TOKENS,
+    GEN_AI_RESPONSE_TIME_TO_FIRST_CHUNK,
+    GEN_AI_AGENT_VERSION,
+    GEN_AI_TOOL_NAME,
     GEN_AI_INPUT_MESSAGES,
     SESSION_ID,
     USER_HASH,
@@ -86,6 +98,7 @@ SPAN_ATTRIBUTES = (
     GEN_AI_EVALUATION_SCORE_LABEL,
     GEN_AI_EVALUATION_EXPLANATION,
     UNMEASURED_FIELDS,
+    TOOL_START_UNKNOWN,
     SESSION_CLAIMED_START,
     SESSION_PART,
 )
@@ -113,6 +126,15 @@ def session_span_name(gpt_id: str) -> str:
     return f"session {gpt_id}"
 
 
+TOOL_OPERATION = "execute_tool"
+"""`gen_ai.operation.name` of a call of a tool."""
+
+
+def tool_span_name(tool: str) -> str:
+    """Name of the span of a call of a tool."""
+    return f"{TOOL_OPERATION} {tool}"
+
+
 # --- label values ---------------------------------------------------------------------------------
 
 OTHER_EVENT_TYPE = "otro"
@@ -120,6 +142,12 @@ OTHER_EVENT_TYPE = "otro"
 
 OTHER_MODEL = "otro"
 """`gen_ai_request_model` past the cap on distinct models of one GPT."""
+
+OTHER_VERSION = "otro"
+"""`version` past the cap on versions of one GPT."""
+
+OTHER_TOOL = "otro"
+"""`tool` past the cap on tools of one GPT."""
 
 OTHER_ERROR = "_OTHER"
 """`error_type` past the cap; the value OpenTelemetry fixes for this attribute's fallback."""
@@ -228,6 +256,64 @@ UNMEASURED = Metric(
     "Events that a model reported without a number that it cannot measure: they are in no histogram of it. Those "
     "without a latency and those of gen_ai_client_operation_duration_seconds_count are together all events.",
     (*BASE, "event_type", "error_type", "what"),
+)
+FIRST_TOKEN = Metric(
+    "gpt_time_to_first_token_seconds",
+    "histogram",
+    "Time to the first token of an answer, of events that tell it (ttft_ms).",
+    (*BASE, "event_type"),
+    "seconds",
+    (
+        *(0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.75, 1.0, 1.25, 1.5, 2.0, 2.5, 3.0),
+        *(4.0, 5.0, 7.5, 10.0, 15.0, 20.0, 30.0, 60.0),
+    ),
+)
+FIRST_TOKEN_SLO = Metric(
+    "gpt_time_to_first_token_slo_events_total",
+    "counter",
+    "Events that tell their time to the first token, judged against the GPT's objective of it, where it has one.",
+    (*BASE, "result"),
+)
+FIRST_TOKEN_OBJECTIVE = Metric(
+    "gpt_time_to_first_token_objective_seconds",
+    "gauge",
+    "Objective of the GPT's time to the first token, from configuration, where it has one.",
+    AGENT,
+    "seconds",
+)
+FIRST_TOKEN_TARGET = Metric(
+    "gpt_time_to_first_token_target_ratio",
+    "gauge",
+    "Share of answers whose first token must come within the objective, from configuration, where there is one.",
+    AGENT,
+    "ratio",
+)
+REASONING_TOKENS = Metric(
+    "gpt_reasoning_tokens_total",
+    "counter",
+    "Output tokens that were spent on reasoning, of events that tell both: a part of gen_ai_client_token_usage.",
+    BASE,
+)
+VERSION_EVENTS = Metric(
+    "gpt_version_events_total",
+    "counter",
+    "Events that name the version of their prompt or agent: good, slow (over the latency objective), failed, or "
+    "unmeasured (without error and without a latency).",
+    (*AGENT, "version", "result"),
+)
+VERSION_DURATION = Metric(
+    "gpt_version_duration_seconds",
+    "histogram",
+    "Duration of one answer, of events that name the version of their prompt or agent.",
+    (*AGENT, "version"),
+    "seconds",
+    (0.1, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 7.5, 10.0, 15.0, 20.0, 30.0, 60.0, 120.0),
+)
+TOOL_CALLS = Metric(
+    "gpt_tool_calls_total", "counter", "Calls of tools within answers: ok or error.", (*AGENT, "tool", "result")
+)
+TOOL_SECONDS = Metric(
+    "gpt_tool_seconds_total", "counter", "Time that calls of tools took.", (*AGENT, "tool"), "seconds"
 )
 LATENCY_OBJECTIVE = Metric(
     "gpt_latency_objective_seconds",
@@ -395,6 +481,15 @@ METRICS: tuple[Metric, ...] = (
     UNPRICED,
     FEEDBACK,
     UNMEASURED,
+    FIRST_TOKEN,
+    FIRST_TOKEN_SLO,
+    FIRST_TOKEN_OBJECTIVE,
+    FIRST_TOKEN_TARGET,
+    REASONING_TOKENS,
+    VERSION_EVENTS,
+    VERSION_DURATION,
+    TOOL_CALLS,
+    TOOL_SECONDS,
     LATENCY_OBJECTIVE,
     SLO_TARGET,
     ACTIVE_SESSIONS,

@@ -137,6 +137,13 @@ def event_span_id(event_id: bytes) -> bytes:
     return digest.digest()
 
 
+def tool_span_id(event_id: bytes, number: int) -> bytes:
+    """Span id of a call of a tool within an event: the first is 0."""
+    digest = _span_digest()
+    digest.update(event_id + b"t" + number.to_bytes(2, "big"))
+    return digest.digest()
+
+
 @lru_cache(4096)
 def part_trace_id(session_id: bytes, part: int) -> bytes:
     """Trace id of a part of a session: the session's own id for the first, and derived from it for the others."""

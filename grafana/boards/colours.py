@@ -60,7 +60,12 @@ ATTEMPTS = {
 }
 """`result` of a request to the OTLP endpoint → how it is called, its colour."""
 
-CAPPED = {"gen_ai_request_model": ("Modelo", NEUTRAL), "error_type": ("Código de error", WARNING)}
+CAPPED = {
+    "gen_ai_request_model": ("Modelo", NEUTRAL),
+    "error_type": ("Código de error", WARNING),
+    "version": ("Versión", OUTPUT),
+    "tool": ("Herramienta", P50),
+}
 """`label` whose values were folded → how it is called, its colour."""
 
 

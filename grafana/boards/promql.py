@@ -24,6 +24,8 @@ OF_GPT = f'{AGENT}=~"$gpt"'
 OF_TYPE = f'{TYPE}=~"$tipo"'
 FAILED = f'{ERROR}!=""'
 WHAT = "what"
+VERSION = "version"
+TOOL = "tool"
 OF_LATENCY = f'{WHAT}="latency"'
 """Of what nobody measured: events without a latency, which are in no histogram of it."""
 RATE = "$__rate_interval"
@@ -106,6 +108,8 @@ BARS: dict[str, tuple[str, ...]] = {
     suffixed(catalog.REQUEST_DURATION, "bucket"): ("route", "method", "le"),
     suffixed(catalog.REQUEST_DURATION, "count"): ("status",),
     catalog.UNMEASURED.name: (AGENT, TYPE, ERROR, WHAT),
+    suffixed(catalog.FIRST_TOKEN, "bucket"): (AGENT, TYPE, "le"),
+    suffixed(catalog.VERSION_DURATION, "bucket"): (AGENT, VERSION, "le"),
     catalog.SESSIONS.name: (AGENT,),
     catalog.SLO_EVENTS.name: (AGENT, "result"),
     catalog.FEEDBACK.name: (AGENT, "result"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from grafana_foundation_sdk.models.dashboard import Dashboard, Panel
 
-from grafana.boards import colours, shared, variables
+from grafana.boards import colours, shared, variables, versions
 from grafana.boards.layout import Row, board
 from grafana.boards.panels import (
     COUNT,
@@ -466,5 +466,7 @@ def build() -> Dashboard:
             Row(400, "Tokens y latencia por tipo", 9, _use()),
             Row(500, "Sesiones por día, semana y mes", 8, _periods()),
             Row(600, "Patrones de uso", 10, _patterns()),
+            Row(700, "Versiones del prompt o del agente", 9, versions.versions()),
+            Row(800, "Herramientas y razonamiento", 8, versions.tools()),
         ],
     )

@@ -39,9 +39,11 @@ from grafana.boards.promql import (
     buckets,
     counted,
     events,
+    exemplars,
     or_zero,
     quantile,
     selector,
+    suffixed,
 )
 from grafana.boards.shared import Column
 from grafana.boards.variables import link
@@ -55,6 +57,7 @@ SPENT = f"1 - {selector(BUDGET_REMAINING, OF_GPT)}"
 SPENT_STEPS = ((None, colours.CLEAR), (0.75, colours.NEAR), (1.0, colours.FAIL))
 BURN_LEVELS = {"Urgente (14,4×)": (14.4, colours.BAD), "Aviso (3×)": (3, colours.WARNING)}
 FEEDBACK_STEPS = ((None, colours.FINE), (0.3, colours.NEAR), (0.5, colours.FAIL))
+NOT_TOLD = "Ningún evento dice su tiempo hasta el primer token (ttft_ms)"
 SHOW_TRACES = ("Ver las respuestas lentas", link("gpt-sesiones"))
 
 
@@ -248,6 +251,80 @@ def _latency() -> list[tuple[int, Panel]]:
     ]
 
 
+def _first_token() -> list[tuple[int, Panel]]:
+    first = catalog.FIRST_TOKEN
+    objectives = f"max by ({AGENT}) (last_over_time({selector(catalog.FIRST_TOKEN_OBJECTIVE.name, OF_GPT)}[6h]))"
+    targets = f"max by ({AGENT}) (last_over_time({selector(catalog.FIRST_TOKEN_TARGET.name, OF_GPT)}[6h]))"
+    objective = selector(catalog.FIRST_TOKEN_OBJECTIVE.name, OF_GPT)
+    judged_ones = counted(catalog.FIRST_TOKEN_SLO.name, OF_GPT, by=(AGENT,))
+    late = counted(catalog.FIRST_TOKEN_SLO.name, OF_GPT, 'result="bad"', by=(AGENT,))
+    count = counted(suffixed(first, "count"), OF_GPT, by=(AGENT,))
+    p95 = quantile(0.95, first, OF_GPT, by=(AGENT,))
+    return [
+        (
+            12,
+            lines(
+                "Tiempo hasta el primer token",
+                "Lo que espera quien pregunta hasta que empieza la respuesta, de los eventos que lo dicen (ttft_ms). "
+                "La línea discontinua es el objetivo, donde los GPT elegidos tienen el mismo. Cada punto suelto es una "
+                "respuesta de ejemplo: al pulsarlo se abre su traza.",
+                [
+                    query(quantile(0.5, first, OF_GPT, OF_TYPE, window=BAR), "p50", ref="p50"),
+                    query(quantile(0.95, first, OF_GPT, OF_TYPE, window=BAR), "p95", ref="p95"),
+                    query(exemplars(first, OF_GPT, OF_TYPE), "Ejemplos", ref="ejemplos", exemplar=True),
+                    query(f"min({objective}) == max({objective})", "Objetivo", ref="objetivo"),
+                ],
+                Look(
+                    unit="s",
+                    no_value=NOT_TOLD,
+                    interval="1m",
+                    overrides=[*paint({"p50": colours.P50, "p95": colours.P95}), dashed("Objetivo")],
+                ),
+                fill=0,
+            ),
+        ),
+        (
+            12,
+            grid(
+                "Primer token de cada GPT",
+                "En el intervalo elegido: eventos que dicen su tiempo hasta el primer token, su p95 y, donde el GPT "
+                "tiene un objetivo, la parte que llegó a tiempo y la meta. El filtro de tipo no cambia este panel.",
+                [
+                    instant(f"{count} > 0", ref="A", as_table=True),
+                    instant(shared.measured(p95), ref="B", as_table=True),
+                    instant(objectives, ref="C", as_table=True),
+                    instant(f"1 - {late} / ({judged_ones} > 0)", ref="D", as_table=True),
+                    instant(targets, ref="E", as_table=True),
+                ],
+                Look(
+                    unit=COUNT,
+                    no_value=NOT_TOLD,
+                    mappings=[quiet_mapping("–")],
+                    transformations=joined(
+                        {AGENT: "GPT"},
+                        {
+                            "Value #A": "Eventos",
+                            "Value #B": "p95",
+                            "Value #C": "Objetivo",
+                            "Value #D": "A tiempo",
+                            "Value #E": "Meta",
+                        },
+                    ),
+                    overrides=[
+                        shared.gpt_column(("Ver solo este GPT", UID), ("Ver sus sesiones", "gpt-sesiones")),
+                        column("Eventos", custom__width=85),
+                        column("p95", unit="s", decimals=2, custom__width=80),
+                        column("Objetivo", unit="s", decimals=2, custom__width=85),
+                        column("A tiempo", unit="percentunit", decimals=1, custom__width=85),
+                        column("Meta", unit="percentunit", decimals=1, custom__width=75),
+                    ],
+                ),
+                sort_by=("p95", True),
+            ),
+        ),
+    ]
+
+
 def _events() -> list[tuple[int, Panel]]:
     def of(result: str) -> str:
         return counted(catalog.SLO_EVENTS.name, OF_GPT, f'result="{result}"', window=BAR)
@@ -429,6 +506,7 @@ def build() -> Dashboard:
             Row(300, "Ritmo y alertas", 9, _burn()),
             Row(350, "GPT a GPT", 10, _trends()),
             Row(400, "Latencia", 10, _latency()),
+            Row(450, "Primer token", 9, _first_token()),
             Row(500, "Eventos", 9, _events()),
             Row(550, "Valoraciones", 8, _feedback()),
             Row(600, "Detalle por tipo", 11, _detail()),

@@ -23,6 +23,8 @@ _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 PAGES = (14.4, 6)
 """The burn rates that GPTLatencyBudgetBurn pages at (prometheus/rules)."""
 
+TTFT_TARGET = 0.95
+
 
 @dataclass(frozen=True, slots=True)
 class Gpt:
@@ -36,6 +38,10 @@ class Gpt:
     latency_objective_seconds: float = 5.0
     slo_target: float = 0.99
     """Share of answers that must be good, from 0 to 1."""
+    ttft_objective_seconds: float | None = None
+    """Of the time to the first token; None: none."""
+    ttft_target: float = TTFT_TARGET
+    """Share of answers whose first token must come within it."""
     prices: Mapping[str, Price] = field(default_factory=dict)
     """By model; the GPT's own model where the table is flat."""
     api_key_hashes: tuple[str, ...] = ()
@@ -75,6 +81,8 @@ GPT_READERS: Mapping[str, Reader[Any]] = {
     "event_types": readers.texts,
     "latency_objective_seconds": readers.number(0.001, 3600),
     "slo_target": readers.number(0.5, 0.99999),
+    "ttft_objective_seconds": readers.number(0.001, 3600),
+    "ttft_target": readers.number(0.5, 0.99999),
     "api_key_hashes": _hashes,
     "rate_limit": readers.gpt_rate,
     "oauth_clients": oauth.words,
@@ -140,6 +148,8 @@ def _doubt(place: str, gpt: Gpt, diagnostics: Diagnostics) -> None:
             f"{place}.prices: the shipped list is {shipped().age(today)} (read on {shipped().read}): compare it with "
             f"{shipped().source}, and write prices of your own, or take a newer otel-bridge"
         )
+    if gpt.ttft_target != TTFT_TARGET and gpt.ttft_objective_seconds is None:
+        diagnostics.warn(f"{place}.ttft_target: without ttft_objective_seconds nothing is judged by it")
     target = gpt.slo_target
     highest = 1 / (1 - target)  # the burn rate where every answer is bad
     silent = [f"{rate:g}×" for rate in PAGES if highest < rate]

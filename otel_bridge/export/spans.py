@@ -8,7 +8,7 @@ every span back with the official classes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from struct import Struct
 
@@ -20,6 +20,7 @@ from otel_bridge import __version__, catalog
 from otel_bridge.config import UNKNOWN, Gpt
 from otel_bridge.ids import uuid_text
 from otel_bridge.records import (
+    UNMEASURED_LATENCY,
     UNMEASURED_TOKENS_IN,
     UNMEASURED_TOKENS_OUT,
     Event,
@@ -27,10 +28,12 @@ from otel_bridge.records import (
     Feedback,
     Record,
     Session,
+    ToolCall,
     event_span_id,
     feedback_span_id,
     part_trace_id,
     session_span_id,
+    tool_span_id,
 )
 from otel_bridge.times import format_time
 
@@ -91,6 +94,8 @@ class _IntAttribute:
 _tokens_in = _IntAttribute(catalog.GEN_AI_USAGE_INPUT_TOKENS)
 _tokens_cached = _IntAttribute(catalog.GEN_AI_USAGE_CACHE_READ_INPUT_TOKENS)
 _tokens_out = _IntAttribute(catalog.GEN_AI_USAGE_OUTPUT_TOKENS)
+_tokens_reasoning = _IntAttribute(catalog.GEN_AI_USAGE_REASONING_OUTPUT_TOKENS)
+_double = Struct("<d").pack
 _part = _IntAttribute(catalog.SESSION_PART)
 
 
@@ -131,6 +136,8 @@ class SpanProjection:
                 spans_of[record.gpt] = spans = []
             spans.append(b"\x12" + _varint(len(span)))
             spans.append(span)
+            if record.__class__ is Event and record.extras is not None and record.extras.tools:
+                spans += self._tools(record, record.extras)
         resource_spans = []
         for gpt_id, spans in spans_of.items():
             scope_spans = _SCOPE + b"".join(spans)
@@ -246,6 +253,27 @@ class SpanProjection:
             parts.append(_link(event.link))
         return b"".join(parts)
 
+    def _tools(self, event: Event, extras: Extras) -> Iterator[bytes]:
+        """The calls of tools within an event, as children of its span."""
+        trace, parent = part_trace_id(event.session, event.part), event_span_id(event.id)
+        end = event.end_us * 1000
+        start = max(0, end - round(event.latency_ms * 1e6))
+        agent = self._agent(self._gpt(event.gpt)) + self._session_attributes(event.session, event.user)
+        measured = not extras.unmeasured & UNMEASURED_LATENCY
+        times = _tool_times(start, end, extras.tools, measured)
+        for number, (call, (begin, until)) in enumerate(zip(extras.tools, times, strict=True)):
+            span = [
+                _ids(b"\x0a\x10", trace, b"\x12\x08", tool_span_id(event.id, number), b"\x22\x08", parent),
+                _field(b"\x2a", catalog.tool_span_name(call.name).encode()),
+                _KIND_INTERNAL + _FLAGS + _TOOL,
+                agent,
+                _times(b"\x39", begin, b"\x41", until),
+                _text_attribute(catalog.GEN_AI_TOOL_NAME, call.name),
+            ]
+            if call.error is not None:
+                span.append(_text_attribute(catalog.ERROR_TYPE, call.error) + _STATUS_ERROR)
+            yield _field(b"\x12", b"".join(span))
+
     def _template(self, key: tuple[str, str, str | None]) -> bytes:
         gpt_id, type_, model = key
         gpt = self._gpt(gpt_id)
@@ -275,7 +303,28 @@ def _extras(event: Event, extras: Extras) -> list[bytes]:
         parts.append(_tokens_out(event.tokens_out))
     if missing:
         parts.append(_UNMEASURED[missing])
+    if extras.ttft_ms is not None:
+        parts.append(_FIRST_CHUNK + _double(extras.ttft_ms / 1000))
+    if extras.tokens_reasoning is not None:
+        parts.append(_tokens_reasoning(extras.tokens_reasoning))
+    if extras.version is not None:
+        parts.append(_text_attribute(catalog.GEN_AI_AGENT_VERSION, extras.version))
     return parts
+
+
+def _tool_times(start: int, end: int, tools: Sequence[ToolCall], measured: bool) -> list[tuple[int, int]]:
+    """When the calls of an event's tools began and ended, in nanoseconds. Their lengths and their order are known, and
+    not their beginnings: they are laid one after another from the event's start, and none ends after it that need not
+    (calls at the same time take longer together than it does). Of an event without a latency they end when it does."""
+    lengths = [round(call.ms * 1e6) for call in tools]
+    if not measured:
+        start = max(0, end - sum(lengths))
+    times, at = [], start
+    for length in lengths:
+        begin = max(start, min(at, end - length))
+        at = begin + length
+        times.append((begin, at))
+    return times
 
 
 def _texts_attribute(key: str, texts: Iterable[str]) -> bytes:
@@ -313,11 +362,15 @@ def _uuid_attribute_head(key: str) -> bytes:
 
 
 def _double_attribute_head(key: str) -> bytes:
-    """Span.attributes (9): KeyValue { key (1), value (2) { double_value (4) } }, serialised up to the value."""
+    """KeyValue { key (1), value (2) { double_value (4) } }, serialised up to the value."""
     name = _field(b"\x0a", key.encode())
     return b"\x4a" + _varint(len(name) + 11) + name + b"\x12\x09\x21"
 
 
+_FIRST_CHUNK = _double_attribute_head(catalog.GEN_AI_RESPONSE_TIME_TO_FIRST_CHUNK)
+_TOOL = _text_attribute(catalog.GEN_AI_OPERATION_NAME, catalog.TOOL_OPERATION) + _field(
+    b"\x4a", _field(b"\x0a", catalog.TOOL_START_UNKNOWN.encode()) + b"\x12\x02\x10\x01"
+)
 _CONVERSATION = _uuid_attribute_head(catalog.GEN_AI_CONVERSATION_ID)
 _SESSION = _uuid_attribute_head(catalog.SESSION_ID)
 _EVENT = _uuid_attribute_head(catalog.EVENT_ID)

@@ -48,14 +48,35 @@ _DESCRIPTIONS = {
     "valor": "De -1 (mala) a 1 (buena), sin comillas: 1 por un pulgar arriba, -1 por uno abajo.",
     "comentario": "Lo que el usuario dijo de la respuesta, sin datos personales. Omítelo si no dijo nada.",
     "error": "Código corto si la respuesta falló, por ejemplo timeout. Omítelo si no falló.",
+    "ttft_ms": "Milisegundos hasta el primer token de la respuesta. Omítelo si nadie los midió: no los estimes.",
+    "tokens_razonamiento": "Tokens de la respuesta gastados en razonar. Omítelo si no lo sabes: no lo estimes.",
+    "version": "Versión de tus instrucciones, por ejemplo prompt-7. Omítela si no te la han dado.",
+    "herramientas": "Herramientas llamadas para responder, en su orden. Omítelo si no sabes cuánto tardó cada una.",
 }
 
 
 @lru_cache
 def _of_contract(shape: type[Struct]) -> dict[str, dict[str, Any]]:
     """A type's fields as JSON Schemas. Read only: a type has the same ones for ever."""
-    fields: dict[str, dict[str, Any]] = schemas.of((shape,))[shape.__name__]["properties"]
-    return fields
+    found = schemas.of((shape,))
+    fields: dict[str, dict[str, Any]] = found[shape.__name__]["properties"]
+    return {name: _flat(field, found) for name, field in fields.items()}
+
+
+def _flat(schema: dict[str, Any], named: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+    """A schema without references and without null: a model leaves out what it does not know."""
+    flat = dict(schema)
+    for choice in flat.pop("anyOf", ()):
+        if choice != {"type": "null"}:
+            flat.update(choice)
+    items = flat.get("items", {})
+    if "$ref" in items:
+        shape = named[items["$ref"]]
+        fields = {name: _flat(field, named) for name, field in shape["properties"].items()}
+        for field in fields.values():
+            field.pop("examples", None)
+        flat["items"] = object_of(fields, shape["required"])
+    return flat
 
 
 def properties(
@@ -66,9 +87,6 @@ def properties(
     found = {}
     for name in names:
         schema = dict(_of_contract(shape).get(name) or {"type": "string"})
-        for choice in schema.pop("anyOf", ()):
-            if choice != {"type": "null"}:
-                schema.update(choice)
         schema.pop("examples", None)
         words = _DESCRIPTIONS.get(name)
         if words is not None:

@@ -54,6 +54,8 @@ class Parts:
     def __init__(self) -> None:
         self.event_bytes = EVENT_BYTES
         """What an event counts beside its content: what its span takes, at the most."""
+        self.tool_bytes = EVENT_BYTES
+        """What a call of a tool within it counts, as it is a span, too."""
         self._young: dict[bytes, int] = {}
         self._old: dict[bytes, int] = {}
         """Fills by session, in two generations: to drop the older one costs nothing a session."""
@@ -66,8 +68,8 @@ class Parts:
         self, records: Sequence[Record], sizes: Mapping[bytes, int], created: Collection[bytes], read: ReadFills
     ) -> dict[bytes, int]:
         """Sets the parts of a group's new events, in their order. `sizes`: its sessions, and what their events count
-        (`event_bytes` each, and the content `as_sent`). `created`: those of them that the group creates. Returns
-        their fills after it."""
+        (`event_bytes` each, the content `as_sent`, and `tool_bytes` a call of a tool). `created`: those of them that
+        the group creates. Returns their fills after it."""
         young, old = self._young, self._old
         fills: dict[bytes, int] = {}
         unknown: list[bytes] = []
@@ -95,7 +97,8 @@ class Parts:
         return fills
 
     def _size(self, event: Event) -> int:
-        return self.event_bytes + (0 if event.content is None else len(as_sent(event.content)))
+        size = self.event_bytes + (0 if event.content is None else len(as_sent(event.content)))
+        return size if event.extras is None else size + len(event.extras.tools) * self.tool_bytes
 
     def _mark(self, events: Iterable[Event], fills: dict[bytes, int]) -> None:
         """Fills parts event by event: these are of sessions that do not stay within their first."""

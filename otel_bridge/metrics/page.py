@@ -103,6 +103,9 @@ class BridgeCollector:
         gpts = sources.gpts()
         yield _family(catalog.LATENCY_OBJECTIVE, [((g.id,), g.latency_objective_seconds) for g in gpts.values()])
         yield _family(catalog.SLO_TARGET, [((g.id,), g.slo_target) for g in gpts.values()])
+        first_token = [g for g in gpts.values() if g.ttft_objective_seconds is not None]
+        yield _family(catalog.FIRST_TOKEN_OBJECTIVE, [((g.id,), g.ttft_objective_seconds or 0) for g in first_token])
+        yield _family(catalog.FIRST_TOKEN_TARGET, [((g.id,), g.ttft_target) for g in first_token])
         yield from self._from_windows(gpts)
         yield from self._from_ledger(own, held)
         yield _family(catalog.EXPORT_ATTEMPTS, [((kind,), count) for kind, count in own.attempts.items()])

@@ -91,8 +91,12 @@ class Scrapers:
 
     def begin_page(self, scraper: Scraper, sets: Iterable[LabelSet]) -> bool:
         """Numbers the page that has these sets. True: `dump` must be in the journal before it shows what is new."""
+        sets = list(sets)
         with self._lock:
             self._page += 1
+            if len(self._since) > len(sets):  # some are no more: one that comes again is new
+                there = set(sets)
+                self._since = {each: page for each, page in self._since.items() if each in there}
             for each in sets:
                 if each not in self._since:
                     since = self._restored.pop(_digest(each), self._page)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import Any
 
 import msgspec
@@ -17,6 +17,7 @@ import msgspec
 from otel_bridge import catalog
 from otel_bridge.catalog import Metric
 from otel_bridge.config import UNKNOWN, Config, Gpt
+from otel_bridge.metrics.extras import ExtraFold, most_lines, zero_lines
 from otel_bridge.records import (
     UNMEASURED_LATENCY,
     UNMEASURED_TOKENS_IN,
@@ -35,6 +36,15 @@ MAX_ZERO_LINES = 20_000
 """Lines of a page that series without an event may take. Past it, only GPTs that something was posted for have them."""
 
 Labels = tuple[str, ...]
+
+_EARLY = {
+    metric.name
+    for metric in (
+        *(catalog.OPERATION_DURATION, catalog.TOKEN_USAGE, catalog.SESSION_DURATION, catalog.SESSION_EVENTS),
+        *(catalog.SESSIONS, catalog.SLO_EVENTS, catalog.COST, catalog.UNPRICED),
+    )
+}
+"""Families that every release knows which knows a snapshot."""
 
 _DURATION_BOUNDS = catalog.OPERATION_DURATION.buckets
 _TOKEN_BOUNDS = catalog.TOKEN_USAGE.buckets
@@ -139,6 +149,8 @@ class MetricState:
                 catalog.TOKEN_USAGE,
                 catalog.SESSION_DURATION,
                 catalog.SESSION_EVENTS,
+                catalog.FIRST_TOKEN,
+                catalog.VERSION_DURATION,
             )
         }
         self.counters: dict[str, dict[Labels, list[float]]] = {
@@ -150,8 +162,18 @@ class MetricState:
                 catalog.UNPRICED,
                 catalog.UNMEASURED,
                 catalog.FEEDBACK,
+                catalog.FIRST_TOKEN_SLO,
+                catalog.REASONING_TOKENS,
+                catalog.VERSION_EVENTS,
+                catalog.TOOL_CALLS,
+                catalog.TOOL_SECONDS,
             )
         }
+        of_versions: dict[str, Any] = {
+            catalog.VERSION_EVENTS.name: self.counters[catalog.VERSION_EVENTS.name],
+            catalog.VERSION_DURATION.name: self.histograms[catalog.VERSION_DURATION.name],
+        }
+        self._extra = ExtraFold(self._histogram, self._counter, of_versions, self.capped)
         self._announce()
 
     def _announce(self) -> None:
@@ -170,6 +192,7 @@ class MetricState:
             self._histogram(metric, base)
         for result in catalog.FEEDBACK_RESULTS:
             self._counter(catalog.FEEDBACK, (*base, result))
+        self._extra.stand_at_zero(gpt_series.gpt, base)
         for type_ in (*gpt_series.gpt.event_types, catalog.OTHER_EVENT_TYPE):
             self._series(gpt_series, type_, None, None)
 
@@ -210,10 +233,13 @@ class MetricState:
         if error is not None and error not in gpt_series.errors:
             error = self._admit(gpt_series.errors, error, self._max_errors, "error_type", catalog.OTHER_ERROR)
         series = gpt_series.series.get((type_, model, error)) or self._series(gpt_series, type_, model, error)
-        if event.extras is not None and event.extras.unmeasured:
-            labels = (*self._base(gpt_series, model), type_, error or "")
-            self._partly_measured(event, event.extras.unmeasured, series, labels)
-            return
+        extras = event.extras
+        if extras is not None:
+            base = self._base(gpt_series, model)
+            self._extra.fold(event, extras, gpt_series.gpt, base, type_)
+            if extras.unmeasured:
+                self._partly_measured(event, extras.unmeasured, series, (*base, type_, error or ""))
+                return
         seconds = event.latency_ms / 1000
         series.duration.observe(_DURATION_BOUNDS, seconds, event)
         series.tokens_in.observe(_TOKEN_BOUNDS, event.tokens_in, event)
@@ -362,22 +388,28 @@ class MetricState:
                         gpt_id: [sorted(gpt_series.models), sorted(gpt_series.errors)]
                         for gpt_id, gpt_series in self._gpts.items()
                     },
-                    "histograms": {
-                        name: [
-                            list(catalog_buckets(name)),
-                            [_dump_histogram(name, *item) for item in family.items()],
-                        ]
-                        for name, family in self.histograms.items()
-                        if family
-                    },
-                    # A family that nothing is in is left out: a release that does not know it yet loads the rest.
-                    "counters": {
-                        name: [[labels, value[0]] for labels, value in family.items()]
-                        for name, family in self.counters.items()
-                        if family
+                    **self._dump_families(_EARLY),
+                    # Apart: a release that does not know these families yet loads the rest.
+                    "later": {
+                        **self._dump_families((self.histograms.keys() | self.counters.keys()) - _EARLY),
+                        **self._extra.dump(),
                     },
                 }
             )
+
+    def _dump_families(self, names: Set[str]) -> dict[str, Any]:
+        return {
+            "histograms": {
+                name: [list(catalog_buckets(name)), [_dump_histogram(name, *item) for item in family.items()]]
+                for name, family in self.histograms.items()
+                if name in names
+            },
+            "counters": {
+                name: [[labels, value[0]] for labels, value in family.items()]
+                for name, family in self.counters.items()
+                if name in names
+            },
+        }
 
     def load(self, seq: int, state: bytes) -> None:
         """Restores a dumped state. Raises ValueError where this release cannot read it."""
@@ -393,16 +425,27 @@ class MetricState:
                 gpt_series.models.update(models)
                 gpt_series.errors.update(error_types)
             by_name = {metric.name: metric for metric in catalog.METRICS}
-            for name, (bounds, rows) in document["histograms"].items():
-                for labels, counts, total, exemplars in rows:
-                    # In place: series that stand at 0 are held by what folds.
-                    histogram = self._histogram(by_name[name], tuple(labels))
-                    histogram.sum = total
-                    held = [Exemplar(*fields) if fields else None for fields in exemplars]
-                    histogram.counts, histogram.exemplars = _rebucket(counts, held, bounds, by_name[name].buckets)
-            for name, rows in document["counters"].items():
-                for labels, value in rows:
-                    self._counter(by_name[name], tuple(labels))[0] = value
+            self._load_families(document, by_name)
+            later = document.get("later")
+            if later is not None:
+                self._extra.load(later)
+                known = {
+                    kind: {name: rows for name, rows in later[kind].items() if name in by_name}
+                    for kind in ("histograms", "counters")
+                }
+                self._load_families(known, by_name)
+
+    def _load_families(self, document: Mapping[str, Any], by_name: Mapping[str, Metric]) -> None:
+        for name, (bounds, rows) in document["histograms"].items():
+            for labels, counts, total, exemplars in rows:
+                # In place: series that stand at 0 are held by what folds.
+                histogram = self._histogram(by_name[name], tuple(labels))
+                histogram.sum = total
+                held = [Exemplar(*fields) if fields else None for fields in exemplars]
+                histogram.counts, histogram.exemplars = _rebucket(counts, held, bounds, by_name[name].buckets)
+        for name, rows in document["counters"].items():
+            for labels, value in rows:
+                self._counter(by_name[name], tuple(labels))[0] = value
 
     # --- reading ----------------------------------------------------------------------------------------------------
 
@@ -428,7 +471,9 @@ class MetricState:
             own_models = models + len({gpt.model, *gpt.prices})
             types = len(gpt.event_types) + 1
             of_type = error_types * (_DURATION_LINES + len(catalog.UNMEASURED_WHAT)) + _TOKEN_LINES
-            total += own_models * (types * of_type + 4 + _FEEDBACK_LINES) + _IDLE_LINES + 1
+            total += (
+                own_models * (types * of_type + 4 + _FEEDBACK_LINES) + _IDLE_LINES + 1 + most_lines(gpt, own_models)
+            )
         return total
 
     def snapshot(self) -> Iterator[tuple[Metric, list[tuple[Labels, Any]]]]:
@@ -453,7 +498,7 @@ def catalog_buckets(name: str) -> tuple[float, ...]:
 def _zero_lines(gpt: Gpt) -> int:
     """Lines of a page that a GPT takes before its first event."""
     types = len({*gpt.event_types, catalog.OTHER_EVENT_TYPE})
-    return types * (_DURATION_LINES + _TOKEN_LINES) + _IDLE_LINES + 4 + _FEEDBACK_LINES
+    return types * (_DURATION_LINES + _TOKEN_LINES) + _IDLE_LINES + 4 + _FEEDBACK_LINES + zero_lines(gpt)
 
 
 def _rebucket(
@@ -477,6 +522,9 @@ def observed_value(name: str, labels: Labels, event: Event) -> float:
     """What an event added to a histogram: its exemplar's value."""
     if name == catalog.OPERATION_DURATION.name:
         return event.latency_ms / 1000
+    if name == catalog.FIRST_TOKEN.name:
+        assert event.extras is not None and event.extras.ttft_ms is not None
+        return event.extras.ttft_ms / 1000
     return event.tokens_in if labels[-1] == "input" else event.tokens_out
 
 

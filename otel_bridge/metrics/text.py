@@ -42,17 +42,23 @@ class HistogramText:
     """Remembers the text of every series of one process. Used by one scrape at a time."""
 
     def __init__(self) -> None:
-        self._series: dict[tuple[str, Labels], _Series] = {}
+        self._series: dict[str, dict[Labels, _Series]] = {}
+        """By family."""
 
     def render(
         self, metric: Metric, rows: Iterable[Row], with_exemplars: bool, held: Container[LabelSet] = frozenset()
     ) -> str:
         """A whole family, with its HELP and TYPE lines. Series in `held` are at 0 (scrapers.py)."""
         out = [f"# HELP {metric.name} {_escape(metric.help)}\n# TYPE {metric.name} histogram\n"]
+        rows = list(rows)
+        family = self._series.setdefault(metric.name, {})
+        if len(family) > len(rows):  # some are no more
+            there = {labels for labels, _ in rows}
+            family = self._series[metric.name] = {labels: one for labels, one in family.items() if labels in there}
         for labels, (counts, total, exemplars) in rows:
-            series = self._series.get((metric.name, labels))
+            series = family.get(labels)
             if series is None:
-                series = self._series[(metric.name, labels)] = _Series(metric, labels)
+                series = family[labels] = _Series(metric, labels)
             if (metric.name, labels) in held:
                 out.append(_text(metric.name, labels, series, [0] * len(counts), 0.0, None))
                 continue

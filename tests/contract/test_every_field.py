@@ -26,6 +26,10 @@ WHOLE: dict[str, Any] = {
     "modelo": "gpt-6.2-sol",
     "error": "timeout",
     "tokens_cache": 20,
+    "ttft_ms": 420.5,
+    "tokens_razonamiento": 80,
+    "version": "prompt-7",
+    "herramientas": [{"nombre": "buscar_documentos", "ms": 210}, {"nombre": "leer", "ms": 1, "error": "timeout"}],
 }
 OTHER: dict[str, Any] = {
     "tipo": "seguridad",
@@ -37,6 +41,10 @@ OTHER: dict[str, Any] = {
     "modelo": "modelo-x",
     "error": "limite",
     "tokens_cache": 21,
+    "ttft_ms": 421,
+    "tokens_razonamiento": 81,
+    "version": "prompt-8",
+    "herramientas": [{"nombre": "buscar_documentos", "ms": 211}],
 }
 """Another value of each field. The session's is made by the test; the id stands for the rest."""
 
@@ -70,7 +78,13 @@ def test_without_an_id_what_the_contract_names_tells_events_apart(tmp_path: Path
     assert _at_desk(tmp_path, scenario) == [201, 200, 201]
 
 
-LATER = {"tokens_cache": 0}
+LATER: dict[str, Any] = {
+    "tokens_cache": 0,
+    "ttft_ms": 0,
+    "tokens_razonamiento": 0,
+    "version": "None",
+    "herramientas": [{"nombre": "None", "ms": 0}],
+}
 """Fields that came after 0.1.0, with the value that could pass for none."""
 
 
@@ -119,6 +133,12 @@ def test_a_field_has_the_same_limits_for_a_model_as_in_the_api(field: str) -> No
         value, null = shown.pop("anyOf")
         assert null == {"type": "null"}
         shown |= value
+    if "items" in shown:  # of named types
+        named = dict(openapi.document()["components"]["schemas"][shown["items"]["$ref"].rpartition("/")[2]])
+        inner = flat["items"]["properties"]
+        assert inner.keys() == named["properties"].keys() and flat["items"]["required"] == named["required"]
+        assert all(not {"anyOf", "$ref"} & field.keys() and field["description"] for field in inner.values())
+        shown["items"] = flat["items"]
     assert all(shown[word] for word in words) and flat["description"]
     assert {k: v for k, v in flat.items() if k not in words} == {k: v for k, v in shown.items() if k not in words}
 

@@ -28,19 +28,23 @@ from tests.harness.waiting import wait_for
 
 Kind = Span.SpanKind
 
-TEXT, INT = "string_value", "int_value"
+TEXT, INT, DOUBLE, TEXTS, BOOL = "string_value", "int_value", "double_value", "array_value", "bool_value"
 REGISTRY = {
     "error.type": TEXT,
     "gen_ai.agent.id": TEXT,
     "gen_ai.agent.name": TEXT,
+    "gen_ai.agent.version": TEXT,
     "gen_ai.conversation.id": TEXT,
     "gen_ai.input.messages": TEXT,  # any; on spans «MAY be recorded as a JSON string»
     "gen_ai.operation.name": TEXT,
     "gen_ai.provider.name": TEXT,
     "gen_ai.request.model": TEXT,
+    "gen_ai.response.time_to_first_chunk": DOUBLE,
+    "gen_ai.tool.name": TEXT,
     "gen_ai.usage.cache_read.input_tokens": INT,
     "gen_ai.usage.input_tokens": INT,
     "gen_ai.usage.output_tokens": INT,
+    "gen_ai.usage.reasoning.output_tokens": INT,
     "http.request.method": TEXT,
     "http.request.method_original": TEXT,
     "http.response.status_code": INT,
@@ -52,12 +56,20 @@ REGISTRY = {
 }
 """Attribute → its type, as the field of an OTLP value."""
 
-OWN = {"gpt.event.type": TEXT, "gpt.session.claimed_start": TEXT, "gpt.session.part": INT}
+OWN = {
+    "gpt.event.type": TEXT,
+    "gpt.session.claimed_start": TEXT,
+    "gpt.session.part": INT,
+    "gpt.tool.start_unknown": BOOL,
+    "gpt.unmeasured": TEXTS,
+}
 """Ours, in a namespace that the conventions do not use."""
 
 OPERATIONS = {"chat", "create_agent", "embeddings", "execute_tool", "generate_content", "invoke_agent"}
 OPERATIONS |= {"invoke_workflow", "retrieval", "text_completion"}
 METHODS = {"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "QUERY", "TRACE", "_OTHER"}
+
+CALLS = [{"nombre": "buscar_documentos", "ms": 210}, {"nombre": "leer", "ms": 90, "error": "timeout"}]
 
 
 @dataclass(frozen=True)
@@ -87,8 +99,19 @@ RULES = {
     # «Invoke agent»: kind SHOULD be CLIENT or INTERNAL; why it is SERVER: docs/decisions/0007-spans.md.
     "invoke_agent": Rule(
         {Kind.SPAN_KIND_SERVER},
-        AGENT | {"gen_ai.operation.name", "gen_ai.request.model", "gen_ai.usage.input_tokens"},
+        AGENT | {"gen_ai.operation.name", "gen_ai.request.model"},
+        {
+            "error.type": failed,
+            "gen_ai.usage.input_tokens": lambda one: "tokens_input" not in one.attributes.get("gpt.unmeasured", []),
+            "gen_ai.usage.output_tokens": lambda one: "tokens_output" not in one.attributes.get("gpt.unmeasured", []),
+        },
+    ),
+    # «Execute tool»: kind SHOULD be INTERNAL.
+    "execute_tool": Rule(
+        {Kind.SPAN_KIND_INTERNAL},
+        AGENT | {"gen_ai.operation.name", "gen_ai.tool.name"},
         {"error.type": failed},
+        absent=(r"gen_ai\.usage\.", r"gen_ai\.input\.", r"gpt\.event\."),
     ),
     "http.server": Rule(
         {Kind.SPAN_KIND_SERVER},
@@ -105,7 +128,7 @@ RULES = {
 def sort_of(one: Received) -> str:
     if "http.request.method" in one.attributes:
         return "http.server"
-    return "invoke_agent" if one.span.parent_span_id else "session"
+    return one.attributes.get("gen_ai.operation.name", "session")
 
 
 def broken(one: Received) -> Iterator[str]:
@@ -164,9 +187,12 @@ def test_every_span_follows_the_conventions(
     ).start()
     session = bridge.session()
     private = {"modelo": "modelo-x", "contenido": "ana@example.com"}
-    for fields in ({}, {"tipo": "mi tipo raro"}, {"error": "timeout", "tokens_cache": 20}, private):
+    more = {"ttft_ms": 420, "tokens_razonamiento": 80, "version": "prompt-7", "herramientas": CALLS}
+    for fields in ({}, {"tipo": "mi tipo raro"}, {"error": "timeout", "tokens_cache": 20} | more, private):
         assert bridge.event(session, **fields).status_code == 201
     assert bridge.post("/events", [{**GUIDE_EVENT, "sesion_id": session}, {}]).status_code == 207
+    reported = {"sesion_id": session, "tipo": "consulta", "contenido": "x"}
+    assert bridge.post("/events", reported, headers={"openai-conversation-id": "chat-1"}).status_code == 201
     state = f"/api/sessions/{session}"
 
     def request(method: str, path: str, status: int, **headers: str) -> None:
@@ -184,7 +210,7 @@ def test_every_span_follows_the_conventions(
 
     made = {
         ("POST /api/sessions", "/api/sessions", "http", 201): 1,
-        ("POST /api/events", "/api/events", "http", 201): 4,
+        ("POST /api/events", "/api/events", "http", 201): 5,
         ("POST /api/events", "/api/events", "http", 207): 1,
         ("GET /api/sessions/{id}", state, "https", 200): 1,
         ("GET /api/sessions/{id}", "/api/sessions/REDACTED", "http", 404): 1,
@@ -203,16 +229,21 @@ def test_every_span_follows_the_conventions(
         return seen
 
     trace = session.replace("-", "")
-    wait_for(lambda: len(receiver.find(trace_id=trace)) == 6, "the session's spans")
+    wait_for(lambda: len(receiver.find(trace_id=trace)) == 9, "the session's spans")
     wait_for(lambda: sum(requests_seen().values()) == sum(made.values()), "as many request spans")
     assert requests_seen() == made
     spans = list(receiver.spans)
     assert {(one.span.name, *broken(one)) for one in spans if list(broken(one))} == set()
     assert {sort_of(one) for one in spans} == set(RULES)
     of_session = receiver.find(trace_id=trace)
-    assert sorted(one.span.name for one in of_session) == [*["consulta"] * 4, "otro", "session devops-expert"]
+    called = ["execute_tool buscar_documentos", "execute_tool leer"]
+    assert sorted(one.span.name for one in of_session) == [
+        *["consulta"] * 5, *called, "otro", "session devops-expert"
+    ]  # fmt: skip
     assert [one.attributes["gpt.event.type"] for one in of_session if one.span.name == "otro"] == ["mi tipo raro"]
-    assert sum(map(failed, spans)) == 1
+    assert sum(map(failed, spans)) == 2
+    assert bridge.metric("otel_bridge_exported_records_total") == 7
+    assert bridge.metric("otel_bridge_ledger_gap") == 0
     routes = {one.attributes.get("http.route") for one in spans if one.span.name in ("GET", "OPTIONS")}
     assert routes == {None}
     (odd,) = (one for one in spans if one.span.name == "HTTP /healthz")

@@ -33,6 +33,7 @@ GPT = "devops-expert"
 OBJECTIVE, TARGET = 5.0, 0.99
 MODEL = "gpt-6.2-sol"
 PRICE = shipped().models[MODEL]
+FIRST_TOKEN, FIRST_TOKEN_TARGET = 0.5, 0.95
 STEP = 60
 """Seconds of a bar."""
 BUCKETS = catalog.OPERATION_DURATION.buckets
@@ -49,6 +50,12 @@ class Posted:
     tokens_out: int = 1180
     error: str = ""
     model: str = MODEL
+    more: tuple[tuple[str, Any], ...] = ()
+    """What it says beyond the documented fields."""
+
+    @property
+    def said(self) -> dict[str, Any]:
+        return dict(self.more)
 
 
 @dataclass
@@ -83,12 +90,33 @@ class Truth:
     def tokens(self, direction: str) -> int:
         return sum(event.tokens_in if direction == "input" else event.tokens_out for event in self.events)
 
+    def first_tokens(self) -> list[float]:
+        return [event.said["ttft_ms"] / 1000 for event in self.events if "ttft_ms" in event.said]
+
+    def of_versions(self, what: Callable[[Posted], float]) -> Numbers:
+        """The mean of something by version."""
+        found: dict[str, list[float]] = {}
+        for event in self.events:
+            if "version" in event.said:
+                found.setdefault(f"{GPT} {event.said['version']}", []).append(what(event))
+        return {name: sum(values) / len(values) for name, values in found.items()}
+
+    def of_tools(self, what: Callable[[dict[str, Any]], float]) -> dict[str, list[float]]:
+        found: dict[str, list[float]] = {}
+        for event in self.events:
+            for call in event.said.get("herramientas", ()):
+                found.setdefault(f"{GPT} {call['nombre']}", []).append(what(call))
+        return found
+
     def cost(self) -> float:
         priced = [event for event in self.events if event.model == MODEL]
         return sum(event.tokens_in * PRICE.input + event.tokens_out * PRICE.output for event in priced) / 1e6
 
     def unpriced(self) -> int:
         return sum(event.tokens_in + event.tokens_out for event in self.events if event.model != MODEL)
+
+    def reasoning(self) -> int:
+        return sum(event.said.get("tokens_razonamiento", 0) for event in self.events)
 
     def spent(self) -> float:
         """Of the error budget of 30 days; at this speed, where all of it is within the hour."""
@@ -118,7 +146,11 @@ class Scene:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.bridge = Bridge(folder, OTEL_BRIDGE_WINDOWS_INTERVAL_SECONDS="0.2").start()
+        shipped = (ROOT / "otel-bridge.toml").read_text("utf-8")
+        objective = f"ttft_objective_seconds = {FIRST_TOKEN}\nslo_target"
+        self.bridge = Bridge(
+            folder, shipped.replace("slo_target", objective), OTEL_BRIDGE_WINDOWS_INTERVAL_SECONDS="0.2"
+        ).start()
         self.prometheus: list[Prometheus] = []
         self.truth = Truth()
 
@@ -151,6 +183,7 @@ class Scene:
             fields: dict[str, Any] = {"error": event.error} if event.error else {}
             if event.model != MODEL:
                 fields["modelo"] = event.model
+            fields |= event.said
             if event.seconds is None:
                 fields |= {"sesion_id": session, "tipo": event.type, "contenido": "¿Y esto?"}
                 answer = self.bridge.post("/events", fields, headers={"openai-conversation-id": "chat-1"})
@@ -277,6 +310,35 @@ TOTALS: dict[tuple[str, str, str], Expect] = {
 }
 """At one moment."""
 
+TOTALS |= {
+    ("gpt-slo", "Primer token de cada GPT", "A"): counted(lambda t: {GPT: len(t.first_tokens())}),
+    ("gpt-slo", "Primer token de cada GPT", "C"): of_gpt(lambda t: FIRST_TOKEN),
+    ("gpt-slo", "Primer token de cada GPT", "D"): lambda t: (
+        {GPT: sum(1 for one in t.first_tokens() if one <= FIRST_TOKEN) / len(t.first_tokens())}
+        if t.first_tokens()
+        else {}
+    ),
+    ("gpt-slo", "Primer token de cada GPT", "E"): of_gpt(lambda t: FIRST_TOKEN_TARGET),
+    ("gpt-resumen", "Versiones, una junto a otra", "A"): lambda t: t.by(
+        lambda e: f"{GPT} {e.said['version']}", lambda e: "version" in e.said
+    ),
+    ("gpt-resumen", "Versiones, una junto a otra", "B"): lambda t: t.of_versions(lambda e: bool(e.error)),
+    ("gpt-resumen", "Versiones, una junto a otra", "C"): lambda t: t.of_versions(
+        lambda e: not e.error and (e.seconds or 0) > OBJECTIVE
+    ),
+    ("gpt-resumen", "Versiones, una junto a otra", "D"): lambda t: t.of_versions(lambda e: e.seconds or 0),
+    ("gpt-resumen", "Herramientas", "A"): lambda t: {k: len(v) for k, v in t.of_tools(lambda c: 1).items()},
+    ("gpt-resumen", "Herramientas", "B"): lambda t: {
+        k: sum(v) / len(v) for k, v in t.of_tools(lambda c: "error" in c).items()
+    },
+    ("gpt-resumen", "Herramientas", "C"): lambda t: {
+        k: sum(v) / len(v) / 1000 for k, v in t.of_tools(lambda c: c["ms"]).items()
+    },
+    ("gpt-resumen", "Tokens de razonamiento", "tokens"): counted(lambda t: {"": t.reasoning()}),
+    ("gpt-resumen", "Tokens de razonamiento", "parte"): counted(lambda t: {"": t.reasoning() / t.tokens("output")}),
+}
+"""What builders say beyond the documented fields."""
+
 BARS: dict[tuple[str, str, str], Expect] = {
     ("gpt-resumen", "Uso de tokens", "input"): one(lambda t: t.tokens("input")),
     ("gpt-resumen", "Uso de tokens", "output"): one(lambda t: t.tokens("output")),
@@ -366,6 +428,7 @@ LAST: dict[tuple[str, str, str], Callable[[Truth], float]] = {
         for panel in ("Latencia de las respuestas", "En tiempo real: latencia", "Latencia promedio por tipo")
     },
     ("gpt-slo", "Presupuesto de error gastado", "A"): Truth.spent,
+    ("gpt-slo", "Tiempo hasta el primer token", "objetivo"): lambda t: FIRST_TOKEN,
     ("otel-bridge-salud", "Pendientes y apartados", "parked"): lambda t: 0,
     ("otel-bridge-salud", "Pendientes y apartados", "gap"): lambda t: 0,
     ("otel-bridge-salud", "Valores agrupados", "A"): lambda t: 0,
@@ -392,6 +455,12 @@ UNFORESEEN: dict[str, set[tuple[str, str, str]]] = {
     "a ratio over time, of which the newest is a figure above": {
         *(("gpt-slo", "Ritmo de gasto del presupuesto", f"w{window}") for window in ("5m", "1h", "6h", "3d")),
         ("gpt-slo", "p95 frente al objetivo de cada GPT", "A"),
+    },
+    "where events name it: a point within the largest of them (see the scene of what builders measure)": {
+        ("gpt-resumen", "p95 de cada versión", "A"),
+        ("gpt-resumen", "Versiones, una junto a otra", "E"),
+        ("gpt-slo", "Primer token de cada GPT", "B"),
+        *(("gpt-slo", "Tiempo hasta el primer token", ref) for ref in ("p50", "p95", "ejemplos")),
     },
     "a day, a week or a month that has to be over": {
         ("gpt-resumen", f"Sesiones activas por {period}", "cerrados") for period in ("día", "semana", "mes")
@@ -574,17 +643,43 @@ def test_a_new_error_code_and_a_new_model_in_mid_incident(scene: Scene) -> None:
     check(scene, prometheus)
 
 
-def test_events_that_nobody_measured(scene: Scene) -> None:
-    """They are events everywhere, and numbers nowhere."""
+def says(**more: Any) -> tuple[tuple[str, Any], ...]:
+    return tuple(more.items())
+
+
+def test_what_builders_measure_beyond_the_documented_fields_and_what_nobody_measured(scene: Scene) -> None:
+    """What nobody measured are events everywhere, and numbers nowhere."""
     prometheus = scene.install()
     scene.ten_sessions()
     session = scene.session()
+    calls = [{"nombre": "buscar", "ms": 200}, {"nombre": "buscar", "ms": 300, "error": "timeout"}]
+    scene.post(
+        session,
+        Posted("consulta", 2.0, more=says(ttft_ms=420, version="prompt-7", herramientas=calls)),
+        Posted("consulta", 6.0, more=says(ttft_ms=700, version="prompt-8", tokens_razonamiento=200)),
+        Posted(
+            "pipeline", 3.0, error="timeout", more=says(version="prompt-8", herramientas=[{"nombre": "leer", "ms": 40}])
+        ),
+    )
     scene.post(
         session, *(Posted("consulta", None, 0, 0) for _ in range(7)), Posted("seguridad", None, 0, 0, "sin-cupo")
     )
     check(scene, prometheus)
     scene.post(session, Posted("pipeline", None, 0, 0, "otro-error"), Posted("consulta", 3.0))
+    scene.post(session, Posted("consulta", 2.0, more=says(ttft_ms=450, version="prompt-9", tokens_razonamiento=0)))
     check(scene, prometheus)
+    reading = Reading(prometheus, scene.truth, 3600)
+    for panel, ref, least, most in (
+        ("p95 de cada versión", "A", 1.5, 7.5),
+        ("Versiones, una junto a otra", "E", 1.5, 7.5),
+        ("Tiempo hasta el primer token", "p50", 0.4, 0.75),
+        ("Tiempo hasta el primer token", "p95", 0.4, 0.75),
+        ("Primer token de cada GPT", "B", 0.6, 0.75),
+    ):
+        (found,) = (one for one in queries(reading.values) if (one.panel, one.ref) == (panel, ref))
+        rows = asked(prometheus, found, reading.start, reading.now if found.instant else reading.end)
+        points = [float(point[1]) for row in rows for point in row.get("values", [row.get("value")])]
+        assert points and least <= min(points) <= max(points) <= most, (panel, ref, points)
 
 
 def test_an_event_while_prometheus_is_away(scene: Scene) -> None:

@@ -39,6 +39,10 @@ VALUES = {
     ("otel_bridge_records_total", "result"): {"accepted", "duplicate", "rejected"},
     ("otel_bridge_export_attempts_total", "result"): {"ok", "partial", "retry", "poison", "config"},
     ("gpt_slo_events_total", "result"): {"good", "bad"},
+    ("gpt_time_to_first_token_slo_events_total", "result"): {"good", "bad"},
+    ("gpt_version_events_total", "result"): {"good", "slow", "failed", "unmeasured"},
+    ("gpt_tool_calls_total", "result"): {"ok", "error"},
+    ("gpt_unmeasured_events_total", "what"): set(catalog.UNMEASURED_WHAT),
     ("gpt_top_user_tokens", "window"): set(catalog.WINDOWS),
     ("gpt_top_user_events", "window"): set(catalog.WINDOWS),
     ("gpt_active_sessions", "window"): set(catalog.WINDOWS),
@@ -61,6 +65,11 @@ NUMBERS = {
         **dict.fromkeys(["20", "50", "100", "200", "2"], "minimum of events, of bad ones; half of the target"),
     },
     "GPTFeedbackBad": {"0.50": "share of bad ratings", "10": "minimum of ratings"},
+    "GPTFirstTokenSlow": {
+        "0": "there was an event",
+        "1": "the whole, of which the target is a share",
+        "20": "minimum of events",
+    },
     "GPTErrorsHigh": {"0.10": "share of errors", "20": "minimum of events"},
     "GPTSilent": {"0": "no event", "10": "minimum of usual events", "0.9": "share of time that the bridge was up"},
     "GPTTokenSpike": {"2": "times the usual", "100000": "tokens that are news at all", "0": "there is a yesterday"},
@@ -226,6 +235,7 @@ def test_no_rule_repeats_an_objective_every_number_is_explained(rule: Rule) -> N
     [
         ("GPTLatencyHigh", catalog.LATENCY_OBJECTIVE.name),
         ("GPTLatencyBudgetBurn", catalog.SLO_TARGET.name),
+        ("GPTFirstTokenSlow", catalog.FIRST_TOKEN_TARGET.name),
     ],
 )
 def test_alerts_judge_by_the_objective_that_the_bridge_shows(alert: str, objective: str) -> None:
@@ -286,6 +296,8 @@ def test_the_alerts_are_those_of_the_design() -> None:
         "BridgeSpansDiscarded",
         # Nor this: the doors' issue does.
         "GPTFeedbackBad",
+        # A builder's own objective of the time to the first token.
+        "GPTFirstTokenSlow",
     }
 
 

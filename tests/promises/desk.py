@@ -306,14 +306,25 @@ def from_samples(samples: Iterable[Sample]) -> tuple[Counter[Any], Counter[Any],
             owed["operation_duration_sum", gpt] += value
         elif name == "gen_ai_client_token_usage_sum":
             owed["token_usage_sum", gpt, labels["gen_ai_token_type"]] += value
-        elif name in ("gpt_slo_events_total", "gpt_feedback_total"):
-            owed[name, gpt, labels["result"]] += value
+        elif name in _BY_LABELS:
+            owed[name, gpt, *(labels.get(label, "") for label in _BY_LABELS[name])] += value
         elif name in _BY_GPT:
             owed[name, gpt] += value
     return owed, duplicates, refused
 
 
+_BY_LABELS = {
+    "gpt_slo_events_total": ("result",),
+    "gpt_feedback_total": ("result",),
+    "gpt_unmeasured_events_total": ("event_type", "error_type", "gen_ai_request_model", "what"),
+    "gpt_version_events_total": ("version", "result"),
+    "gpt_tool_calls_total": ("tool", "result"),
+}
 _BY_GPT = {
+    "gpt_time_to_first_token_seconds_count",
+    "gpt_time_to_first_token_seconds_sum",
+    "gpt_reasoning_tokens_total",
+    "gpt_tool_seconds_total",
     "gpt_sessions_total",
     "gpt_unpriced_tokens_total",
     "gpt_session_events_count",

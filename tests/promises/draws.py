@@ -36,6 +36,10 @@ HISTORY = "2025-06-29T20:00:0{}.000Z"
 ids = st.none() | st.sampled_from(IDS)
 keys = st.none() | st.none() | st.sampled_from(KEYS)
 gpts = st.sampled_from([OPEN, OPEN, OTHER, CLOSED])
+CALLS: list[Body] = [{"nombre": "buscar", "ms": 200}, {"nombre": "leer", "ms": 50.5, "error": "timeout"}]
+MEASURED = ("latency_ms", "tokens_entrada", "tokens_salida")
+missing = st.sampled_from([(), (), ("latency_ms",), ("tokens_entrada", "tokens_salida"), MEASURED])
+"""What a model, that reports on itself, leaves out."""
 contents = st.fixed_dictionaries(
     {
         "tipo": st.sampled_from(["consulta", "pipeline", "raro"]),
@@ -48,6 +52,10 @@ contents = st.fixed_dictionaries(
         "tokens_cache": st.sampled_from([0, 3]),
         "modelo": st.just("modelo-x"),
         "error": st.just("timeout"),
+        "ttft_ms": st.sampled_from([0, 120.5]),
+        "tokens_razonamiento": st.sampled_from([0, 3]),
+        "version": st.sampled_from(["v1", "v2"]),
+        "herramientas": st.lists(st.sampled_from(CALLS), max_size=2),
     },
 )
 moments = st.sampled_from([None, "now-0", "now-1", "history-0", "history-1"])
@@ -61,6 +69,10 @@ CHANGES: list[Body] = [
     {"tokens_entrada": 8},
     {"tokens_salida": 12},
     {"tokens_cache": 1},
+    {"ttft_ms": 121},
+    {"tokens_razonamiento": 1},
+    {"version": "v3"},
+    {"herramientas": [CALLS[1]] * 3},
     {"modelo": "modelo-y"},
     {"error": "cuota"},
     {"timestamp": "2025-06-29T20:00:07.000Z"},

@@ -17,7 +17,7 @@ from hypothesis import note
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from otel_bridge.records import event_span_id, feedback_span_id
+from otel_bridge.records import event_span_id, feedback_span_id, tool_span_id
 from tests.promises import totals
 from tests.promises.bridges import Served
 from tests.promises.draws import (
@@ -33,6 +33,7 @@ from tests.promises.draws import (
     gpts,
     ids,
     keys,
+    missing,
     moments,
     respelled,
 )
@@ -91,11 +92,13 @@ class Clients(RuleBasedStateMachine):
         session = self.session(which)
         self.send(Post("/events", self.event(session.id, id_, at, content), key, None, session.gpt == CLOSED))
 
-    @rule(gpt=gpts, conversation=st.sampled_from(CONVERSATIONS), id_=ids, at=moments, content=contents)
+    @rule(gpt=gpts, conversation=st.sampled_from(CONVERSATIONS), id_=ids, at=moments, content=contents, missing=missing)
     def post_an_event_of_a_conversation(
-        self, gpt: str, conversation: str, id_: str | None, at: str | None, content: Body
+        self, gpt: str, conversation: str, id_: str | None, at: str | None, content: Body, missing: tuple[str, ...]
     ) -> None:
         body = {**self.event(None, id_, at, content), "gpt_id": gpt}
+        for name in missing:
+            del body[name]
         self.send(Post("/events", body, None, conversation, gpt == CLOSED))
 
     @rule(id_=st.sampled_from(IDS), with_api_key=st.booleans(), at=moments, content=contents)
@@ -167,7 +170,7 @@ class Clients(RuleBasedStateMachine):
             elif part == "wrong":
                 items.append({**self.event(session.id, None, at, content), "latency_ms": "1500"})
             else:
-                items.append(self.event(session.id, None, at, {**content, "tokens_salida": which}))
+                items.append(self.event(session.id, None, at, {**content, "tokens_salida": 20 + which}))
                 closed = closed or session.gpt == CLOSED
         if items and (closed or not any(self.is_closed(item) for item in items)):
             self.send(Post("/events", items, key, None, closed))
@@ -399,6 +402,12 @@ class Clients(RuleBasedStateMachine):
             if rating.answer is not None and rating.id is not None:
                 span_id = feedback_span_id(uuid.UUID(rating.id).bytes).hex()
                 owed.add((rating.answer["trace_id"], span_id))
+        owed |= {
+            (trace_id, tool_span_id(uuid.UUID(event.id).bytes, number).hex())
+            for trace_id, session in sessions.items()
+            for event in session.events
+            for number in range(len(event.body.get("herramientas") or ()))
+        }
         if owed != children.keys():
             raise Unkept(f"delivered: events {sorted(children)}, owed {sorted(owed)}")
         for place, span in enumerate(delivered):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 
-from tests.promises.model import Promises
+from tests.promises.model import MEASURED, Promises
 from tests.promises.values import NEAR, OBJECTIVE_MS, SECOND, TYPES, Answer, Session, keep, moment
 
 
@@ -18,13 +18,33 @@ def counts(promises: Promises) -> Counter[tuple[str, ...]]:
     for event in promises.events:
         gpt, body = event.session.gpt, event.body
         type_ = body["tipo"] if body["tipo"] in TYPES else "otro"
-        owed["operation_duration_count", gpt, type_, body.get("error") or "", body.get("modelo") or "unknown"] += 1
-        owed["operation_duration_sum", gpt] += body["latency_ms"] / 1000
-        owed["token_usage_sum", gpt, "input"] += body["tokens_entrada"]
-        owed["token_usage_sum", gpt, "output"] += body["tokens_salida"]
-        good = body.get("error") is None and body["latency_ms"] <= OBJECTIVE_MS
-        owed["gpt_slo_events_total", gpt, "good" if good else "bad"] += 1
-        owed["gpt_unpriced_tokens_total", gpt] += body["tokens_entrada"] + body["tokens_salida"]
+        labels = (type_, body.get("error") or "", body.get("modelo") or "unknown")
+        for what, name in zip(("latency", "tokens_input", "tokens_output"), MEASURED, strict=True):
+            if body.get(name) is None:
+                owed["gpt_unmeasured_events_total", gpt, *labels, what] += 1
+        tokens_in, tokens_out = body.get("tokens_entrada") or 0, body.get("tokens_salida") or 0
+        owed["token_usage_sum", gpt, "input"] += tokens_in
+        owed["token_usage_sum", gpt, "output"] += tokens_out
+        owed["gpt_unpriced_tokens_total", gpt] += tokens_in + tokens_out
+        latency_ms = body.get("latency_ms")
+        result = "failed" if body.get("error") else "unmeasured"
+        if latency_ms is not None:
+            owed["operation_duration_count", gpt, *labels] += 1
+            owed["operation_duration_sum", gpt] += latency_ms / 1000
+            good = body.get("error") is None and latency_ms <= OBJECTIVE_MS
+            owed["gpt_slo_events_total", gpt, "good" if good else "bad"] += 1
+            if not body.get("error"):
+                result = "good" if good else "slow"
+        if body.get("version") is not None:
+            owed["gpt_version_events_total", gpt, body["version"], result] += 1
+        if body.get("ttft_ms") is not None:
+            owed["gpt_time_to_first_token_seconds_count", gpt] += 1
+            owed["gpt_time_to_first_token_seconds_sum", gpt] += body["ttft_ms"] / 1000
+        if body.get("tokens_salida") is not None:
+            owed["gpt_reasoning_tokens_total", gpt] += body.get("tokens_razonamiento") or 0
+        for call in body.get("herramientas") or ():
+            owed["gpt_tool_calls_total", gpt, call["nombre"], "error" if "error" in call else "ok"] += 1
+            owed["gpt_tool_seconds_total", gpt] += call["ms"] / 1000
         owed["accepted", "event"] += 1
     for rating in promises.ratings:
         result = "good" if rating.value > 0 else "bad" if rating.value < 0 else "neutral"
@@ -58,10 +78,16 @@ def check_state(promises: Promises, session: Session, answer: Answer) -> None:
         "trace_id": (session.id or "").replace("-", ""),
         "eventos": len(events),
         "eventos_con_error": sum(event.body.get("error") is not None for event in events),
-        "tokens_entrada": sum(event.body["tokens_entrada"] for event in events),
-        "tokens_salida": sum(event.body["tokens_salida"] for event in events),
         "activa": session.live,
     }
+    lacking = {name: sum(event.body.get(name) is None for event in events) for name in MEASURED}
+    if any(lacking.values()):
+        owed["eventos_sin_medir"] = lacking
+    for name in ("tokens_entrada", "tokens_salida"):
+        if not events or lacking[name] < len(events):
+            owed[name] = sum(event.body.get(name) or 0 for event in events)
+    absent = {"eventos_sin_medir", "tokens_entrada", "tokens_salida"} - owed.keys()
+    keep(not absent & answer.body.keys(), f"{told}\nowed: no {absent}")
     keep(answer.status == 200, told)
     keep({name: answer.body[name] for name in owed} == owed, f"{told}\nowed: {owed}")
     hashed = promises.hashes.setdefault(session.user, answer.body["usuario_hash"])

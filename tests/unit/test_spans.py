@@ -20,10 +20,12 @@ from otel_bridge.records import (
     Event,
     Extras,
     Record,
+    ToolCall,
     event_span_id,
     feedback_span_id,
     part_trace_id,
     session_span_id,
+    tool_span_id,
 )
 from tests.harness.otlp import plain
 from tests.unit.samples import SESSION_ID, START_US, USER, event, feedback, gpt, idle, session, uid
@@ -152,6 +154,74 @@ def test_what_nobody_measured_is_named_and_no_attribute(missing: int, named: lis
     expected = {key: value for key, value in EVENT_ATTRIBUTES.items() if not absent.get(key)}
     assert plain(span.attributes) == expected | {"gpt.unmeasured": named}
     assert (span.start_time_unix_nano == span.end_time_unix_nano) == bool(missing & 1)
+
+
+SAID: dict[str, tuple[Extras, dict[str, Any]]] = {
+    "time to first token": (Extras(ttft_ms=420.5), {"gen_ai.response.time_to_first_chunk": 0.4205}),
+    "at once": (Extras(ttft_ms=0.0), {"gen_ai.response.time_to_first_chunk": 0.0}),
+    "reasoning": (Extras(tokens_reasoning=80), {"gen_ai.usage.reasoning.output_tokens": 80}),
+    "no reasoning": (Extras(tokens_reasoning=0), {"gen_ai.usage.reasoning.output_tokens": 0}),
+    "a version": (Extras(version="prompt-7"), {"gen_ai.agent.version": "prompt-7"}),
+}
+
+
+@pytest.mark.parametrize("case", SAID)
+def test_what_an_event_says_beyond_the_documented_fields(case: str) -> None:
+    extras, wanted = SAID[case]
+    assert plain(one_span(event(extras=extras)).attributes) == EVENT_ATTRIBUTES | wanted
+
+
+def tools(*calls: ToolCall, **changes: Any) -> tuple[Span, list[Span]]:
+    """An event's span and those of its calls of tools."""
+    missing = changes.pop("missing", 0)
+    record = event(extras=Extras(missing, tools=list(calls)), **changes)
+    answer, *found = request(record).resource_spans[0].scope_spans[0].spans
+    return answer, found
+
+
+def test_a_call_of_a_tool_is_a_child_span_of_its_event() -> None:
+    answer, (found, failed) = tools(ToolCall("buscar", 210.0), ToolCall("jenkins.log", 640.5, "timeout"))
+    attributes = SESSION_ATTRIBUTES | {"gen_ai.operation.name": "execute_tool", "gpt.tool.start_unknown": True}
+    assert (found.name, failed.name) == ("execute_tool buscar", "execute_tool jenkins.log")
+    assert plain(found.attributes) == attributes | {"gen_ai.tool.name": "buscar"}
+    assert plain(failed.attributes) == attributes | {"gen_ai.tool.name": "jenkins.log", "error.type": "timeout"}
+    for number, span in enumerate((found, failed)):
+        assert span.kind == Span.SPAN_KIND_INTERNAL
+        assert (span.trace_id, span.parent_span_id) == (SESSION_ID, answer.span_id)
+        assert span.span_id == tool_span_id(uid(7), number)
+    assert found.status.code == Status.STATUS_CODE_UNSET and failed.status.code == Status.STATUS_CODE_ERROR
+    assert len({answer.span_id, found.span_id, failed.span_id, session_span_id(SESSION_ID)}) == 4
+    assert plain(answer.attributes) == EVENT_ATTRIBUTES
+    assert all(len(UnknownFieldSet(span)) == 0 for span in (found, failed))
+
+
+LAID: dict[str, tuple[list[float], float, int, list[tuple[float, float]]]] = {
+    "one after another from the start": ([200, 300], 1500, 0, [(0, 200), (200, 500)]),
+    "as long as the answer": ([1500], 1500, 0, [(0, 1500)]),
+    "together longer than the answer": ([1000, 1000], 1500, 0, [(0, 1000), (500, 1500)]),
+    "one longer than the answer": ([2000], 1500, 0, [(0, 2000)]),
+    "of no length": ([0, 0], 1500, 0, [(0, 0), (0, 0)]),
+    "without a latency they end with the answer": ([200, 300], 0, 1, [(-500, -300), (-300, 0)]),
+}
+"""Lengths, the answer's, what is unmeasured, and where they begin and end after the answer's start (ms)."""
+
+
+@pytest.mark.parametrize("case", LAID)
+def test_calls_of_tools_keep_their_lengths_and_their_order(case: str) -> None:
+    lengths, latency, missing, wanted = LAID[case]
+    answer, found = tools(*(ToolCall("t", ms) for ms in lengths), latency_ms=float(latency), missing=missing)
+    start = answer.start_time_unix_nano
+    assert [
+        ((span.start_time_unix_nano - start) / 1e6, (span.end_time_unix_nano - start) / 1e6) for span in found
+    ] == wanted
+
+
+def test_calls_of_tools_in_a_later_part_are_in_its_trace() -> None:
+    root, answer, call = request(
+        event(part=2, opens=True, extras=Extras(tools=[ToolCall("buscar", 1.0)]))
+    ).resource_spans[0].scope_spans[0].spans  # fmt: skip
+    assert root.trace_id == answer.trace_id == call.trace_id == part_trace_id(SESSION_ID, 2)
+    assert call.parent_span_id == answer.span_id and answer.parent_span_id == root.span_id
 
 
 def test_an_error_marks_the_span_failed() -> None:

@@ -26,7 +26,7 @@ Accounts = tuple[list[list[Any]], list[Late], list[Unmeasured]]
 
 
 def accounts(
-    records: list[Record], digests: dict[bytes, bytes], event_bytes: int
+    records: list[Record], digests: dict[bytes, bytes], event_bytes: int, tool_bytes: int
 ) -> tuple[list[list[Any]], list[Late], list[Unmeasured], set[bytes], bool]:
     """What the records add to their sessions, a row each, however many records (the last column: bytes of their
     events); what of that is no usage of its hour, since it happened more than a day before it arrived; what nobody
@@ -43,8 +43,10 @@ def accounts(
             size = event_bytes if content is None else event_bytes + len(as_sent(content))
             if end_us < arrived_us - DAY_US:
                 late.setdefault(record.session, []).append(record)
-            if record.extras is not None and record.extras.unmeasured:
-                partly.append(record)
+            if record.extras is not None:
+                size += len(record.extras.tools) * tool_bytes
+                if record.extras.unmeasured:
+                    partly.append(record)
             if row is None:
                 sessions[record.session] = [
                     record.session, record.gpt, record.user, end_us, arrived_us, end_us, end_us, 1,

@@ -264,7 +264,9 @@ class SqliteStore:
 
     def _account(self, records: list[Record], digests: dict[bytes, bytes]) -> Accounts:
         """What new records add to their sessions and to the usage; sets the parts of the events among them."""
-        sessions, late, unmeasured, created, rated = accounts(records, digests, self.parts.event_bytes)
+        sessions, late, unmeasured, created, rated = accounts(
+            records, digests, self.parts.event_bytes, self.parts.tool_bytes
+        )
         if rated:
             self._mark_rated()
         fills = self.parts.assign(records, {row[0]: row[17] for row in sessions}, created, self._fills)
