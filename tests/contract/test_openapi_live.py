@@ -96,6 +96,18 @@ def answers_of(bridge: Bridge) -> Iterator[tuple[str, requests.Response]]:
         bridge.http.post(f"{bridge.api}/events", data="{", headers={"Content-Type": "application/json"}),
     )
     yield "/api/events", bridge.http.post(f"{bridge.api}/events", data="{}", headers={"Content-Type": "text/plain"})
+    rated = bridge.post("/events", {**event, "contenido": "¿Y ahora?"}).json().get("id", NO_SESSION)
+    for body in (
+        {"valor": 1},
+        {"valor": 1},
+        {"valor": 0.5, "comentario": "bien", "id": ID},
+        {"valor": -1, "id": ID},
+        {},
+    ):
+        yield "/api/events/{id}/valoracion", bridge.post(f"/events/{rated}/valoracion", body)
+    yield "/api/events/{id}/valoracion", bridge.post(f"/events/{NO_SESSION}/valoracion", {"valor": 1})
+    for session, body in ((ID, {}), (ID, {}), (NO_SESSION, {}), (ID, [])):
+        yield "/api/sessions/{id}/fin", bridge.post(f"/sessions/{session}/fin", body)
     for session in (ID, NO_SESSION):
         yield "/api/sessions/{id}", bridge.http.get(f"{bridge.api}/sessions/{session}")
     yield "/api/sessions/{id}", bridge.http.get(f"{bridge.api}/sessions/{ID}", headers={"Idempotency-Key": "a b"})
@@ -125,6 +137,8 @@ def test_answers_of_every_kind_are_looked_at(told: list[tuple[str, requests.Resp
     assert {status for path, status in seen if path == "/api/sessions"} >= {200, 201, 401, 404, 409, 422, 503}
     assert {status for path, status in seen if path == "/api/events"} >= {200, 201, 207, 400, 415, 422, 429}
     assert {status for path, status in seen if path == "/api/sessions/{id}"} >= {200, 400, 401, 404, 429}
+    assert {status for path, status in seen if path == "/api/events/{id}/valoracion"} >= {200, 201, 404, 409, 422}
+    assert {status for path, status in seen if path == "/api/sessions/{id}/fin"} >= {200, 404, 422}
     assert ("/readyz", 200) in seen and ("/readyz", 503) in seen
 
 

@@ -46,8 +46,15 @@ def every_kind(bridge: Bridge, **headers: str) -> dict[str, requests.Response]:
         ),
         "415": bridge.http.post(f"{bridge.api}/events", data="{}", headers={"Content-Type": "text/plain", **headers}),
         "404 gpt": bridge.post("/sessions", {**GUIDE_SESSION, "gpt_id": "x"}, headers=headers),
+        "404 event": bridge.post(f"/events/{session}/valoracion", {"valor": 1}, headers=headers),
+        "201 rating": bridge.post(
+            f"/events/{bridge.event(session).json()['id']}/valoracion", {"valor": 1}, headers=headers
+        ),
+        "200 end": bridge.post(f"/sessions/{session}/fin", {}, headers=headers),
         "404 route": get("/nowhere"),
         "405": get("/api/events"),
+        "405 rating": get(f"/api/events/{session}/valoracion"),
+        "405 end": get(f"/api/sessions/{session}/fin"),
         "405 mcp": get("/mcp"),
         "200 state": get(f"/api/sessions/{session}"),
         "200 health": get("/healthz"),
@@ -117,7 +124,10 @@ def preflight(bridge: Bridge, origin: str, path: str = "/api/events") -> request
     return bridge.http.options(bridge.url + path, headers=headers)
 
 
-@pytest.mark.parametrize("path", ["/api/events", "/api/sessions", "/api/sessions/x", "/mcp"])
+@pytest.mark.parametrize(
+    "path",
+    ["/api/events", "/api/sessions", "/api/sessions/x", "/api/sessions/x/fin", "/api/events/x/valoracion", "/mcp"],
+)
 def test_a_preflight_of_a_configured_origin_is_answered(door: Bridge, path: str) -> None:
     answer = preflight(door, ORIGIN, path)
     assert answer.status_code == 204

@@ -59,6 +59,8 @@ def with_field(base: bytes, field: str, literal: str) -> bytes:
     return ("{" + ",".join(f'"{k}":{v}' for k, v in fields.items()) + "}").encode()
 
 
+RATING = f"/api/events/{UUID}/valoracion"
+
 BROKEN = {
     "empty": b"",
     "spaces": b"  \n\t ",
@@ -92,7 +94,7 @@ BROKEN = {
 }
 
 
-@pytest.mark.parametrize("path", ["/api/sessions", "/api/events"])
+@pytest.mark.parametrize("path", ["/api/sessions", "/api/events", RATING])
 @pytest.mark.parametrize("name", BROKEN)
 def test_a_broken_body_is_refused_and_leaves_nothing(target: Bridge, path: str, name: str) -> None:
     before = accepted(target)
@@ -235,7 +237,9 @@ def test_a_damaged_stream_is_refused(target: Bridge, body: bytes) -> None:
     "path",
     ["/api/sessions/..", "/api/sessions/%00", "/api/sessions/" + CANARY,
      f"/api/sessions/{UUID}%0a", "/api/sessions/%ff", "/api/sessions/" + "a" * 8000, "/metrics", "/api", "/",
-     "//api/events", "/api/events/", "/%2e%2e/etc/passwd",
+     "//api/events", "/api/events/", "/api/events//valoracion", "/api/events/a/b/valoracion",
+     "/api/sessions/a/valoracion",
+     "/api/events/%2f/valoracion", "/api/events/a/fin", RATING + "/", "/api/sessions/a/fin/", "/%2e%2e/etc/passwd",
      "/docs", "/openapi-gpt.json?gpt=" + CANARY, "/openapi-gpt.json?gpt=%00", "/api/sessions/{id}"],
 )  # fmt: skip
 def test_a_path_that_leads_nowhere_is_a_404_in_the_one_shape(target: Bridge, path: str) -> None:
@@ -288,7 +292,11 @@ bodies = st.one_of(
 
 
 @settings(max_examples=300, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
-@given(path=st.sampled_from(["/api/sessions", "/api/events"]), body=bodies, hinted=st.booleans())
+@given(
+    path=st.sampled_from(["/api/sessions", "/api/events", RATING, f"/api/sessions/{UUID}/fin"]),
+    body=bodies,
+    hinted=st.booleans(),
+)
 def test_no_body_whatever_makes_a_5xx(target: Bridge, path: str, body: bytes, hinted: bool) -> None:
     # Every event here belongs to a session that does not exist: only a hint can have one opened.
     headers = {"openai-conversation-id": "hostile"} if hinted else {}

@@ -64,6 +64,7 @@ class Truth:
 
     sessions: int = 0
     events: list[Posted] = field(default_factory=list)
+    ratings: list[float] = field(default_factory=list)
     refused: Counter[str] = field(default_factory=Counter)
     redactions: Counter[str] = field(default_factory=Counter)
 
@@ -83,6 +84,13 @@ class Truth:
     @property
     def bad(self) -> int:
         return sum(1 for event, seconds in self.measured if event.error or seconds > OBJECTIVE)
+
+    @property
+    def accepted(self) -> int:
+        return self.sessions + len(self.events) + len(self.ratings)
+
+    def rated(self, sign: int) -> int:
+        return sum((value > 0) - (value < 0) == sign for value in self.ratings)
 
     def by(self, of: Callable[[Posted], str], keep: Callable[[Posted], bool] = lambda _: True) -> dict[str, float]:
         return dict(Counter(of(event) for event in self.events if keep(event)))
@@ -202,8 +210,16 @@ class Scene:
             assert answer.status_code == 201, answer.text
             self.truth.events.append(event)
 
+    def rate(self, session: str, *values: float) -> None:
+        event = self.bridge.event(session, latency_ms=2000).json()
+        self.truth.events.append(Posted("consulta", 2.0, 25, 150))
+        for value in values:
+            answer = self.bridge.post(f"/events/{event['id']}/valoracion", {"valor": value})
+            assert answer.status_code == 201, answer.text
+            self.truth.ratings.append(value)
+
     def ten_sessions(self) -> None:
-        """The 37 events in ten sessions, six refusals and two redactions."""
+        """The 37 events in ten sessions, six refusals and two redactions; an event that is rated."""
         sessions = [self.session() for _ in range(10)]
         for number, event in enumerate(THIRTY_SEVEN):
             self.post(sessions[number % 10], event)
@@ -215,6 +231,7 @@ class Scene:
             assert self.bridge.post("/sessions", unknown).status_code == 404
             self.truth.refused["gpt-no-encontrado"] += 1
         self.truth.events.append(self._with_a_mail(sessions[0]))
+        self.rate(sessions[0], 1, -1, -0.5, 0, 0.2)
 
     def _with_a_mail(self, session: str) -> Posted:
         answer = self.bridge.event(session, contenido="de ana@example.org y leo@example.org", latency_ms=2000)
@@ -275,6 +292,7 @@ TOTALS: dict[tuple[str, str, str], Expect] = {
     ("gpt-resumen", "Tokens", "output"): one(lambda t: t.tokens("output")),
     ("gpt-slo", "Estado de cada GPT", "F"): of_gpt(lambda t: 1 - t.bad / len(t.measured)),
     ("gpt-slo", "Estado de cada GPT", "H"): of_gpt(lambda t: len(t.events)),
+    ("gpt-slo", "Valoraciones malas", "A"): lambda t: {"": t.rated(-1) / len(t.ratings)} if t.ratings else {},
     ("gpt-slo", "Errores del intervalo", "A"): lambda t: t.by(lambda e: e.error, lambda e: bool(e.error)),
     ("gpt-slo", "Los tipos más lentos", "A"): lambda t: t.by(lambda e: f"{e.type} {GPT}"),
     ("gpt-slo", "Los tipos más lentos", "D"): lambda t: {
@@ -297,9 +315,7 @@ TOTALS: dict[tuple[str, str, str], Expect] = {
     ("otel-bridge-salud", "Libro de cuentas", "A"): one(lambda t: 0),
     ("otel-bridge-salud", "Retraso", "A"): one(lambda t: -1),  # no destination is configured
     ("otel-bridge-salud", "Apartados", "A"): one(lambda t: 0),
-    ("otel-bridge-salud", "Rechazados", "A"): one(
-        lambda t: t.refused.total() / (t.refused.total() + t.sessions + len(t.events))
-    ),
+    ("otel-bridge-salud", "Rechazados", "A"): one(lambda t: t.refused.total() / (t.refused.total() + t.accepted)),
     ("otel-bridge-salud", "Destino de trazas", "A"): one(lambda t: 0),
     ("otel-bridge-salud", "Configuración", "A"): one(lambda t: 0),
     ("otel-bridge-salud", "Límites de ritmo", "A"): one(lambda t: 0),
@@ -344,10 +360,13 @@ BARS: dict[tuple[str, str, str], Expect] = {
     ("gpt-resumen", "Uso de tokens", "output"): one(lambda t: t.tokens("output")),
     ("gpt-slo", "Eventos buenos y malos", "good"): one(lambda t: len(t.measured) - t.bad),
     ("gpt-slo", "Eventos buenos y malos", "bad"): one(lambda t: t.bad),
+    ("gpt-slo", "Valoraciones", "good"): one(lambda t: t.rated(1)),
+    ("gpt-slo", "Valoraciones", "bad"): one(lambda t: t.rated(-1)),
+    ("gpt-slo", "Valoraciones", "neutral"): one(lambda t: t.rated(0)),
     ("gpt-slo", "Errores por código", "A"): lambda t: t.by(lambda e: e.error, lambda e: bool(e.error)),
     ("gpt-sesiones", "Sesiones nuevas en el tiempo", "A"): one(lambda t: t.sessions),
     ("otel-bridge-salud", "Registros en la puerta", "A"): lambda t: {
-        "accepted": t.sessions + len(t.events),
+        "accepted": t.accepted,
         "rejected": t.refused.total(),
     },
     ("otel-bridge-salud", "Rechazos por motivo", "A"): lambda t: dict(t.refused),
