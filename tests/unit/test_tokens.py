@@ -320,7 +320,10 @@ def test_an_api_key_goes_on_opening_its_gpt(access_of: Callable[..., Access]) ->
 
 def test_a_registered_key_that_looks_like_a_token_is_a_key(access_of: Callable[..., Access]) -> None:
     access = access_of(gpts=f'[gpts.uno]\napi_key_hashes = ["{keys.hash_of(b"a.b.c")}"]\n')
-    assert caller_with(access, "a.b.c").gpts_of_key() == ["uno"]
+    caller = caller_with(access, "a.b.c")
+    caller.check_in()
+    caller.admit(access.gpts[0], 1)
+    assert caller.gpts_of_key() == ["uno"]
 
 
 def test_limits_count_by_client_and_subject_and_guesses_by_address(access_of: Callable[..., Access]) -> None:
@@ -410,7 +413,7 @@ def test_what_is_remembered_is_bounded_and_forgotten_with_the_keys(
 
 
 def test_without_keys_a_token_is_neither_good_nor_bad(access_of: Callable[..., Access]) -> None:
-    access = access_of()
+    access = access_of('rate_limit = "1/hour"\n' + SETTINGS)
     good, unknown = signed(), signed(OTHER, "new")
     assert access.tokens is not None
     source: Any = access.tokens._keys
