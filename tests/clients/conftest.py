@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ import pytest
 
 from tests.clients.scripted import Reply, Request, Scripted, taken
 from tests.harness.bridge import Bridge
+from tests.harness.javascript import Project
 
 HERE = Path(__file__).parent
 LANGUAGES = {
@@ -24,9 +26,9 @@ LANGUAGES = {
 class Driver:
     """A client in a process of its own."""
 
-    def __init__(self, language: str) -> None:
+    def __init__(self, command: list[str], folder: Path | None = None) -> None:
         self.process = subprocess.Popen(
-            LANGUAGES[language], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            command, cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
         self.errors = ""
 
@@ -65,9 +67,17 @@ class Driver:
 
 @pytest.fixture(params=list(LANGUAGES))
 def client(request: pytest.FixtureRequest) -> Iterator[Driver]:
-    started = Driver(request.param)
+    started = Driver(LANGUAGES[request.param])
     yield started
     started.discard()
+
+
+@pytest.fixture(scope="session")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project that uses the packed JavaScript client, with the real packages around it and our programs in it."""
+    made = Project(tmp_path_factory.mktemp("project"))
+    shutil.copytree(HERE / "javascript", made.folder, dirs_exist_ok=True)
+    return made
 
 
 class Counts:

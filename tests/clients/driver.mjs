@@ -41,6 +41,10 @@ const does = {
     }
     return slowest / 1000;
   },
+  event: ({ session }) => client.logEvent(session, "consulta", QUESTION, 1500, 25, 150),
+  rate: ({ event, valor, comentario }) => client.rate(event, valor, comentario),
+  end_session: ({ session }) => client.endSession(session),
+  session_for: ({ user, conversation }) => client.sessionFor(user, conversation),
   async question({ session, seconds, fail = false, tokens = [25, 150] }) {
     const work = async (q) => {
       await sleep(seconds * 1000);
@@ -73,6 +77,14 @@ const does = {
       client.logEvent(session, "consulta", QUESTION, 1, 1, 1, value);
       client.createSession("u", { sessionId: value, timestamp: value });
       client.createSession("u", value);
+      client.logEvent(session, "consulta", QUESTION, 1, 1, 1, { ttftMs: value, tokensReasoning: value, version: value });
+      client.logEvent(session, "consulta", QUESTION, 1, 1, 1, { tools: value });
+      client.logEvent(session, "consulta", QUESTION, 1, 1, 1, { tools: [value, { name: value, ms: value, error: value }] });
+      client.rate(value, 1, value);
+      client.rate(session, value);
+      client.endSession(value);
+      client.sessionFor(value, value);
+      client.sessionOf(value, value);
     }
     return null;
   },

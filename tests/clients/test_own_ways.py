@@ -69,11 +69,17 @@ def site(tmp_path: Path) -> Iterator[str]:
     """The origin of a page that has the client in it."""
     folder = tmp_path / "site"
     folder.mkdir()
-    for file in (HERE / "page.html", ROOT / "clients" / "javascript" / "otel-bridge-client.mjs"):
+    client = ROOT / "clients" / "javascript"
+    for file in (HERE / "page.html", client / "otel-bridge-client.mjs"):
         shutil.copy(file, folder)
+    shutil.copytree(client / "src", folder / "src")
 
     class Handler(http.server.SimpleHTTPRequestHandler):
-        extensions_map = {**http.server.SimpleHTTPRequestHandler.extensions_map, ".mjs": "text/javascript"}  # noqa: RUF012
+        extensions_map = {  # noqa: RUF012
+            **http.server.SimpleHTTPRequestHandler.extensions_map,
+            ".mjs": "text/javascript",
+            ".js": "text/javascript",
+        }
 
         def log_message(self, *arguments: object) -> None:
             pass

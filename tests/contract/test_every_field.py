@@ -122,11 +122,9 @@ def test_a_field_has_the_same_limits_for_a_model_as_in_the_api(field: str) -> No
     assert {k: v for k, v in flat.items() if k not in words} == {k: v for k, v in shown.items() if k not in words}
 
 
-@pytest.mark.parametrize(
-    "client", ["clients/python/otel_bridge_client.py", "clients/javascript/otel-bridge-client.mjs"]
-)
+@pytest.mark.parametrize("client", ["clients/python/otel_bridge_client.py", "clients/javascript/src/record.js"])
 def test_a_client_sends_every_field(client: str) -> None:
     text = (ROOT / client).read_text(encoding="utf-8")
     written = {field for field in FIELDS if f'"{field}"' in text or f" {field}:" in text or f"event.{field} =" in text}
-    shorthand = {"timestamp", "id"} if client.endswith(".mjs") else set()
+    shorthand = {"timestamp", "id"} if client.endswith(".js") else set()
     assert written | shorthand == set(FIELDS)
