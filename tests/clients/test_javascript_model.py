@@ -74,7 +74,7 @@ def test_a_stream_says_its_usage_and_the_time_to_its_first_token(ask: Asked, api
     assert found == {None: TEXT, "tee": [TEXT, TEXT], "readable": True}[way]
     event = ask.event()
     assert event.items() >= KNOWN.items() and "error" not in event
-    assert 115 <= event["ttft_ms"] and event["ttft_ms"] + 75 <= event["latency_ms"]
+    assert event["ttft_ms"] >= 115 and event["ttft_ms"] + 75 <= event["latency_ms"]
 
 
 @pytest.mark.parametrize("api", APIS)
@@ -139,10 +139,10 @@ def test_what_says_no_usage_is_counted_by_the_builder_or_dropped_and_never_made_
     assert not [event for event in events if "error" in event]
 
 
-def test_a_consumer_that_thinks_after_the_last_part_is_not_the_models_time(ask: Asked) -> None:
-    ask(api="chat", stream=True, include=True, think=100)
-    event = ask.event()
-    assert 500 <= event["latency_ms"] < 599  # between six chunks, not behind the sixth
+def test_a_consumer_that_thinks_after_the_last_part_is_not_the_models_time(ask: Asked, process: Driver) -> None:
+    took = process.consumer(api="chat", stream=True, include=True, think=100)
+    latency = ask.event()["latency_ms"]
+    assert 495 <= latency <= took - 95  # between six chunks, not behind the sixth
 
 
 def test_answers_that_belong_together_are_added_up(ask: Asked, process: Driver) -> None:
@@ -164,7 +164,7 @@ def test_medir_measures_functions_what_they_yield_and_anything_between(ask: Aske
     assert (slow["tipo"], slow["contenido"], slow["tokens_entrada"]) == ("monitoreo", "adiós", 5)
     assert slow["latency_ms"] >= 49
     assert fails["error"] == "TypeError"
-    assert 39 <= yields["ttft_ms"] and yields["ttft_ms"] + 39 <= yields["latency_ms"]
+    assert yields["ttft_ms"] >= 39 and yields["ttft_ms"] + 39 <= yields["latency_ms"]
     assert (handle["id"], handle["error"]) == ("0197bd2e-6c00-7d9a-8f3e-2a4b6c8d0e1f", "limite")
     (found, failed) = handle["herramientas"]
     assert found == {"nombre": "buscar_documentos", "ms": 5}

@@ -143,6 +143,12 @@ const does = {
       return error.constructor.name;
     }
   },
+  /** How long it took for its consumer. */
+  async consumer({ think, ...request }) {
+    const started = performance.now();
+    await take(await ask({})(request), { think });
+    return performance.now() - started;
+  },
   /** Two calls of the model for one answer. */
   async together() {
     return client.question(session, "consulta", "¿?", async (q) => {
