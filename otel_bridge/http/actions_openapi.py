@@ -48,10 +48,6 @@ _DESCRIPTIONS = {
     "valor": "De -1 (mala) a 1 (buena), sin comillas: 1 por un pulgar arriba, -1 por uno abajo.",
     "comentario": "Lo que el usuario dijo de la respuesta, sin datos personales. Omítelo si no dijo nada.",
     "error": "Código corto si la respuesta falló, por ejemplo timeout. Omítelo si no falló.",
-    "ttft_ms": "Milisegundos hasta el primer token de la respuesta. Omítelo si nadie los midió: no los estimes.",
-    "tokens_razonamiento": "Tokens de la respuesta gastados en razonar. Omítelo si no lo sabes: no lo estimes.",
-    "version": "Versión de tus instrucciones, por ejemplo prompt-7. Omítela si no te la han dado.",
-    "herramientas": "Herramientas llamadas para responder, en su orden. Omítelo si no sabes cuánto tardó cada una.",
 }
 
 
