@@ -285,7 +285,7 @@ def test_a_rating_waits_for_its_event_and_is_sent_again(make_server: MakeServer)
         for name in fails:
             if request.path.endswith(name) and fails[name]:
                 fails[name] -= 1
-                return None
+                return Reply(503, {})
         return willing(request)
 
     server = make_server(behave)

@@ -32,8 +32,10 @@ def mcp_1() -> str:
         pip = [sys.executable, "-m", "pip", "install", "--disable-pip-version-check", "--quiet", "--retries=1"]
         what = ["--no-deps", "--require-hashes", "--only-binary=:all:", "--upgrade", "--target", str(MCP1)]
         install = Install("The 1.x line of mcp", [*pip, *what, "-r", str(lock)], HERE)
-        install.wait()
-        install.close()
+        try:
+            install.wait()
+        finally:
+            install.close()
         stamp.write_text(wanted)
     return str(MCP1)
 

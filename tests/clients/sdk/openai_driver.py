@@ -103,8 +103,8 @@ def stream(s):
 
 
 @scenario
-def stream_is_lazy(s):
-    """The consumer thinks between two events: that is not the model's time."""
+def stream_is_held(s):
+    """The consumer thinks before it goes on: that is not the model's time."""
     found = respond(s, stream=True)
     kinds = []
     for event in found:
@@ -112,6 +112,15 @@ def stream_is_lazy(s):
         if event.type == "response.completed":
             time.sleep(0.4)
     return len(kinds)
+
+
+@scenario
+def completion_stream_is_held(s):
+    with chat(s, stream=True, stream_options={"include_usage": True}) as found:
+        for piece in found:
+            if piece.usage:
+                time.sleep(0.4)
+                break
 
 
 @scenario
@@ -136,6 +145,13 @@ def stream_closed_counted(s):
 def stream_forgotten(s):
     found = respond(s, stream=True, options={"count": lambda text, **asked: (1, 1)})
     next(found)
+    del found
+    gc.collect()
+
+
+@scenario
+def stream_never_read(s):
+    found = respond(s, stream=True, options={"count": lambda text, **asked: (1, len(text))})
     del found
     gc.collect()
 

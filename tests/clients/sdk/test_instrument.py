@@ -54,13 +54,16 @@ class Told:
 
 
 @pytest.fixture(scope="module")
-def tell(run: Callable[..., Program], make_road: Callable[..., Road], mcp_1: str) -> Callable[[str], Told]:
+def tell(
+    run: Callable[..., Program], make_road: Callable[..., Road], request: pytest.FixtureRequest
+) -> Callable[[str], Told]:
     """Each line's servers run once."""
 
     @functools.cache
     def tell(line: str) -> Told:
+        before = request.getfixturevalue("mcp_1") if line == "1" else ""
         road = make_road()
-        program = run("mcp_driver.py", road.api, json.dumps(CASES[line]), before=mcp_1 if line == "1" else "")
+        program = run("mcp_driver.py", road.api, json.dumps(CASES[line]), before=before)
         return Told(program.said(), program.errors, road)
 
     return tell

@@ -24,10 +24,11 @@ FIELDS: dict[str, dict[str, Any] | None] = {
     "response_busy": {**NONE, "error": "RateLimitError"},
     "response_unreachable": {**NONE, "error": "APIConnectionError"},
     "stream": {**SAID, "modelo": "gpt-slow"},
-    "stream_is_lazy": {**SAID, "modelo": "gpt-x"},
+    "stream_is_held": {**SAID, "modelo": "gpt-x"},
     "stream_closed": None,
     "stream_closed_counted": {"tokens_entrada": 5, "tokens_salida": 8, "modelo": "gpt-x"},
     "stream_forgotten": {"tokens_entrada": 1, "tokens_salida": 1, "modelo": "gpt-x"},
+    "stream_never_read": {"tokens_entrada": 1, "tokens_salida": 0},
     "stream_breaking": {**NONE, "modelo": "gpt-breaking", "error": "APIConnectionError"},
     "stream_failing": {**NONE, "modelo": "gpt-failing", "error": "server_error"},
     "helper": {**SAID, "modelo": "gpt-slow"},
@@ -35,6 +36,7 @@ FIELDS: dict[str, dict[str, Any] | None] = {
     "completion": {**SAID, "modelo": "gpt-x"},
     "completion_silent": None,
     "completion_stream": {**SAID, "modelo": "gpt-slow"},
+    "completion_stream_is_held": {**SAID, "modelo": "gpt-x"},
     "completion_stream_silent": None,
     "completion_stream_breaking": {**NONE, "modelo": "gpt-breaking", "error": "APIConnectionError"},
     "completion_helper": {**SAID, "modelo": "gpt-x"},
@@ -60,7 +62,7 @@ GAVE: dict[str, Any] = {
     "response_busy": 429,
     "response_unreachable": "APIConnectionError",
     "stream": [True, "response.completed"],
-    "stream_is_lazy": 8,
+    "stream_is_held": 8,
     "stream_closed": "Empieza ",
     "stream_breaking": "APIConnectionError",
     "stream_failing": "response.failed",
@@ -126,8 +128,9 @@ def test_without_a_stream_nobody_knows_the_time_to_the_first_token(told: Told) -
     assert "ttft_ms" not in event and event["latency_ms"] >= THINKS * 1000
 
 
-def test_a_consumer_that_thinks_is_not_the_models_time(told: Told) -> None:
-    (event,) = told.events("stream_is_lazy")
+@pytest.mark.parametrize("scenario", ["stream_is_held", "completion_stream_is_held"])
+def test_a_consumer_that_thinks_is_not_the_models_time(told: Told, scenario: str) -> None:
+    (event,) = told.events(scenario)
     assert event["latency_ms"] < 400
 
 
