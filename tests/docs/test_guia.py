@@ -13,13 +13,14 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from mcp.client.client import Client
 
 from otel_bridge.contract import EventIn, SessionIn, decode_event, decode_session
+from tests.clients.sdk.model_api import ModelApi
 from tests.docs.markdown import DOCS, ROOT, Block, blocks, difference
 from tests.harness.bridge import GUIDE_SESSION, Bridge
 from tests.harness.ports import answers, free_port
@@ -145,10 +146,21 @@ class Reader:
             )
 
 
+@pytest.fixture
+def model_api() -> Iterator[ModelApi]:
+    """What examples of the openai package talk to."""
+    started = ModelApi()
+    yield started
+    started.close()
+
+
 @pytest.mark.parametrize("page", [GUIDE, *READMES], ids=lambda page: str(page.relative_to(ROOT)))
-def test_every_example_does_what_the_page_says(make_bridge: Callable[..., Bridge], page: Path) -> None:
+def test_every_example_does_what_the_page_says(
+    make_bridge: Callable[..., Bridge], page: Path, model_api: ModelApi
+) -> None:
     bridge = make_bridge().start()
     reader = Reader(bridge, page)
+    reader.environ.update(OPENAI_BASE_URL=model_api.url, OPENAI_API_KEY="sk-test")
     examples = blocks(page)
     assert {block.language for block in examples} >= (
         {"bash", "python", "javascript", "json"} if page == GUIDE else set()

@@ -17,6 +17,7 @@ INSTALL_SECONDS = 400
 _UNREACHABLE = re.compile(
     r"ENOTFOUND|EAI_AGAIN|ETIMEDOUT|ECONNREFUSED|ECONNRESET|ENETUNREACH|ERR_SOCKET_TIMEOUT|network timeout|"
     r"no such host|i/o timeout|TLS handshake timeout|connection refused|network is unreachable|module lookup disabled|"
+    r"Failed to establish a new connection|Name or service not known|Temporary failure in name resolution|"
     r"NewConnectionError|NameResolutionError|ConnectTimeoutError|ReadTimeoutError|ProxyError|dns error|"
     r"error sending request|client error \(Connect\)"
 )

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import functools
 import inspect
-import threading
 from typing import Any, Callable, TypeVar
 
 from otel_bridge_client.client import BridgeClient
 from otel_bridge_client.measures import Measure
-from otel_bridge_client.streams import is_stream, watched
+from otel_bridge_client.readings import Reading
+from otel_bridge_client.streams import is_stream
 from otel_bridge_client.subjects import Option, Subject
-from otel_bridge_client.usage import Usage, add_item, add_usage, output_of, text_of
 
 F = TypeVar("F")
-Count = Callable[[dict[str, Any], str], "tuple[int, int]"]
-"""(the call's keyword arguments, the text of the answer so far) → tokens in, tokens out"""
+Count = Callable[..., Any]
+"""(the answer's text so far, *the call's arguments) → (tokens in, out), and cached and reasoning where you know them"""
 
 
 def medir_respuesta(
@@ -27,6 +26,7 @@ def medir_respuesta(
     conversation: Option = None,
     content: Option = None,
     version: Option = None,
+    event_id: Option = None,
     count: Count | None = None,
 ) -> Callable[[F], F]:
     """Wraps a function that calls a model: `openai.responses.create`, `…chat.completions.create`, `….stream`, those of
@@ -44,111 +44,61 @@ def medir_respuesta(
         conversation=conversation,
         content=content,
         version=version,
+        event_id=event_id,
     )
 
     def decorate(function: F) -> F:
         call: Any = function
 
-        def begin(arguments: Any, options: dict[str, Any]) -> _Answer:
-            return _Answer(client, subject.begin(*arguments, **options), options, count)
+        def begin(arguments: Any, options: dict[str, Any]) -> tuple[Measure, Reading]:
+            measure = subject.begin(*arguments, **options)
+            tell = None if count is None else functools.partial(_tell, count, arguments, options)
+            return measure, Reading(measure, functools.partial(_record, client, measure, tell), count is not None)
 
-        async def finish(answer: _Answer, coming: Any) -> Any:
+        async def finish(measure: Measure, reading: Reading, coming: Any) -> Any:
             try:
-                with answer.measure.entered():
-                    result = await coming
+                with measure.entered():
+                    answer = await coming
             except BaseException as error:
-                answer.ended(error)
+                reading.ended(error)
                 raise
-            return answer.given(result)
+            return reading.given(answer)
 
         async def measured_async(*arguments: Any, **options: Any) -> Any:
-            return await finish(begin(arguments, options), call(*arguments, **options))
+            return await finish(*begin(arguments, options), call(*arguments, **options))
 
         def measured(*arguments: Any, **options: Any) -> Any:
-            answer = begin(arguments, options)
+            measure, reading = begin(arguments, options)
             try:
-                with answer.measure.entered():
-                    result = call(*arguments, **options)
+                with measure.entered():
+                    answer = call(*arguments, **options)
             except BaseException as error:
-                answer.ended(error)
+                reading.ended(error)
                 raise
-            if inspect.isawaitable(result) and not is_stream(result):
-                return finish(answer, result)
-            return answer.given(result)
+            if inspect.isawaitable(answer) and not is_stream(answer):
+                return finish(measure, reading, answer)
+            return reading.given(answer)
 
-        wrapped: F = functools.wraps(call)(measured_async if inspect.iscoroutinefunction(call) else measured)  # type: ignore[assignment]
-        return wrapped
+        wrapped: Any = functools.wraps(call)(measured_async if inspect.iscoroutinefunction(call) else measured)
+        return wrapped  # type: ignore[no-any-return]
 
     return decorate
 
 
-class _Answer:
-    """One call, from its start to its only event. A watcher of streams."""
+def _tell(count: Count, arguments: Any, options: dict[str, Any], text: str) -> Any:
+    return count(text, *arguments, **options)
 
-    def __init__(self, client: BridgeClient, measure: Measure, request: dict[str, Any], count: Count | None) -> None:
-        self.measure = measure
-        self._client = client
-        self._request = request
-        self._count = count
-        self._usage = Usage()
-        self._text: list[str] = []
-        self._last_ms: float | None = None
-        self._lock = threading.Lock()
-        self._recorded = False
 
-    def given(self, result: Any) -> Any:
-        """What the call returned, to hand on."""
+def _record(
+    client: BridgeClient, measure: Measure, tell: Callable[[str], Any] | None, reading: Reading, error: Any
+) -> None:
+    latency = measure.elapsed_ms() if error is not None or reading.last_ms is None else reading.last_ms
+    measure.add(reading.usage)
+    if error is not None:
+        measure.error = measure.error or type(error).__name__
+    if not reading.usage.known and tell is not None:
         try:
-            if is_stream(result):
-                return watched(result, self)
-            add_usage(self._usage, result)
-            if self._count is not None:
-                self._text.append(text_of(result))
-            self.ended()
-        except Exception as error:
-            self._client.note("internal", f"medir_respuesta: {type(error).__name__}")
-        return result
-
-    def begun(self) -> None:
-        self.measure.restart()
-
-    def item(self, item: Any) -> None:
-        try:
-            piece = output_of(item)
-            if piece:
-                self.measure.first_token()
-                if self._count is not None:
-                    self._text.append(piece)
-            self._last_ms = self.measure.elapsed_ms()
-            add_item(self._usage, item)
-            if self._usage.over:
-                self.ended()
-        except Exception as error:
-            self._client.note("internal", f"medir_respuesta: {type(error).__name__}")
-
-    def ended(self, error: BaseException | None = None) -> None:
-        with self._lock:
-            if self._recorded:
-                return
-            self._recorded = True
-        measure = self.measure
-        failed = error is not None and not isinstance(error, GeneratorExit)
-        # A consumer that thinks between two items, or holds a stream open, is not the model's time.
-        latency = measure.elapsed_ms() if failed or self._last_ms is None else self._last_ms
-        measure.take(self._usage)
-        if failed:
-            measure.error = measure.error or type(error).__name__
-        if not self._usage.known and not self._counted() and measure.error is None:
-            self._client.drop(measure.event_id, measure.session_id, "no_usage")
-            return
-        self._client.record(measure, latency)
-
-    def _counted(self) -> bool:
-        if self._count is None:
-            return False
-        try:
-            self.measure.tokens(*self._count(self._request, "".join(self._text)))
-            return True
-        except Exception as error:
-            self._client.note("option", f"count: {type(error).__name__}")
-            return False
+            measure.tokens(*tell(reading.text))
+        except Exception as problem:
+            client.note("option", f"count: {type(problem).__name__}")
+    client.record(measure, latency)

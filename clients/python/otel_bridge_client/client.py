@@ -9,7 +9,7 @@ import os
 import ssl
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Callable
+from typing import Any, Callable, TypeVar, cast
 
 from otel_bridge_client.delivery import Delivery, DropCallback
 from otel_bridge_client.ids import conversation_uuid, new_uuid
@@ -35,10 +35,13 @@ ANONYMOUS = "anonimo"
 """The user where nobody says who it is: all of them are one to the bridge."""
 
 
-def _quiet(default: Any = None) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+M = TypeVar("M", bound=Callable[..., Any])
+
+
+def _quiet(default: Any = None) -> Callable[[M], M]:
     """A public method that lets no exception out."""
 
-    def decorate(method: Callable[..., Any]) -> Callable[..., Any]:
+    def decorate(method: M) -> M:
         @functools.wraps(method)
         def guarded(self: BridgeClient, *arguments: Any, **options: Any) -> Any:
             try:
@@ -47,7 +50,7 @@ def _quiet(default: Any = None) -> Callable[[Callable[..., Any]], Callable[..., 
                 self.note("internal", f"{method.__name__}: {type(error).__name__}")
                 return default() if callable(default) else default
 
-        return guarded
+        return cast(M, guarded)
 
     return decorate
 
@@ -163,7 +166,7 @@ class BridgeClient:
         """Records an event: what was asked, how long the answer took, tokens of both; returns its id. `error`: a short
         code; it marks the event as failed. `tokens_cached`: the part of `tokens_in` that the provider's cache served;
         `tokens_reasoning`: the part of `tokens_out` that the model spent on reasoning. `ttft_ms`: time to the first
-        token. `tools`: calls on the way to the answer, each `{"nombre", "ms", "error"?}`. `version`: of your prompt or
+        token. `tools`: calls on the way to the answer, each `{"name", "ms", "error"?}`. `version`: of your prompt or
         agent."""
         record_id = str(event_id or new_uuid())
         session = str(session_id)
@@ -191,7 +194,11 @@ class BridgeClient:
         return record_id
 
     def record(self, measure: Measure, latency_ms: float | None = None) -> None:
-        """Records a measurement; its own time, where none is given."""
+        """Records a measurement; its own time, where none is given. Not one whose tokens nobody knows: they are never
+        invented. A failed one is: what it cost is not known, that it failed is."""
+        if measure.unknown and measure.error is None:
+            self._delivery.drop([Record(EVENT, measure.event_id, measure.session_id)], "no_usage")
+            return
         latency = measure.elapsed_ms() if latency_ms is None else latency_ms
         self.log_event(
             measure.session_id,
@@ -219,10 +226,11 @@ class BridgeClient:
         *,
         model: str | None = None,
         version: str | None = None,
+        event_id: str | None = None,
     ) -> Iterator[Question]:
         """Measures what stands in the `with` block and records it as one event when the block ends. An exception
         marks the event as failed with its class's name and goes on to the caller."""
-        q = Question(session_id, event_type, content, model=model, version=version)
+        q = Question(session_id, event_type, content, model=model, version=version, event_id=event_id)
         try:
             with q.entered():
                 yield q
@@ -256,10 +264,6 @@ class BridgeClient:
     @_quiet(default=nothing)
     def stats(self) -> Stats:
         return self._delivery.stats()
-
-    def drop(self, event_id: str, session_id: str, reason: str) -> None:
-        """Counts and tells an event that is not sent."""
-        self._delivery.drop([Record(EVENT, event_id, session_id)], reason)
 
     def note(self, kind: str, words: str) -> None:
         """Logs something of ours that went wrong."""

@@ -29,6 +29,10 @@ REPEAT_HORIZON_SECONDS = 20 * 3600
 """The bridge recognises a repeated event for 24 hours: what was first tried longer ago is not sent again, for it could
 be counted twice."""
 MAX_REFUSED_SESSIONS = 10_000
+HINTS = {
+    "no_usage": ": the answer does not say its tokens; a stream of Chat Completions does with "
+    'stream_options={"include_usage": True}, else give `count`'
+}
 
 Problem = dict[str, Any]
 DropCallback = Callable[[str, str, "Problem | None"], None]
@@ -140,7 +144,7 @@ class Delivery:
                     words += f": {why}{kind}"
                     self.notes.say(reason, words, f"{why}: {more}" if more else why)
                 else:
-                    self.notes.say(reason, words)
+                    self.notes.say(reason, words + HINTS.get(reason, ""))
             if self.on_drop is not None:
                 try:
                     self.on_drop(record.id, reason, problem)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import hmac
 import os
 import time
 from datetime import datetime, timezone
@@ -15,10 +16,11 @@ def new_uuid() -> str:
 
 
 def conversation_uuid(gpt_id: str, conversation: str, key: str | None) -> str:
-    """The session id of a conversation: the same one in every process, and who lacks the key cannot tell which."""
-    secret = hashlib.blake2b((key or "").encode(), digest_size=32).digest()
+    """The session id of a conversation: the same one in every process, in the JavaScript client too;
+    who lacks the key cannot tell which."""
+    secret = hashlib.sha256(f"otel-bridge\0{key or ''}".encode()).digest()
     text = f"{gpt_id}\0{conversation}".encode("utf-8", "replace")
-    return _stamped(int.from_bytes(hashlib.blake2b(text, digest_size=16, key=secret).digest(), "big"), 8)
+    return _stamped(int.from_bytes(hmac.digest(secret, text, "sha256")[:16], "big"), 8)
 
 
 def _stamped(value: int, version: int) -> str:

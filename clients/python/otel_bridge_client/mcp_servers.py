@@ -214,5 +214,6 @@ def _unknown(server: Any, name: str) -> bool:
 
 def _has_session(request: Any) -> bool:
     """Whether an HTTP request is of an MCP session: streamable HTTP names it in a header, SSE in the address."""
-    headers, query = get(request, "headers"), get(request, "query_params")
+    # Not `get`: Starlette's request is a mapping, too, and of other things.
+    headers, query = getattr(request, "headers", None), getattr(request, "query_params", None)
     return bool(get(headers, "mcp-session-id") or get(query, "session_id"))

@@ -9,7 +9,8 @@ from contextvars import ContextVar
 from typing import Any
 
 from otel_bridge_client.ids import new_uuid
-from otel_bridge_client.usage import Usage, read_usage
+from otel_bridge_client.readings import Reading
+from otel_bridge_client.usage import Usage
 
 _current: ContextVar[Measure | None] = ContextVar("otel_bridge_client_measure", default=None)
 
@@ -25,8 +26,9 @@ class Measure:
         *,
         model: str | None = None,
         version: str | None = None,
+        event_id: str | None = None,
     ) -> None:
-        self.event_id = new_uuid()
+        self.event_id = event_id or new_uuid()
         """Known from the start: `client.rate(m.event_id, 1)` may follow at any time."""
         self.session_id = session_id
         self.event_type = event_type
@@ -40,6 +42,7 @@ class Measure:
         self.version = version
         self.error: str | None = None
         self.tools: list[dict[str, Any]] = []
+        self._unknown = 0
         self._started = time.perf_counter()
 
     def tokens(
@@ -47,6 +50,12 @@ class Measure:
     ) -> None:
         self.tokens_in, self.tokens_out, self.tokens_cached = tokens_in, tokens_out, tokens_cached
         self.tokens_reasoning = tokens_reasoning
+        self._unknown = 0
+
+    @property
+    def unknown(self) -> bool:
+        """Whether an answer was read that does not say its tokens, or not yet, and nobody told them."""
+        return self._unknown > 0
 
     def first_token(self) -> None:
         """The answer's first token is here. Only the first call counts."""
@@ -64,7 +73,7 @@ class Measure:
     def tool(self, name: str) -> Iterator[None]:
         """A tool that is called on the way to the answer: name, time and error go with the event."""
         started = time.perf_counter()
-        call: dict[str, Any] = {"nombre": name}
+        call: dict[str, Any] = {"name": name}
         try:
             yield
         except BaseException as error:
@@ -75,13 +84,23 @@ class Measure:
             self.tools.append(call)
 
     def read(self, answer: Any) -> Any:
-        """Takes tokens, model and error from a response of OpenAI's API, or one alike; returns the response."""
-        self.take(read_usage(answer))
-        return answer
+        """Adds tokens, model and error of a response of OpenAI's API, or of one alike; returns it. A stream is read
+        while you consume it. An answer that does not say its tokens costs the event, unless you tell them."""
+        self._unknown += 1
+        return Reading(self, lambda reading, error: self._read(reading.usage), with_text=False).given(answer)
 
-    def take(self, usage: Usage) -> None:
+    def _read(self, usage: Usage) -> None:
+        self._unknown = max(0, self._unknown - 1)
+        self.add(usage)
+
+    def add(self, usage: Usage) -> None:
         if usage.known:
-            self.tokens(usage.tokens_in, usage.tokens_out, usage.tokens_cached, usage.tokens_reasoning)
+            self.tokens_in += usage.tokens_in
+            self.tokens_out += usage.tokens_out
+            self.tokens_cached = _sum(self.tokens_cached, usage.tokens_cached)
+            self.tokens_reasoning = _sum(self.tokens_reasoning, usage.tokens_reasoning)
+        else:
+            self._unknown += 1
         self.model = usage.model or self.model
         self.error = usage.error or self.error
 
@@ -97,6 +116,10 @@ class Measure:
 
 
 Question = Measure
+
+
+def _sum(one: int | None, other: int | None) -> int | None:
+    return None if one is None and other is None else (one or 0) + (other or 0)
 
 
 def current() -> Measure | None:

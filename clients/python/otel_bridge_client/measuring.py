@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 from typing import Any, TypeVar, cast
 
 from otel_bridge_client.client import BridgeClient
-from otel_bridge_client.measures import Measure
+from otel_bridge_client.measures import Measure, current
 from otel_bridge_client.subjects import Option, Subject
 
 F = TypeVar("F")
@@ -25,13 +25,15 @@ def medir(
     content: Option = None,
     model: Option = None,
     version: Option = None,
+    event_id: Option = None,
 ) -> Medir:
     """For `with`, `async with`, or above a function. An exception marks the event as failed with its class's name, and
     goes on.
 
     `session`: an id. Without one: that of `conversation` and `user`; without those, the one that this code runs in
     (a tool that `instrument` measures, an outer `medir`), else this process's anonymous one.
-    `content`: nothing is sent unless you say what. Above a function each of them may be a function of its arguments."""
+    `content`: nothing is sent unless you say what. `event_id`: your own, to rate the event later.
+    Above a function each of them may be a function of its arguments."""
     return Medir(
         Subject(
             client,
@@ -42,6 +44,7 @@ def medir(
             content=content,
             model=model,
             version=version,
+            event_id=event_id,
         )
     )
 
@@ -49,19 +52,22 @@ def medir(
 class Medir:
     def __init__(self, subject: Subject) -> None:
         self._subject = subject
-        self._open: list[tuple[Measure, AbstractContextManager[None]]] = []
+        self._open: dict[Measure | None, AbstractContextManager[None]] = {}
 
     def __enter__(self) -> Measure:
         measure = self._subject.begin()
         entered = measure.entered()
         entered.__enter__()
-        self._open.append((measure, entered))
+        self._open[measure] = entered
         return measure
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        measure, entered = self._open.pop()
-        entered.__exit__(None, None, None)
-        self._end(measure, error)
+        # One object may be entered by several threads and tasks: each ends its own.
+        mine = current()
+        measure = mine if mine in self._open else next(reversed(self._open), None)
+        if measure is not None:
+            self._open.pop(measure).__exit__(None, None, None)
+            self._end(measure, error)
 
     async def __aenter__(self) -> Measure:
         return self.__enter__()

@@ -126,7 +126,7 @@ def rating_fields(value: object, comment: object) -> dict[str, object]:
 
 
 def _tool(call: Mapping[str, Any]) -> dict[str, object]:
-    tool: dict[str, object] = {"nombre": code(call["nombre"], limit=128) or "_", "ms": round(_number(call["ms"]), 3)}
+    tool: dict[str, object] = {"nombre": code(call["name"], limit=128) or "_", "ms": round(_number(call["ms"]), 3)}
     if call.get("error"):
         tool["error"] = code(call["error"])
     return tool

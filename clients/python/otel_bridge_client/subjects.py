@@ -24,6 +24,7 @@ class Subject:
         content: Option = None,
         model: Option = None,
         version: Option = None,
+        event_id: Option = None,
     ) -> None:
         self.client = client
         self._event_type = event_type
@@ -33,6 +34,7 @@ class Subject:
         self._content = content
         self._model = model
         self._version = version
+        self._event_id = event_id
 
     def begin(self, *arguments: Any, **options: Any) -> Measure:
         """A measurement whose clock runs."""
@@ -49,7 +51,15 @@ class Subject:
 
         content = value("content", self._content)
         model, version = value("model", self._model), value("version", self._version)
-        return Measure(session, event_type, "" if content is None else content, model=model, version=version)
+        event_id = value("event_id", self._event_id)
+        return Measure(
+            session,
+            event_type,
+            "" if content is None else content,
+            model=model,
+            version=version,
+            event_id=None if event_id is None else str(event_id),
+        )
 
     def _session_by(self, value: Callable[[str, Option], Any]) -> str:
         user, conversation = value("user", self._user), value("conversation", self._conversation)

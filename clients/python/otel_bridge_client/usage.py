@@ -31,12 +31,6 @@ class Usage:
         """Nothing more of interest follows."""
 
 
-def read_usage(answer: Any) -> Usage:
-    found = Usage()
-    add_usage(found, answer)
-    return found
-
-
 def add_usage(found: Usage, answer: Any) -> None:
     """Takes what `answer` (a response, or a chunk of one) says. Counts that come again replace those before."""
     model = get(answer, "model")
