@@ -32,22 +32,23 @@ class Packages:
     """The environment. Begun by the first test of any; waited for by those that need it."""
 
     def __init__(self) -> None:
-        self._lock = hashlib.sha256(b"".join(lock.read_bytes() for lock in LOCKS) + sys.version.encode()).hexdigest()
+        lock = hashlib.sha256(b"".join(lock.read_bytes() for lock in LOCKS) + sys.version.encode()).hexdigest()
         self._install = None
-        if not (_STAMP.exists() and _STAMP.read_text() == self._lock):
+        if not (_STAMP.exists() and _STAMP.read_text() == lock):
             python = PLACE / "bin" / "python"
             locked = "--no-deps --require-hashes --only-binary :all: -q -r"
             # uv, for it is ten times faster at this.
             pip = f"'{python}' -m pip install --disable-pip-version-check {locked} '{LOCKS[1]}'"
             uv = f"'{python}' -m uv pip install --python '{python}' {locked} '{LOCKS[0]}'"
-            command = f"'{sys.executable}' -m venv --clear '{PLACE}' && {pip} && {uv}"
-            self._install = Install("Python packages", ["sh", "-c", command], HERE)
+            made = f"'{sys.executable}' -m venv --clear '{PLACE}' && {pip} && {uv} && printf {lock} > '{_STAMP}'"
+            # Test processes side by side want the same: one makes it, the others wait and find it made.
+            command = f"test \"$(cat '{_STAMP}' 2>&1)\" = {lock} || {{ {made}; }}"
+            self._install = Install("Python packages", ["flock", str(HERE), "sh", "-c", command], HERE)
 
     def run(self, script: str | Path, environ: dict[str, str], folder: Path) -> subprocess.CompletedProcess[str]:
         """A program with the packages and this repository's client."""
         if self._install is not None:
             self._install.wait()
-            _STAMP.write_text(self._lock)
         clean = {name: value for name, value in os.environ.items() if not name.startswith(("OTEL_", "OPENAI_"))}
         environ = {
             **clean,

@@ -77,8 +77,8 @@ def broken_off() -> None:
     stream.close()
 
 
-counting = BridgeCallback(client, "pipeline", count=lambda question, answer: (len(question), len(answer)))
-failing = BridgeCallback(client, "pipeline", count=lambda question, answer: 1 / 0, session=lambda metadata: 1 / 0)  # type: ignore[arg-type,return-value]
+counting = BridgeCallback(client, "pipeline", count=lambda answer, question: (len(question), len(answer)))
+failing = BridgeCallback(client, "pipeline", count=lambda answer, question: 1 / 0, session=lambda metadata: 1 / 0)  # type: ignore[arg-type,return-value]
 scenario("model", lambda: sol.invoke("hola", config=CONFIG))
 scenario("chain", lambda: chain.invoke(ASK, config=CONFIG))
 scenario("stream", lambda: list(chain.stream(ASK, config=CONFIG)))

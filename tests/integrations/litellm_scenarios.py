@@ -70,6 +70,6 @@ scenario("refused", lambda: litellm.completion(**ask("FALLA")))
 scenario("refused, async", lambda: loop.run_until_complete(litellm.acompletion(**ask("FALLA"))))
 scenario("no answer", lambda: litellm.embedding(model="openai/text-embedding-x", input=["hola"]), 0)
 scenario("cached", cached, 2)
-logger._count = lambda question, answer: (len(question), len(answer))  # LiteLLM keeps a logger that it has had once
+logger._count = lambda answer, question: (len(question), len(answer))  # LiteLLM keeps a logger that it has had once
 scenario("counted", lambda: litellm.completion(**ask("SIN-USO")))
 client.end()

@@ -10,7 +10,7 @@ from otel_bridge_client.measures import Measure
 from otel_bridge_client.usage import get
 
 Count = Callable[[str, str], "tuple[int, int]"]
-"""(the question, the answer) → tokens in, tokens out"""
+"""(the answer, the question) → tokens in, tokens out"""
 _CACHED = ("input_token_details", "cache_read"), ("prompt_tokens_details", "cached_tokens")
 _REASONING = ("output_token_details", "reasoning"), ("completion_tokens_details", "reasoning_tokens")
 
@@ -98,7 +98,7 @@ def _counted(client: BridgeClient, count: Count | None, question: str, answer: s
     if count is None:
         return None
     try:
-        tokens_in, tokens_out = count(question, answer)
+        tokens_in, tokens_out = count(answer, question)
         return int(tokens_in), int(tokens_out)
     except Exception as error:
         client.note("option", f"count: {type(error).__name__}")
