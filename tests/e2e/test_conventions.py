@@ -28,12 +28,16 @@ from tests.harness.waiting import wait_for
 
 Kind = Span.SpanKind
 
-TEXT, INT = "string_value", "int_value"
+TEXT, INT, DOUBLE = "string_value", "int_value", "double_value"
 REGISTRY = {
     "error.type": TEXT,
     "gen_ai.agent.id": TEXT,
     "gen_ai.agent.name": TEXT,
     "gen_ai.conversation.id": TEXT,
+    "gen_ai.evaluation.explanation": TEXT,
+    "gen_ai.evaluation.name": TEXT,
+    "gen_ai.evaluation.score.label": TEXT,
+    "gen_ai.evaluation.score.value": DOUBLE,
     "gen_ai.input.messages": TEXT,  # any; on spans «MAY be recorded as a JSON string»
     "gen_ai.operation.name": TEXT,
     "gen_ai.provider.name": TEXT,
@@ -52,7 +56,7 @@ REGISTRY = {
 }
 """Attribute → its type, as the field of an OTLP value."""
 
-OWN = {"gpt.event.type": TEXT, "gpt.session.claimed_start": TEXT, "gpt.session.part": INT}
+OWN = {"gpt.event.id": TEXT, "gpt.event.type": TEXT, "gpt.session.claimed_start": TEXT, "gpt.session.part": INT}
 """Ours, in a namespace that the conventions do not use."""
 
 OPERATIONS = {"chat", "create_agent", "embeddings", "execute_tool", "generate_content", "invoke_agent"}
@@ -84,6 +88,13 @@ RULES = {
         {"error.type": failed},
         absent=(r"gen_ai\.operation\.", r"gen_ai\.request\.", r"gen_ai\.usage\.", r"gen_ai\.input\."),
     ),
+    # The conventions have an event for it, `gen_ai.evaluation.result`: its attributes (docs/decisions/0012-ratings.md).
+    "evaluation": Rule(
+        {Kind.SPAN_KIND_INTERNAL},
+        AGENT | {"session.id", "user.hash", "gen_ai.evaluation.name", "gen_ai.evaluation.score.value", "gpt.event.id"},
+        {"error.type": failed, "gen_ai.evaluation.score.label": lambda one: True},
+        absent=(r"gen_ai\.operation\.", r"gen_ai\.request\.", r"gen_ai\.usage\.", r"gen_ai\.input\."),
+    ),
     # «Invoke agent»: kind SHOULD be CLIENT or INTERNAL; why it is SERVER: docs/decisions/0007-spans.md.
     "invoke_agent": Rule(
         {Kind.SPAN_KIND_SERVER},
@@ -105,6 +116,8 @@ RULES = {
 def sort_of(one: Received) -> str:
     if "http.request.method" in one.attributes:
         return "http.server"
+    if one.span.name == "valoracion":
+        return "evaluation"
     return "invoke_agent" if one.span.parent_span_id else "session"
 
 
@@ -167,6 +180,10 @@ def test_every_span_follows_the_conventions(
     for fields in ({}, {"tipo": "mi tipo raro"}, {"error": "timeout", "tokens_cache": 20}, private):
         assert bridge.event(session, **fields).status_code == 201
     assert bridge.post("/events", [{**GUIDE_EVENT, "sesion_id": session}, {}]).status_code == 207
+    rated = bridge.event(session).json()["id"]
+    assert (
+        bridge.post(f"/events/{rated}/valoracion", {"valor": -0.5, "comentario": "ana@example.com"}).status_code == 201
+    )
     state = f"/api/sessions/{session}"
 
     def request(method: str, path: str, status: int, **headers: str) -> None:
@@ -184,7 +201,8 @@ def test_every_span_follows_the_conventions(
 
     made = {
         ("POST /api/sessions", "/api/sessions", "http", 201): 1,
-        ("POST /api/events", "/api/events", "http", 201): 4,
+        ("POST /api/events", "/api/events", "http", 201): 5,
+        ("POST /api/events/{id}/valoracion", "/api/events/{id}/valoracion", "http", 201): 1,
         ("POST /api/events", "/api/events", "http", 207): 1,
         ("GET /api/sessions/{id}", state, "https", 200): 1,
         ("GET /api/sessions/{id}", "/api/sessions/REDACTED", "http", 404): 1,
@@ -203,14 +221,16 @@ def test_every_span_follows_the_conventions(
         return seen
 
     trace = session.replace("-", "")
-    wait_for(lambda: len(receiver.find(trace_id=trace)) == 6, "the session's spans")
+    wait_for(lambda: len(receiver.find(trace_id=trace)) == 8, "the session's spans")
     wait_for(lambda: sum(requests_seen().values()) == sum(made.values()), "as many request spans")
     assert requests_seen() == made
     spans = list(receiver.spans)
     assert {(one.span.name, *broken(one)) for one in spans if list(broken(one))} == set()
     assert {sort_of(one) for one in spans} == set(RULES)
     of_session = receiver.find(trace_id=trace)
-    assert sorted(one.span.name for one in of_session) == [*["consulta"] * 4, "otro", "session devops-expert"]
+    assert sorted(one.span.name for one in of_session) == [
+        *["consulta"] * 5, "otro", "session devops-expert", "valoracion"
+    ]  # fmt: skip
     assert [one.attributes["gpt.event.type"] for one in of_session if one.span.name == "otro"] == ["mi tipo raro"]
     assert sum(map(failed, spans)) == 1
     routes = {one.attributes.get("http.route") for one in spans if one.span.name in ("GET", "OPTIONS")}
