@@ -247,6 +247,13 @@ class Caller:
         if access.rate:
             access.limits.take_here(f"?/{self.address}", access.rate, items)
 
+    def refuse_guesses(self) -> None:
+        """Before a search that costs: raises Problem (429) where this address has named too much that does not exist,
+        and shows no key that is known."""
+        access = self._access
+        if access.rate and not self.gpts_of_key():
+            access.limits.refuse_spent(f"?/{self.address}", access.rate)
+
     def gpts_of_key(self) -> list[str]:
         """The GPTs that this request's key or token opens: one, unless the operator gave several the same."""
         principal = self._principal

@@ -175,6 +175,12 @@ class RateLimits:
         if not self.memory.take(key, rate.amount, rate.seconds, amount):
             raise _refusal(rate, amount, self.memory.get_sliding_window(key, rate.seconds))
 
+    def refuse_spent(self, key: str, rate: Rate) -> None:
+        """Counts nothing. Raises Problem (429) where there is no room for one more in this process."""
+        before, before_left, now, _ = count = self.memory.get_sliding_window(key, rate.seconds)
+        if int(before * before_left / rate.seconds) + now >= rate.amount:
+            raise _refusal(rate, 1, count)
+
     async def _take_shared(self, redis: RedisLimits, key: str, rate: Rate, amount: int) -> None:
         try:
             count = await redis.take(key, rate, amount)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
@@ -58,14 +58,17 @@ class RatedEvents:
     def close(self) -> None:
         self._thread.shutdown(wait=True)
 
-    async def find(self, event_id: bytes, own: Collection[str]) -> RatedEvent | None:
+    async def find(
+        self, event_id: bytes, own: Collection[str], refuse: Callable[[], None] = lambda: None
+    ) -> RatedEvent | None:
         """The event with this id; None where there is none any more. Clients of several GPTs may have chosen the same:
-        then that of an `own` GPT, else the one that came first, so that no later one takes its place. Raises Problem
-        (503): the records about it are damaged."""
+        then that of an `own` GPT, else the one that came first, so that no later one takes its place. `refuse` is
+        called before a search. Raises Problem (503): the records about it are damaged."""
         key = event_id, tuple(own)
         found = self._recall(key)
         if found is not None:
             return found
+        refuse()
         try:
             found = await asyncio.get_running_loop().run_in_executor(self._thread, self._look_up, event_id, own)
         except StoreDamaged as error:

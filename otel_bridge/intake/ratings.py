@@ -82,7 +82,7 @@ class Ratings:
         """The event, for a caller who may post for its GPT. Raises Problem."""
         event = None
         with contextlib.suppress(ValueError):
-            event = await self._events.find(UUID(event_id).bytes, caller.gpts_of_key())
+            event = await self._events.find(UUID(event_id).bytes, caller.gpts_of_key(), caller.refuse_guesses)
         if event is None:
             caller.admit_unknown(1)
             raise Problem(errors.EVENT_NOT_FOUND)

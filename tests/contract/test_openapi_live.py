@@ -198,7 +198,8 @@ def test_what_is_required_is_always_there_and_the_rest_now_and_then(
         for name, keys_of in objects(media["schema"], answer.json()):
             seen.setdefault(name, []).append(keys_of)
     assert set(seen) == {
-        "SessionOut", "EventOut", "BatchOut", "ItemOut", "SessionState", "SessionTrace", "ProblemOut", "FieldError",
+        "SessionOut", "EventOut", "FeedbackOut", "BatchOut", "ItemOut", "SessionState", "SessionTrace", "ProblemOut",
+        "FieldError",
     }  # fmt: skip
     for name, each in seen.items():
         schema = DOCUMENT["components"]["schemas"][name]

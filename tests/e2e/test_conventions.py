@@ -35,6 +35,10 @@ REGISTRY = {
     "gen_ai.agent.name": TEXT,
     "gen_ai.agent.version": TEXT,
     "gen_ai.conversation.id": TEXT,
+    "gen_ai.evaluation.explanation": TEXT,
+    "gen_ai.evaluation.name": TEXT,
+    "gen_ai.evaluation.score.label": TEXT,
+    "gen_ai.evaluation.score.value": DOUBLE,
     "gen_ai.input.messages": TEXT,  # any; on spans «MAY be recorded as a JSON string»
     "gen_ai.operation.name": TEXT,
     "gen_ai.provider.name": TEXT,
@@ -57,6 +61,7 @@ REGISTRY = {
 """Attribute → its type, as the field of an OTLP value."""
 
 OWN = {
+    "gpt.event.id": TEXT,
     "gpt.event.type": TEXT,
     "gpt.session.claimed_start": TEXT,
     "gpt.session.part": INT,
@@ -96,6 +101,13 @@ RULES = {
         {"error.type": failed},
         absent=(r"gen_ai\.operation\.", r"gen_ai\.request\.", r"gen_ai\.usage\.", r"gen_ai\.input\."),
     ),
+    # The conventions have an event for it, `gen_ai.evaluation.result`: its attributes (docs/decisions/0012-ratings.md).
+    "evaluation": Rule(
+        {Kind.SPAN_KIND_INTERNAL},
+        AGENT | {"session.id", "user.hash", "gen_ai.evaluation.name", "gen_ai.evaluation.score.value", "gpt.event.id"},
+        {"error.type": failed, "gen_ai.evaluation.score.label": lambda one: True},
+        absent=(r"gen_ai\.operation\.", r"gen_ai\.request\.", r"gen_ai\.usage\.", r"gen_ai\.input\."),
+    ),
     # «Invoke agent»: kind SHOULD be CLIENT or INTERNAL; why it is SERVER: docs/decisions/0007-spans.md.
     "invoke_agent": Rule(
         {Kind.SPAN_KIND_SERVER},
@@ -128,6 +140,8 @@ RULES = {
 def sort_of(one: Received) -> str:
     if "http.request.method" in one.attributes:
         return "http.server"
+    if one.span.name == "valoracion":
+        return "evaluation"
     return one.attributes.get("gen_ai.operation.name", "session")
 
 
@@ -193,6 +207,10 @@ def test_every_span_follows_the_conventions(
     assert bridge.post("/events", [{**GUIDE_EVENT, "sesion_id": session}, {}]).status_code == 207
     reported = {"sesion_id": session, "tipo": "consulta", "contenido": "x"}
     assert bridge.post("/events", reported, headers={"openai-conversation-id": "chat-1"}).status_code == 201
+    rated = bridge.event(session).json()["id"]
+    assert (
+        bridge.post(f"/events/{rated}/valoracion", {"valor": -0.5, "comentario": "ana@example.com"}).status_code == 201
+    )
     state = f"/api/sessions/{session}"
 
     def request(method: str, path: str, status: int, **headers: str) -> None:
@@ -210,7 +228,8 @@ def test_every_span_follows_the_conventions(
 
     made = {
         ("POST /api/sessions", "/api/sessions", "http", 201): 1,
-        ("POST /api/events", "/api/events", "http", 201): 5,
+        ("POST /api/events", "/api/events", "http", 201): 6,
+        ("POST /api/events/{id}/valoracion", "/api/events/{id}/valoracion", "http", 201): 1,
         ("POST /api/events", "/api/events", "http", 207): 1,
         ("GET /api/sessions/{id}", state, "https", 200): 1,
         ("GET /api/sessions/{id}", "/api/sessions/REDACTED", "http", 404): 1,
@@ -229,7 +248,7 @@ def test_every_span_follows_the_conventions(
         return seen
 
     trace = session.replace("-", "")
-    wait_for(lambda: len(receiver.find(trace_id=trace)) == 9, "the session's spans")
+    wait_for(lambda: len(receiver.find(trace_id=trace)) == 11, "the session's spans")
     wait_for(lambda: sum(requests_seen().values()) == sum(made.values()), "as many request spans")
     assert requests_seen() == made
     spans = list(receiver.spans)
@@ -238,11 +257,11 @@ def test_every_span_follows_the_conventions(
     of_session = receiver.find(trace_id=trace)
     called = ["execute_tool buscar_documentos", "execute_tool leer"]
     assert sorted(one.span.name for one in of_session) == [
-        *["consulta"] * 5, *called, "otro", "session devops-expert"
+        *["consulta"] * 6, *called, "otro", "session devops-expert", "valoracion"
     ]  # fmt: skip
     assert [one.attributes["gpt.event.type"] for one in of_session if one.span.name == "otro"] == ["mi tipo raro"]
     assert sum(map(failed, spans)) == 2
-    assert bridge.metric("otel_bridge_exported_records_total") == 7
+    assert bridge.metric("otel_bridge_exported_records_total") == 9
     assert bridge.metric("otel_bridge_ledger_gap") == 0
     routes = {one.attributes.get("http.route") for one in spans if one.span.name in ("GET", "OPTIONS")}
     assert routes == {None}

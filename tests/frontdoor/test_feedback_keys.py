@@ -80,9 +80,13 @@ def test_an_id_that_several_gpts_have_means_the_keys_own_else_the_first(bridge: 
 
 def test_looking_for_events_that_do_not_exist_is_limited(make_bridge: Callable[..., Bridge]) -> None:
     limited = make_bridge(CONFIG, OTEL_BRIDGE_RATE_LIMIT="20/minute").start()
-    known = event(limited, "abierto", None)
+    known, other = event(limited, "abierto", None), event(limited, "abierto", None)
+    own = event(limited, "propio", OWN)
+    assert rate(limited, known["id"], None).status_code == 201
     answers = [rate(limited, str(uuid.uuid4()), None).status_code for _ in range(30)]
     assert answers == [404] * 20 + [429] * 10
-    assert rate(limited, known["id"], None).status_code == 201
+    assert rate(limited, other["id"], None).status_code == 429, "nothing is searched for who has guessed so much"
+    assert rate(limited, own["id"], OWN).status_code == 201, "a key says who asks"
+    assert rate(limited, known["id"], None, 0.5).status_code == 201, "it was found lately"
     answers = [rate(limited, known["id"], None, i / 100).status_code for i in range(30)]
-    assert answers.count(429) >= 11 and 201 in answers
+    assert answers.count(429) >= 11 and answers[0] == 201
