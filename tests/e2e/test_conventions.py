@@ -101,7 +101,7 @@ RULES = {
         {"error.type": failed},
         absent=(r"gen_ai\.operation\.", r"gen_ai\.request\.", r"gen_ai\.usage\.", r"gen_ai\.input\."),
     ),
-    # The conventions have an event for it, `gen_ai.evaluation.result`: its attributes (docs/decisions/0012-ratings.md).
+    # The conventions have an event for it, `gen_ai.evaluation.result`: its attributes (docs/decisions/0013-ratings.md).
     "evaluation": Rule(
         {Kind.SPAN_KIND_INTERNAL},
         AGENT | {"session.id", "user.hash", "gen_ai.evaluation.name", "gen_ai.evaluation.score.value", "gpt.event.id"},

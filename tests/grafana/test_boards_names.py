@@ -130,8 +130,10 @@ def test_label_values_that_a_board_names_exist() -> None:
         for label, values in allowed.items():
             for value in re.findall(rf'{label}="([^"]*)"', query.expr):
                 assert value in values, f"{query.board}: {query.panel}: {label}={value}"
-        for value in re.findall(r'result="([^"]*)"', query.expr):
-            assert value in {*catalog.FEEDBACK_RESULTS, "accepted", "duplicate", "rejected"}
+        for value in re.findall(r'result=~?"([^"]*)"', query.expr):
+            assert value in {
+                *catalog.FEEDBACK_RESULTS, "slow", "failed", "ok", "error", "accepted", "duplicate", "rejected"
+            }  # fmt: skip
 
 
 def test_traceql_names_only_attributes_of_the_catalog() -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from otel_bridge import journal
 from otel_bridge.journal import Append, Duplicate, Store
 from otel_bridge.journal.parts import EVENT_BYTES, PART_BYTES, PART_EVENTS, Parts, as_sent, parts_of
-from otel_bridge.records import Event
+from otel_bridge.records import Event, Extras, ToolCall
 from tests.journal.backends import CONSUMER, Backend
 from tests.journal.stores import append, commit, held
 from tests.unit.samples import SESSION_ID, event, session, uid
@@ -147,6 +147,18 @@ def test_a_repeat_within_one_group_is_told_the_part_of_the_first(store: Store) -
     commit(store, first, again)
     assert again.outcomes == [Duplicate(event().arrived_us, 1)]
     assert marks(store)[-1] == (1, True)
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_calls_of_tools_are_spans_of_a_part_as_events_are(store: Store, at_once: bool) -> None:
+    calls = 50
+    fit = PART_BYTES // (EVENT_BYTES * (1 + calls) + 2)
+    events = [event(n, content="", extras=Extras(tools=[ToolCall("buscar", 1.0)] * calls)) for n in range(2 * fit + 1)]
+    commit(store, append(session()))
+    for group in [events] if at_once else [[one] for one in events]:
+        commit(store, append(*group))
+    assert marks(store) == [(n // fit, n in (fit, 2 * fit)) for n in range(2 * fit + 1)]
+    assert fit * (1 + calls) <= PART_EVENTS
 
 
 def test_what_is_rolled_back_opens_no_part(store: Store) -> None:
