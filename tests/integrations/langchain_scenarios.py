@@ -12,6 +12,7 @@ from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.runnables import RunnableConfig, RunnableLambda, RunnableParallel
 from langchain_core.tools import tool
 from langchain_openai import ChatOpenAI
+from otel_bridge_client import langchain
 from otel_bridge_client.langchain import BridgeCallback
 from scenarios import client
 
@@ -99,6 +100,12 @@ scenario("cancelled", lambda: loop.run_until_complete(cancelled()))
 scenario("no model", lambda: RunnableLambda(lambda text: text).invoke("hola", config=CONFIG))
 inner = ChatOpenAI(model="gpt-6.2-sol", callbacks=[handler], max_retries=0)
 scenario("inner", lambda: (inner | StrOutputParser()).invoke("hola"))
+client.scenario = "never ended"
+langchain.MAX_ANSWERS = 2
+for run in range(3):
+    handler.on_chain_start(None, None, run_id=run)
+for run in range(3):
+    handler.on_chain_end(None, run_id=run)
 client.scenario = "left over"
 if handler._answers or handler._root_of:
     client.note("left over", f"{len(handler._answers)} answers, {len(handler._root_of)} runs")

@@ -31,10 +31,6 @@ class Telling(BridgeClient):
         )
         return found
 
-    def drop(self, event_id: str, session_id: str, reason: str) -> None:
-        super().drop(event_id, session_id, reason)
-        self._say(drop=reason)
-
     def note(self, kind: str, words: str) -> None:
         self._say(drop=f"NOTE {kind}: {words}")
 
@@ -48,4 +44,8 @@ class Telling(BridgeClient):
             print(json.dumps({"scenario": self.scenario, **what}), flush=True)
 
 
-client = Telling(os.environ["OTB_URL"], "devops-expert")
+def dropped(event_id: str, reason: str, problem: object) -> None:
+    client._say(drop=reason)
+
+
+client = Telling(os.environ["OTB_URL"], "devops-expert", on_drop=dropped)

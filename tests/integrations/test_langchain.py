@@ -58,8 +58,8 @@ def test_an_agent_is_one_event_a_model_and_its_tools_go_with_the_answer(told: To
     check(answer, "gpt-6-luna")
     assert other["latency"] < answer["latency"] and other["tools"] == []
     searched, broken = answer["tools"]
-    assert searched["nombre"] == "buscar" and 50 <= searched["ms"] < answer["latency"]
-    assert (broken["nombre"], broken["error"]) == ("rota", "ValueError")
+    assert searched["name"] == "buscar" and 50 <= searched["ms"] < answer["latency"]
+    assert (broken["name"], broken["error"]) == ("rota", "ValueError")
 
 
 @pytest.mark.parametrize("name", ["no usage", "no usage in a stream", "broken off"])
@@ -96,9 +96,13 @@ def test_a_run_without_a_model_is_no_answer_and_nothing_is_left_over(told: Told)
     assert not {"no model", "left over"} & {*told.events, *told.drops}
 
 
+def test_answers_that_never_end_are_forgotten_in_the_end_and_counted(told: Told) -> None:
+    assert told.drops["never ended"] == ["no_usage"]
+
+
 def test_the_bridge_took_each_of_them_once_and_the_conversation_is_one_session(told: Told) -> None:
     sent = [event for events in told.events.values() for event in events]
-    assert told.stats["dropped"] == {"no_usage": 4} and told.stats["pending"] == 0
+    assert told.stats["dropped"] == {"no_usage": 5} and told.stats["pending"] == 0
     named = {event["session"] for event in sent if event["version"] == "v7" and event not in told.events["inner"]}
     assert len(named) == 1
     wait_for(lambda: len(told.receiver.find(name="pipeline")) >= len(sent), "the spans")

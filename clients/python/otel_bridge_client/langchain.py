@@ -22,7 +22,7 @@ from otel_bridge_client.measures import Measure
 from otel_bridge_client.metadata import conversation_of, user_of
 from otel_bridge_client.spent import Count, Spent, record
 from otel_bridge_client.subjects import Option, Subject
-from otel_bridge_client.usage import get
+from otel_bridge_client.usage import Usage, get
 
 MAX_ANSWERS = 10_000
 """Answers under way that are remembered: one that never ends takes no memory for ever."""
@@ -146,7 +146,8 @@ class BridgeCallback(BaseCallbackHandler):  # type: ignore[misc]  # langchain-co
             for run in lost.runs if lost is not None else ():
                 self._root_of.pop(run, None)
         if lost is not None:
-            self._client.drop(lost.measure.event_id, lost.measure.session_id, "unfinished")
+            lost.measure.add(Usage())  # it may have spent what nobody tells: counted as such
+            self._client.record(lost.measure)
 
     def _begin_call(self, run_id: Any, parent: Any, question: str, more: dict[str, Any]) -> None:
         metadata = more.get("metadata")
@@ -230,7 +231,7 @@ class _Answer:
     def tool_ended(self, run_id: Any, error: str | None) -> None:
         name, started = self._tools.pop(run_id, ("", 0.0))
         if name:
-            call: dict[str, Any] = {"nombre": name, "ms": (time.perf_counter() - started) * 1000}
+            call: dict[str, Any] = {"name": name, "ms": (time.perf_counter() - started) * 1000}
             self.measure.tools.append({**call, "error": error} if error else call)
 
 

@@ -7,7 +7,7 @@ from typing import Any, Callable
 
 from otel_bridge_client.client import BridgeClient
 from otel_bridge_client.measures import Measure
-from otel_bridge_client.usage import get
+from otel_bridge_client.usage import Usage, get
 
 Count = Callable[[str, str], "tuple[int, int]"]
 """(the answer, the question) → tokens in, tokens out"""
@@ -62,9 +62,8 @@ def record(
         if counted is not None:
             measure.tokens(*counted)
             measure.model = spent[-1].model if spent else measure.model
-        elif measure.error is None:
-            client.drop(measure.event_id, measure.session_id, "no_usage")
-            return
+        else:
+            measure.add(Usage())  # not known
         client.record(measure, latency_ms)
         return
     by_model: dict[str | None, Spent] = {}
