@@ -30,7 +30,7 @@ from tests.unit.samples import event, feedback, idle, session
         event(content=None, model="gpt-6.2-sol", error="timeout", link=bytes(range(24)), tokens_cached=20),
         idle(),
         feedback(),
-        feedback(comment=None, model="gpt-4o", part=3, link=bytes(24)),
+        feedback(comment=None, model="gpt-6.2-sol", part=3, link=bytes(24)),
     ],
     ids=["session", "linked session", "event", "event with everything", "idle", "rating", "rating with everything"],
 )
