@@ -1206,9 +1206,13 @@ var ToolCall = class {
   get conversation() {
     return text2(this.meta["openai/session"]);
   }
-  /** ChatGPT's `openai/subject`: an anonymous id of the user. */
+  /**
+   * ChatGPT's `openai/subject`, an anonymous id of the user, as the bridge's own `/mcp` names it: a user of both is
+   * one.
+   */
   get subject() {
-    return text2(this.meta["openai/subject"]);
+    const subject = text2(this.meta["openai/subject"]);
+    return subject && `openai-subject:${subject}`;
   }
   get mcpSession() {
     return text2(this.extra?.sessionId) ?? text2(header(this.#http?.headers, "mcp-session-id"));

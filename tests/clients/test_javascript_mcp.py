@@ -144,7 +144,7 @@ def test_options_say_type_content_user_and_session(tools: Driver, make_server: M
     ]
     assert {event["version"] for event in events} == {"prompt_7"}
     sessions = sent(bridge, "/sessions")
-    assert [session["usuario_id"] for session in sessions] == ["ana", "v1/beto"]
+    assert [session["usuario_id"] for session in sessions] == ["ana", "openai-subject:v1/beto"]
     ids = [session["id"] for session in sessions]
     assert [event["sesion_id"] for event in events] == [ids[0], ids[0], ids[1]]
 

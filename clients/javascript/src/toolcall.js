@@ -23,9 +23,13 @@ export class ToolCall {
     return text(this.meta["openai/session"]);
   }
 
-  /** ChatGPT's `openai/subject`: an anonymous id of the user. */
+  /**
+   * ChatGPT's `openai/subject`, an anonymous id of the user, as the bridge's own `/mcp` names it: a user of both is
+   * one.
+   */
   get subject() {
-    return text(this.meta["openai/subject"]);
+    const subject = text(this.meta["openai/subject"]);
+    return subject && `openai-subject:${subject}`;
   }
 
   get mcpSession() {

@@ -32,8 +32,10 @@ class ToolCall:
 
     @property
     def subject(self) -> str | None:
-        """ChatGPT's `openai/subject`: an anonymous id of the user."""
-        return _text(self.meta.get("openai/subject"))
+        """ChatGPT's `openai/subject`, an anonymous id of the user, as the bridge's own `/mcp` names it: a user of both
+        is one."""
+        subject = _text(self.meta.get("openai/subject"))
+        return None if subject is None else f"openai-subject:{subject}"
 
 
 def instrument(

@@ -132,7 +132,7 @@ def test_conversation_and_user_are_those_of_meta_else_the_mcp_session(told: Told
     events = told.events(case)
     of = [sessions[event["sesion_id"]] for event in events]
     chatgpt = of[4]
-    assert of[5] is chatgpt and chatgpt["usuario_id"] == "sujeto-1"
+    assert of[5] is chatgpt and chatgpt["usuario_id"] == "openai-subject:sujeto-1"
     mcp = of[:4] + of[6:-1]
     assert all(session is of[0] for session in mcp) and of[0]["usuario_id"] == "anonimo"
     assert of[-1] not in (of[0], chatgpt)  # a second connection
