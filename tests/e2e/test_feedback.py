@@ -141,7 +141,7 @@ def test_many_ratings_of_one_event_at_once_are_each_counted_once(shared: Pair, e
 @pytest.mark.parametrize(
     "event_id",
     [
-        str(uuid.uuid4()),
+        "6ba7b810-9dad-41d1-80b4-00c04fd430c8",
         "00000000-0000-0000-0000-000000000000",
         "no-es-un-uuid",
         "0197bd2e-6c00-7d9a-8f3e-2a4b6c8d0e1f",
