@@ -90,7 +90,7 @@ def test_the_body_says_nothing(shared: Pair, options: dict[str, object], status:
     assert state["activa"] is (status != 200)
 
 
-@pytest.mark.parametrize("session", ["5f0e8e0a-1f0b-4d8e-9f0a-3c1d2b4a5968", "no-es-un-uuid", "%ff"])
+@pytest.mark.parametrize("session", ["6ba7b810-9dad-41d1-80b4-00c04fd430c8", "no-es-un-uuid", "%ff"])
 def test_an_unknown_session_is_404(shared: Pair, session: str) -> None:
     answer = end(shared.bridge, session)
     assert (answer.status_code, answer.json()["type"]) == (404, "urn:otel-bridge:sesion-no-encontrada")

@@ -141,7 +141,7 @@ def test_many_ratings_of_one_event_at_once_are_each_counted_once(shared: Pair, e
 @pytest.mark.parametrize(
     "event_id",
     [
-        "5f0e8e0a-1f0b-4d8e-9f0a-3c1d2b4a5968",
+        "6ba7b810-9dad-41d1-80b4-00c04fd430c8",
         "00000000-0000-0000-0000-000000000000",
         "no-es-un-uuid",
         "0197bd2e-6c00-7d9a-8f3e-2a4b6c8d0e1f",
