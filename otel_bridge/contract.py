@@ -666,7 +666,7 @@ def diagnose_value(value: object, shape: type[T], now_us: int | None = None) -> 
             field_errors += _field_errors(field, value, now_us)
     if shape is EventIn:
         wrong = {error.campo for error in field_errors}
-        for part, whole in _PARTS.items():
+        for part, whole in PARTS.items():
             if whole not in unmeasured and not wrong & {part, whole}:
                 field_errors += _part_errors(value, part, whole)
     if not field_errors:
@@ -685,7 +685,7 @@ def diagnose_event(event: EventIn, now_us: int) -> Problem:
     return diagnose_value(known, ReportedEventIn, now_us)
 
 
-_PARTS = {"tokens_cache": "tokens_entrada", "tokens_razonamiento": "tokens_salida", "ttft_ms": "latency_ms"}
+PARTS = {"tokens_cache": "tokens_entrada", "tokens_razonamiento": "tokens_salida", "ttft_ms": "latency_ms"}
 """Fields that are a part of another one."""
 
 
