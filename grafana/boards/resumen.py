@@ -248,7 +248,7 @@ def _use() -> list[tuple[int, Panel]]:
                 [
                     instant(of("input", RANGE), "Entrada", ref="input"),
                     instant(of("output", RANGE), "Salida", ref="output"),
-                    instant(f"{without_tokens} > 0", "Sin medir (ev.)", ref="sinmedir"),
+                    instant(f"{without_tokens} > 0", "Eventos sin medir", ref="sinmedir"),
                 ],
                 Look(unit=COUNT),
                 names=True,
