@@ -35,7 +35,8 @@ AUDIENCE = Fault(
     "El token es para otra audiencia: pide uno para la URL pública del puente («resource»).", "otra audiencia"
 )
 CLAIMS = Fault(
-    "Al token le falta «iss», «aud» o «exp», o alguno de sus datos no es correcto.", "falta iss, aud o exp, o no es valido"
+    "Al token le falta «iss», «aud» o «exp», o alguno de sus datos no es correcto.",
+    "falta iss, aud o exp, o no es valido",
 )
 OTHER_USE = Fault("El token no es de acceso: es de identidad o de otro uso.", "no es un token de acceso")
 BOUND = Fault("El token va ligado a una clave de su cliente («cnf»), y eso no se comprueba aquí.", "ligado a una clave")
