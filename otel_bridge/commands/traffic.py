@@ -1,7 +1,9 @@
 """The traffic that the integration guide documents: what `otel-bridge demo` posts.
 
 The seven types, a daily rhythm, a dozen users of whom few write much, answers of a second or two, now and then an
-error or a batch; and, on request, an incident: slow answers. What it says on the terminal is in Spanish.
+error, a batch or a rating; and, on request, an incident: slow answers. Events say what the guide leaves to choice, too
+(time to the first token, reasoning, tools, the prompt's version), so that no panel is empty. What it says on the
+terminal is in Spanish.
 """
 
 from __future__ import annotations
@@ -34,6 +36,11 @@ ERRORS = ("timeout", "limite_del_proveedor", "herramienta_fallida")
 INCIDENT_FACTOR = (6.0, 10.0)
 """How many times longer an answer takes while the incident lasts."""
 NEW_SESSION_SHARE, BATCH_SHARE = 0.22, 0.04
+VERSIONS = {"prompt-7": 4, "prompt-8": 1}
+TOOLS = ("buscar_documentos", "leer_repositorio", "jenkins.log")
+TOOLS_SHARE, TOOL_ERROR_SHARE = 0.4, 0.05
+RATED_SHARE = 0.08
+RATINGS = {1: 8, -1: 1, 0: 1}
 QUESTIONS = {
     "consulta": (
         "¿Cómo configuro un pipeline CI/CD con Docker?",
@@ -130,7 +137,10 @@ class Traffic:
         talk = self._random.choice(self._open)
         count = min(talk.left, self._random.randint(2, 5)) if self._random.random() < BATCH_SHARE else 1
         events = [self._event(talk.id) for _ in range(count)]
-        self.api.post("/events", events if count > 1 else events[0], stop)
+        answer = self.api.post("/events", events if count > 1 else events[0], stop)
+        if count == 1 and self._random.random() < RATED_SHARE and isinstance(answer, dict):
+            rating = {"valor": self._random.choices(list(RATINGS), list(RATINGS.values()))[0]}
+            self.api.post(f"/events/{answer.get('id')}/valoracion", rating, stop)
         for event in events:
             self.tally.events += 1
             self.tally.seconds += event["latency_ms"] / 1000
@@ -165,7 +175,23 @@ class Traffic:
         if self._random.random() < (INCIDENT_ERROR_SHARE if incident else ERROR_SHARE):
             event["error"] = self._random.choice(ERRORS)
             event["tokens_salida"] = 0
+        else:
+            event["ttft_ms"] = round(seconds * self._random.uniform(150, 350))
+            event["tokens_razonamiento"] = event["tokens_salida"] // self._random.randint(2, 6)
+        event["version"] = self._random.choices(list(VERSIONS), list(VERSIONS.values()))[0]
+        if self._random.random() < TOOLS_SHARE:
+            event["herramientas"] = [self._tool(seconds) for _ in range(self._random.randint(1, 2))]
         return event
+
+    def _tool(self, seconds: float) -> dict[str, Any]:
+        """A call of a tool within an answer of that length."""
+        tool: dict[str, Any] = {
+            "nombre": self._random.choice(TOOLS),
+            "ms": round(seconds * self._random.uniform(50, 250)),
+        }
+        if self._random.random() < TOOL_ERROR_SHARE:
+            tool["error"] = "timeout"
+        return tool
 
 
 def post_traffic(
