@@ -307,6 +307,37 @@ def test_what_is_no_number_is_no_rating(client: BridgeClient, server: Scripted, 
     assert server.requests == [] and client.stats()["dropped"] == {"invalid": 1}
 
 
+@pytest.mark.parametrize(
+    ("event", "path"),
+    [
+        ("otro/../evento?", "otro%2F..%2Fevento%3F"),
+        ("no hay\r\nX-Otra: cosa", "no%20hay%0D%0AX-Otra%3A%20cosa"),
+        ("año \ud800", "a%C3%B1o%20%3F"),
+    ],
+)
+def test_an_id_that_is_none_stays_within_its_place_and_holds_nothing_up(
+    make_server: MakeServer, event: str, path: str
+) -> None:
+    problem = {"type": "urn:otel-bridge:evento-no-encontrado", "title": "Evento no encontrado", "status": 404}
+    server = make_server(lambda request: Reply(404, problem) if "%" in request.path else willing(request))
+    with BridgeClient(server.api, "devops-expert", flush_interval=0.01) as client:
+        client.rate(event, 1)
+        client.end_session(event)
+        client.log_event(client.create_session("ana"), "consulta", "", 1)
+        assert client.flush(5)
+        assert client.stats()["sent"] == 2 and client.stats()["dropped"] == {"refused": 2}
+    about = [request.path for request in server.requests if "%" in request.path]
+    assert about == [f"/api/events/{path}/valoracion", f"/api/sessions/{path}/fin"]
+    assert all("x-otra" not in request.headers for request in server.requests)
+
+
+@pytest.mark.parametrize("url", ["https://koomtai.com/a p i", "https://koomtai.com/año", "https://koomtai.com/\u00ad"])
+def test_an_address_with_a_path_that_cannot_be_sent_is_none(url: str) -> None:
+    client = BridgeClient(url, "devops-expert")
+    client.log_event(client.create_session("ana"), "consulta", "", 1)
+    assert client.flush(1) and client.stats()["dropped"] == {"disabled": 2}
+
+
 def test_an_empty_page_is_no_answer_to_a_rating(make_server: MakeServer) -> None:
     def behave(request: Request) -> Reply:
         return Reply(200, b"<html>") if len(server.requests) < 2 else Reply(204, b"")
