@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import pytest
+import requests
 
 from tests.clients.scripted import Reply, Request, Scripted, taken
 from tests.harness.bridge import ROOT, Bridge
@@ -250,7 +251,9 @@ def test_a_server_that_is_none_is_returned_and_said() -> None:
 
 
 def test_a_list_or_a_text_is_no_stream_and_no_usage(client: BridgeClient, server: Scripted) -> None:
-    for answer in (["a"], "text", None, 3, {"usage": {"input_tokens": -1, "output_tokens": "5"}}):
+    refused = requests.Response()
+    refused.status_code = 500
+    for answer in (["a"], "text", refused, None, {"usage": {"input_tokens": -1, "output_tokens": "5"}}):
         assert medir_respuesta(client, "consulta")(lambda answer=answer: answer)() is answer  # type: ignore[misc]
     assert events(client, server) == [] and client.stats()["dropped"] == {"no_usage": 5}
 
