@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
@@ -228,6 +229,32 @@ def test_a_conversation_that_another_process_opened_is_there(make_server: MakeSe
         client.log_event(client.create_session("ana"), "consulta", "", 1)
         assert client.flush(10)
         assert client.stats()["dropped"] == {"refused": 1, "session_refused": 1}
+
+
+def test_a_session_that_the_bridge_has_no_more_is_opened_anew(
+    make_server: MakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after its retention, or with another journal."""
+    problem = {"type": "urn:otel-bridge:sesion-no-encontrada", "title": "Sesión no encontrada", "status": 404}
+    gone = True
+
+    def behave(request: Request) -> Reply:
+        if not gone or not request.path.endswith("/events"):
+            return willing(request)
+        results = [{"indice": i, "estado": 404, "error": problem} for i in range(len(request.body))]
+        return Reply(207, {"aceptados": 0, "rechazados": len(results), "resultados": results})
+
+    monkeypatch.setattr("otel_bridge_client.sessions.ASK_AGAIN_SECONDS", -1.0)
+    server, owner = make_server(behave), threading.Event()
+    with BridgeClient(server.api, "devops-expert", flush_interval=0.01) as client:
+        for expected in (3, 6, 6):
+            for session in (client.session_for("ana", "c-1"), client.session_for("ana"), client.session_of(owner)):
+                client.log_event(session, "consulta", "", 1)
+            assert client.flush(10)
+            assert len(sessions(server)) == expected
+            gone = False
+        assert client.stats()["dropped"] == {"refused": 3}
+    assert [body["id"] for body in sessions(server)[:3]] == [body["id"] for body in sessions(server)[3:]]
 
 
 def test_options_that_fail_or_are_asynchronous_cost_their_value_only(client: BridgeClient, server: Scripted) -> None:
