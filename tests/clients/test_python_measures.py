@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 import requests
+from mcp import Client
+from mcp.server.mcpserver import MCPServer
 
 from tests.clients.scripted import Reply, Request, Scripted, taken
 from tests.harness.bridge import ROOT, Bridge
@@ -268,6 +270,29 @@ def test_options_that_fail_or_are_asynchronous_cost_their_value_only(client: Bri
     assert function(3) == 3
     (event,) = events(client, server)
     assert event["contenido"] == "" and "version" not in event
+
+
+def test_a_tool_finds_its_measurement_whatever_an_option_gave(client: BridgeClient, server: Scripted) -> None:
+    class Odd:
+        def __str__(self) -> str:
+            raise ValueError
+
+    app = instrument(MCPServer("devops"), client, event_type=lambda call: Odd())  # type: ignore[arg-type, return-value]
+
+    @app.tool()
+    def revisar() -> str:
+        measure = current()
+        assert measure is not None
+        measure.tokens(1, 2)
+        return "bien"
+
+    async def call() -> Any:
+        async with Client(app) as caller:
+            return await caller.call_tool("revisar", {})
+
+    assert not asyncio.run(call()).is_error
+    (event,) = events(client, server)
+    assert (event["tipo"], event["tokens_salida"]) == ("revisar", 2)
 
 
 def test_a_server_that_is_none_is_returned_and_said() -> None:
