@@ -128,7 +128,7 @@ class Tokens:
                 pending = self._keys.look_up()
                 if pending is not None:
                     await pending
-        if self._keys.known is None or self._keys.failing:
+        if self._keys.known is None or self._keys.failing or self._keys.unsettled:
             raise Problem(errors.PROVIDER_AWAY, headers={"Retry-After": str(self._keys.retry_after())})
         raise self._refusals.bad(challenge.KEY, door)
 
