@@ -127,7 +127,7 @@ _ERROR = _meta(
 )
 
 _SCORE = _meta("un número entre -1 y 1, sin comillas", 1, "Valoración: 1 buena, 0 neutra, -1 mala.", ge=-1, le=1)
-_COMMENT = _meta("un texto", "Justo lo que necesitaba.", "Lo que dijo quien valora; se redacta como los contenidos.")
+_COMMENT = _meta("un texto", "Justo lo que necesitaba.", "Lo que dijo quien valora; se censura como el contenido.")
 
 Uuid = Annotated[str, Meta(extra_json_schema={"format": "uuid"})]
 Moment = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]

@@ -243,12 +243,12 @@ def _use() -> list[tuple[int, Panel]]:
             4,
             stat_panel(
                 "Tokens",
-                "Tokens de entrada y de salida del intervalo elegido. «Sin medir»: eventos que llegaron sin sus "
-                "tokens; no se estiman, y no están en las cifras ni en el coste.",
+                "Tokens de entrada y de salida del intervalo elegido. «Eventos sin medir»: los que llegaron sin "
+                "sus tokens; no se estiman, y no están en las cifras ni en el coste.",
                 [
                     instant(of("input", RANGE), "Entrada", ref="input"),
                     instant(of("output", RANGE), "Salida", ref="output"),
-                    instant(f"{without_tokens} > 0", "Sin medir (ev.)", ref="sinmedir"),
+                    instant(f"{without_tokens} > 0", "Eventos sin medir", ref="sinmedir"),
                 ],
                 Look(unit=COUNT),
                 names=True,

@@ -50,8 +50,9 @@ def versions() -> list[tuple[int, Panel]]:
             grid(
                 "Versiones, una junto a otra",
                 "Por GPT y versión del prompt o del agente, en el intervalo elegido: eventos, parte con error, parte "
-                "que pasó del objetivo de latencia sin error (de los que traen latencia), media y p95. Las versiones "
-                "que pasan de diez a la vez están juntas en «otro». El filtro de tipo no cambia este panel.",
+                "que superó el objetivo de latencia sin dar error (de los que traen latencia), media y p95. Hay diez "
+                "versiones a la vez como mucho; las demás están juntas en «otro». El filtro de tipo no cambia este "
+                "panel.",
                 [
                     instant(f"{of()} > 0", ref="A", as_table=True),
                     instant(f"{of('failed')} / ({of()} > 0)", ref="B", as_table=True),
@@ -90,7 +91,7 @@ def versions() -> list[tuple[int, Panel]]:
             10,
             lines(
                 "p95 de cada versión",
-                "p95 de las respuestas de cada versión. Donde una línea empieza y otra acaba está el cambio.",
+                "p95 de las respuestas de cada versión. Donde una línea acaba y otra empieza está el cambio.",
                 [query(quantile(0.95, DURATION, OF_GPT, by=by, window=BAR), f"{{{{{AGENT}}}}} {{{{{VERSION}}}}}")],
                 Look(unit="s", no_value=NO_VERSION, interval="2m"),
                 fill=0,
@@ -112,8 +113,8 @@ def tools() -> list[tuple[int, Panel]]:
             grid(
                 "Herramientas",
                 "Llamadas a herramientas dentro de las respuestas, por GPT y herramienta, en el intervalo elegido: "
-                "cuántas, parte con error y cuánto tardan de media. Las que pasan de veinte por GPT están juntas en "
-                "«otro».",
+                "cuántas, parte con error y cuánto tardan de media. Hay veinte herramientas por GPT como mucho; las "
+                "demás están juntas en «otro».",
                 [
                     instant(f"{calls} > 0", ref="A", as_table=True),
                     instant(f"{failed} / ({calls} > 0)", ref="B", as_table=True),

@@ -26,7 +26,7 @@ class Fault(NamedTuple):
 MALFORMED = Fault("El token de acceso no es un JWT que se pueda leer.", "no es un JWT legible")
 TOO_LONG = Fault("El token de acceso es demasiado largo.", "demasiado largo")
 ALGORITHM = Fault("El token está firmado con un algoritmo que no se admite.", "algoritmo no admitido")
-ISSUER = Fault("El token es de otro emisor que el configurado.", "otro emisor")
+ISSUER = Fault("El emisor del token no es el configurado.", "otro emisor")
 KEY = Fault("El token está firmado con una clave que su emisor no publica.", "clave de firma desconocida")
 SIGNATURE = Fault("La firma del token no es de su emisor.", "firma incorrecta")
 EXPIRED = Fault("El token ha caducado: pide otro.", "caducado")
@@ -35,7 +35,8 @@ AUDIENCE = Fault(
     "El token es para otra audiencia: pide uno para la URL pública del puente («resource»).", "otra audiencia"
 )
 CLAIMS = Fault(
-    "Al token le falta «iss», «aud» o «exp», o algún dato suyo no es como debe.", "falta iss, aud o exp, o no es valido"
+    "Al token le falta «iss», «aud» o «exp», o alguno de sus datos no es correcto.",
+    "falta iss, aud o exp, o no es valido",
 )
 OTHER_USE = Fault("El token no es de acceso: es de identidad o de otro uso.", "no es un token de acceso")
 BOUND = Fault("El token va ligado a una clave de su cliente («cnf»), y eso no se comprueba aquí.", "ligado a una clave")
@@ -75,7 +76,7 @@ class Challenge:
 
     def stranger(self) -> Problem:
         """A good token whose client may not do this."""
-        return Problem(errors.FORBIDDEN, "El token es válido, pero no abre este GPT: ni su cliente ni sus datos.")
+        return Problem(errors.FORBIDDEN, "El token es válido, pero ni su cliente ni sus datos dan acceso a este GPT.")
 
     def _problem(
         self, kind: ErrorKind, detail: str | None, door: str, error: str = "", description: str = ""

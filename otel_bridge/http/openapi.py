@@ -191,7 +191,7 @@ def document(server: str | None = None) -> dict[str, Any]:
             "post": {
                 "operationId": "terminarSesion",
                 "summary": "Termina una sesión",
-                "description": "Lo que la inactividad hace a los 30 minutos, ahora. Un evento posterior la reanuda.",
+                "description": "Hace ya lo que haría la inactividad a los 30 minutos. Un evento posterior la reanuda.",
                 "parameters": [_id("El «id» de la sesión.")],
                 "responses": {
                     "200": _json("SessionState", "Terminada, o lo estaba ya: su estado."),

@@ -111,7 +111,7 @@ class Health:
         """Keys of API go on without the identity provider: it makes nobody unready."""
         keys = self._issuer_keys
         if not keys.configured:
-            return {"estado": "sin proveedor de identidad: no se toman tokens de acceso"}
+            return {"estado": "sin proveedor de identidad: no se aceptan tokens de acceso"}
         if keys.known is None:
             words = "aún no se conocen las claves del proveedor de identidad: los tokens de acceso reciben 503; el log"
             return {"estado": f"{words} dice por qué"}

@@ -7,9 +7,11 @@ import subprocess
 import sys
 import tarfile
 import zipfile
+from email import message_from_bytes
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "clients" / "python"
@@ -126,5 +128,10 @@ def test_a_bare_environment_imports_it_and_mypy_reads_its_types(built: tuple[Pat
 def test_it_depends_on_nothing(built: tuple[Path, Path]) -> None:
     archive = zipfile.ZipFile(built[1])
     (metadata,) = (name for name in archive.namelist() if name.endswith("/METADATA"))
-    text = archive.read(metadata).decode()
-    assert "Requires-Dist" not in text and "Requires-Python: >=3.9" in text
+    said = message_from_bytes(archive.read(metadata))
+    asked = [Requirement(line) for line in said.get_all("Requires-Dist", [])]
+    bare = {"extra": ""}
+    assert not [one for one in asked if one.marker is None or one.marker.evaluate(bare)], asked
+    assert said["Requires-Python"] == ">=3.9"
+    # The packages that the callbacks are for are extras.
+    assert set(said.get_all("Provides-Extra", [])) == {"langchain", "litellm"}
