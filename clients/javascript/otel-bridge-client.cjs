@@ -938,7 +938,7 @@ var Sessions = class {
 // src/tally.js
 var MAX_REFUSED_SESSIONS = 1e4;
 var HINTS = {
-  no_usage: "the model's answer says no usage: ask for it (stream_options.include_usage) or give countTokens"
+  no_usage: "the model's answer says no usage: ask for it (stream_options.include_usage) or give `count`"
 };
 var Tally = class {
   #log;
@@ -1121,7 +1121,7 @@ var BridgeClient = class {
   rate(eventId, valor, comentario) {
     this.#log.quiet("rate", () => {
       const id = String(eventId ?? "");
-      const fields = { id: newUuid(), valor: typeof valor === "number" ? valor : NaN };
+      const fields = { valor: typeof valor === "number" ? valor : NaN };
       if (comentario !== void 0 && comentario !== null) fields.comentario = String(comentario);
       if (id && fields.valor >= -1 && fields.valor <= 1) this.#outbox.put(record(RATING, id, null, fields));
       else this.#tally.drop([{ id, kind: RATING }], "invalid");

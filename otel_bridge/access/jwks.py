@@ -79,6 +79,11 @@ class IssuerKeys:
         """The keys that are believed now: the same object for as long as they are the same."""
         return self._keys if _monotonic() - self._read_at < STALE_SECONDS else None
 
+    @property
+    def unsettled(self) -> bool:
+        """Whether a look-up that was asked for has not come back: a key that is not known may be a new one."""
+        return bool(self._waiting)
+
     def retry_after(self) -> int:
         """Seconds after which who is sent away should come again."""
         left = self._tried_at + self._pause_after_failure() - _monotonic()

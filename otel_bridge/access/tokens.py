@@ -36,6 +36,7 @@ _FAR = 1 << 52
 _JOSE_TYPES = ("jwt", "at+jwt", "application/at+jwt", "application/jwt")
 _OTHER_USES = {"typ": ("id", "refresh", "offline", "logout"), "token_use": ("id",)}
 """Claims by which providers tell tokens apart that are none for access (Keycloak, Cognito)."""
+_SCOPE_CLAIMS = ("scope", "scp")
 _CLIENT_CLAIMS = ("client_id", "azp", "appid", "cid")
 """Who asked for a token: RFC 9068; OpenID Connect; Entra's v1 tokens; Okta."""
 
@@ -127,7 +128,7 @@ class Tokens:
                 pending = self._keys.look_up()
                 if pending is not None:
                     await pending
-        if self._keys.known is None or self._keys.failing:
+        if self._keys.known is None or self._keys.failing or self._keys.unsettled:
             raise Problem(errors.PROVIDER_AWAY, headers={"Retry-After": str(self._keys.retry_after())})
         raise self._refusals.bad(challenge.KEY, door)
 
@@ -161,7 +162,7 @@ class Tokens:
 
     def _principal(self, claims: Mapping[str, Any]) -> Principal:
         client = next((claims[name] for name in _CLIENT_CLAIMS if isinstance(claims.get(name), str)), "")
-        scopes = _words(claims.get("scope")) | _words(claims.get("scp"))
+        scopes = set().union(*(_words(claims.get(name)) for name in _SCOPE_CLAIMS))
         gpts = tuple(gpt.id for gpt in self._gpts if _opens(claims, client, gpt))
         who = hashlib.sha256(f"{client}\0{claims.get('sub', '')}".encode("utf-8", "replace")).hexdigest()[:32]
         return Principal(gpts, f"oauth-{who}", self._scopes <= scopes)
@@ -171,7 +172,14 @@ def _opens(claims: Mapping[str, Any], client: str, gpt: Gpt) -> bool:
     """Whether all that a GPT asks of a token is so."""
     if gpt.oauth_clients and ANY not in gpt.oauth_clients and client not in gpt.oauth_clients:
         return False
-    return all(_words(_claim(claims, name)) & set(values) for name, values in gpt.oauth_claims)
+    return all(_values(claims, name) & set(values) for name, values in gpt.oauth_claims)
+
+
+def _values(claims: Mapping[str, Any], name: str) -> set[str]:
+    """What a claim says: only that of scopes is several words. Of a name or a department a word is another one, that
+    its bearer may even have chosen."""
+    value = _claim(claims, name)
+    return {value} if isinstance(value, str) and name not in _SCOPE_CLAIMS else _words(value)
 
 
 def _claim(claims: Mapping[str, Any], name: str) -> object:
@@ -185,7 +193,7 @@ def _claim(claims: Mapping[str, Any], name: str) -> object:
 
 
 def _words(value: object) -> set[str]:
-    """What a claim holds: a list of texts, or one text, which may be several between spaces as `scope` is."""
+    """The texts of a list, or the words of a text as `scope` has them, between spaces."""
     if isinstance(value, str):
         return {value, *value.split(" ")}
     if isinstance(value, list):

@@ -32,12 +32,9 @@ GPT_MISSING = FieldError(
     "falta",
     "devops-expert",
 )
-SESSION_MISSING = FieldError(
-    "sesion_id",
-    "falta este campo; se espera el «id» que devolvió POST /api/sessions, un texto con un UUID",
-    "falta",
-    "0197bd2e-6c00-7d9a-8f3e-2a4b6c8d0e1f",
-)
+_SESSION_EXAMPLE = "0197bd2e-6c00-7d9a-8f3e-2a4b6c8d0e1f"
+SESSION_MISSING = FieldError("sesion_id", "falta este campo; se espera un UUID", "falta", _SESSION_EXAMPLE)
+SESSION_WRONG = FieldError("sesion_id", "se espera un UUID", "tipo", _SESSION_EXAMPLE)
 
 
 class Conversations:
@@ -134,7 +131,8 @@ class Conversations:
             gpt_id = _gpt_of(fields, caller, self.gpts)
             return uuid_text(self.session_of(gpt_id, caller.conversation.id))
         if not isinstance(named, str) or not named:
-            raise Problem(errors.INVALID_DATA, "Revisa: «sesion_id».", [SESSION_MISSING])
+            error = SESSION_MISSING if named in (None, "") else SESSION_WRONG
+            raise Problem(errors.INVALID_DATA, "Revisa: «sesion_id».", [error])
         return named
 
     # --- parts ------------------------------------------------------------------------------------------------------

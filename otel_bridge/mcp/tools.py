@@ -22,7 +22,15 @@ from starlette.types import Receive, Scope, Send
 from otel_bridge import __version__, contract, errors
 from otel_bridge.access.caller import Access, Caller
 from otel_bridge.config import Config
-from otel_bridge.contract import EventIn, EventOut, FeedbackIn, FeedbackOut, SessionIn, SessionOut, SessionState
+from otel_bridge.contract import (
+    EventIn,
+    FeedbackIn,
+    FeedbackOut,
+    ReportedEventOut,
+    SessionIn,
+    SessionOut,
+    SessionState,
+)
 from otel_bridge.errors import FieldError, Problem
 from otel_bridge.http.actions_openapi import EVENT_FIELDS, EVENT_REQUIRED, SESSION_FIELDS, SESSION_REQUIRED
 from otel_bridge.http.bodies import Bodies
@@ -37,12 +45,9 @@ from otel_bridge.mcp.tool import ADD, CREATE, END, RATE, Tool
 from otel_bridge.mcp.transport import Transport
 from otel_bridge.metrics.own import SelfMetrics
 
-EVENT_MISSING = FieldError(
-    "evento_id",
-    f"falta este campo; se espera el «id» que devolvió {ADD}, un texto con un UUID",
-    "falta",
-    f"el «id» de {ADD}",
-)
+_EVENT = f"se espera el «id» que devolvió {ADD}, un texto con un UUID"
+EVENT_MISSING = FieldError("evento_id", f"falta este campo; {_EVENT}", "falta", f"el «id» de {ADD}")
+EVENT_WRONG = FieldError("evento_id", _EVENT, "tipo", f"el «id» de {ADD}")
 _FIRST = f"llama primero a {CREATE} y usa el «id» que devuelve"
 
 
@@ -93,7 +98,7 @@ class McpApp:
                     takes=EventIn,
                     fields=EVENT_FIELDS,
                     required=EVENT_REQUIRED,
-                    gives=EventOut,
+                    gives=ReportedEventOut,
                     handle=self._add,
                 ),
                 Tool(
@@ -211,7 +216,8 @@ class McpApp:
     def _rate(self, fields: dict[str, Any], meta: Mapping[str, Any], caller: Caller) -> Taking:
         event_id = fields.pop("evento_id", None)
         if not isinstance(event_id, str):
-            raise Problem(errors.INVALID_DATA, "Revisa: «evento_id».", [EVENT_MISSING])
+            error = EVENT_MISSING if event_id is None else EVENT_WRONG
+            raise Problem(errors.INVALID_DATA, "Revisa: «evento_id».", [error])
         return self._ratings.rate(event_id, contract.feedback_from(fields), caller)
 
     def _end(self, fields: dict[str, Any], meta: Mapping[str, Any], caller: Caller) -> Taking:

@@ -47,6 +47,9 @@ class Asked:
         (found,) = self.events()
         return found
 
+    def advice(self) -> str:
+        return str(self._model.stats()["lastError"])
+
     def drops(self) -> list[str]:
         found: list[str] = self._model.dropped()
         return found
@@ -131,6 +134,7 @@ def test_what_says_no_usage_is_counted_by_the_builder_or_dropped_and_never_made_
     for case in cases:
         ask(api=api, **case)
     assert ask.events() == [] and ask.drops() == ["no_usage"] * 4
+    assert ask.advice().endswith("(stream_options.include_usage) or give `count`")
     for case in cases[:3]:
         ask(api=api, counts=9, **case)
     events = ask.events()

@@ -5,11 +5,15 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import pytest
+import requests
+from mcp import Client
+from mcp.server.mcpserver import MCPServer
 
 from tests.clients.scripted import Reply, Request, Scripted, taken
 from tests.harness.bridge import ROOT, Bridge
@@ -229,6 +233,32 @@ def test_a_conversation_that_another_process_opened_is_there(make_server: MakeSe
         assert client.stats()["dropped"] == {"refused": 1, "session_refused": 1}
 
 
+def test_a_session_that_the_bridge_has_no_more_is_opened_anew(
+    make_server: MakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after its retention, or with another journal."""
+    problem = {"type": "urn:otel-bridge:sesion-no-encontrada", "title": "Sesión no encontrada", "status": 404}
+    gone = True
+
+    def behave(request: Request) -> Reply:
+        if not gone or not request.path.endswith("/events"):
+            return willing(request)
+        results = [{"indice": i, "estado": 404, "error": problem} for i in range(len(request.body))]
+        return Reply(207, {"aceptados": 0, "rechazados": len(results), "resultados": results})
+
+    monkeypatch.setattr("otel_bridge_client.sessions.ASK_AGAIN_SECONDS", -1.0)
+    server, owner = make_server(behave), threading.Event()
+    with BridgeClient(server.api, "devops-expert", flush_interval=0.01) as client:
+        for expected in (3, 6, 6):
+            for session in (client.session_for("ana", "c-1"), client.session_for("ana"), client.session_of(owner)):
+                client.log_event(session, "consulta", "", 1)
+            assert client.flush(10)
+            assert len(sessions(server)) == expected
+            gone = False
+        assert client.stats()["dropped"] == {"refused": 3}
+    assert [body["id"] for body in sessions(server)[:3]] == [body["id"] for body in sessions(server)[3:]]
+
+
 def test_options_that_fail_or_are_asynchronous_cost_their_value_only(client: BridgeClient, server: Scripted) -> None:
     async def later(of: int) -> str:
         return "tarde"
@@ -242,6 +272,29 @@ def test_options_that_fail_or_are_asynchronous_cost_their_value_only(client: Bri
     assert event["contenido"] == "" and "version" not in event
 
 
+def test_a_tool_finds_its_measurement_whatever_an_option_gave(client: BridgeClient, server: Scripted) -> None:
+    class Odd:
+        def __str__(self) -> str:
+            raise ValueError
+
+    app = instrument(MCPServer("devops"), client, event_type=lambda call: Odd())  # type: ignore[arg-type, return-value]
+
+    @app.tool()
+    def revisar() -> str:
+        measure = current()
+        assert measure is not None
+        measure.tokens(1, 2)
+        return "bien"
+
+    async def call() -> Any:
+        async with Client(app) as caller:
+            return await caller.call_tool("revisar", {})
+
+    assert not asyncio.run(call()).is_error
+    (event,) = events(client, server)
+    assert (event["tipo"], event["tokens_salida"]) == ("revisar", 2)
+
+
 def test_a_server_that_is_none_is_returned_and_said() -> None:
     client = BridgeClient("http://127.0.0.1:9/api", "devops-expert")
     thing = object()
@@ -250,7 +303,9 @@ def test_a_server_that_is_none_is_returned_and_said() -> None:
 
 
 def test_a_list_or_a_text_is_no_stream_and_no_usage(client: BridgeClient, server: Scripted) -> None:
-    for answer in (["a"], "text", None, 3, {"usage": {"input_tokens": -1, "output_tokens": "5"}}):
+    refused = requests.Response()
+    refused.status_code = 500
+    for answer in (["a"], "text", refused, None, {"usage": {"input_tokens": -1, "output_tokens": "5"}}):
         assert medir_respuesta(client, "consulta")(lambda answer=answer: answer)() is answer  # type: ignore[misc]
     assert events(client, server) == [] and client.stats()["dropped"] == {"no_usage": 5}
 
@@ -305,6 +360,37 @@ def test_what_is_no_number_is_no_rating(client: BridgeClient, server: Scripted, 
     client.rate("0199c0de-0000-7000-8000-000000000001", value)
     assert client.flush(10)
     assert server.requests == [] and client.stats()["dropped"] == {"invalid": 1}
+
+
+@pytest.mark.parametrize(
+    ("event", "path"),
+    [
+        ("otro/../evento?", "otro%2F..%2Fevento%3F"),
+        ("no hay\r\nX-Otra: cosa", "no%20hay%0D%0AX-Otra%3A%20cosa"),
+        ("año \ud800", "a%C3%B1o%20%3F"),
+    ],
+)
+def test_an_id_that_is_none_stays_within_its_place_and_holds_nothing_up(
+    make_server: MakeServer, event: str, path: str
+) -> None:
+    problem = {"type": "urn:otel-bridge:evento-no-encontrado", "title": "Evento no encontrado", "status": 404}
+    server = make_server(lambda request: Reply(404, problem) if "%" in request.path else willing(request))
+    with BridgeClient(server.api, "devops-expert", flush_interval=0.01) as client:
+        client.rate(event, 1)
+        client.end_session(event)
+        client.log_event(client.create_session("ana"), "consulta", "", 1)
+        assert client.flush(5)
+        assert client.stats()["sent"] == 2 and client.stats()["dropped"] == {"refused": 2}
+    about = [request.path for request in server.requests if "%" in request.path]
+    assert about == [f"/api/events/{path}/valoracion", f"/api/sessions/{path}/fin"]
+    assert all("x-otra" not in request.headers for request in server.requests)
+
+
+@pytest.mark.parametrize("url", ["https://koomtai.com/a p i", "https://koomtai.com/año", "https://koomtai.com/\u00ad"])
+def test_an_address_with_a_path_that_cannot_be_sent_is_none(url: str) -> None:
+    client = BridgeClient(url, "devops-expert")
+    client.log_event(client.create_session("ana"), "consulta", "", 1)
+    assert client.flush(1) and client.stats()["dropped"] == {"disabled": 2}
 
 
 def test_an_empty_page_is_no_answer_to_a_rating(make_server: MakeServer) -> None:

@@ -64,9 +64,11 @@ def test_the_typescript_client_works_without_hints_and_finds_every_answer_as_its
     ran = node.run("client.mjs", f"{bridge.url}/mcp")
     assert ran.returncode == 0, ran.stderr
     told = json.loads(ran.stdout)
-    assert told["session"] and told["outputs"] == ["crear_sesion", "registrar_evento"]
-    assert not told["made"]["failed"] and not told["event"]["failed"]
-    assert told["event"]["sesion_id"] == told["made"]["id"]
+    assert told["session"]
+    assert told["outputs"] == ["crear_sesion", "registrar_evento", "valorar_evento", "terminar_sesion"]
+    assert not any(told[name]["failed"] for name in ("made", "event", "measured", "rated", "ended"))
+    assert told["event"]["sesion_id"] == told["made"]["id"] == told["ended"]["id"]
+    assert "latency_ms" not in told["event"] and told["measured"]["latency_ms"] == 1500
     assert told["wrong"]["failed"] and told["wrong"]["status"] == 422
     assert told["missing"]["failed"] and told["missing"]["status"] == 404
     assert told["unknown"] == -32602

@@ -389,7 +389,7 @@ def test_it_is_answered_in_a_form_that_the_client_accepts_or_told_that_there_is_
         assert text.startswith("event: message\r\ndata: ") and text.endswith("\r\n\r\n") and text.count("data:") == 1
         text = text.partition("data: ")[2]
     told = json.loads(text)
-    assert told["id"] == 1 and len(told["result"]["tools"]) == 2
+    assert told["id"] == 1 and len(told["result"]["tools"]) == 4
 
 
 def test_a_byte_order_mark_before_a_message_is_skipped(one: Bridge) -> None:

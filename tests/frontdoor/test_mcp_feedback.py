@@ -38,21 +38,23 @@ def test_an_answer_is_rated_once_however_often_the_call_comes(one: Bridge) -> No
 
 
 @pytest.mark.parametrize(
-    ("arguments", "field"),
+    ("arguments", "field", "kind"),
     [
-        ({"valor": 1}, "evento_id"),
-        ({"evento_id": 7, "valor": 1}, "evento_id"),
-        ({"evento_id": None, "valor": 1}, "evento_id"),
-        ({"evento_id": "it", "valor": 2}, "valor"),
-        ({"evento_id": "it", "valor": SECRET}, "valor"),
-        ({"evento_id": "it"}, "valor"),
-        ({"evento_id": "it", "valor": 1, "comentario": 7}, "comentario"),
+        ({"valor": 1}, "evento_id", "falta"),
+        ({"evento_id": 7, "valor": 1}, "evento_id", "tipo"),
+        ({"evento_id": None, "valor": 1}, "evento_id", "falta"),
+        ({"evento_id": "it", "valor": 2}, "valor", "valor"),
+        ({"evento_id": "it", "valor": SECRET}, "valor", "tipo"),
+        ({"evento_id": "it"}, "valor", "falta"),
+        ({"evento_id": "it", "valor": 1, "comentario": 7}, "comentario", "tipo"),
     ],
 )
-def test_a_rating_that_is_none_names_the_field(one: Bridge, arguments: dict[str, Any], field: str) -> None:
+def test_a_rating_that_is_none_names_the_field(one: Bridge, arguments: dict[str, Any], field: str, kind: str) -> None:
     before = one.metric("otel_bridge_records_total", kind="feedback", result="rejected")
     problem = Editor(one).call("valorar_evento", arguments)
-    assert problem["status"] == 422 and [error["campo"] for error in problem["errors"]] == [field]
+    assert problem["status"] == 422 and [(error["campo"], error["tipo"]) for error in problem["errors"]] == [
+        (field, kind)
+    ]
     assert SECRET not in str(problem)
     assert one.metric("otel_bridge_records_total", kind="feedback", result="rejected") == before + 1
 
@@ -81,10 +83,11 @@ def test_a_session_that_there_is_not_cannot_end(one: Bridge) -> None:
     assert problem["status"] == 404 and "crear_sesion" in problem["detail"]
     bare = Editor(one)
     del bare.headers["Mcp-Session-Id"]
-    for arguments in ({}, {"sesion_id": 7}, {"sesion_id": [SECRET]}):
+    for arguments, kind in (({}, "falta"), ({"sesion_id": 7}, "tipo"), ({"sesion_id": [SECRET]}, "tipo")):
         problem = bare.call("terminar_sesion", arguments)
-        assert problem["status"] == 422 and "llama primero a crear_sesion" in problem["errors"][0]["mensaje"]
-        assert SECRET not in str(problem)
+        (error,) = problem["errors"]
+        assert problem["status"] == 422 and "llama primero a crear_sesion" in error["mensaje"]
+        assert error["tipo"] == kind and "/api/" not in str(problem) and SECRET not in str(problem)
 
 
 def test_nobody_rates_or_ends_what_is_of_another_key(several: Bridge) -> None:

@@ -109,7 +109,7 @@ def test_a_client_that_knows_only_the_address_gets_in(
             return tools, made, await client.call_tool("registrar_evento", event)
 
     tools, made, event = asyncio.run(run())
-    assert len(tools.tools) == 2 and not made.is_error and not event.is_error, seen
+    assert len(tools.tools) == 4 and not made.is_error and not event.is_error, seen
     assert person.logged_in == 1
     claims = jwt.decode(memory.tokens.access_token, options={"verify_signature": False})
     assert claims["aud"] == f"{bridge.url}/mcp" and claims["iss"] == provider.issuer and claims["sub"] == "ana"

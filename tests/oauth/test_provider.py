@@ -117,7 +117,7 @@ def test_the_token_of_another_gpts_client_opens_its_own_alone(place: Place) -> N
     tools = place.mcp(LIST, other).json()["result"]["tools"]
     assert tools[0]["inputSchema"]["properties"]["gpt_id"]["enum"] == ["ventas"]
     schemes = [{"type": "noauth"}, {"type": "oauth2", "scopes": []}]
-    assert [tool["_meta"]["securitySchemes"] for tool in tools] == [schemes] * 2
+    assert [tool["_meta"]["securitySchemes"] for tool in tools] == [schemes] * 4
 
 
 def test_where_a_gpt_is_open_a_client_is_asked_for_a_token_by_the_call_that_needs_one(place: Place) -> None:

@@ -299,6 +299,8 @@ def test_a_caller_waits_no_longer_than_its_time(
     clock.now += 10
     began = time.monotonic()
     assert looked_up(keys) == [True] and time.monotonic() - began < 1.5
+    assert keys.unsettled
+    wait_for(lambda: not keys.unsettled, "the end of the look-up")
 
 
 def test_a_stop_keeps_nobody_waiting(server: Server, clock: Clock, run: Callable[..., IssuerKeys]) -> None:

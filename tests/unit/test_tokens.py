@@ -63,6 +63,7 @@ class KnownKeys:
     """Keys that are known, and never looked up."""
 
     failing = False
+    unsettled = False
 
     def __init__(self, documents: list[Any]) -> None:
         self.known: KeySet | None = KeySet(documents)
@@ -269,6 +270,9 @@ oauth_claims = { scope = "gpt:dos" }
         ({"realm_access.roles": "metricas", "https://koomtai.com/equipo": "devops"}, ["uno"]),
         ({"realm_access": "roles", "https://koomtai.com/equipo": "devops"}, []),
         ({"realm_access": {"roles": {"metricas": True}}, "https://koomtai.com/equipo": "devops"}, []),
+        ({"realm_access": {"roles": ["metricas"]}, "https://koomtai.com/equipo": "no devops"}, []),
+        ({"realm_access": {"roles": "no admin"}, "https://koomtai.com/equipo": "devops"}, []),
+        ({"realm_access": {"roles": ["no admin"]}, "https://koomtai.com/equipo": "devops"}, []),
         ({"scope": "openid gpt:dos"}, ["dos"]),
         ({"scope": ["gpt:dos"]}, ["dos"]),
         ({"scope": "gpt:dosx"}, []),
@@ -424,6 +428,17 @@ def test_without_keys_a_token_is_neither_good_nor_bad(access_of: Callable[..., A
         problem = refused(access, unknown if known else good)
         assert problem.kind is errors.PROVIDER_AWAY and problem.headers == {"Retry-After": "7"}
     assert refused(access, signed(iss="https://evil.example")).detail == challenge.ISSUER.detail
+
+
+def test_a_key_that_is_still_being_looked_up_is_not_unknown_yet(access_of: Callable[..., Access]) -> None:
+    """A token of a new key is a good one: a client that is told 401 throws it away."""
+    access = access_of()
+    assert access.tokens is not None
+    source: Any = access.tokens._keys
+    new = signed(OTHER, "new")
+    assert refused(access, new).detail == challenge.KEY.detail
+    source.unsettled = True
+    assert refused(access, new).kind is errors.PROVIDER_AWAY
 
 
 # --- junk -----------------------------------------------------------------------------------------------------------

@@ -147,8 +147,8 @@ export class BridgeClient {
   rate(eventId, valor, comentario) {
     this.#log.quiet("rate", () => {
       const id = String(eventId ?? "");
-      // Its own id makes it safe to send again.
-      const fields = { id: newUuid(), valor: typeof valor === "number" ? valor : NaN };
+      // Without an id: the bridge knows the same rating again by what it says, be it sent or pressed twice.
+      const fields = { valor: typeof valor === "number" ? valor : NaN };
       if (comentario !== undefined && comentario !== null) fields.comentario = String(comentario);
       if (id && fields.valor >= -1 && fields.valor <= 1) this.#outbox.put(record(RATING, id, null, fields));
       else this.#tally.drop([{ id, kind: RATING }], "invalid");

@@ -2,7 +2,7 @@ import { causeOf } from "./reply.js";
 
 const MAX_REFUSED_SESSIONS = 10_000;
 const HINTS = {
-  no_usage: "the model's answer says no usage: ask for it (stream_options.include_usage) or give countTokens",
+  no_usage: "the model's answer says no usage: ask for it (stream_options.include_usage) or give `count`",
 };
 
 /** What became of the records: sent, dropped and why, and the sessions that the bridge does not have. */

@@ -94,7 +94,7 @@ class BridgeClient:
             max_queue_bytes=max_queue_bytes,
             on_drop=on_drop,
         )
-        self._sessions = Sessions(self._delivery.refuses)
+        self._sessions = Sessions(self._delivery.lacks)
         if hasattr(os, "register_at_fork"):
             me = weakref.ref(self)
 

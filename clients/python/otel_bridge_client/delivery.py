@@ -29,6 +29,7 @@ REPEAT_HORIZON_SECONDS = 20 * 3600
 """The bridge recognises a repeated event for 24 hours: what was first tried longer ago is not sent again, for it could
 be counted twice."""
 MAX_REFUSED_SESSIONS = 10_000
+SESSION_NOT_FOUND = "urn:otel-bridge:sesion-no-encontrada"
 HINTS = {
     "no_usage": ": the answer does not say its tokens; a stream of Chat Completions does with "
     'stream_options={"include_usage": True}, else give `count`'
@@ -76,6 +77,7 @@ class Delivery:
         self._hurry_until = 0.0
         self._pace = Pace(self.batch_size)
         self._refused: collections.OrderedDict[str, Problem | None] = collections.OrderedDict()
+        self._lost: collections.OrderedDict[str, None] = collections.OrderedDict()
         self._settled = 0
         if self._transport is not None:
             self._transport.forget()
@@ -102,6 +104,7 @@ class Delivery:
         with self._changed:
             if record.kind == SESSION:
                 self._refused.pop(record.session, None)  # whoever opens it again wants to know again
+                self._lost.pop(record.session, None)
             if self._transport is None:
                 reason = "disabled"
             elif self._closed:
@@ -121,10 +124,10 @@ class Delivery:
         if reason is not None:
             self.drop([record], reason, problem)
 
-    def refuses(self, session: str) -> bool:
-        """Whether the bridge said no to this session."""
+    def lacks(self, session: str) -> bool:
+        """Whether the bridge said no to this session, or has it no more: it is past retention."""
         with self._changed:
-            return session in self._refused
+            return session in self._refused or session in self._lost
 
     def _refuse(self, session: str, problem: Problem | None) -> None:
         """The bridge does not have this session and will not: its events need not be sent."""
@@ -327,7 +330,7 @@ class Delivery:
             again = self._send_events(transport, events[:half])
             return again + (events[half:] if again else self._send_events(transport, events[half:]))
         for record in events:
-            self._settle_drop(record, "refused", reply.problem())
+            self._settle_refused(record, reply.problem())
         return []
 
     # --- what came of it --------------------------------------------------------------------------------------------
@@ -345,7 +348,7 @@ class Delivery:
             else:
                 problem = result.get("error")
                 found = problem if isinstance(problem, dict) else {}
-                self._settle_drop(record, "refused", {"status": status, **found})
+                self._settle_refused(record, {"status": status, **found})
         self._settle_sent(taken)
         if again:
             self._back_off(Reply(429, retry_after=reply.retry_after, words="207 with records for later"))
@@ -362,6 +365,14 @@ class Delivery:
             self._in_flight -= count
             self._pace.worked()
             self._changed.notify_all()
+
+    def _settle_refused(self, event: Record, problem: Problem) -> None:
+        if problem.get("type") == SESSION_NOT_FOUND:
+            with self._changed:
+                self._lost[event.session] = None
+                if len(self._lost) > MAX_REFUSED_SESSIONS:
+                    self._lost.popitem(last=False)
+        self._settle_drop(event, "refused", problem)
 
     def _settle_drop(self, record: Record, reason: str, problem: Problem | None = None) -> None:
         with self._changed:

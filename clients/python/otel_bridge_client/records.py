@@ -6,6 +6,7 @@ import json
 import math
 import re
 import time
+import urllib.parse
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -36,12 +37,13 @@ class Record:
 
     @property
     def path(self) -> str:
-        """Where it is posted, alone; events go together."""
+        """Where it is posted, alone; events go together. An id may be any text that a builder's own client sent."""
+        quoted = urllib.parse.quote(str(_clean(self.id)), safe="")
         return {
             SESSION: "/sessions",
             EVENT: "/events",
-            RATING: f"/events/{self.id}/valoracion",
-            END: f"/sessions/{self.id}/fin",
+            RATING: f"/events/{quoted}/valoracion",
+            END: f"/sessions/{quoted}/fin",
         }[self.kind]
 
 

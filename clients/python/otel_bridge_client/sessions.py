@@ -11,7 +11,8 @@ from typing import Callable
 IDLE_SECONDS = 30 * 60
 """The bridge calls a session idle after half an hour: then a user who is in no conversation begins another one."""
 ASK_AGAIN_SECONDS = 60.0
-"""A session that the bridge refused is offered again, for the fault may have been mended: a key, a configuration."""
+"""A session that the bridge refused is offered again, for the fault may have been mended: a key, a configuration. So is
+one that it has no more, past retention."""
 MAX_SESSIONS = 10_000
 
 
@@ -26,8 +27,8 @@ class _Known:
 class Sessions:
     """Remembers sessions by key; from any thread. `open` opens one, or opens the same one again."""
 
-    def __init__(self, refuses: Callable[[str], bool]) -> None:
-        self._refuses = refuses
+    def __init__(self, lacks: Callable[[str], bool]) -> None:
+        self._lacks = lacks
         self.reset()
 
     def reset(self) -> None:
@@ -73,7 +74,7 @@ class Sessions:
         if known is None:
             return _Known(open(None))
         known.used = now
-        if now - known.opened > ASK_AGAIN_SECONDS and self._refuses(known.id):
+        if now - known.opened > ASK_AGAIN_SECONDS and self._lacks(known.id):
             open(known.id)
             known.opened = now
         return known

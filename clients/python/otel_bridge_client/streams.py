@@ -30,9 +30,10 @@ def is_stream(thing: Any) -> bool:
 
 
 def is_manager(thing: Any) -> bool:
-    """Whether the request is made where it is entered, as with `responses.stream(…)`."""
+    """Whether the request is made where it is entered, as with `responses.stream(…)`. What can be iterated, such as a
+    response of `requests`, is a thing of its own that a shell would be no stand-in for."""
     kind = type(thing)
-    iterates = hasattr(kind, "__next__") or hasattr(kind, "__anext__")
+    iterates = hasattr(kind, "__iter__") or hasattr(kind, "__aiter__")
     return not iterates and (hasattr(kind, "__enter__") or hasattr(kind, "__aenter__"))
 
 

@@ -86,13 +86,14 @@ class _Tools:
         self._user = user
         self._conversation = conversation
 
-    def begin(self, exchange: Exchange) -> Measure | None:
+    def begin(self, exchange: Exchange) -> Measure:
         try:
             call = ToolCall(exchange)
             return self._subject.measure(self._session_of(call, exchange), self._type_of(call), call)
         except Exception as error:
             self._client.note("internal", f"instrument: {type(error).__name__}")
-            return None
+            # A tool that asks for `current()` must find one, whatever an option gave.
+            return Measure(self._client.session_for(), exchange.name[:MAX_TYPE_CHARS] or UNKNOWN)
 
     def end(self, measure: Measure, error: str | None) -> None:
         measure.error = measure.error or error

@@ -14,6 +14,8 @@ from otel_bridge_client.replies import Reply, seconds
 MAX_ANSWER_BYTES = 8 << 20
 GZIP_FROM_BYTES = 1024
 
+_PATH = re.compile(r"[\x21-\x7e]*").fullmatch
+
 log = logging.getLogger("otel_bridge_client")
 
 
@@ -24,7 +26,7 @@ def read_url(base_url: str | None, api_key: str | None) -> urllib.parse.SplitRes
     try:
         url = urllib.parse.urlsplit(str(base_url).strip().rstrip("/"))
         url.port  # noqa: B018 raises for one that is no number
-        usable = url.scheme in ("http", "https") and bool(url.hostname)
+        usable = url.scheme in ("http", "https") and bool(url.hostname) and bool(_PATH(url.path))
     except ValueError:
         usable = False
     if not usable:

@@ -140,7 +140,15 @@ func useTools(ctx context.Context, endpoint string, report *seen) {
 	call("registrar_evento", bare, true)
 	bare["sesion_id"] = call("crear_sesion", object{"gpt_id": "devops-expert"}, false)["id"]
 	fits(inputs["registrar_evento"], bare)
-	call("registrar_evento", bare, false)
+	rating := object{"evento_id": call("registrar_evento", bare, false)["id"], "valor": -0.5, "comentario": "No era eso."}
+	fits(inputs["valorar_evento"], rating)
+	call("valorar_evento", rating, false)
+	rating["valor"] = 2
+	fitsNot(inputs["valorar_evento"], rating)
+	call("valorar_evento", rating, true)
+	ended := object{"sesion_id": bare["sesion_id"]}
+	fits(inputs["terminar_sesion"], ended)
+	call("terminar_sesion", ended, false)
 	report.Bare = bare["sesion_id"]
 }
 
