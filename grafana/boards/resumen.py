@@ -233,7 +233,8 @@ def _latency() -> list[tuple[int, Panel]]:
 def _use() -> list[tuple[int, Panel]]:
     tokens = suffixed(catalog.TOKEN_USAGE, "sum")
 
-    without_tokens = counted(catalog.UNMEASURED.name, OF_GPT, OF_TYPE, f'{WHAT}="tokens_output"')
+    # Either may be missing alone, and no counter says how many events lack one of them: the larger count is shown.
+    without_tokens = counted(catalog.UNMEASURED.name, OF_GPT, OF_TYPE, f'{WHAT}=~"tokens_.*"', by=(WHAT,))
 
     def of(direction: str, window: str = BAR) -> str:
         return counted(tokens, OF_GPT, OF_TYPE, f'gen_ai_token_type="{direction}"', window=window)
@@ -243,12 +244,13 @@ def _use() -> list[tuple[int, Panel]]:
             4,
             stat_panel(
                 "Tokens",
-                "Tokens de entrada y de salida del intervalo elegido. «Sin medir»: eventos que llegaron sin sus "
-                "tokens; no se estiman, y no están en las cifras ni en el coste.",
+                "Tokens de entrada y de salida del intervalo elegido. «Sin medir»: eventos que llegaron sin los de "
+                "entrada o sin los de salida (la mayor de las dos cuentas); no se estiman, y no están en las cifras ni "
+                "en el coste.",
                 [
                     instant(of("input", RANGE), "Entrada", ref="input"),
                     instant(of("output", RANGE), "Salida", ref="output"),
-                    instant(f"{without_tokens} > 0", "Sin medir (ev.)", ref="sinmedir"),
+                    instant(f"max({without_tokens}) > 0", "Sin medir (ev.)", ref="sinmedir"),
                 ],
                 Look(unit=COUNT),
                 names=True,
