@@ -8,6 +8,7 @@ from grafana.boards import colours, shared, variables, versions
 from grafana.boards.layout import Row, board
 from grafana.boards.panels import (
     COUNT,
+    NOT_MEASURED,
     QUIET,
     Look,
     bars,
@@ -71,8 +72,8 @@ def _now() -> list[tuple[int, Panel]]:
                     instant(mean(DURATION, OF_GPT, OF_TYPE, window="5m"), "Media", ref="media"),
                     instant(quantile(0.95, DURATION, OF_GPT, OF_TYPE, window="5m"), "p95", ref="p95"),
                 ],
-                # Of two figures in a narrow panel neither has room for «Sin tráfico».
-                Look(unit="s", mappings=[quiet_mapping("–")], no_value=QUIET, links=[TO_SLO]),
+                # Of two figures in a narrow panel neither has room for «Nada medido».
+                Look(unit="s", mappings=[quiet_mapping("–")], no_value=NOT_MEASURED, links=[TO_SLO]),
                 names=True,
             ),
         ),
