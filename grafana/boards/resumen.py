@@ -8,6 +8,7 @@ from grafana.boards import colours, shared, variables, versions
 from grafana.boards.layout import Row, board
 from grafana.boards.panels import (
     COUNT,
+    NOT_MEASURED,
     QUIET,
     Look,
     bars,
@@ -71,8 +72,8 @@ def _now() -> list[tuple[int, Panel]]:
                     instant(mean(DURATION, OF_GPT, OF_TYPE, window="5m"), "Media", ref="media"),
                     instant(quantile(0.95, DURATION, OF_GPT, OF_TYPE, window="5m"), "p95", ref="p95"),
                 ],
-                # Of two figures in a narrow panel neither has room for «Sin tráfico».
-                Look(unit="s", mappings=[quiet_mapping("–")], no_value=QUIET, links=[TO_SLO]),
+                # Of two figures in a narrow panel neither has room for «Nada medido».
+                Look(unit="s", mappings=[quiet_mapping("–")], no_value=NOT_MEASURED, links=[TO_SLO]),
                 names=True,
             ),
         ),
@@ -233,7 +234,8 @@ def _latency() -> list[tuple[int, Panel]]:
 def _use() -> list[tuple[int, Panel]]:
     tokens = suffixed(catalog.TOKEN_USAGE, "sum")
 
-    without_tokens = counted(catalog.UNMEASURED.name, OF_GPT, OF_TYPE, f'{WHAT}="tokens_output"')
+    # Either may be missing alone, and no counter says how many events lack one of them: the larger count is shown.
+    without_tokens = counted(catalog.UNMEASURED.name, OF_GPT, OF_TYPE, f'{WHAT}=~"tokens_.*"', by=(WHAT,))
 
     def of(direction: str, window: str = BAR) -> str:
         return counted(tokens, OF_GPT, OF_TYPE, f'gen_ai_token_type="{direction}"', window=window)
@@ -243,12 +245,13 @@ def _use() -> list[tuple[int, Panel]]:
             4,
             stat_panel(
                 "Tokens",
-                "Tokens de entrada y de salida del intervalo elegido. «Eventos sin medir»: los que llegaron sin "
-                "sus tokens; no se estiman, y no están en las cifras ni en el coste.",
+                "Tokens de entrada y de salida del intervalo elegido. «Eventos sin medir»: los que llegaron sin los de "
+                "entrada o sin los de salida (la mayor de las dos cuentas); no se estiman, y no están en las cifras ni "
+                "en el coste.",
                 [
                     instant(of("input", RANGE), "Entrada", ref="input"),
                     instant(of("output", RANGE), "Salida", ref="output"),
-                    instant(f"{without_tokens} > 0", "Eventos sin medir", ref="sinmedir"),
+                    instant(f"max({without_tokens}) > 0", "Eventos sin medir", ref="sinmedir"),
                 ],
                 Look(unit=COUNT),
                 names=True,

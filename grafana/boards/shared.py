@@ -11,6 +11,7 @@ from grafana_foundation_sdk.models.prometheus import Dataquery
 from grafana.boards import colours
 from grafana.boards.panels import (
     COUNT,
+    NOT_MEASURED,
     QUIET,
     UNMEASURED,
     Look,
@@ -154,8 +155,8 @@ def worst_ratio(title: str, window: str, description: str) -> Panel:
             unit="percentunit",
             decimals=0,
             steps=((None, colours.FINE), *RATIO_STEPS[1:]),
-            no_value=QUIET,
-            mappings=[quiet_mapping()],
+            no_value=NOT_MEASURED,
+            mappings=[quiet_mapping(NOT_MEASURED)],
             links=[("Ver latencia y SLO", link("gpt-slo"))],
         ),
         names=True,

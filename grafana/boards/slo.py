@@ -8,6 +8,7 @@ from grafana.boards import colours, shared, variables
 from grafana.boards.layout import Row, board
 from grafana.boards.panels import (
     COUNT,
+    NOT_MEASURED,
     QUIET,
     Look,
     Steps,
@@ -57,6 +58,7 @@ SPENT = f"1 - {selector(BUDGET_REMAINING, OF_GPT)}"
 SPENT_STEPS = ((None, colours.CLEAR), (0.75, colours.NEAR), (1.0, colours.FAIL))
 BURN_LEVELS = {"Urgente (14,4×)": (14.4, colours.BAD), "Aviso (3×)": (3, colours.WARNING)}
 FEEDBACK_STEPS = ((None, colours.FINE), (0.3, colours.NEAR), (0.5, colours.FAIL))
+NOT_RATED = "Sin valoraciones"
 NOT_TOLD = "Ningún evento dice su tiempo hasta el primer token (ttft_ms)"
 SHOW_TRACES = ("Ver las respuestas lentas", link("gpt-sesiones"))
 
@@ -69,7 +71,7 @@ def _answer() -> list[tuple[int, Panel]]:
             title,
             description,
             [instant(shared.worst(expr), f"{{{{{AGENT}}}}}")],
-            Look(unit=unit, decimals=1, steps=steps, no_value=QUIET, mappings=[quiet_mapping()]),
+            Look(unit=unit, decimals=1, steps=steps, no_value=NOT_MEASURED, mappings=[quiet_mapping(NOT_MEASURED)]),
             names=True,
         )
 
@@ -393,7 +395,13 @@ def _feedback() -> list[tuple[int, Panel]]:
                 "Qué parte de las valoraciones del intervalo elegido fue mala (valor por debajo de 0). Cuenta "
                 "valoraciones, no personas: quien cambia de opinión cuenta otra vez.",
                 [instant(f"{of('bad', RANGE)} / ({every} > 0)")],
-                Look(unit="percentunit", decimals=0, steps=FEEDBACK_STEPS, no_value=QUIET, mappings=[quiet_mapping()]),
+                Look(
+                    unit="percentunit",
+                    decimals=0,
+                    steps=FEEDBACK_STEPS,
+                    no_value=NOT_RATED,
+                    mappings=[quiet_mapping(NOT_RATED)],
+                ),
             ),
         ),
         (

@@ -51,8 +51,8 @@ def versions() -> list[tuple[int, Panel]]:
                 "Versiones, una junto a otra",
                 "Por GPT y versión del prompt o del agente, en el intervalo elegido: eventos, parte con error, parte "
                 "que superó el objetivo de latencia sin dar error (de los que traen latencia), media y p95. Hay diez "
-                "versiones a la vez como mucho; las demás están juntas en «otro». El filtro de tipo no cambia este "
-                "panel.",
+                "versiones a la vez como mucho; las demás están juntas en «otro», y una que dejó su sitio a otra y "
+                "vuelve cuenta desde 0. El filtro de tipo no cambia este panel.",
                 [
                     instant(f"{of()} > 0", ref="A", as_table=True),
                     instant(f"{of('failed')} / ({of()} > 0)", ref="B", as_table=True),

@@ -117,6 +117,8 @@ def event_answer(event: EventIn, status: int, record: Event) -> Answer:
 
 def _reported(event: EventIn, record: Event, session: str, trace_id: str) -> ReportedEventOut:
     measured = {name: getattr(event, name) for name in contract.MEASURED if contract.is_measured(event, name)}
+    if event.latency_ms.is_integer() and "latency_ms" in measured:
+        measured["latency_ms"] = int(event.latency_ms)
     return ReportedEventOut(
         id=uuid_text(record.id),
         sesion_id=session,

@@ -128,7 +128,11 @@ class Conversations:
         Raises Problem."""
         named = fields.get("sesion_id")
         if named in (None, "") and caller.conversation is not None:
-            gpt_id = _gpt_of(fields, caller, self.gpts)
+            try:
+                gpt_id = _gpt_of(fields, caller, self.gpts)
+            except Problem as problem:
+                _count_guess(problem, caller)
+                raise
             return uuid_text(self.session_of(gpt_id, caller.conversation.id))
         if not isinstance(named, str) or not named:
             error = SESSION_MISSING if named in (None, "") else SESSION_WRONG
@@ -145,8 +149,7 @@ class Conversations:
         try:
             event = filling.event(value)
         except Problem as problem:
-            if problem.kind is errors.GPT_NOT_FOUND:
-                caller.admit_unknown(1)
+            _count_guess(problem, caller)
             raise
         await self._open(filling, caller)
         return await self._ingest.add_event(event, caller)
@@ -211,6 +214,12 @@ class _Filling:
         started_us = max(times.EARLIEST_US, ended_us - round(event.latency_ms * 1000))
         session.started_us = min(session.started_us, started_us)
         return event
+
+
+def _count_guess(problem: Problem, caller: Caller) -> None:
+    """Looking for GPTs is limited. Raises Problem (429)."""
+    if problem.kind is errors.GPT_NOT_FOUND:
+        caller.admit_unknown(1)
 
 
 def _gpt_of(fields: Mapping[str, object], caller: Caller, gpts: Mapping[str, Any]) -> str:

@@ -19,6 +19,9 @@ MAX_VERSIONS = 10
 """Of a GPT, that are shown at once."""
 VERSION_KEPT_US = DAY_US
 """How long a version that no event names keeps its place. It bounds how many series a client can make in a day."""
+VERSION_AWAY_US = 10 * 60 * 1_000_000
+"""How long a version that has lost its place is not admitted again. Between two scrapes it would begin anew unseen, and
+what it counts up to its old value would be in no difference; the boards' rules see a series end after seven minutes."""
 MAX_TOOLS = 20
 """Of a GPT."""
 RESULTS = ("good", "slow", "failed", "unmeasured")
@@ -49,6 +52,8 @@ class ExtraFold:
         capped |= {"version": 0, "tool": 0}
         self.versions: dict[str, dict[str, int]] = {}
         """By GPT: when the last event of each version arrived."""
+        self.left: dict[str, dict[str, int]] = {}
+        """By GPT: when versions lost their place, of those that are not admitted again yet."""
         self.tools: dict[str, set[str]] = {}
         """By GPT."""
 
@@ -97,12 +102,17 @@ class ExtraFold:
             if version in known:
                 known[version] = max(known[version], arrived_us)
             return version
-        if len(known) >= MAX_VERSIONS:
-            oldest = min(known, key=lambda name: (known[name], name))
-            if known[oldest] > arrived_us - VERSION_KEPT_US:
-                self._capped["version"] += 1
-                return catalog.OTHER_VERSION
+        left = self.left.get(gpt_id, {})
+        oldest = min(known, key=lambda name: (known[name], name)) if len(known) >= MAX_VERSIONS else None
+        if left.get(version, 0) > arrived_us - VERSION_AWAY_US or (
+            oldest is not None and known[oldest] > arrived_us - VERSION_KEPT_US
+        ):
+            self._capped["version"] += 1
+            return catalog.OTHER_VERSION
+        if oldest is not None:
             del known[oldest]
+            away = {name: at for name, at in left.items() if at > arrived_us - VERSION_AWAY_US}
+            self.left[gpt_id] = {**away, oldest: arrived_us}
             for family in self._families.values():
                 for labels in [found for found in family if found[:2] == (gpt_id, oldest)]:
                     del family[labels]
@@ -123,10 +133,12 @@ class ExtraFold:
         self._counter(catalog.TOOL_SECONDS, (gpt_id, name))[0] += call.ms / 1000
 
     def dump(self) -> dict[str, Any]:
-        return {"versions": self.versions, "tools": {gpt_id: sorted(names) for gpt_id, names in self.tools.items()}}
+        tools = {gpt_id: sorted(names) for gpt_id, names in self.tools.items()}
+        return {"versions": self.versions, "left": self.left, "tools": tools}
 
     def load(self, document: dict[str, Any]) -> None:
         self.versions.update(document["versions"])
+        self.left.update(document.get("left", {}))
         self.tools.update({gpt_id: set(names) for gpt_id, names in document["tools"].items()})
 
 

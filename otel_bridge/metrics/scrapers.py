@@ -94,14 +94,14 @@ class Scrapers:
         sets = list(sets)
         with self._lock:
             self._page += 1
-            if len(self._since) > len(sets):  # some are no more: one that comes again is new
-                there = set(sets)
-                self._since = {each: page for each, page in self._since.items() if each in there}
             for each in sets:
                 if each not in self._since:
                     since = self._restored.pop(_digest(each), self._page)
                     self._since[each] = since
                     self._newest = max(self._newest, since)
+            if len(self._since) > len(sets):  # some are no more: one that comes again is new
+                there = set(sets)
+                self._since = {each: page for each, page in self._since.items() if each in there}
             self._restored.clear()  # the rest is no more
             scraper.sent = self._page
             if scraper.last is None:

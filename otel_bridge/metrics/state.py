@@ -227,9 +227,7 @@ class MetricState:
         type_ = event.type if event.type in gpt_series.types else catalog.OTHER_EVENT_TYPE
         model, error = event.model, event.error
         if model is not None and model not in gpt_series.models:
-            # Models that have a price are configured: a long list of prices takes no place from what clients name.
-            limit = self._max_models + len(gpt_series.gpt.prices) - (gpt_series.gpt.model in gpt_series.gpt.prices)
-            model = self._admit(gpt_series.models, model, limit, "gen_ai_request_model", catalog.OTHER_MODEL)
+            model = self._admit_model(gpt_series, model)
         if error is not None and error not in gpt_series.errors:
             error = self._admit(gpt_series.errors, error, self._max_errors, "error_type", catalog.OTHER_ERROR)
         series = gpt_series.series.get((type_, model, error)) or self._series(gpt_series, type_, model, error)
@@ -290,8 +288,8 @@ class MetricState:
 
     def _feedback(self, feedback: Feedback) -> None:
         gpt_series, model = self._gpts.get(feedback.gpt) or self._gpt(feedback.gpt), feedback.model
-        if model is not None and model not in gpt_series.models:
-            model = self._admit(gpt_series.models, model, self._max_models, "gen_ai_request_model", catalog.OTHER_MODEL)
+        if model is not None and model not in gpt_series.models:  # its event could not be read
+            model = self._admit_model(gpt_series, model)
         labels = (*self._base(gpt_series, model), catalog.feedback_result(feedback.value))
         self._counter(catalog.FEEDBACK, labels)[0] += 1
         self.accepted["feedback"] += 1
@@ -314,6 +312,12 @@ class MetricState:
         if gpt_id in self._config:
             self._stand_at_zero(gpt_series)
         return gpt_series
+
+    def _admit_model(self, gpt_series: _GptSeries, model: str) -> str:
+        # Models that have a price are configured: a long list of prices takes no place from what clients name.
+        gpt = gpt_series.gpt
+        limit = self._max_models + len(gpt.prices) - (gpt.model in gpt.prices)
+        return self._admit(gpt_series.models, model, limit, "gen_ai_request_model", catalog.OTHER_MODEL)
 
     def _admit(self, admitted: set[str], value: str, limit: int, label: str, fallback: str) -> str:
         """A value becomes a label until the cap is reached; past it the fallback takes its place."""

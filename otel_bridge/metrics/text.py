@@ -20,9 +20,10 @@ Row = tuple[Labels, tuple[Sequence[int], float, Sequence[Any]]]
 
 
 class _Series:
-    """One series' lines up to their values, and its text as of `count` observations."""
+    """One series' lines up to their values, and its text as of what was `shown`: its observations, and their sum (a
+    version's series that has gone comes again from 0, and may have as many)."""
 
-    __slots__ = ("buckets", "count", "plain", "rest", "text")
+    __slots__ = ("buckets", "plain", "rest", "shown", "text")
 
     def __init__(self, metric: Metric, labels: Labels) -> None:
         pairs = ",".join(
@@ -33,7 +34,7 @@ class _Series:
         self.buckets = [f'{metric.name}_bucket{{{pairs}{comma}le="{bound}"}} ' for bound in bounds]
         braces = f"{{{pairs}}}" if pairs else ""
         self.rest = (f"{metric.name}_count{braces} ", f"{metric.name}_sum{braces} ")
-        self.count = -1
+        self.shown: tuple[int, float] | None = None
         self.text = ""
         self.plain = ""
 
@@ -62,9 +63,9 @@ class HistogramText:
             if (metric.name, labels) in held:
                 out.append(_text(metric.name, labels, series, [0] * len(counts), 0.0, None))
                 continue
-            observed = sum(counts)
-            if observed != series.count:
-                series.count, series.plain = observed, ""
+            shown = (sum(counts), total)
+            if shown != series.shown:
+                series.shown, series.plain = shown, ""
                 series.text = _text(metric.name, labels, series, counts, total, exemplars)
             if with_exemplars:
                 out.append(series.text)

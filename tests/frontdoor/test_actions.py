@@ -324,6 +324,11 @@ def test_what_a_model_does_not_measure_is_left_out_and_said_to_be(serve: Serve) 
     assert one.metric("otel_bridge_ledger_gap") == 0
 
 
+def test_a_whole_number_is_answered_as_one_where_others_are_missing(one: Bridge) -> None:
+    event = {"tipo": "consulta", "contenido": "a", "latency_ms": 900}
+    assert '"latency_ms":900,' in one.post("/events", event, headers=hinted("chat-10")).text
+
+
 def test_without_a_conversation_a_number_that_is_missing_is_asked_for(one: Bridge) -> None:
     answer = one.post("/events", {"sesion_id": one.session(), "tipo": "consulta", "contenido": "x"})
     assert answer.status_code == 422

@@ -8,7 +8,6 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import requests
@@ -320,21 +319,22 @@ def test_looking_for_what_does_not_exist_is_limited_at_every_entrance(limited: B
     assert statuses == [404] * 5 + [429] * 4
 
 
-@pytest.mark.parametrize(
-    ("tool", "arguments"),
-    [
-        ("crear_sesion", {"gpt_id": "nadie", "usuario_id": "u"}),
-        ("registrar_evento", {**GUIDE_EVENT, "sesion_id": NOWHERE}),
-    ],
-)
-def test_a_tool_that_looks_for_what_does_not_exist_is_limited(
-    limited: Bridge, tool: str, arguments: dict[str, Any]
-) -> None:
-    headers = {
-        "X-Forwarded-For": "198.51.100.120" if tool == "crear_sesion" else "198.51.100.121",
-        "Accept": "application/json, text/event-stream",
-    }
-    message = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": tool, "arguments": arguments}}
+TOOLS = [
+    ("crear_sesion", {"gpt_id": "nadie", "usuario_id": "u"}),
+    ("registrar_evento", {**GUIDE_EVENT, "sesion_id": NOWHERE}),
+    ("registrar_evento", {**GUIDE_EVENT, "gpt_id": "nadie"}),
+    ("valorar_evento", {"evento_id": NOWHERE, "valor": 1}),
+    ("terminar_sesion", {"sesion_id": NOWHERE}),
+    ("terminar_sesion", {"gpt_id": "nadie"}),
+]
+
+
+@pytest.mark.parametrize("number", range(len(TOOLS)))
+def test_a_tool_that_looks_for_what_does_not_exist_is_limited(limited: Bridge, number: int) -> None:
+    tool, arguments = TOOLS[number]
+    headers = {"X-Forwarded-For": f"198.51.100.{120 + number}", "Accept": "application/json, text/event-stream"}
+    params = {"name": tool, "arguments": arguments, "_meta": {"openai/session": "chat-1"}}
+    message = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}
     kinds = []
     for _ in range(7):
         answer = limited.http.post(f"{limited.url}/mcp", json=message, headers=headers, timeout=10)

@@ -34,13 +34,14 @@ from grafana.boards.promql import (
     quantile,
     suffixed,
 )
-from grafana.boards.queries import fill
+from grafana.boards.queries import fill, queries
 from otel_bridge import catalog
 
 DURATION = catalog.OPERATION_DURATION
 COUNT, SUM, BUCKET = (suffixed(DURATION, suffix) for suffix in ("count", "sum", "bucket"))
 SESSIONS = catalog.SESSIONS.name
 BUILD = catalog.BUILD_INFO.name
+UNMEASURED = catalog.UNMEASURED.name
 
 GAP, STALE = "_", "stale"
 MINUTE = 12
@@ -429,6 +430,18 @@ def test_hour_by_weekday_holds_every_event_once(check: Truth) -> None:
         (f"({cells}) > 0", {'{dia="4", hora="00"}': 30, '{dia="4", hora="01"}': 7}),
         (f"count({cells})", {"": 168}),
     )
+
+
+@pytest.mark.parametrize(("entrada", "salida"), [(5, 5), (5, 0), (0, 5), (2, 5)])
+def test_tokens_that_nobody_measured_are_told_whichever_they_are(check: Truth, entrada: int, salida: int) -> None:
+    panel = next(q for q in queries({"__range": "$__range"}) if (q.panel, q.ref) == ("Tokens", "sinmedir"))
+    found = {"tokens_input": entrada, "tokens_output": salida, "latency": 7}
+    series = [
+        counter(UNMEASURED, (0, 5), (count, 55), gen_ai_agent_id="uno", event_type="consulta", error_type="", what=what)
+        for what, count in found.items()
+        if count
+    ]
+    check([bridge((1, 60)), *series], 4, (panel.expr, {"": 5}))
 
 
 def test_what_is_recorded_each_minute_keeps_labels_that_the_series_has() -> None:

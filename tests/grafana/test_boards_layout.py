@@ -1,10 +1,12 @@
 """What a person would stumble over: overlaps, missing units, texts, links, legends."""
 
+import json
 import re
 from typing import Any
 
 import pytest
 
+from grafana.boards.panels import QUIET
 from grafana.boards.queries import panels, queries
 
 UIDS = ("gpt-resumen", "gpt-slo", "gpt-sesiones", "otel-bridge-salud")
@@ -81,6 +83,16 @@ def test_what_says_that_there_is_nothing_is_in_no_legend(board: dict[str, Any]) 
             names = {target["legendFormat"]} if target["refId"] in ("hueco", "sinmedir") else set()
             names |= set(re.findall(r'label_replace\(vector\(0\), "\w+", "([^"]+)"', target.get("expr", "")))
             assert names <= unlisted, panel["title"]
+
+
+def test_no_figure_of_a_gpt_says_that_there_is_no_traffic(board: dict[str, Any]) -> None:
+    """It is of latencies or ratings, and events that nobody measured or rated are traffic."""
+    for panel in panels(board):
+        if panel["type"] == "stat" and board["uid"].startswith("gpt-"):
+            defaults = panel["fieldConfig"]["defaults"]
+            assert QUIET not in json.dumps([defaults.get("noValue"), defaults.get("mappings")], ensure_ascii=False), (
+                panel["title"]
+            )
 
 
 def test_whole_numbers_have_one_notation(board: dict[str, Any]) -> None:

@@ -52,6 +52,14 @@ def test_a_planted_secret_is_found_nowhere(served: Bridge, receiver: OtlpReceive
                 ).content
             )
     assert served.event(session, error=TABOO).status_code == 201
+    called = [{"nombre": TABOO, "ms": 1}, {"nombre": "buscar", "ms": 1, "error": TABOO}]
+    rated = served.event(session, version=TABOO, herramientas=called)
+    assert rated.status_code == 201
+    for fields in ({"comentario": PLANTED[0][0]}, {"comentario": f"Mi clave es {TABOO}"}, {"id": TABOO}):
+        path = f"/events/{rated.json()['id']}/valoracion"
+        answers.append(served.post(path, {"valor": -1, **fields}).content)
+    for path in (f"/events/{TABOO}/valoracion", f"/sessions/{TABOO}/fin"):
+        answers.append(served.post(path, {"valor": 1, "comentario": TABOO}).content)
     answers.append(served.http.get(f"{served.api}/sessions/{TABOO}", timeout=30).content)
     answers.append(served.http.post(f"{served.url}/mcp", data=TABOO, timeout=30).content)
     assert served.event(session, tipo=TABOO, modelo=TABOO).status_code == 201

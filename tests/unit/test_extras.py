@@ -142,6 +142,21 @@ def test_a_new_version_takes_the_place_of_one_that_nobody_names_any_more() -> No
     assert state.capped["version"] == 0
 
 
+def test_what_has_lost_its_place_is_not_admitted_again_before_every_scraper_has_seen_it_go() -> None:
+    """Else it could stand at its old value on the next page, and what it counted since would be in no difference."""
+    old = [of_version(n, f"v{n}") for n in range(MAX_VERSIONS)]
+    minute = 1 / 1440
+    state = folded(*old, of_version(20, "neu", 1.1), of_version(21, "v0", 1.1 + 9 * minute))
+    assert versions(state) == {*(f"v{n}" for n in range(1, MAX_VERSIONS)), "neu", "otro"}
+    assert state.capped["version"] == 1
+    again = MetricState({"devops-expert": gpt()})
+    again.load(12, state.dump())
+    for one in (state, again):
+        one.apply([of_version(22, "v0", 1.1 + 9.9 * minute), of_version(23, "v0", 1.1 + 11 * minute)], 14)
+        assert versions(one) == {*(f"v{n}" for n in range(2, MAX_VERSIONS)), "neu", "v0", "otro"}
+        assert histograms(one, catalog.VERSION_DURATION)["devops-expert", "v0"] == (1, 1.5)
+
+
 def test_a_client_makes_ten_versions_a_day_at_the_most() -> None:
     state = MetricState({"devops-expert": gpt()})
     seen = set()

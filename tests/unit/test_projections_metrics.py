@@ -214,6 +214,14 @@ def test_models_of_ratings_are_capped_as_those_of_events() -> None:
     assert sum(counters(state, catalog.FEEDBACK).values()) == 30
 
 
+def test_prices_take_no_place_from_the_models_of_ratings_either() -> None:
+    """A rating may be of an event that cannot be read any more."""
+    priced = gpt(prices={f"p{i}": Price(1, 1) for i in range(10)})
+    state = folded(feedback(model="m"), gpts={"devops-expert": priced})
+    assert {labels[3]: count for labels, count in counters(state, catalog.FEEDBACK).items() if count} == {"m": 1}
+    assert state.capped["gen_ai_request_model"] == 0
+
+
 def test_a_snapshot_from_before_ratings_is_loaded() -> None:
     state = folded(session(), event())
     document = msgspec.msgpack.decode(state.dump())

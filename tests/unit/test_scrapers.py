@@ -50,6 +50,14 @@ def test_a_new_set_is_at_zero_once_for_each_scraper(scrapers: Scrapers) -> None:
     assert page(scrapers, b, OLD, NEW) == set()
 
 
+def test_a_set_that_was_away_for_one_page_is_new_though_another_came_in_its_place(scrapers: Scrapers) -> None:
+    a, other = scrapers.meet("a", True), ("c", ("other",))
+    for sets in ((OLD,), (OLD, NEW), (OLD, NEW)):
+        page(scrapers, a, *sets)
+    assert page(scrapers, a, OLD, other) == {other}
+    assert page(scrapers, a, OLD, NEW) == {NEW}
+
+
 def test_two_of_one_name_are_told_apart_by_their_connections(scrapers: Scrapers) -> None:
     a, b = scrapers.meet("same", True), scrapers.meet("same", True)
     page(scrapers, a, OLD)
