@@ -112,7 +112,7 @@ class Bisection:
 
     def _park_partial(self, part: Part, result: SendResult) -> None:
         """Some were refused, nobody says which, and the specification forbids to ask again: the operator may."""
-        message = f"{result.rejected} tramos rechazados, de {len(part)} registros: {result.message}"
+        message = f"tramos rechazados: {result.rejected}, en un envío de {len(part)} registros: {result.message}"
         self.parked += [self._batch.park(i, "partial", message) for i in range(part.low, part.high)]
         self.partial = True
 

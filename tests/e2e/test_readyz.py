@@ -67,4 +67,5 @@ def test_a_problem_is_told_in_spanish(make_bridge: Make, setting: dict[str, str]
 def test_every_state_and_every_lack_of_room_has_its_words() -> None:
     assert health._DELIVERY.keys() == {*KINDS, "starting", "restarting", "damaged"}
     assert health._FULL.keys() == {space.AT_LIMIT, space.NO_ROOM}
-    assert health._DAMAGED.keys() == set(DamagedPart) - {DamagedPart.OLD}
+    # Neither holds up anything: what is old, and what a rating alone looks for.
+    assert health._DAMAGED.keys() == set(DamagedPart) - {DamagedPart.OLD, DamagedPart.LOOKED_FOR}

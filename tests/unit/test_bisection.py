@@ -150,7 +150,7 @@ def test_a_partial_success_parks_the_whole_part(tmp_path: Path) -> None:
     found = Search(tmp_path, lambda numbers: OK, partial)
     assert found.finished and found.search.partial and found.endpoint.requests == []
     assert found.parked == [(number, "partial") for number in range(1, 9)]
-    assert found.search.parked[0][3] == "1 tramos rechazados, de 8 registros: one is bad"
+    assert found.search.parked[0][3] == "tramos rechazados: 1, en un envío de 8 registros: one is bad"
 
 
 TOO_LARGE = SendResult("poison", "HTTP 413", too_large=True)
