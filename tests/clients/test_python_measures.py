@@ -369,6 +369,7 @@ def test_what_is_no_number_is_no_rating(client: BridgeClient, server: Scripted, 
         ("no hay\r\nX-Otra: cosa", "no%20hay%0D%0AX-Otra%3A%20cosa"),
         ("año \ud800", "a%C3%B1o%20%3F"),
     ],
+    ids=["slashes", "a line break", "no text"],
 )
 def test_an_id_that_is_none_stays_within_its_place_and_holds_nothing_up(
     make_server: MakeServer, event: str, path: str
