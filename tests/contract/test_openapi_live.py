@@ -80,6 +80,10 @@ def answers_of(bridge: Bridge) -> Iterator[tuple[str, requests.Response]]:
     for body in (GUIDE_SESSION, chosen, chosen, {**chosen, "usuario_id": "otro"}, {}, {**GUIDE_SESSION, "gpt_id": "x"}):
         yield "/api/sessions", bridge.post("/sessions", body)
     yield "/api/sessions/{id}", bridge.http.get(f"{bridge.api}/sessions/{ID}")
+    # Of a model that reports on itself, and measures nothing.
+    reported = {"gpt_id": "devops-expert", "tipo": "consulta", "contenido": "x"}
+    unmeasured = bridge.post("/events", reported, headers={"openai-conversation-id": "chat-1"}).json()["sesion_id"]
+    yield "/api/sessions/{id}", bridge.http.get(f"{bridge.api}/sessions/{unmeasured}")
     event = {
         **GUIDE_EVENT,
         "sesion_id": ID,
@@ -199,7 +203,7 @@ def test_what_is_required_is_always_there_and_the_rest_now_and_then(
             seen.setdefault(name, []).append(keys_of)
     assert set(seen) == {
         "SessionOut", "EventOut", "FeedbackOut", "BatchOut", "ItemOut", "SessionState", "SessionTrace", "ProblemOut",
-        "FieldError",
+        "FieldError", "Unmeasured",
     }  # fmt: skip
     for name, each in seen.items():
         schema = DOCUMENT["components"]["schemas"][name]

@@ -140,7 +140,8 @@ class Delivery:
             why = None if problem is None else cause(problem)
             self.notes.count(reason, why)
             if reason not in ("disabled", "closed"):
-                words = f"dropped {record.kind} {record.id}"
+                # An id that the caller made may be no text at all: who writes the log could not write it.
+                words = f"dropped {record.kind} {record.id.encode('utf-8', 'replace').decode()}"
                 if problem is not None and why is not None:
                     kind = f" ({problem['type']})" if "type" in problem else ""
                     more = detail(problem)
