@@ -39,7 +39,7 @@ def test_a_commit_is_an_fsync(store: SqliteStore) -> None:
 
 def test_few_texts_are_prepared_however_many_sessions_a_commit_has() -> None:
     row = [None] * 18
-    texts = {sql for count in range(1, 1500) for sql, _ in grouping.statements([], [[None] * 6], [row] * count, [])}
+    texts = {sql for count in range(1, 1500) for sql, _ in grouping.statements([], [[None] * 6], [row] * count, [], [])}
     assert len(texts) <= 200
 
 
