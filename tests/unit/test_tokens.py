@@ -7,6 +7,7 @@ import base64
 import json
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -357,23 +358,24 @@ def test_an_open_gpt_is_open_to_whoever_brings_a_bad_token(access_of: Callable[.
 @pytest.mark.parametrize(
     ("gpts", "token", "kind"),
     [
-        (GPTS, signed(), None),
+        (GPTS, signed, None),
         (GPTS, KEY, None),
-        (GPTS, signed(client_id="nadie"), errors.FORBIDDEN),
-        (GPTS, signed(exp=-900), errors.UNAUTHENTICATED),
+        (GPTS, partial(signed, client_id="nadie"), errors.FORBIDDEN),
+        (GPTS, partial(signed, exp=-900), errors.UNAUTHENTICATED),
         (GPTS, "", errors.UNAUTHENTICATED),
         (GPTS, "otb_guess", errors.UNAUTHENTICATED),
         (GPTS + "[gpts.abierto]\n", "", None),
-        (GPTS + "[gpts.abierto]\n", signed(client_id="nadie"), None),
-        (GPTS + "[gpts.abierto]\n", signed(exp=-900), errors.UNAUTHENTICATED),
+        (GPTS + "[gpts.abierto]\n", partial(signed, client_id="nadie"), None),
+        (GPTS + "[gpts.abierto]\n", partial(signed, exp=-900), errors.UNAUTHENTICATED),
         (GPTS + "[gpts.abierto]\n", "opaque", errors.UNAUTHENTICATED),
         (GPTS + "[gpts.abierto]\n", KEY, None),
     ],
 )
 def test_checking_in_needs_a_good_token_or_no_token_where_something_is_open(
-    access_of: Callable[..., Access], gpts: str, token: str, kind: errors.ErrorKind | None
+    access_of: Callable[..., Access], gpts: str, token: str | Callable[[], str], kind: errors.ErrorKind | None
 ) -> None:
-    caller = caller_with(access_of(gpts=gpts), token)
+    # Signed here: what is signed when tests are collected has expired when it is their turn.
+    caller = caller_with(access_of(gpts=gpts), token() if callable(token) else token)
     if kind is None:
         caller.check_in()
         return
