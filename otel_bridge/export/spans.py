@@ -95,7 +95,6 @@ _tokens_in = _IntAttribute(catalog.GEN_AI_USAGE_INPUT_TOKENS)
 _tokens_cached = _IntAttribute(catalog.GEN_AI_USAGE_CACHE_READ_INPUT_TOKENS)
 _tokens_out = _IntAttribute(catalog.GEN_AI_USAGE_OUTPUT_TOKENS)
 _tokens_reasoning = _IntAttribute(catalog.GEN_AI_USAGE_REASONING_OUTPUT_TOKENS)
-_double = Struct("<d").pack
 _part = _IntAttribute(catalog.SESSION_PART)
 
 

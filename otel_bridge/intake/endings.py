@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import asyncio
 
-from otel_bridge import clock, contract, errors
+from otel_bridge import clock, contract
 from otel_bridge.access.caller import Caller
-from otel_bridge.errors import Problem
 from otel_bridge.intake.answers import Answer
 from otel_bridge.intake.ingest import Ingest, Taking
-from otel_bridge.journal import Journal, OutcomeUnknown, StoreDamaged, StoreFull, StoreUnavailable
-
-RETRY_AFTER_SECONDS = 5
+from otel_bridge.journal import Journal, OutcomeUnknown, StoreUnavailable, refusal
 
 
 class Endings:
@@ -38,13 +35,5 @@ class Endings:
         ended = self._journal.transact(lambda store: store.end(id_, clock.now_us()))
         try:
             await asyncio.wrap_future(ended)
-        except OutcomeUnknown as error:
-            raise _refused(errors.OUTCOME_UNKNOWN) from error
-        except StoreFull as error:
-            raise _refused(errors.DISK_FULL) from error
-        except (StoreDamaged, StoreUnavailable) as error:
-            raise _refused(errors.JOURNAL_UNAVAILABLE) from error
-
-
-def _refused(kind: errors.ErrorKind) -> Problem:
-    return Problem(kind, headers={"Retry-After": str(RETRY_AFTER_SECONDS)})
+        except (OutcomeUnknown, StoreUnavailable) as error:
+            raise refusal(error) from error

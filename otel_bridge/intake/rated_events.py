@@ -24,8 +24,6 @@ from otel_bridge.journal.damage import Damage
 
 REMEMBERED = 10_000
 REMEMBERED_SECONDS = 60.0
-AHEAD_US = 86_400 * 1_000_000
-"""What an event's own time may be ahead of its arrival."""
 
 
 class RatedEvent(NamedTuple):
@@ -109,6 +107,6 @@ class RatedEvents:
                 by_gpt[gpt] = max(arrived_us, by_gpt.get(gpt, 0))  # an id is given anew when it is forgotten
         found = sorted(((at, gpt) for gpt, at in by_gpt.items()), key=lambda one: (one[1] not in own, one[0]))
         told = time_of(event_id)
-        if told is not None and times.EARLIEST_US <= told <= clock.now_us() + AHEAD_US:
+        if told is not None and times.EARLIEST_US <= told <= clock.now_us() + times.AHEAD_US:
             found.append((told, None))
         return found

@@ -53,8 +53,7 @@ class Sessions:
         sessions: dict[int, KnownSession] = {}
         missing: dict[int, None] = {}
         for item in items:
-            if item.__class__ is not Problem:
-                assert isinstance(item, EventIn)
+            if isinstance(item, EventIn):
                 number = item.sesion_id.int
                 if number not in sessions:
                     session = self._remembered.get(number)

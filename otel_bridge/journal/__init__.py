@@ -50,7 +50,7 @@ from otel_bridge.journal.store import (
     WentBackKind,
     Window,
 )
-from otel_bridge.journal.writer import Journal
+from otel_bridge.journal.writer import Journal, refusal
 
 __all__ = [
     "CONFLICT",
@@ -87,6 +87,7 @@ __all__ = [
     "mark_replay",
     "open",
     "open_reader",
+    "refusal",
     "restore",
 ]
 

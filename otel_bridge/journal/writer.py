@@ -364,8 +364,7 @@ class Journal:
             if self.last_error != str(error):
                 log.error("nothing can be accepted: %s", error)
             self.last_error = str(error)
-            kind = errors.DISK_FULL if isinstance(error, StoreFull) else errors.JOURNAL_UNAVAILABLE
-            self._answer(group, _refuse(kind))
+            self._answer(group, refusal(error))
         else:
             log.error("an append failed", exc_info=error)
             self._answer(group, error)
@@ -407,6 +406,13 @@ class Journal:
                 item = self._queue.get_nowait()
                 if isinstance(item, _Task):
                     item.future.set_exception(StoreUnavailable("the journal is closed"))
+
+
+def refusal(error: StoreUnavailable | OutcomeUnknown) -> Problem:
+    """What a sender is told where the store did not take what it sent."""
+    if isinstance(error, OutcomeUnknown):
+        return _refuse(errors.OUTCOME_UNKNOWN)
+    return _refuse(errors.DISK_FULL if isinstance(error, StoreFull) else errors.JOURNAL_UNAVAILABLE)
 
 
 def _refuse(kind: errors.ErrorKind) -> Problem:

@@ -17,8 +17,8 @@ from otel_bridge.access.caller import Access, Caller, Conversation
 from otel_bridge.config import Gpt
 from otel_bridge.errors import Problem
 from otel_bridge.http.app import peer_of
+from otel_bridge.mcp.mount import PATH
 
-PATH = "/mcp"
 _OF_HTTP = (errors.UNAUTHENTICATED, errors.INSUFFICIENT_SCOPE, errors.PROVIDER_AWAY)
 """What a client can do something about, and a model cannot."""
 _REFUSAL = "otel_bridge.refusal"
