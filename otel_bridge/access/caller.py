@@ -17,7 +17,7 @@ from otel_bridge.access.addresses import Addresses, Headers
 from otel_bridge.access.challenge import Challenge
 from otel_bridge.access.limits import RateLimits
 from otel_bridge.config import Config, Gpt, Rate
-from otel_bridge.errors import Problem
+from otel_bridge.errors import ErrorKind, Problem
 
 if TYPE_CHECKING:
     from otel_bridge.access.jwks import IssuerKeys
@@ -163,6 +163,17 @@ class Caller:
         pending = self.admit(gpt, items)
         if pending is not None:
             await pending
+
+    async def admitted_to(self, gpt_id: str | None, gpts: Mapping[str, Gpt], unknown: ErrorKind) -> None:
+        """`admitted`, to what was looked up and is that GPT's; None: it was not found, the problem `unknown`.
+        Raises Problem.
+
+        A GPT that has left the configuration has taken its keys along: what is its is shown to nobody."""
+        gpt = None if gpt_id is None else gpts.get(gpt_id)
+        if gpt is None:
+            self.admit_unknown(1)
+            raise Problem(unknown if gpt_id is None else errors.GPT_NOT_FOUND)
+        await self.admitted(gpt, 1)
 
     @property
     def token(self) -> bytes:

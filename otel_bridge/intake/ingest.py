@@ -157,15 +157,8 @@ class Ingest:
                     own_row = await self.sessions.row(own_id)
                     if own_row is not None:
                         row, id_ = own_row, own_id
-        if row is None:
-            caller.admit_unknown(1)
-            raise Problem(errors.SESSION_NOT_FOUND)
-        gpt = self.gpts.get(row.gpt)
-        if gpt is None:
-            # A GPT that has left the configuration has taken its keys along: its sessions are shown to nobody.
-            caller.admit_unknown(1)
-            raise Problem(errors.GPT_NOT_FOUND)
-        await caller.admitted(gpt, 1)
+        await caller.admitted_to(None if row is None else row.gpt, self.gpts, errors.SESSION_NOT_FOUND)
+        assert row is not None
         return id_, row
 
     def is_user(self, row: SessionRow, usuario_id: str) -> bool:

@@ -83,14 +83,8 @@ class Ratings:
         event = None
         with contextlib.suppress(ValueError):
             event = await self._events.find(UUID(event_id).bytes, caller.gpts_of_key(), caller.refuse_guesses)
-        if event is None:
-            caller.admit_unknown(1)
-            raise Problem(errors.EVENT_NOT_FOUND)
-        gpt = self._gpts.get(event.gpt)
-        if gpt is None:
-            caller.admit_unknown(1)
-            raise Problem(errors.GPT_NOT_FOUND)
-        await caller.admitted(gpt, 1)
+        await caller.admitted_to(None if event is None else event.gpt, self._gpts, errors.EVENT_NOT_FOUND)
+        assert event is not None
         return event
 
     async def _kept(self, comment: str | None, counts: dict[str, int]) -> str | None:

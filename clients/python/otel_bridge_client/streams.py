@@ -6,6 +6,7 @@ object. Any other iterator is returned in a shell that passes everything through
 
 from __future__ import annotations
 
+import contextlib
 import weakref
 from collections.abc import AsyncIterator, Iterator
 from typing import Any, Callable, Protocol
@@ -74,32 +75,32 @@ def _watch_close(stream: Any, watcher: Watcher) -> None:
     stream.close = close
 
 
-def _items(inner: Iterator[Any], watcher: Watcher) -> Iterator[Any]:
+@contextlib.contextmanager
+def _ending(watcher: Watcher) -> Iterator[None]:
+    """Tells how what is read within ends: whole, closed by its reader, or with an error."""
     try:
+        yield
+    except GeneratorExit:
+        watcher.ended()
+        raise
+    except BaseException as error:
+        watcher.ended(error)
+        raise
+    watcher.ended()
+
+
+def _items(inner: Iterator[Any], watcher: Watcher) -> Iterator[Any]:
+    with _ending(watcher):
         for item in inner:
             watcher.item(item)
             yield item
-    except GeneratorExit:
-        watcher.ended()
-        raise
-    except BaseException as error:
-        watcher.ended(error)
-        raise
-    watcher.ended()
 
 
 async def _async_items(inner: AsyncIterator[Any], watcher: Watcher) -> AsyncIterator[Any]:
-    try:
+    with _ending(watcher):
         async for item in inner:
             watcher.item(item)
             yield item
-    except GeneratorExit:
-        watcher.ended()
-        raise
-    except BaseException as error:
-        watcher.ended(error)
-        raise
-    watcher.ended()
 
 
 class _Passing:
