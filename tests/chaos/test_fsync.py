@@ -83,8 +83,11 @@ def test_a_failed_fsync_is_told_as_unknown_and_a_repeat_counts_once(
             assert bridge.process is not None and bridge.process.wait(20) == 1
     assert fault.count() == 1 and _wal(bridge).read_bytes() == left  # nothing was moved any more
     bridge.start()
-    # What the system had of it was taken to be written, so it is there; the answers said neither.
-    assert bridge.metric(EVENTS) == 4 and _in_journal(bridge) == {taken, *unknown}
+    # What the system had of it was taken to be written, so it is there; the answers said neither. Where the commit was
+    # the first of a log begun anew, the fsync that failed is that of the log's head, before the commit's own frames.
+    written = {one for one in unknown if uuid.UUID(one).bytes in left}
+    assert written in (set(), set(unknown))
+    assert bridge.metric(EVENTS) == 1 + len(written) and _in_journal(bridge) == {taken, *written}
     again = bridge.post("/events", batch)
     assert again.status_code == 201 and [one["id"] for one in again.json()["resultados"]] == unknown, again.text
     assert bridge.post("/events", batch[0]).status_code == 200
