@@ -158,16 +158,16 @@ def gpt_rate(raw: object) -> Rate:
 
 
 def journal_url(raw: object) -> str:
-    """The URL of a journal in SQLite."""
+    """The URL of a journal: a file of SQLite, or a PostgreSQL database as libpq names it."""
     if isinstance(raw, str):
         # A path that ends in a slash is a folder's; one with a control character or a lone surrogate is nobody's.
         if raw.startswith("sqlite:///") and not raw.endswith("/") and not UNWRITABLE.search(raw):
             return raw
-        if raw.startswith(("postgresql://", "postgres://")):
-            raise ValueError(
-                "sqlite:///path: this release keeps its journal in SQLite; a PostgreSQL journal is not in it yet"
-            )
-    raise ValueError("sqlite:///relative/path.db or sqlite:////absolute/path.db")
+        if raw.startswith(("postgresql://", "postgres://")) and not UNWRITABLE.search(raw):
+            return raw
+    raise ValueError(
+        "sqlite:///relative/path.db, sqlite:////absolute/path.db, or postgresql://user@host1,host2/database"
+    )
 
 
 def trace_url(raw: object) -> str | None:

@@ -31,13 +31,17 @@ from otel_bridge.journal.store import (
     Backup,
     DamagedPart,
     Identity,
+    Lane,
     Ledger,
     OutcomeUnknown,
     Parked,
+    Position,
     Reader,
+    Replicas,
     Segment,
     SessionInfo,
     SessionRow,
+    Steward,
     Store,
     StoreDamaged,
     StoreError,
@@ -45,6 +49,7 @@ from otel_bridge.journal.store import (
     StoreLost,
     StoreUnavailable,
     TopUser,
+    Total,
     Trimmed,
     WentBack,
     WentBackKind,
@@ -62,14 +67,18 @@ __all__ = [
     "Duplicate",
     "Identity",
     "Journal",
+    "Lane",
     "Ledger",
     "Outcome",
     "OutcomeUnknown",
     "Parked",
+    "Position",
     "Reader",
+    "Replicas",
     "Segment",
     "SessionInfo",
     "SessionRow",
+    "Steward",
     "Store",
     "StoreDamaged",
     "StoreError",
@@ -77,6 +86,7 @@ __all__ = [
     "StoreLost",
     "StoreUnavailable",
     "TopUser",
+    "Total",
     "Trimmed",
     "WentBack",
     "WentBackKind",
@@ -99,6 +109,14 @@ def _backend(url: str) -> Any:
         from otel_bridge.journal import sqlite  # a backend is imported by who uses it
 
         return sqlite
+    if scheme in ("postgresql", "postgres"):
+        try:
+            from otel_bridge.journal import postgres
+        except ImportError:
+            raise StartRefused(
+                "journal: a postgresql:// journal needs psycopg. Install it: pip install 'otel-bridge[postgres]'."
+            ) from None
+        return postgres
     raise StartRefused(f"journal: this release has no backend for {scheme}: URLs")
 
 

@@ -464,3 +464,87 @@ class Store(Protocol):
     def close(self) -> None:
         """Gives the journal up to the next process: as it is, where an outcome was not learnt or the store is lost.
         Called after its readers are closed, by any thread."""
+
+    @property
+    def replicas(self) -> Replicas | None:
+        """What this store shares with others; None where it is the journal's only one. Any thread."""
+
+
+class Total(NamedTuple):
+    """The ledger over all lanes, from the snapshot that a page is made from."""
+
+    exported: int
+    pending: int
+    parked: int
+    oldest_pending_us: int | None
+    unreadable: int = 0
+
+
+class Lane(NamedTuple):
+    """A replica's log, as an operator sees it."""
+
+    lane: int
+    name: str | None
+    """Host and process of who appends to it; None: nobody."""
+    lease_seconds: float
+    """Until its lease is over; negative: since then."""
+    last: int
+    cursor: int
+    pending: int
+
+
+Position = dict[int, int]
+"""Up to where a reader of all lanes has read each: lane → sequence number."""
+
+
+class Steward(Protocol):
+    """The one replica that counts for all. One thread at a time; a connection of its own. What loses the lease raises
+    StoreLost once (nothing of that call was saved), and `hold` may win it again later."""
+
+    def hold(self) -> bool:
+        """Claims the lease, or renews it: whether this replica is the steward now. Called a few times a lease. Raises
+        StoreUnavailable."""
+
+    def load(self) -> tuple[Position, bytes | None]:
+        """The newest shared snapshot, and what it has of each lane. None: there is none yet."""
+
+    def follow(self, position: Position, limit: int) -> list[Segment]:
+        """Up to `limit` segments that are not in `position`, of any lanes, in order within each. Where lanes are far
+        behind, some of each."""
+
+    def save(
+        self, position: Position, fold: Callable[[list[Segment]], None], state: Callable[[], bytes]
+    ) -> tuple[Total, dict[int, bytes]]:
+        """One state of the journal, folded, counted and saved: hands `fold` every segment that is not in `position`
+        yet (and moves `position`), then saves `state()` with it. Returns the ledger of that same state, and what each
+        lane's replica has saved of itself (`Store.save_snapshot`). Durable when it returns: a page shows nothing that
+        the next steward would not have. Raises StoreLost where this is not the steward any more, StoreUnavailable;
+        `position` then is as far as `fold` was called."""
+
+    def orphans(self) -> int:
+        """Lanes that nobody appends to, and that hold what is not delivered yet."""
+
+    def close(self) -> None:
+        """Gives the lease up, so that another has it at once."""
+
+
+class Replicas(Protocol):
+    """What replicas share. Any thread."""
+
+    lane: int
+    """The lane that this store appends to: it changes where the replica was taken for dead."""
+
+    def steward(self) -> Steward:
+        """A contender for the steward's lease. Who asks for it closes it."""
+
+    def adopt(self) -> Store | None:
+        """The lane of a replica that is gone and has left something to deliver: a store of its own, which takes no
+        records (`advance`, `repark`, `unpark` and its readers work). None: there is none. Closed, it gives the lane
+        back. Raises StoreUnavailable."""
+
+    def lanes(self) -> list[Lane]:
+        """Every lane. Raises StoreUnavailable."""
+
+    def claim_key(self, fingerprint: bytes) -> bool:
+        """Whether the users of this journal are hashed by the key of this fingerprint; the first one to ask decides.
+        Raises StoreUnavailable."""

@@ -54,6 +54,7 @@ class SqliteStore:
     """The writing side. One process holds it at a time (`lock.py`)."""
 
     backend = "sqlite"
+    replicas = None
 
     def __init__(self, place: Place, consumer: str) -> None:
         """Opens the journal, or makes it where there is none. Raises StartRefused: a journal that cannot be
