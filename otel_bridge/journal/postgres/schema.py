@@ -41,6 +41,7 @@ CREATE TABLE otel_bridge.seen_{slot} (
 """
 
 _FIRST = f"""
+CREATE SCHEMA otel_bridge;
 CREATE TABLE otel_bridge.journal (
     one boolean PRIMARY KEY DEFAULT true CHECK (one),
     version integer NOT NULL, id text NOT NULL, key_fingerprint bytea,
