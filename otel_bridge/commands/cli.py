@@ -115,7 +115,25 @@ def _add_journal(commands: Commands, common: argparse.ArgumentParser) -> None:
         help="how long to wait for what becomes of them; 0: not at all (default: 10)",
     )
     replay.set_defaults(run=_lazy("journal:replay"))
+    _add_migrate(inside, place)
     _add_backup(inside, place)
+
+
+def _add_migrate(inside: Commands, place: argparse.ArgumentParser) -> None:
+    migrate = inside.add_parser(
+        "migrate",
+        parents=[place],
+        help="make or upgrade the tables of a postgresql:// journal",
+        description="Makes the tables of a journal in PostgreSQL, or brings them up to this release: as a role that "
+        "may make tables, before the new release serves. Forward only. The release before goes on serving beside it. "
+        "Run again, it finds nothing to do; run twice at once, one waits for the other.",
+        epilog="examples:\n"
+        "  otel-bridge journal migrate --journal postgresql://owner@db1/otel_bridge\n"
+        "  otel-bridge journal migrate --grant otel_bridge_serve     and lets this role serve",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    migrate.add_argument("--grant", metavar="ROLE", help="give this role what it needs to serve, which is no DDL")
+    migrate.set_defaults(run=_lazy("migrate:run"))
 
 
 def _add_backup(inside: Commands, place: argparse.ArgumentParser) -> None:

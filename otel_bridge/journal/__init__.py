@@ -95,6 +95,7 @@ __all__ = [
     "carried_key",
     "exists",
     "mark_replay",
+    "migrate",
     "open",
     "open_reader",
     "refusal",
@@ -144,6 +145,13 @@ def mark_replay(url: str, seqs: Sequence[int] | None) -> int:
     while a bridge serves the journal, and again. Raises StartRefused where there is no journal, OutcomeUnknown,
     StoreError."""
     return int(_backend(url).mark_replay(url, seqs))
+
+
+def migrate(url: str, role: str | None, tell: Callable[[str], None]) -> None:
+    """Makes what the journal is kept in, and brings it up to this release, where a start does not do that itself; then
+    gives `role` what it needs to serve. `tell` is called with what is done. Raises StartRefused, StoreError: every step
+    is whole or not taken."""
+    _backend(url).migrate(url, role, tell)
 
 
 def backup(

@@ -2,8 +2,9 @@
 
 Everything stands in a schema of its own, `otel_bridge`.
 
-journal     one row: which journal it is, what it was written by, the fingerprint of the user hash's key, and where the
-            dedup keys go (`turn`, `doubled`: generations.py)
+journal     one row: which journal it is, the schema's version and the oldest release that can still work on it
+            (`serves_from`), the fingerprint of the user hash's key, and where the dedup keys go (`turn`, `doubled`:
+            generations.py)
 lane        a row a lane: who appends to it (`owner`, one life of one process; `epoch` grows with every change of owner)
             and how far it is: `last` is its newest record, `total` the spans up to it, `commits` how often it was
             written. A commit of a replica changes this row, under the condition that it is as the replica left it: that
@@ -41,10 +42,12 @@ CREATE TABLE otel_bridge.seen_{slot} (
 """
 
 _FIRST = f"""
-CREATE SCHEMA otel_bridge;
+DO $$ BEGIN
+    IF NOT EXISTS (SELECT FROM pg_namespace WHERE nspname = 'otel_bridge') THEN CREATE SCHEMA otel_bridge; END IF;
+END $$;
 CREATE TABLE otel_bridge.journal (
     one boolean PRIMARY KEY DEFAULT true CHECK (one),
-    version integer NOT NULL, id text NOT NULL, key_fingerprint bytea,
+    version integer NOT NULL, serves_from integer NOT NULL DEFAULT 1, id text NOT NULL, key_fingerprint bytea,
     turn integer NOT NULL DEFAULT 1, doubled boolean NOT NULL DEFAULT false,
     went_back text
 );
@@ -102,6 +105,9 @@ INSERT INTO otel_bridge.steward DEFAULT VALUES;
 STEPS: dict[int, str] = {1: _FIRST}
 """What makes each version from the one before. A step that is released never changes. Each leaves a schema that the
 release before can still work on."""
+SERVES_FROM = {1: 1}
+"""After each step, the oldest `VERSION` whose release can still work on the schema: what a release does not know it can
+do without. The release of a step says so there, since older ones cannot know what it has changed."""
 
 
 def base(lane: int) -> int:

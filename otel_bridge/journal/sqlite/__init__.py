@@ -40,6 +40,7 @@ __all__ = [
     "carried_key",
     "exists",
     "mark_replay",
+    "migrate",
     "open",
     "open_reader",
     "restore",
@@ -70,6 +71,12 @@ def open_reader(url: str, consumer: str) -> SqliteReader:
 
 def mark_replay(url: str, seqs: Sequence[int] | None) -> int:
     return _mark_replay(_existing(url), seqs)
+
+
+def migrate(url: str, role: str | None, tell: Callable[[str], None]) -> None:
+    if role is not None:
+        raise StartRefused("journal: a SQLite journal has no roles; --grant is for postgresql:// ones.")
+    tell("a SQLite journal is upgraded by the bridge that opens it: nothing to do")
 
 
 def backup(url: str, to: Path, key: bytes | None, replace: bool, progress: Callable[[int, int], None]) -> Backup:
