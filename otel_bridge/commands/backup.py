@@ -61,9 +61,9 @@ def restore(arguments: argparse.Namespace) -> int:
         restored, moved = journal.restore(file, loaded.journal, arguments.replace)
     said = None if restored.key is None else put_key(loaded, restored.key)
     if arguments.json:
-        print(json.dumps({**_values(restored), "journal": loaded.journal, "moved_to": moved, "key": said}))
+        print(json.dumps({**_values(restored), "journal": loaded.journal_shown, "moved_to": moved, "key": said}))
         return 0
-    print(f"{restored.place} is now the journal {loaded.journal}")
+    print(f"{restored.place} is now the journal {loaded.journal_shown}")
     _show(restored)
     for place in moved:
         print(f"what was there is now {place}")

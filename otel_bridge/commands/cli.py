@@ -68,6 +68,7 @@ def build_parser() -> argparse.ArgumentParser:
     serve.set_defaults(run=_lazy("serve:run"))
 
     check = commands.add_parser("check", parents=[common], help="read the configuration, say what is wrong, exit")
+    check.add_argument("--journal", metavar="URL", help="the journal (default: the configuration's)")
     check.set_defaults(run=_lazy("check:run"))
 
     schema = commands.add_parser("openapi", parents=[common], help="print the OpenAPI document")

@@ -44,7 +44,7 @@ def status(arguments: argparse.Namespace) -> int:
     reader.close()
     oldest = ledger.oldest_pending_us
     values = {
-        "journal": loaded.journal,
+        "journal": loaded.journal_shown,
         "records": ledger.last,
         "exported": ledger.exported,
         "pending": ledger.pending,

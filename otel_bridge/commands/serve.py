@@ -48,7 +48,7 @@ def _banner(loaded: Config, port: int, metrics_port: int, went_back: WentBack | 
         f"otel-bridge {__version__}",
         f"  post to    {local_url(loaded.host, port)}/api/sessions and /api/events",
         f"  metrics    {local_url(loaded.metrics_host, metrics_port)}/metrics",
-        f"  journal    {loaded.journal}",
+        f"  journal    {loaded.journal_shown}",
         f"  GPTs       {', '.join(loaded.gpts)}",
     ]
     if went_back is not None:

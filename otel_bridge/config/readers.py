@@ -13,6 +13,7 @@ from urllib.parse import SplitResult, urlsplit
 
 import phonenumbers
 
+from otel_bridge.config import postgres_url
 from otel_bridge.config.rates import NO_LIMIT, PERIODS, Rate
 
 V = TypeVar("V")
@@ -163,8 +164,13 @@ def journal_url(raw: object) -> str:
         # A path that ends in a slash is a folder's; one with a control character or a lone surrogate is nobody's.
         if raw.startswith("sqlite:///") and not raw.endswith("/") and not UNWRITABLE.search(raw):
             return raw
-        if raw.startswith(("postgresql://", "postgres://")) and not UNWRITABLE.search(raw):
+        if postgres_url.parts(raw) is not None:
             return raw
+        if postgres_url.is_postgres(raw):
+            raise ValueError(
+                "postgresql://user@host1,host2/database?name=value, as libpq reads it, with %40 for an @ in a name or "
+                "password, %2F for a /, %3A for a :, %25 for a %"
+            )
     raise ValueError(
         "sqlite:///relative/path.db, sqlite:////absolute/path.db, or postgresql://user@host1,host2/database"
     )

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
 
-from otel_bridge.config import oauth, readers
+from otel_bridge.config import oauth, postgres_url, readers
 from otel_bridge.config.gpts import Gpt
 from otel_bridge.config.otlp import Otlp
 from otel_bridge.config.rates import Rate
@@ -29,13 +29,16 @@ REGIONS = (
     *("UY", "VE"),
 )
 """Spain and Latin America: the default of the setting `regions` (ISO 3166-1 codes)."""
+KEY_BESIDE_NOTHING = Path("data/otel-bridge.key")
+"""The user hash's key of a journal that is no file."""
 
 
-def setting(default: D, help: str, reader: Reader[V], secret: bool = False) -> D | V:
-    """A row: a field of `Config` that can be given in the file and the environment; `secret`: never shown. The result's
-    type is not the one at run time: it has mypy hold the field's declared type to the default and to the reader's
-    values."""
-    row: D | V = field(default=default, metadata={"help": help, "read": reader, "secret": secret}, repr=not secret)
+def setting(default: D, help: str, reader: Reader[V], secret: bool = False, may_hold_secret: bool = False) -> D | V:
+    """A row: a field of `Config` that can be given in the file and the environment; `secret`: never shown,
+    `may_hold_secret`: not as it is written. The result's type is not the one at run time: it has mypy hold the field's
+    declared type to the default and to the reader's values."""
+    metadata = {"help": help, "read": reader, "secret": secret}
+    row: D | V = field(default=default, metadata=metadata, repr=not (secret or may_hold_secret))
     return row
 
 
@@ -47,7 +50,12 @@ class Config:
     port: int = setting(8000, "Port the API listens on; 0 takes a free one.", readers.integer(0, 65_535))
     metrics_host: str = setting("127.0.0.1", "Address /metrics listens on.", readers.host)
     metrics_port: int = setting(9464, "Port /metrics listens on; 0 takes a free one.", readers.integer(0, 65_535))
-    journal: str = setting("sqlite:///data/otel-bridge.db", "Where records are kept.", readers.journal_url)
+    journal: str = setting(
+        "sqlite:///data/otel-bridge.db",
+        "Where records are kept: a file (`sqlite:///…`) or PostgreSQL (`postgresql://…`, postgresql.md).",
+        readers.journal_url,
+        may_hold_secret=True,
+    )
     journal_max_size: int = setting(20 << 30, "Journal size at which ingest answers 503.", readers.size(1024))
     disk_min_free: int = setting(64 << 20, "Free disk space below which ingest answers 503.", readers.size(0))
     retention_days: float = setting(35.0, "Days that exported records are kept.", readers.number(0.01, 3650))
@@ -142,18 +150,26 @@ class Config:
     """The variables that name HTTP proxies, for addresses that are not known before (config/proxies.py)."""
 
     @property
+    def journal_shown(self) -> str:
+        """The journal's URL as it may be shown: without a password."""
+        return postgres_url.shown(self.journal)
+
+    @property
     def journal_path(self) -> Path:
         """The journal's file, whatever links lead to it."""
         return Path(os.path.realpath(self.journal.removeprefix("sqlite:///")))
 
     @property
     def key_path(self) -> Path:
-        """The user hash's key, made once and kept beside the journal."""
-        return self.journal_path.with_suffix(".key")
+        """The user hash's key, made once and kept beside the journal; of one in a database, where the shipped
+        configuration's is."""
+        return KEY_BESIDE_NOTHING if postgres_url.is_postgres(self.journal) else self.journal_path.with_suffix(".key")
 
     @property
     def linked_key_path(self) -> Path:
         """Where an earlier release kept it: beside the link, where the journal is named by one."""
+        if postgres_url.is_postgres(self.journal):
+            return self.key_path
         return Path(self.journal.removeprefix("sqlite:///")).with_suffix(".key")
 
 

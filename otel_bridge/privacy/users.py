@@ -45,7 +45,7 @@ def key_file(config: Config) -> Path | None:
         return linked
     if _read_key(path) != _read_key(linked):
         raise StartRefused(
-            f"The journal {config.journal} is a link, and there are two user hash keys: {path} and {linked}. A "
+            f"The journal {config.journal_shown} is a link, and there are two user hash keys: {path} and {linked}. A "
             "journal has one: move the other away (releases before this one used that of the link)."
         )
     return path
@@ -62,14 +62,14 @@ def user_hash_key(config: Config, has_journal: bool, carried: bytes | None = Non
             "journal %s has no key beside it (%s): a new one is made, and every user will look new. "
             "If you have a backup of the key, stop now and restore it; one of the journal holds it, too "
             "(`otel-bridge journal restore FILE --key-only`).",
-            config.journal, path.name,
+            config.journal_shown, path.name,
         )  # fmt: skip
     folder = path.parent
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StartRefused(
-            f"journal {config.journal}: cannot make {folder}: {error.strerror}. Make it for this user, or name "
+            f"journal {config.journal_shown}: cannot make {folder}: {error.strerror}. Make it for this user, or name "
             "another place with --journal."
         ) from None
     return load_or_create_key(path, config.user_hash_key)

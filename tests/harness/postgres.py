@@ -15,12 +15,21 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+import psycopg.conninfo
 
 from tests.harness.ports import free_port
 from tests.harness.waiting import wait_for
 
 LAX = {"fsync": "off", "synchronous_commit": "on", "full_page_writes": "off"}
 """For tests that kill no server: a commit does not wait for the disk."""
+
+
+def libpq(url: str) -> dict[str, Any] | None:
+    """What libpq reads in a URL; None where it reads none."""
+    try:
+        return dict(psycopg.conninfo.conninfo_to_dict(url))
+    except psycopg.Error:
+        return None
 
 
 def programs() -> Path | None:

@@ -534,7 +534,9 @@ KEY = "oops-my-key"
         f"user_hash_key = '{KEY}'\n{GPT}",
         f"rate_limit_storage = 'redis://:{KEY}@h:99999'\n{GPT}",
         f"rate_limit_storage = 'rediss://h:port?password={KEY}'\n{GPT}",
-        f"journal = 'postgresql://bridge:{KEY}@db/journal'\n{GPT}",
+        f"journal = 'postgresql://bridge:{KEY}@db:port/journal'\n{GPT}",
+        f"journal = 'postgresql://bridge:a/{KEY}@db/journal'\n{GPT}",
+        f"journal = 'postgresql://bridge:{KEY}%zz@db/journal'\n{GPT}",
         f"public_url = 'https://user:{KEY}@example.com'\n{GPT}",
         f"public_url = 'https://example.com?key={KEY}'\n{GPT}",
         f"trace_url = 'http://user:{KEY}@tempo/{{trace_id}}'\n{GPT}",
@@ -556,8 +558,16 @@ def test_a_configuration_shows_no_secret_of_its_own(load: Load) -> None:
         "OTEL_EXPORTER_OTLP_ENDPOINT": "http://h",
         "OTEL_EXPORTER_OTLP_HEADERS": f"authorization=Bearer {KEY}",
         "http_proxy": f"http://u:{KEY}@h:1",
+        "OTEL_BRIDGE_JOURNAL": f"postgresql://u:{KEY}@h/db",
     }
-    assert KEY not in repr(load(GPT, environ))
+    loaded = load(GPT, environ)
+    assert KEY not in repr(loaded)
+    assert loaded.journal_shown == "postgresql://u:***@h/db"
+
+
+def test_the_key_of_a_journal_in_a_database_stands_where_the_shipped_configurations_does(load: Load) -> None:
+    loaded = load(f"journal = 'postgresql://u@h/db'\n{GPT}")
+    assert str(loaded.key_path) == str(loaded.linked_key_path) == "data/otel-bridge.key"
 
 
 # --- the standard OpenTelemetry environment -----------------------------------------------------------------------

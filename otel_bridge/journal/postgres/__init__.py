@@ -10,15 +10,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from otel_bridge.config.postgres_url import shown
+from otel_bridge.errors import StartRefused
 from otel_bridge.journal.postgres import migrations
 from otel_bridge.journal.postgres.visiting import visit
 
 
 def exists(url: str) -> bool:
-    """Raises StartRefused where this release cannot work on what is there, StoreError where nobody answers."""
+    """Whether a bridge has served this journal: the tables are made before that. Raises StartRefused where this release
+    cannot work on what is there, StoreError where nobody answers."""
     with visit(url) as connection:
-        found = migrations.found(connection)
-    return found is not None
+        unfit = migrations.unfit(migrations.found(connection))
+        if unfit is not None:
+            raise StartRefused(f"journal {shown(url)}: {unfit}.")
+        row = connection.execute("SELECT key_fingerprint IS NOT NULL FROM otel_bridge.journal").fetchone()
+    return bool(row and row[0])
 
 
 def carried_key(url: str) -> bytes | None:
