@@ -57,7 +57,8 @@ def environment(python: str, machine: str, platform: str = "linux") -> Environme
 def asked(lock: str) -> list[Requirement]:
     """What pyproject.toml asks for in this lock; the commands of scripts/lock."""
     groups = {"run.txt": ("build",), "dev.txt": ("build", "dev")}[lock]
-    texts = [*PROJECT["project"]["dependencies"], *PROJECT["project"]["optional-dependencies"]["redis"]]
+    extras = PROJECT["project"]["optional-dependencies"].values()
+    texts = [*PROJECT["project"]["dependencies"], *(text for extra in extras for text in extra)]
     for group in groups:
         texts += PROJECT["dependency-groups"][group]
     return [Requirement(text) for text in texts]
