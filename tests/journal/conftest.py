@@ -9,9 +9,9 @@ import pytest
 
 from otel_bridge.journal import Store
 from tests.journal import stores
-from tests.journal.backends import Backend, SqliteBackend
+from tests.journal.backends import Backend, PostgresBackend, SqliteBackend
 
-BACKENDS = {"sqlite": SqliteBackend}
+BACKENDS: dict[str, type[Backend]] = {"sqlite": SqliteBackend, "postgresql": PostgresBackend}
 
 
 WAYS = {f"{name}{'-alone' if alone else ''}": (name, alone) for name in BACKENDS for alone in (False, True)}

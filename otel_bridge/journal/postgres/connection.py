@@ -1,0 +1,126 @@
+"""Connections to the server, and PostgreSQL's errors as the store's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from otel_bridge.journal.postgres import arrays
+from otel_bridge.journal.store import DamagedPart, StoreDamaged, StoreError, StoreFull, StoreUnavailable
+
+Connection = psycopg.Connection[tuple[Any, ...]]
+
+CONNECT_SECONDS = 5
+DEAD_SECONDS = 10
+"""A server that does not acknowledge what is sent to it for so long is taken for gone."""
+LANE = "#lane="
+"""Behind a URL: the lane that a process of this replica reads."""
+
+_DEFAULTS = {
+    "connect_timeout": CONNECT_SECONDS,
+    "application_name": "otel-bridge",
+    "keepalives_idle": DEAD_SECONDS,
+    "keepalives_interval": 3,
+    "keepalives_count": 3,
+    "tcp_user_timeout": DEAD_SECONDS * 1000,
+    # Of several hosts the one that takes writes, whichever that is now.
+    "target_session_attrs": "read-write",
+}
+
+_SESSION = """SELECT set_config('statement_timeout', '0', false), set_config('transaction_timeout', '0', false),
+    set_config('idle_in_transaction_session_timeout', '0', false),
+    set_config('synchronous_commit',
+        CASE WHEN current_setting('synchronous_commit') IN ('off', 'local') THEN 'on'
+        ELSE current_setting('synchronous_commit') END, false)"""
+"""What a role or a database may have set and a promise does not survive: a commit that is cancelled has been taken all
+the same, and one that does not wait for the disk has not."""
+
+
+def split(url: str) -> tuple[str, int | None]:
+    """(the URL as libpq takes it, the lane behind it)."""
+    dsn, mark, lane = url.rpartition(LANE)
+    return (dsn, int(lane)) if mark else (url, None)
+
+
+def place(url: str) -> str:
+    """Where the journal is, as a log line names it: without a password."""
+    parts = conninfo_to_dict(split(url)[0])
+    host, port = str(parts.get("host") or "localhost"), parts.get("port")
+    user = f"{parts['user']}@" if parts.get("user") else ""
+    return f"postgresql://{user}{host}{f':{port}' if port else ''}/{parts.get('dbname') or ''}"
+
+
+def connect(url: str, **parameters: Any) -> Connection:
+    """A connection in autocommit mode. Raises psycopg.Error."""
+    dsn = split(url)[0]
+    given = conninfo_to_dict(dsn)
+    wanted = {name: value for name, value in {**_DEFAULTS, **parameters}.items() if name not in given}
+    connection = psycopg.connect(make_conninfo(dsn, **wanted), autocommit=True, prepare_threshold=0)
+    try:
+        server = connection.info.server_version
+        session = (
+            _SESSION if server >= 170000 else _SESSION.replace("set_config('transaction_timeout', '0', false),", "")
+        )
+        connection.execute(session)
+        arrays.register(connection)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def is_lost(error: BaseException | None) -> bool:
+    """Whether the connection went with it: what was sent last may have been carried out."""
+    if not isinstance(error, psycopg.Error):
+        return False
+    state = error.sqlstate or ""
+    # 57P01 to 57P05: the server ends the session; 08: the connection itself.
+    return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError) and (
+        not state or state.startswith(("08", "57P"))
+    )
+
+
+_UNAVAILABLE = ("08", "53", "57", "25006", "40", "55", "58", "XX000", "28")
+"""Of the server, or of this moment: connections, resources, operators, read-only, serialisation, locks, the system, and
+who may enter."""
+
+
+@contextmanager
+def translated(part: DamagedPart = DamagedPart.ANY) -> Iterator[None]:
+    """PostgreSQL's errors → the store's. `part`: what it reads or writes."""
+    try:
+        yield
+    except psycopg.Error as error:
+        raise store_error(error, part) from error
+
+
+def store_error(error: psycopg.Error, part: DamagedPart = DamagedPart.ANY) -> StoreError:
+    """As what a store raises it."""
+    state = error.sqlstate or ""
+    what = words(error)
+    if state == "53100":
+        return StoreFull("the disk of the PostgreSQL server is full", f"journal: {what}. Make room on the server.")
+    if state in ("XX001", "XX002"):
+        advice = "The server says that its data is damaged: restore it, or go over to a standby."
+        return StoreDamaged(f"the journal is damaged ({part}): {what}", part, f"journal: {what}. {advice}")
+    if is_lost(error) or state.startswith(_UNAVAILABLE):
+        return StoreUnavailable(f"PostgreSQL cannot be used now: {what}", f"journal: {what}. {_advice(state)}")
+    return StoreError(f"PostgreSQL refuses: {what}", f"journal: {what}. {_advice(state)}")
+
+
+def words(error: psycopg.Error) -> str:
+    """What the server says, in one line. libpq's words of a failed connection hold no password."""
+    said = (error.diag.message_primary or str(error)).strip().replace("\n", "; ")
+    return f"{said} ({error.sqlstate})" if error.sqlstate else said
+
+
+def _advice(state: str) -> str:
+    if state in ("3F000", "42P01", "42703"):
+        return "Make or upgrade its tables: otel-bridge journal migrate."
+    if state == "42501":
+        return "The role lacks rights: otel-bridge journal migrate --grant ROLE."
+    return "`otel-bridge check` says what is wrong with the server."
