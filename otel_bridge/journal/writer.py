@@ -15,6 +15,7 @@ import contextlib
 import logging
 import queue
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -39,6 +40,8 @@ GROUP_RECORDS = 20_000
 """Records one commit carries at the most, so that no answer waits for an endless group."""
 OUTCOME_SECONDS = 0.5
 """Pause before the store is asked again what became of a commit."""
+HELD_SECONDS = 2.0
+"""What comes while an outcome is not known waits for so long; from then on nobody waits but who is in that commit."""
 
 
 class _FoldFailed(BaseException):
@@ -107,6 +110,8 @@ class Journal:
         self._loop: asyncio.AbstractEventLoop | None = None
         self.outcome_known = True
         """Whether it is known of every commit if it was taken."""
+        self._refuses = False
+        """Whether that has not been known for long."""
         self.last_error: str | None = None
         """Why the last commit failed, or that its outcome is not known, until one succeeds; `/readyz` reads it."""
         self.damage = Damage()
@@ -126,7 +131,7 @@ class Journal:
         count = len(append.records)
         if self._closing:
             raise _refuse(errors.SHUTTING_DOWN)
-        if self.fatal_error is not None:
+        if self.fatal_error is not None or self._refuses:
             raise _refuse(errors.JOURNAL_UNAVAILABLE)
         if self._waiting_records and self._waiting_records + count > self._max_waiting:
             raise _refuse(errors.QUEUE_FULL)
@@ -332,18 +337,24 @@ class Journal:
         self.outcome_known = False
         self.last_error = f"whether the last commit was taken is not known yet: {unknown}"
         log.error("%s", self.last_error)
+        since = time.monotonic()
         while True:
             try:
                 taken = self.store.resolve_outcome()
             except Exception as error:
                 raise _StoreIsLost(f"{type(error).__name__}: {error}") from error
             if taken is not None:
-                self.outcome_known = True
+                self.outcome_known, self._refuses = True, False
                 log.warning("the commit of unknown outcome was %s", "taken" if taken else "not taken: it goes again")
                 self._left = bool(self._gathered)  # their wake may have been read here
                 return taken
             if self._ends:
                 raise _OutcomeLost(str(unknown))
+            if time.monotonic() - since > HELD_SECONDS:
+                self._refuses = True
+                with contextlib.suppress(IndexError):
+                    while True:
+                        self._answer([self._gathered.popleft()], _refuse(errors.JOURNAL_UNAVAILABLE))
             with contextlib.suppress(queue.Empty):
                 item = self._queue.get(timeout=OUTCOME_SECONDS)
                 if item is _Wake.STOP:

@@ -168,6 +168,31 @@ def test_meanwhile_the_queue_fills_and_tasks_are_refused(backend: Backend, losin
     assert held(backend.open()) == [event(1), event(2)]
 
 
+def test_who_comes_meanwhile_waits_for_a_moment_and_is_refused_then(
+    backend: Backend, losing: LostAnswers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever is in the commit waits on: what they are told must be true."""
+    monkeypatch.setattr(writer_module, "HELD_SECONDS", 0.05)
+
+    async def scenario(journal: Journal) -> None:
+        losing.lose = [True]
+        in_hand = journal.append(append(event(1)))
+        await until(lambda: losing.asked)
+        behind = journal.append(append(event(2)))
+        with pytest.raises(Problem) as caught:
+            await asyncio.wait_for(behind, 10)
+        assert caught.value.kind is errors.JOURNAL_UNAVAILABLE and "Retry-After" in caught.value.headers
+        with pytest.raises(Problem) as caught:
+            journal.append(append(event(3)))
+        assert caught.value.kind is errors.JOURNAL_UNAVAILABLE and not in_hand.done()
+        losing.learnt.set()
+        await asyncio.wait_for(in_hand, 10)
+        await asyncio.wait_for(journal.append(append(event(4))), 10)
+
+    served(backend, scenario, store=losing)  # type: ignore[arg-type]
+    assert held(backend.open()) == [event(1), event(4)]
+
+
 def test_a_stop_before_it_is_learnt_tells_senders_that_it_is_not_known(backend: Backend, losing: LostAnswers) -> None:
     async def scenario(journal: Journal) -> None:
         losing.lose, release = [True], hold(journal)

@@ -1,5 +1,5 @@
-"""Arrays as PostgreSQL takes them in binary, packed here: psycopg dumps a list element by element in Python, which costs
-an event 2 µs for what one join does in 0.1.
+"""Arrays as PostgreSQL takes them in binary, packed here: psycopg dumps a list element by element in Python, which
+costs an event 2 µs for what one join does in 0.1.
 
 Format: https://github.com/postgres/postgres/blob/REL_15_STABLE/src/backend/utils/adt/arrayfuncs.c (array_recv).
 """

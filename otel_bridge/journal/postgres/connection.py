@@ -14,7 +14,7 @@ from otel_bridge.journal.store import DamagedPart, StoreDamaged, StoreError, Sto
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
-CONNECT_SECONDS = 5
+CONNECT_SECONDS = 3
 DEAD_SECONDS = 10
 """A server that does not acknowledge what is sent to it for so long is taken for gone."""
 LANE = "#lane="

@@ -14,6 +14,7 @@ import os
 import socket
 import uuid
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -50,7 +51,7 @@ class Held:
 def process_name() -> str:
     """This process, as the lane's row names it: host, namespace of process ids, process id and when it started."""
     try:
-        namespace = os.readlink("/proc/self/ns/pid").strip("pid:[]")
+        namespace = str(Path("/proc/self/ns/pid").readlink()).removeprefix("pid:[").removesuffix("]")
     except OSError:
         namespace = ""
     return f"{socket.gethostname()} {namespace} {os.getpid()} {_started(os.getpid())}"
@@ -59,8 +60,7 @@ def process_name() -> str:
 def _started(pid: int) -> str:
     """When a process started, in the kernel's ticks; empty where there is none."""
     try:
-        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
-            return file.read().rpartition(")")[2].split()[19]
+        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[19]
     except (OSError, IndexError):
         return ""
 

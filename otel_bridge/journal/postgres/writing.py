@@ -51,6 +51,8 @@ log = logging.getLogger(__name__)
 
 LOCK_SECONDS = 5
 """For which the question what became of a commit waits for that commit, before it is asked anew."""
+RETRY_SECONDS = 0.5
+"""After a server could not be reached, before it is tried again."""
 ATTEMPTS = 5
 """Of a commit that meets a change of turn, or keys that others are taking."""
 
@@ -83,6 +85,8 @@ class PostgresStore:
         taken."""
         self._cancelled = False
         self._closed = False
+        self._retry_at, self._why_away = 0.0, ""
+        self._renew_at = 0.0
         if orphan is not None:
             self._db, self._held, self._owner = orphan
             self._watch(self._db)
@@ -193,11 +197,18 @@ class PostgresStore:
         """A connection that is open, and a row that is as it was left. Raises StoreUnavailable, StoreLost."""
         if not self._db.closed and not self._db.broken:
             return
-        with translated():
-            self._db.close()
-            self._db = self._connect()
-            if not lane.renew(self._db, self._held):
-                self._again()
+        if time.monotonic() < self._retry_at:
+            raise StoreUnavailable(self._why_away)
+        try:
+            with translated():
+                self._db.close()
+                self._db = self._connect()
+                if not lane.renew(self._db, self._held):
+                    self._again()
+        except StoreUnavailable as error:
+            # Whoever comes next is told at once, and does not wait for a server that does not answer.
+            self._retry_at, self._why_away = time.monotonic() + RETRY_SECONDS, str(error)
+            raise
 
     def begin(self) -> None:
         self._ready()
@@ -550,7 +561,7 @@ class PostgresStore:
         pass
 
     def maintain(self, max_bytes: int, between_commits: Callable[[Callable[[], None]], None]) -> None:
-        if time.monotonic() >= getattr(self, "_renew_at", 0.0):
+        if time.monotonic() >= self._renew_at:
             self._renew_at = time.monotonic() + lane.RENEW_SECONDS
             between_commits(self._renew)
 
