@@ -40,6 +40,9 @@ GROUP_RECORDS = 20_000
 """Records one commit carries at the most, so that no answer waits for an endless group."""
 OUTCOME_SECONDS = 0.5
 """Pause before the store is asked again what became of a commit."""
+STALLED_SECONDS = 5.0
+"""After which a commit that has not returned is one that nobody else waits behind: its server waits for a standby, or
+does not answer. It is not given up, for it may be taken all the same."""
 HELD_SECONDS = 2.0
 """What comes while an outcome is not known waits for so long; from then on nobody waits but who is in that commit."""
 
@@ -112,6 +115,8 @@ class Journal:
         """Whether it is known of every commit if it was taken."""
         self._refuses = False
         """Whether that has not been known for long."""
+        self._committing_since: float | None = None
+        """Since when the commit under way is under way (monotonic)."""
         self.last_error: str | None = None
         """Why the last commit failed, or that its outcome is not known, until one succeeds; `/readyz` reads it."""
         self.damage = Damage()
@@ -131,7 +136,7 @@ class Journal:
         count = len(append.records)
         if self._closing:
             raise _refuse(errors.SHUTTING_DOWN)
-        if self.fatal_error is not None or self._refuses:
+        if self.fatal_error is not None or self._refuses or self.stalled:
             raise _refuse(errors.JOURNAL_UNAVAILABLE)
         if self._waiting_records and self._waiting_records + count > self._max_waiting:
             raise _refuse(errors.QUEUE_FULL)
@@ -161,6 +166,12 @@ class Journal:
 
     def _is_dead(self) -> bool:
         return self.fatal_error is not None
+
+    @property
+    def stalled(self) -> bool:
+        """Whether a commit takes so long that what comes now is refused. Any thread."""
+        since = self._committing_since
+        return since is not None and time.monotonic() - since > STALLED_SECONDS
 
     # --- called from any thread ---------------------------------------------------------------------------
 
@@ -299,6 +310,7 @@ class Journal:
         while not taken:
             records: list[Record] = []
             results: list[Any] = []
+            self._committing_since = time.monotonic()
             try:
                 if not tasks:
                     records = store.write_alone(group)
@@ -313,12 +325,15 @@ class Journal:
                     store.commit()
                 taken = True
             except OutcomeUnknown as error:
+                self._committing_since = None
                 taken = self._learn_outcome(error)
                 if taken and not tasks:
                     records = new_records(group)
             except BaseException:
                 store.rollback()
                 raise
+            finally:
+                self._committing_since = None
         if group or records:
             self.last_error = None
         if records:

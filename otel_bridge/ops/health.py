@@ -89,6 +89,8 @@ class Health:
                 "; el puente termina, y lo decide el próximo arranque" if self._journal.fatal_error is not None else ""
             )
             problems.append(f"diario: no se sabe aún si se guardó lo último{ends}; el log dice por qué")
+        elif self._journal.stalled:
+            problems.append("diario: lo último que se guarda tarda demasiado; no se acepta más mientras tanto")
         elif self._journal.last_error is not None:
             problems.append("diario no disponible: no se puede escribir; el log dice por qué")
         damaged = [_DAMAGED[part] for part in self._journal.damage.parts() if part in _DAMAGED]

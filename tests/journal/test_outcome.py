@@ -193,6 +193,32 @@ def test_who_comes_meanwhile_waits_for_a_moment_and_is_refused_then(
     assert held(backend.open()) == [event(1), event(4)]
 
 
+def test_behind_a_commit_that_does_not_return_nobody_waits(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writer_module, "STALLED_SECONDS", 0.05)
+    store = backend.open()
+    release, write_alone = threading.Event(), store.write_alone
+
+    def slow(appends: list[Append]) -> list[Record]:
+        release.wait(30)
+        return write_alone(appends)
+
+    store.write_alone = slow  # type: ignore[method-assign]
+
+    async def scenario(journal: Journal) -> None:
+        in_hand = journal.append(append(event(1)))
+        await until(lambda: journal.stalled)
+        with pytest.raises(Problem) as caught:
+            journal.append(append(event(2)))
+        assert caught.value.kind is errors.JOURNAL_UNAVAILABLE and "Retry-After" in caught.value.headers
+        release.set()
+        await asyncio.wait_for(in_hand, 10)
+        assert not journal.stalled
+        await asyncio.wait_for(journal.append(append(event(3))), 10)
+
+    served(backend, scenario, store=store)
+    assert held(backend.open()) == [event(1), event(3)]
+
+
 def test_a_stop_before_it_is_learnt_tells_senders_that_it_is_not_known(backend: Backend, losing: LostAnswers) -> None:
     async def scenario(journal: Journal) -> None:
         losing.lose, release = [True], hold(journal)

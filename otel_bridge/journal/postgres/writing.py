@@ -7,7 +7,7 @@ import time
 import uuid
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import Any, NoReturn
 
 import psycopg
@@ -191,6 +191,17 @@ class PostgresStore:
             "acknowledged are gone. Nothing more is taken by this process; see the runbook of a journal that went back",
         )
 
+    @contextmanager
+    def _server(self, part: DamagedPart = DamagedPart.ANY) -> Iterator[None]:
+        """Whatever is asked of the server: its errors as the store's."""
+        try:
+            with translated(part):
+                yield
+        except StoreError as error:
+            if isinstance(error.__cause__, psycopg.errors.ReadOnlySqlTransaction):
+                self._db.close()  # it is a standby now: the next connection looks for the primary
+            raise
+
     # --- transactions ---------------------------------------------------------------------------------------------
 
     def _ready(self) -> None:
@@ -200,7 +211,7 @@ class PostgresStore:
         if time.monotonic() < self._retry_at:
             raise StoreUnavailable(self._why_away)
         try:
-            with translated():
+            with self._server():
                 self._db.close()
                 self._db = self._connect()
                 if not lane.renew(self._db, self._held):
@@ -213,19 +224,19 @@ class PostgresStore:
     def begin(self) -> None:
         self._ready()
         try:
-            with translated():
+            with self._server():
                 self._db.execute("BEGIN")
         except StoreUnavailable:
             if not self._db.broken:
                 raise
             self._ready()  # it went while nothing was under way
-            with translated():
+            with self._server():
                 self._db.execute("BEGIN")
 
     def commit(self) -> None:
         before = self._held
         after = Held(before.lane, before.epoch, self.last, self._total, before.commits + 1, before.turn)
-        with translated():
+        with self._server():
             moved = self._db.execute(statements.MOVE, statements.move(before, self.last, self._total)).rowcount
         if not moved:
             # A turn has changed, or the lane is another's: it is all written again on the row as it is now.
@@ -233,7 +244,7 @@ class PostgresStore:
             raise OutcomeUnknown("the lane's row has changed")
         self._uncertain = before, after
         try:
-            with translated():
+            with self._server():
                 self._db.execute("COMMIT")
         except StoreError as error:
             raise self._failed_commit(error) from error.__cause__
@@ -334,7 +345,7 @@ class PostgresStore:
         text, values = self._statement(records, keys, older)
         after = Held(before.lane, before.epoch, self.last, self._total, before.commits + 1, before.turn)
         try:
-            with translated():
+            with self._server():
                 try:
                     self._db.execute(text, values, prepare=True, binary=True)
                 except (psycopg.errors.UniqueViolation, psycopg.errors.DivisionByZero):
@@ -374,13 +385,13 @@ class PostgresStore:
                     raise
                 self._roll_back()
                 self._undo()
-                with translated():
+                with self._server():
                     self._again()
                 self._uncertain = None
         raise AssertionError("unreachable")
 
     def write(self, appends: list[Append]) -> list[Record]:
-        with translated():
+        with self._server():
             self._reach(appends)
             found = sort_out(self._db, self.generations, appends)
             new = found.new
@@ -492,14 +503,14 @@ class PostgresStore:
         return rows
 
     def fall_idle(self, idles: list[Idle], before_us: int) -> list[Record]:
-        with translated(DamagedPart.SESSIONS):
+        with self._server(DamagedPart.SESSIONS):
             fallen: list[Record] = list(consumer.fall_idle(self._db, idles, before_us))
             if fallen:
                 self._put_segments(fallen)
         return fallen
 
     def end(self, session: bytes, now_us: int) -> list[Record]:
-        with translated(DamagedPart.SESSIONS):
+        with self._server(DamagedPart.SESSIONS):
             ended: list[Record] = list(consumer.end(self._db, session, now_us))
             if ended:
                 self._put_segments(ended)
@@ -508,26 +519,26 @@ class PostgresStore:
     # --- the consumer ---------------------------------------------------------------------------------------------
 
     def advance(self, cursor: int, exported: int, parked: Sequence[Parked]) -> None:
-        with translated(DamagedPart.CURSOR):
+        with self._server(DamagedPart.CURSOR):
             consumer.advance(self._db, self._consumer, self.lane, cursor, exported)
         self.repark(parked)
 
     def repark(self, parked: Sequence[Parked]) -> None:
-        with translated(DamagedPart.PARKED):
+        with self._server(DamagedPart.PARKED):
             consumer.repark(self._db, parked)
 
     def unpark(self, seqs: Sequence[int]) -> None:
-        with translated(DamagedPart.PARKED):
+        with self._server(DamagedPart.PARKED):
             consumer.unpark(self._db, self._consumer, seqs)
 
     # --- snapshot, retention ------------------------------------------------------------------------------------------
 
     def snapshot(self) -> tuple[int, bytes] | None:
-        with translated(DamagedPart.SNAPSHOT):
+        with self._server(DamagedPart.SNAPSHOT):
             return consumer.snapshot(self._db, self.lane)
 
     def save_snapshot(self, seq: int, state: bytes) -> None:
-        with translated(DamagedPart.SNAPSHOT):
+        with self._server(DamagedPart.SNAPSHOT):
             consumer.save_snapshot(self._db, self.lane, seq, state)
 
     def trim(
@@ -535,11 +546,11 @@ class PostgresStore:
     ) -> Trimmed:
         for session in sessions:
             self.parts.forget(session)
-        with translated():
+        with self._server():
             return trimming.trim(self._db, self._consumer, before_us, now_us, limit, sessions, make_room)
 
     def mend(self, now_us: int, sessions: Sequence[bytes], limit: int) -> int:
-        with translated():
+        with self._server():
             generations.mend(self._db, now_us)
             self.generations.load(self._db, self._held.turn)
             return trimming.mend(self._db, now_us, sessions, limit)
@@ -548,7 +559,7 @@ class PostgresStore:
         self.generations.hold(since_us)
 
     def forget(self, limit: int) -> int:
-        with translated(DamagedPart.KEYS):
+        with self._server(DamagedPart.KEYS):
             now_us = self.generations.started_us  # by what has come, as keys are remembered
             return generations.forget(self._db, self.generations.horizon(now_us), now_us)
 
@@ -567,7 +578,7 @@ class PostgresStore:
 
     def _renew(self) -> None:
         self._ready()
-        with translated():
+        with self._server():
             if not lane.renew(self._db, self._held):
                 self._again()
 
