@@ -334,18 +334,26 @@ class Store(Protocol):
 
     backend: str
     """The scheme of its URL; a label on `/metrics`."""
-    place: str
-    """Where the journal is, as log lines name it; no password in it."""
-    url: str
-    """What another process opens this very journal by, whatever the configured name leads to meanwhile."""
     last: int
     """Sequence number of the newest record: of the committed ones, and of those of the open transaction."""
     parts: Parts
     """Decides the parts of what this store journals."""
-    went_back: WentBack | None
-    """What this opening has recognised. It says nothing that is not so: None also where nothing can be known."""
-    warnings: Sequence[str]
-    """What else it has seen, for the log."""
+
+    @property
+    def place(self) -> str:
+        """Where the journal is, as log lines name it; no password in it."""
+
+    @property
+    def url(self) -> str:
+        """What another process opens this very journal by, whatever the configured name leads to meanwhile. It changes
+        where a replica goes on in another lane."""
+    @property
+    def went_back(self) -> WentBack | None:
+        """What this opening has recognised. It says nothing that is not so: None also where nothing can be known."""
+
+    @property
+    def warnings(self) -> Sequence[str]:
+        """What else it has seen, for the log."""
 
     def begin_service(self) -> None:
         """From now on the journal says that it is served: once nothing can refuse the start any more, and before the
@@ -531,8 +539,9 @@ class Steward(Protocol):
 class Replicas(Protocol):
     """What replicas share. Any thread."""
 
-    lane: int
-    """The lane that this store appends to: it changes where the replica was taken for dead."""
+    @property
+    def lane(self) -> int:
+        """The lane that this store appends to: it changes where the replica was taken for dead."""
 
     def steward(self) -> Steward:
         """A contender for the steward's lease. Who asks for it closes it."""
