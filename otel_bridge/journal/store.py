@@ -347,6 +347,7 @@ class Store(Protocol):
     def url(self) -> str:
         """What another process opens this very journal by, whatever the configured name leads to meanwhile. It changes
         where a replica goes on in another lane."""
+
     @property
     def went_back(self) -> WentBack | None:
         """What this opening has recognised. It says nothing that is not so: None also where nothing can be known."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import time
 import uuid
@@ -12,6 +13,7 @@ from typing import Any, NoReturn
 
 import psycopg
 
+from otel_bridge.clock import CLOCK
 from otel_bridge.errors import StartRefused
 from otel_bridge.journal.append import Append
 from otel_bridge.journal.parts import Parts, as_sent
@@ -184,11 +186,15 @@ class PostgresStore:
         self._take_on(held)
 
     def _refuse_gone_back(self, now: Held) -> NoReturn:
-        lost = self._held.last - now.last
+        base = schema.base(self.lane)
+        found = WentBack("older", now.last - base, self._held.last - base, 0, CLOCK.now_us())
+        with suppress(psycopg.Error):
+            # Whoever starts next would not see it: the journal says it.
+            self._db.execute("UPDATE otel_bridge.journal SET went_back = %s", (json.dumps(found._asdict()),))
         raise StoreLost(
-            f"the journal went back: lane {self.lane} had {self._held.last - schema.base(self.lane)} records, and now "
-            f"has {lost} less. An asynchronous standby was promoted, or a backup put in place: records that were "
-            "acknowledged are gone. Nothing more is taken by this process; see the runbook of a journal that went back",
+            f"the journal went back: lane {self.lane} had {found.before} records, and has {found.last} now. A standby "
+            "that was behind was promoted, or a backup was put in place: records that were acknowledged are gone. "
+            "Nothing more is taken by this process; see the runbook of a journal that went back"
         )
 
     @contextmanager
