@@ -10,10 +10,12 @@ import subprocess
 import tempfile
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
 import psycopg
 import psycopg.conninfo
 
@@ -41,7 +43,7 @@ def programs() -> Path | None:
     return Path(initdb).resolve().parent if initdb else None
 
 
-def _account() -> dict[str, Any]:
+def account() -> dict[str, Any]:
     """PostgreSQL does not run as root: there it runs as its own user."""
     if os.geteuid() != 0:
         return {}
@@ -49,19 +51,33 @@ def _account() -> dict[str, Any]:
     return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": ()}
 
 
+def own(folder: Path) -> None:
+    """Gives it to PostgreSQL's account."""
+    if user := account():
+        os.chown(folder, user["user"], user["group"])
+
+
+def _signal(processes: list[psutil.Process], what: signal.Signals) -> None:
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            process.send_signal(what)
+
+
 class Cluster:
     """One server and its data. `settings` go into its postgresql.conf."""
 
-    def __init__(self, settings: Mapping[str, str] | None = None, copy_of: Cluster | None = None) -> None:
-        """Makes the data folder, and starts nothing. `copy_of`: as a standby of this one, which runs."""
+    def __init__(
+        self, settings: Mapping[str, str] | None = None, copy_of: Cluster | None = None, under: Path | None = None
+    ) -> None:
+        """Makes the data folder (`under`: there), and starts nothing. `copy_of`: as a standby of this one, which
+        runs."""
         bin_folder = programs()
         assert bin_folder is not None, "PostgreSQL is not installed"
         self._bin = bin_folder
         self.port = free_port()
-        self.folder = Path(tempfile.mkdtemp(prefix="otel-bridge-pg-"))
-        self._account = _account()
-        if self._account:
-            os.chown(self.folder, self._account["user"], self._account["group"])
+        self.folder = Path(tempfile.mkdtemp(prefix="otel-bridge-pg-", dir=under))
+        self._account = account()
+        own(self.folder)
         self.data = self.folder / "data"
         self.process: subprocess.Popen[bytes] | None = None
         self.log = self.folder / "log"
@@ -131,6 +147,27 @@ class Cluster:
         """As an immediate restart does: nothing is written any more, and recovery begins from the log."""
         self.stop(signal.SIGQUIT)
 
+    def restart(self) -> None:
+        """An immediate one."""
+        self.crash()
+        self.start()
+
+    def processes(self) -> list[psutil.Process]:
+        """The postmaster and all its children."""
+        assert self.process is not None
+        postmaster = psutil.Process(self.process.pid)
+        return [postmaster, *postmaster.children(recursive=True)]
+
+    @contextmanager
+    def stopped(self) -> Iterator[None]:
+        """Stands still meanwhile, whole, and closes no connection: as a machine that hangs."""
+        processes = self.processes()
+        try:
+            _signal(processes, signal.SIGSTOP)
+            yield
+        finally:
+            _signal(processes, signal.SIGCONT)
+
     def close(self) -> None:
         self.stop(signal.SIGQUIT)
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -152,15 +189,32 @@ class Cluster:
         self.sql(f"CREATE DATABASE {name} TEMPLATE {template}")
         return name
 
-    def terminate(self, database: str, like: str = "%") -> int:
-        """Ends the back ends of this database whose statement is like that; how many there were."""
+    def terminate(self, database: str, like: str = "%", waits: str = "%", how: str = "terminate") -> int:
+        """Ends the back ends of this database whose statement is like that, and that wait for something like `waits`
+        ("SyncRep"); how many there were. `how`: "cancel" ends the statement alone."""
         return len(
             self.sql(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s AND query LIKE %s "
-                "AND pid <> pg_backend_pid()",
-                database, like,
+                f"SELECT pg_{how}_backend(pid) FROM pg_stat_activity WHERE datname = %s AND query LIKE %s "
+                "AND coalesce(wait_event, '') LIKE %s AND pid <> pg_backend_pid()",
+                database, like, waits,
             )
         )  # fmt: skip
+
+    def connections(self, database: str) -> int:
+        """That clients hold to this database."""
+        return int(self.sql("SELECT count(*) FROM pg_stat_activity WHERE datname = %s", database)[0][0])
+
+    def alter(self, **settings: str) -> None:
+        """Settings that hold at once; "DEFAULT": as configured."""
+        for name, value in settings.items():
+            self.sql(f"ALTER SYSTEM SET {name} = {value}")
+        self.sql("SELECT pg_reload_conf()")
+        for name, value in settings.items():
+            if value != "DEFAULT":
+                wait_for(lambda name=name, value=value: self._shows(name, value), f"{name} = {value}", 10)  # type: ignore[misc]
+
+    def _shows(self, name: str, value: str) -> bool:
+        return bool(self.sql(f"SHOW {name}")[0][0] == value.strip("'"))
 
     def promote(self) -> None:
         """Makes a standby the primary; returns when it takes writes."""
