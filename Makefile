@@ -34,7 +34,7 @@ boards: .venv/dev.stamp  ## write grafana/dashboards from grafana/boards
 
 chaos: .venv/dev.stamp  ## break it on purpose, at length: 200 kills, minutes of outages
 	@scripts/ensure-tools
-	@MAKING="make chaos" scripts/ensure-tools tinyproxy-bin
+	@MAKING="make chaos" scripts/ensure-tools tinyproxy-bin patroni etcd-server
 	@CHAOS=long $(BIN)/python -m pytest tests/chaos
 
 # Most tests wait for programs: more workers than processors keep both busy. WORKERS=0: one test after the other.

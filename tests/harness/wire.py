@@ -1,7 +1,7 @@
 """The network between a client and PostgreSQL: a proxy that knows its messages, and is slow, silent, or cuts.
 
-It reads what the client says (never what the server answers), so that it knows which statement a message runs: that of a
-prepared one is in a message of long before.
+It reads what the client says, so that it knows which statement a message runs: the text of a prepared one is in a
+message of long before.
 """
 
 from __future__ import annotations
