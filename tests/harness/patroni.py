@@ -53,6 +53,13 @@ class Node:
                 stderr=subprocess.STDOUT, start_new_session=True, **account(),
             )  # fmt: skip
 
+    def restart_agent(self) -> None:
+        """PostgreSQL goes on meanwhile."""
+        assert self.agent is not None
+        self.agent.kill()
+        self.agent.wait(20)
+        self.start()
+
     def postmaster(self) -> psutil.Process | None:
         try:
             return psutil.Process(int((self.data / "postmaster.pid").read_text().split()[0]))
@@ -131,7 +138,7 @@ class Patroni:
         """Another than this one leads."""
         return wait_for(lambda: found if (found := self.leader()) not in (None, but) else None, "failover", timeout)
 
-    def wait_synchronous(self, timeout: float = 90) -> None:
+    def wait_synchronous(self) -> None:
         """Commits wait for the standby, and whoever may elect it knows."""
 
         def synchronous() -> bool:
@@ -139,7 +146,15 @@ class Patroni:
             assert leader is not None
             return "sync_standby" in [member["role"] for member in leader.ask("cluster")["members"]]
 
-        wait_for(synchronous, "synchronous standby", timeout)
+        try:
+            wait_for(synchronous, "synchronous standby", 45)
+        except AssertionError:
+            # Seen of 3.0.2, once in four runs: the agent that leads keeps an old revision of the key of who is
+            # synchronous, and can never write it again («updated by someone else»). A new agent can.
+            leader = self.leader()
+            assert leader is not None
+            leader.restart_agent()
+            wait_for(synchronous, "synchronous standby", 60)
 
     def switch_over(self) -> None:
         """An orderly one, as an operator asks for it; returns when it is done."""
