@@ -11,7 +11,7 @@ import uuid
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from otel_bridge import errors, journal
 from otel_bridge.export.pipe import CONSUMER
@@ -53,10 +53,10 @@ class Client(threading.Thread):
     until it does. So the ledger is exact: what it holds was acknowledged, and nothing else was ever posted."""
 
     def __init__(
-        self, bridge: Bridge, ledger: Ledger, seed: int, pause: float = 0.0, batch: int = 40, single: bool = False
+        self, port: int, ledger: Ledger, seed: int, pause: float = 0.0, batch: int = 40, single: bool = False
     ) -> None:
         super().__init__(daemon=True)
-        self._port = bridge.port
+        self._port = port
         self._ledger = ledger
         self._random = random.Random(seed)
         self._pause = pause
@@ -162,7 +162,7 @@ class Load:
 
     def __init__(self, bridge: Bridge, clients: int = 4, seed: int = 1, **options: Any) -> None:
         self.ledger = Ledger()
-        self.clients = [Client(bridge, self.ledger, seed * 1000 + i, **options) for i in range(clients)]
+        self.clients = [Client(bridge.port, self.ledger, seed * 1000 + i, **options) for i in range(clients)]
 
     def __enter__(self) -> Load:
         for client in self.clients:
@@ -225,7 +225,15 @@ def journaled(bridge: Bridge) -> tuple[Counter[bytes], Counter[bytes]]:
     return sessions, events
 
 
-def settle(bridge: Bridge, timeout: float = 60.0) -> None:
+class Counts(Protocol):
+    """Whoever shows what is counted: a bridge, or many."""
+
+    def scrape(self) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]: ...
+
+    def metric(self, name: str, **labels: str) -> float: ...
+
+
+def settle(bridge: Counts, timeout: float = 60.0) -> None:
     """Waits until nothing is pending."""
 
     def settled() -> bool:
@@ -240,7 +248,18 @@ def settle(bridge: Bridge, timeout: float = 60.0) -> None:
 
 def account(bridge: Bridge, ledger: Ledger, receiver: OtlpReceiver, delivered: bool = True) -> Account:
     """Compares. `delivered`: everything must have reached the receiver, or be parked."""
-    sessions, events = journaled(bridge)
+    return compare(bridge, journaled(bridge), ledger, receiver, delivered)
+
+
+def compare(
+    bridge: Counts,
+    found: tuple[Counter[bytes], Counter[bytes]],
+    ledger: Ledger,
+    receiver: OtlpReceiver,
+    delivered: bool = True,
+) -> Account:
+    """`found`: what is in the journal."""
+    sessions, events = found
     in_journal = sum(sessions.values()) + sum(events.values())
     counted = int(bridge.metric("gpt_sessions_total") + bridge.metric("gen_ai_client_operation_duration_seconds_count"))
     assert counted == bridge.metric("otel_bridge_records_total", result="accepted")

@@ -30,7 +30,7 @@ def test_every_chaos_test_has_its_row() -> None:
     named = {test for row in NAMED for file, test in row if file.startswith("tests/chaos/")}
     here = {
         test
-        for path in Path(__file__).parent.glob("test_*.py")
+        for path in Path(__file__).parent.rglob("test_*.py")
         for test in _tests(path)
         if path.name != Path(__file__).name
     }

@@ -306,7 +306,7 @@ class _LeftAtThat(Exception):
 @contextmanager
 def _under_load(bridge: Bridge, seed: int) -> Iterator[tuple[Ledger, list[Undecided]]]:
     ledger = Ledger()
-    clients = [Undecided(bridge, ledger, seed * 1000 + i, pause=0.002) for i in range(4)]
+    clients = [Undecided(bridge.port, ledger, seed * 1000 + i, pause=0.002) for i in range(4)]
     for client in clients:
         client.start()
     try:
