@@ -41,7 +41,7 @@ def programs() -> Path | None:
     return Path(initdb).resolve().parent if initdb else None
 
 
-def _account() -> dict[str, Any]:
+def account() -> dict[str, Any]:
     """PostgreSQL does not run as root: there it runs as its own user."""
     if os.geteuid() != 0:
         return {}
@@ -59,7 +59,7 @@ class Cluster:
         self._bin = bin_folder
         self.port = free_port()
         self.folder = Path(tempfile.mkdtemp(prefix="otel-bridge-pg-"))
-        self._account = _account()
+        self._account = account()
         if self._account:
             os.chown(self.folder, self._account["user"], self._account["group"])
         self.data = self.folder / "data"
