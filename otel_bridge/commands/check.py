@@ -1,4 +1,4 @@
-"""`otel-bridge check`: reads the configuration and says what is wrong or missing."""
+"""`otel-bridge check`: reads the configuration, looks at the journal's server, and says what is wrong or missing."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from datetime import UTC, datetime
 from otel_bridge import clock
 from otel_bridge.commands.configuration import load_to_serve, missing
 from otel_bridge.config import shipped
+from otel_bridge.journal import Severity
 
 
 def run(arguments: argparse.Namespace) -> int:
-    loaded, warnings = load_to_serve(arguments)
+    loaded, warnings, findings, unreachable = load_to_serve(arguments)
     print(f"{loaded.source}: good; {len(loaded.gpts)} GPT(s): {', '.join(loaded.gpts)}")
     for warning in warnings:
         print(f"warning: {warning}")
@@ -22,4 +23,13 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"prices of {', '.join(listed)}: the shipped list, read on {prices.read} ({prices.age(today)})")
     for what in missing(loaded):
         print(f"not configured: {what}")
-    return 0
+    if loaded.in_database and unreachable is not None:
+        print(f"wrong: {unreachable}")
+    for finding in findings:
+        print(
+            f"{'wrong' if finding.severity < Severity.WARNING else 'warning'}: the journal's server: {finding.line()}"
+        )
+    if loaded.in_database and not findings and unreachable is None:
+        print(f"the journal's server: good; {loaded.journal_shown}")
+    wrong = loaded.in_database and (unreachable is not None or any(one.severity < Severity.WARNING for one in findings))
+    return 2 if wrong else 0

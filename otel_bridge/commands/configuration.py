@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import os
+from typing import NamedTuple
 
 from otel_bridge import config, journal
 from otel_bridge.access import keys
 from otel_bridge.config import Config, Gpt
 from otel_bridge.errors import StartRefused
-from otel_bridge.journal import StoreError
+from otel_bridge.journal import Finding, Severity, StoreError
 
 
 def load(arguments: argparse.Namespace) -> Config:
@@ -18,9 +18,20 @@ def load(arguments: argparse.Namespace) -> Config:
     return config.load(arguments.config, os.environ, _overrides(arguments))
 
 
-def load_to_serve(arguments: argparse.Namespace) -> tuple[Config, list[str]]:
-    """The configuration that a start is decided by, and what is probably not meant in it. Raises StartRefused with
-    everything that forbids it."""
+class ToServe(NamedTuple):
+    """The configuration that a start is decided by."""
+
+    config: Config
+    warnings: list[str]
+    """What is probably not meant in it."""
+    findings: list[Finding]
+    """What is wrong with the journal's server, and does not forbid a start."""
+    unreachable: str | None
+    """Why that could not be looked at; who asks may not be the one who serves."""
+
+
+def load_to_serve(arguments: argparse.Namespace) -> ToServe:
+    """Raises StartRefused with everything that forbids a start."""
     loaded, diagnostics = config.read(arguments.config, os.environ, _overrides(arguments))
     if "allow_keyless" not in diagnostics.uncertain:
         try:
@@ -34,15 +45,20 @@ def load_to_serve(arguments: argparse.Namespace) -> tuple[Config, list[str]]:
             RedisLimits(loaded.rate_limit_storage)
         except StartRefused as refusal:
             diagnostics.add(str(refusal))
+    findings: list[Finding] = []
+    unreachable = None
     if "journal" not in diagnostics.uncertain:
-        # Who may not look there may still be the one who asks about the rest: the start itself says that.
-        with contextlib.suppress(StoreError):
-            try:
-                journal.exists(loaded.journal)
-            except StartRefused as refusal:
-                diagnostics.add(str(refusal))
+        try:
+            findings = journal.inspect(loaded.journal)
+        except StartRefused as refusal:
+            diagnostics.add(str(refusal))
+        except StoreError as error:
+            unreachable = error.advice
+    if any(finding.severity == Severity.STOPS for finding in findings):
+        for finding in findings:  # all of it is told at once
+            diagnostics.add(f"journal: {finding.line()}")
     diagnostics.refuse()
-    return loaded, diagnostics.warnings
+    return ToServe(loaded, diagnostics.warnings, findings, unreachable)
 
 
 def _overrides(arguments: argparse.Namespace) -> dict[str, object]:

@@ -19,9 +19,9 @@ log = logging.getLogger(__name__)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    loaded, warnings = load_to_serve(arguments)
+    loaded, warnings, findings, _ = load_to_serve(arguments)
     logs.set_up(loaded.log_format, loaded.log_level)
-    for warning in warnings:
+    for warning in [*warnings, *(f"the journal's server: {finding.line()}" for finding in findings)]:
         log.warning("%s", warning)
     os.umask(0o077)  # the journal and its key are for this user alone
 

@@ -155,6 +155,11 @@ class Config:
         return postgres_url.shown(self.journal)
 
     @property
+    def in_database(self) -> bool:
+        """Whether the journal is kept by a server, and not in a file."""
+        return postgres_url.is_postgres(self.journal)
+
+    @property
     def journal_path(self) -> Path:
         """The journal's file, whatever links lead to it."""
         return Path(os.path.realpath(self.journal.removeprefix("sqlite:///")))
@@ -163,12 +168,12 @@ class Config:
     def key_path(self) -> Path:
         """The user hash's key, made once and kept beside the journal; of one in a database, where the shipped
         configuration's is."""
-        return KEY_BESIDE_NOTHING if postgres_url.is_postgres(self.journal) else self.journal_path.with_suffix(".key")
+        return KEY_BESIDE_NOTHING if self.in_database else self.journal_path.with_suffix(".key")
 
     @property
     def linked_key_path(self) -> Path:
         """Where an earlier release kept it: beside the link, where the journal is named by one."""
-        if postgres_url.is_postgres(self.journal):
+        if self.in_database:
             return self.key_path
         return Path(self.journal.removeprefix("sqlite:///")).with_suffix(".key")
 

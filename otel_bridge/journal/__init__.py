@@ -26,6 +26,7 @@ from typing import Any
 
 from otel_bridge.errors import StartRefused
 from otel_bridge.journal.append import CONFLICT, Append, Conflict, Duplicate, Outcome
+from otel_bridge.journal.findings import Finding, Severity
 from otel_bridge.journal.store import (
     DEDUP_HORIZON_US,
     Backup,
@@ -65,6 +66,7 @@ __all__ = [
     "Conflict",
     "DamagedPart",
     "Duplicate",
+    "Finding",
     "Identity",
     "Journal",
     "Lane",
@@ -78,6 +80,7 @@ __all__ = [
     "Segment",
     "SessionInfo",
     "SessionRow",
+    "Severity",
     "Steward",
     "Store",
     "StoreDamaged",
@@ -94,6 +97,7 @@ __all__ = [
     "backup",
     "carried_key",
     "exists",
+    "inspect",
     "mark_replay",
     "migrate",
     "open",
@@ -145,6 +149,13 @@ def mark_replay(url: str, seqs: Sequence[int] | None) -> int:
     while a bridge serves the journal, and again. Raises StartRefused where there is no journal, OutcomeUnknown,
     StoreError."""
     return int(_backend(url).mark_replay(url, seqs))
+
+
+def inspect(url: str) -> list[Finding]:
+    """What is wrong with the place that the journal is kept in, the worst first: settings of a server, rights. Raises
+    StartRefused, StoreError where it cannot be asked."""
+    found: list[Finding] = _backend(url).inspect(url)
+    return found
 
 
 def migrate(url: str, role: str | None, tell: Callable[[str], None]) -> None:

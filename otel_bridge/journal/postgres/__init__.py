@@ -1,7 +1,7 @@
 """The journal in PostgreSQL (15 or later): all of its SQL. Any number of replicas append to it at once.
 
 Tables: `schema.py`, made and upgraded by `migrations.py` and by nothing at run time. `visiting.py` is the connection of
-an operator's command.
+an operator's command, `inspection.py` says what is wrong with a server.
 
 A URL of it is `postgresql://user:password@host1,host2/name?…`, as libpq reads it.
 """
@@ -12,7 +12,8 @@ from collections.abc import Callable
 
 from otel_bridge.config.postgres_url import shown
 from otel_bridge.errors import StartRefused
-from otel_bridge.journal.postgres import migrations
+from otel_bridge.journal.findings import Finding
+from otel_bridge.journal.postgres import inspection, migrations
 from otel_bridge.journal.postgres.visiting import visit
 
 
@@ -32,8 +33,12 @@ def carried_key(url: str) -> bytes | None:
     return None
 
 
+def inspect(url: str) -> list[Finding]:
+    return inspection.inspect(url)
+
+
 def migrate(url: str, role: str | None, tell: Callable[[str], None]) -> None:
-    with visit(url, for_writing=True) as connection:
+    with visit(url) as connection:
         migrations.migrate(connection, tell)
         if role is not None:
             migrations.grant(connection, role, tell)

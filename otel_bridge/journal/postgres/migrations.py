@@ -11,19 +11,17 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
-import psycopg
 from psycopg import errors, sql
 
 from otel_bridge.errors import StartRefused
 from otel_bridge.journal.postgres import schema
+from otel_bridge.journal.postgres.connection import Connection
 
 LOCK_WAIT_MS = 2_000
 """How long a step waits for a table that is in use: commits wait behind it. Then it lets them by and tries again."""
 ATTEMPTS = 30
 OLDEST_SERVER = 150_000
 """PostgreSQL 15."""
-
-Connection = psycopg.Connection[tuple[object, ...]]
 
 
 class Found(NamedTuple):
@@ -169,16 +167,20 @@ def _quoted(name: str) -> str:
 # --- the role that serves ------------------------------------------------------------------------------------------
 
 
-def grants(role: str, emptied: list[str] | None = None) -> list[str]:
-    """What a role needs to serve, and to look; it makes and changes no table. `emptied`: tables that it empties."""
-    to = _quoted(role)
-    seen = emptied or [f"otel_bridge.seen_{slot}" for slot in range(schema.RING)]
+RIGHTS = ("SELECT", "INSERT", "UPDATE", "DELETE")
+EMPTIED = tuple(f"seen_{slot}" for slot in range(schema.RING))
+"""Tables that a role which serves also empties."""
+
+
+def grants(role: str) -> list[str]:
+    """What a role needs to serve, and to look; it makes and changes no table."""
+    to, rights = _quoted(role), ", ".join(RIGHTS)
     return [
         f"GRANT USAGE ON SCHEMA otel_bridge TO {to}",
-        f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA otel_bridge TO {to}",
-        f"GRANT TRUNCATE ON {', '.join(seen)} TO {to}",
+        f"GRANT {rights} ON ALL TABLES IN SCHEMA otel_bridge TO {to}",
+        f"GRANT TRUNCATE ON {', '.join(f'otel_bridge.{table}' for table in EMPTIED)} TO {to}",
         # Tables that a later release adds.
-        f"ALTER DEFAULT PRIVILEGES IN SCHEMA otel_bridge GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO {to}",
+        f"ALTER DEFAULT PRIVILEGES IN SCHEMA otel_bridge GRANT {rights} ON TABLES TO {to}",
     ]
 
 

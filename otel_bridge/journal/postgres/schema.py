@@ -26,6 +26,8 @@ steward     one row: which replica counts for all, until when, and its snapshot 
 
 from __future__ import annotations
 
+import re
+
 VERSION = 1
 """The newest schema that this release knows."""
 OLDEST = 1
@@ -118,3 +120,10 @@ def base(lane: int) -> int:
 def lane_of(seq: int) -> int:
     """The lane of a sequence number; a lane's base is its own."""
     return seq >> LANE_SHIFT
+
+
+def tables(version: int) -> list[str]:
+    """Those that a schema of this version has."""
+    return [
+        name for step in range(1, version + 1) for name in re.findall(r"CREATE TABLE otel_bridge\.(\w+)", STEPS[step])
+    ]

@@ -13,11 +13,11 @@ from psycopg import conninfo, errors, pq
 
 from otel_bridge.config import postgres_url
 from otel_bridge.errors import StartRefused
+from otel_bridge.journal.postgres.connection import Connection, connect, store_error
 from otel_bridge.journal.store import StoreUnavailable
 
 CONNECT_SECONDS = 10
-
-Connection = psycopg.Connection[tuple[Any, ...]]
+_NAME = {"application_name": "otel-bridge journal", "connect_timeout": CONNECT_SECONDS}
 
 
 def parameters(url: str) -> dict[str, Any]:
@@ -32,40 +32,42 @@ def parameters(url: str) -> dict[str, Any]:
                 nearest = difflib.get_close_matches(name, known, n=1)
                 advice = f"did you mean {nearest[0]!r}?" if nearest else "PostgreSQL's documentation of libpq has them."
                 raise StartRefused(f"journal: the URL has an unknown parameter {name!r}; {advice}") from None
-        raise StartRefused(
-            "journal: the URL cannot be read. Expected postgresql://user@host/database, with several hosts "
-            "postgresql://user@host1,host2/database?target_session_attrs=read-write, and %40 for an @ in a name or "
-            "password (%2F for a /, %25 for a %)."
-        ) from None
+        raise StartRefused("journal: the URL cannot be read. Expected postgresql://user@host/database") from None
 
 
 @contextmanager
-def visit(url: str, for_writing: bool = False) -> Iterator[Connection]:
-    """`for_writing`: of several hosts, the one that takes writes. Raises StartRefused, StoreUnavailable."""
+def visit(url: str, as_configured: bool = False) -> Iterator[Connection]:
+    """A connection like a bridge's; `as_configured`: with the settings of its role untouched, to whichever server
+    answers. Raises StartRefused, StoreUnavailable."""
     asked = parameters(url)
-    asked.setdefault("connect_timeout", CONNECT_SECONDS)
-    asked.setdefault("application_name", "otel-bridge journal")
-    if for_writing and "," in str(asked.get("host", "")):
-        asked.setdefault("target_session_attrs", "read-write")
     try:
-        connection = psycopg.connect(**asked, autocommit=True)
-    except psycopg.OperationalError as error:
-        said = " ".join(str(error).split())
-        raise StoreUnavailable(f"the journal's database cannot be reached: {said}", f"journal: {said}") from None
+        connection = _plain(asked) if as_configured else connect(url, **_NAME)
     except psycopg.Error as error:
-        raise StartRefused(f"journal: {' '.join(str(error).split())}") from None
+        said = " ".join(str(error).split())
+        raise StoreUnavailable(
+            f"the journal's database cannot be reached: {said}",
+            f"journal {postgres_url.shown(url)}: cannot be reached: {said}",
+        ) from None
+    connection.prepare_threshold = None  # nothing is asked twice, and a step is many statements at once
     try:
         yield connection
     except errors.InsufficientPrivilege as error:
-        role = connection.info.user
         raise StartRefused(
-            f"journal: {error.diag.message_primary}. As who made the tables: otel-bridge journal migrate --grant {role}"
+            f"journal: {error.diag.message_primary}. As who made the tables: otel-bridge journal migrate --grant "
+            f"{connection.info.user}"
         ) from None
-    except (psycopg.OperationalError, psycopg.InterfaceError, errors.InternalError) as error:
-        said = " ".join(str(error).split())
-        raise StoreUnavailable(f"the journal's database failed: {said}", f"journal: {said}") from error
     except psycopg.Error as error:
-        said = error.diag.message_primary or " ".join(str(error).split())
-        raise StoreUnavailable(f"the journal's database refused: {said}", f"journal: {said}") from error
+        raise store_error(error) from error
     finally:
         connection.close()
+
+
+def _plain(asked: dict[str, Any]) -> Connection:
+    """Of several hosts the one that takes writes, else whichever there is: what is wrong with that can be told."""
+    settings = {**_NAME, **asked}
+    if "target_session_attrs" not in asked:
+        try:
+            return psycopg.connect(**settings, target_session_attrs="read-write", autocommit=True)
+        except psycopg.OperationalError:
+            pass
+    return psycopg.connect(**{**settings, "target_session_attrs": "any"}, autocommit=True)

@@ -23,6 +23,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from otel_bridge.errors import StartRefused
+from otel_bridge.journal.findings import Finding
 from otel_bridge.journal.sqlite.backup_file import backup as _backup
 from otel_bridge.journal.sqlite.examine import is_journal, refuse_another_name
 from otel_bridge.journal.sqlite.identity import KEY, rows_alone
@@ -39,6 +40,7 @@ __all__ = [
     "backup",
     "carried_key",
     "exists",
+    "inspect",
     "mark_replay",
     "migrate",
     "open",
@@ -71,6 +73,11 @@ def open_reader(url: str, consumer: str) -> SqliteReader:
 
 def mark_replay(url: str, seqs: Sequence[int] | None) -> int:
     return _mark_replay(_existing(url), seqs)
+
+
+def inspect(url: str) -> list[Finding]:
+    exists(url)
+    return []
 
 
 def migrate(url: str, role: str | None, tell: Callable[[str], None]) -> None:

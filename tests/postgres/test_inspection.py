@@ -1,0 +1,265 @@
+"""What `otel-bridge check` finds wrong with a server: each thing made wrong on a real one."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import closing
+
+import psycopg
+import pytest
+
+from otel_bridge import journal
+from otel_bridge.journal import Finding, Severity, StoreError
+from otel_bridge.journal.postgres import inspection, migrations, schema
+from tests.harness.bridge import Bridge
+from tests.harness.pgbouncer import PgBouncer
+from tests.harness.postgres import Cluster
+from tests.harness.waiting import wait_for
+
+GOOD = {"autovacuum_freeze_max_age": "1500000000", "max_connections": "120"}
+STOPS, WRONG, WARNING = Severity.STOPS, Severity.WRONG, Severity.WARNING
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    """As a server should be."""
+    started = Cluster(GOOD).start()
+    yield started
+    started.close()
+
+
+@pytest.fixture(scope="module")
+def template(cluster: Cluster) -> str:
+    name = cluster.database()
+    journal.migrate(cluster.dsn(name), None, lambda line: None)
+    return name
+
+
+def name_of(url: str) -> str:
+    return url.rpartition("/")[2]
+
+
+def found(url: str) -> dict[str, Finding]:
+    return {finding.name: finding for finding in journal.inspect(url)}
+
+
+@pytest.fixture
+def role(cluster: Cluster, url: str) -> tuple[str, str]:
+    """A role that may serve, and its URL."""
+    name = f"serve_{name_of(url)}"
+    cluster.sql(f"CREATE ROLE {name} LOGIN")
+    journal.migrate(url, name, lambda line: None)
+    return name, url.replace("postgres@", f"{name}@")
+
+
+# --- what is said -----------------------------------------------------------------------------------------------------
+
+
+def test_nothing_is_wrong_with_a_server_that_is_as_it_should_be(
+    make_bridge: Callable[..., Bridge], role: tuple[str, str]
+) -> None:
+    assert journal.inspect(role[1]) == []
+    done = make_bridge(OTEL_BRIDGE_JOURNAL=role[1]).run("check")
+    assert (done.returncode, done.stderr) == (0, "") and f"the journal's server: good; {role[1]}\n" in done.stdout
+
+
+def test_check_tells_all_of_it_and_fails_where_a_promise_does_not_hold(
+    make_bridge: Callable[..., Bridge], cluster: Cluster, url: str, empty: str
+) -> None:
+    cluster.sql(f"ALTER DATABASE {name_of(url)} SET statement_timeout = '30s'")
+    bridge = make_bridge(OTEL_BRIDGE_JOURNAL=url)
+    warned = bridge.run("check")
+    assert (
+        warned.returncode == 0 and "warning: the journal's server: statement_timeout: 30,000 ms. ALTER" in warned.stdout
+    )
+    cluster.sql(f"ALTER DATABASE {name_of(url)} SET default_transaction_isolation = 'serializable'")
+    wrong = bridge.run("check")
+    assert wrong.returncode == 2 and "wrong: the journal's server: default_transaction_isolation: seria" in wrong.stdout
+    cluster.sql(f"ALTER DATABASE {name_of(empty)} SET statement_timeout = '30s'")
+    refused = bridge.run("check", "--journal", empty)
+    assert refused.returncode == 2 and refused.stdout == ""
+    assert "schema: the database has no schema otel_bridge yet" in refused.stderr and "statement_" in refused.stderr
+
+
+def test_a_server_that_cannot_be_reached_is_wrong_and_its_password_is_not_shown(
+    make_bridge: Callable[..., Bridge],
+) -> None:
+    done = make_bridge(OTEL_BRIDGE_JOURNAL="postgresql://u:s3cr3t@127.0.0.1:1/db").run("check")
+    assert done.returncode == 2 and "wrong: journal postgresql://u:***@127.0.0.1:1/db: cannot be" in done.stdout
+    assert "s3cr3t" not in done.stdout + done.stderr
+
+
+# --- the schema and the role ------------------------------------------------------------------------------------------
+
+
+def test_the_schema(cluster: Cluster, url: str, empty: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def now() -> Finding | None:
+        return found(url).get("schema")
+
+    assert found(empty)["schema"].severity == STOPS and "journal migrate" in found(empty)["schema"].todo
+    monkeypatch.setattr(schema, "VERSION", 2)
+    old = now()
+    assert old is not None and old[:3] == (WARNING, "schema", "version 1, this release knows 2")
+    monkeypatch.setattr(schema, "OLDEST", 2)
+    too_old = now()
+    assert too_old is not None and too_old.severity == STOPS and "Upgrade it" in too_old.todo
+    monkeypatch.undo()
+    cluster.sql("UPDATE otel_bridge.journal SET version = 9", database=name_of(url))
+    assert now() is None
+    cluster.sql("UPDATE otel_bridge.journal SET serves_from = 9", database=name_of(url))
+    newer = now()
+    assert newer is not None and newer.severity == STOPS and "newer release" in newer.found
+    cluster.sql("UPDATE otel_bridge.journal SET version = 1, serves_from = 1", database=name_of(url))
+    cluster.sql("DROP TABLE otel_bridge.usage", database=name_of(url))
+    assert found(url)["tables"][:3] == (STOPS, "tables", "missing: usage")
+
+
+def test_the_rights_of_each_table(cluster: Cluster, role: tuple[str, str], url: str) -> None:
+    name, as_role = role
+    cluster.sql(f"REVOKE DELETE ON otel_bridge.parked FROM {name}", database=name_of(url))
+    cluster.sql(f"REVOKE TRUNCATE, INSERT ON otel_bridge.seen_2 FROM {name}", database=name_of(url))
+    told = found(as_role)["rights"]
+    assert told.severity == STOPS and told.found == f"{name} lacks rights on parked (DELETE); seen_2 (INSERT, TRUNCATE)"
+    assert told.todo.endswith(f"otel-bridge journal migrate --grant {name}")
+    journal.migrate(url, name, lambda line: None)
+    assert "rights" not in found(as_role)
+    cluster.sql(f"REVOKE ALL ON SCHEMA otel_bridge FROM {name}", database=name_of(url))
+    assert "may not use the schema" in found(as_role)["rights"].found
+
+
+# --- settings ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "severity"),
+    [
+        ("statement_timeout", "'30s'", WARNING),
+        ("idle_in_transaction_session_timeout", "'30s'", WARNING),
+        ("idle_session_timeout", "'30s'", WARNING),
+        ("synchronous_commit", "off", WARNING),
+        ("default_transaction_isolation", "'repeatable read'", WRONG),
+        ("default_transaction_read_only", "on", STOPS),
+    ],
+)
+def test_a_setting_of_the_role(
+    cluster: Cluster, role: tuple[str, str], setting: str, value: str, severity: Severity
+) -> None:
+    assert setting not in found(role[1])
+    cluster.sql(f"ALTER ROLE {role[0]} SET {setting} = {value}")
+    assert {name: finding.severity for name, finding in found(role[1]).items()} == {setting: severity}
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "severity"),
+    [
+        ("fsync", "off", WRONG),
+        ("full_page_writes", "off", WRONG),
+        ("autovacuum", "off", WRONG),
+        ("track_counts", "off", WRONG),
+    ],
+)
+def test_a_setting_of_the_server(cluster: Cluster, url: str, setting: str, value: str, severity: Severity) -> None:
+    def told() -> dict[str, Severity]:
+        return {name: finding.severity for name, finding in found(url).items()}
+
+    assert told() == {}
+    cluster.sql(f"ALTER SYSTEM SET {setting} = {value}")
+    try:
+        cluster.reload()
+        wait_for(told, f"a finding of {setting}")
+        assert told() == {setting: severity}
+    finally:
+        cluster.sql(f"ALTER SYSTEM RESET {setting}")
+        cluster.reload()
+        wait_for(lambda: not told(), "a server as before")
+
+
+def test_transaction_ids(cluster: Cluster, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inspection, "FREEZE_MAX_AGE", 1_600_000_000)
+    told = found(url)["autovacuum_freeze_max_age"]
+    assert told.severity == WARNING and told.found.startswith("1,500,000,000 (the oldest id is ")
+    # A cluster whose ids are nearly used up takes hours to make.
+    monkeypatch.setattr(inspection, "OLD_AGE", 1)
+    assert found(url)["transaction ids"].severity == WRONG
+
+
+def test_the_version_and_the_encoding(cluster: Cluster, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster.sql(f"CREATE DATABASE latin_{name_of(url)} ENCODING 'LATIN1' TEMPLATE template0")
+    told = found(cluster.dsn(f"latin_{name_of(url)}"))
+    assert told["encoding"][:3] == (STOPS, "encoding", "LATIN1")
+    monkeypatch.setattr(migrations, "OLDEST_SERVER", 990_000)
+    assert found(url)["version"].severity == STOPS
+
+
+def test_connections(cluster: Cluster, role: tuple[str, str], url: str) -> None:
+    limit = "the role's CONNECTION LIMIT"
+    cluster.sql(f"ALTER ROLE {role[0]} CONNECTION LIMIT 53")
+    told = found(role[1])[limit]
+    assert (told.severity, told.found) == (WARNING, "room for 5 replica(s), of 9 connections each")
+    assert told.todo.startswith("Allow 54 or more")
+    cluster.sql(f"ALTER ROLE {role[0]} CONNECTION LIMIT 8")
+    assert found(role[1])[limit].severity == STOPS
+    cluster.sql(f"ALTER ROLE {role[0]} CONNECTION LIMIT 54")
+    assert limit not in found(role[1])
+    others = [psycopg.connect(url) for _ in range(64)]
+    try:
+        assert found(role[1])["max_connections"].found.startswith("room for 5 replica(s)")
+    finally:
+        for other in others:
+            other.close()
+
+
+def test_a_clock_apart(role: tuple[str, str]) -> None:
+    look = "import sys; from otel_bridge import journal; print(*(one.line() for one in journal.inspect(sys.argv[1])))"
+    said = [
+        subprocess.run(
+            ["faketime", "-f", offset, sys.executable, "-c", look, role[1]], capture_output=True, text=True, check=True
+        ).stdout
+        for offset in ("+10s", "-10s", "+1s")
+    ]
+    assert "clock: the server's is 10." in said[0] and "s behind this one's. Run NTP" in said[0]
+    assert re.search(r"clock: the server's is (9|10)\.[0-9] s ahead of this one's\. Run NTP", said[1])
+    assert said[2] == "\n"
+
+
+# --- other servers, and what stands between ---------------------------------------------------------------------------
+
+
+def test_standbys(cluster: Cluster, url: str, role: tuple[str, str]) -> None:
+    standby = Cluster(GOOD, copy_of=cluster).start()
+    try:
+        wait_for(lambda: cluster.sql("SELECT 1 FROM pg_stat_replication"), "a standby that follows")
+        told = found(role[1])
+        assert {name: finding.severity for name, finding in told.items()} == {"synchronous_standby_names": WARNING}
+        assert told["synchronous_standby_names"].found == "empty, with 1 standby(s)"
+        several = role[1].replace(f"127.0.0.1:{cluster.port}", f"127.0.0.1:{cluster.port},127.0.0.1:{standby.port}")
+        assert found(several)["synchronous_standby_names"].severity == WRONG
+        for commit, severity in (("local", WARNING), ("remote_write", WRONG)):
+            cluster.sql(f"ALTER ROLE {role[0]} SET synchronous_commit = {commit}")
+            assert found(role[1])["synchronous_commit"].severity == severity
+        on_standby = url.replace(str(cluster.port), str(standby.port))
+        wait_for(lambda: found(on_standby), "the standby has the database")
+        assert found(on_standby)["standby"].severity == STOPS
+        with pytest.raises(StoreError, match="read-only"):
+            journal.exists(on_standby)
+        reversed_hosts = several.replace(
+            f"127.0.0.1:{cluster.port},127.0.0.1:{standby.port}", f"127.0.0.1:{standby.port},127.0.0.1:{cluster.port}"
+        )
+        assert "standby" not in found(reversed_hosts)  # the one that takes writes is found
+    finally:
+        standby.close()
+    wait_for(lambda: not found(url), "a primary that has no standby")
+    cluster.sql("SELECT pg_create_physical_replication_slot('kept', true)")
+    try:
+        assert found(url)["synchronous_standby_names"].found == "empty, with 1 standby(s)"  # one that is away
+    finally:
+        cluster.sql("SELECT pg_drop_replication_slot('kept')")
+
+
+@pytest.mark.parametrize(("mode", "told"), [("session", False), ("transaction", True)])
+def test_a_pooler(cluster: Cluster, url: str, mode: str, told: bool) -> None:
+    with closing(PgBouncer(cluster, mode)) as pooler:
+        assert ("pooler" in found(pooler.dsn(name_of(url)))) is told

@@ -1,0 +1,215 @@
+"""`otel-bridge journal migrate`: forward only, one at a time, whole or not at all, and what it says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import psycopg
+import pytest
+
+from otel_bridge import journal
+from otel_bridge.errors import StartRefused
+from otel_bridge.journal import StoreError
+from otel_bridge.journal.postgres import migrations, schema
+from tests.harness.bridge import Bridge
+from tests.harness.postgres import Cluster
+from tests.harness.waiting import wait_for
+
+SECOND = "ALTER TABLE otel_bridge.lane ADD COLUMN later text; CREATE TABLE otel_bridge.added (n integer);"
+"""What a release to come may do."""
+
+
+def name_of(url: str) -> str:
+    return url.rpartition("/")[2]
+
+
+def migrate(url: str, role: str | None = None) -> list[str]:
+    said: list[str] = []
+    journal.migrate(url, role, said.append)
+    return said
+
+
+@pytest.fixture
+def newer(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Makes this the next release, which knows a schema 2."""
+
+    def make(step: str = SECOND, serves_from: int = 1) -> None:
+        monkeypatch.setitem(schema.STEPS, 2, step)
+        monkeypatch.setitem(schema.SERVES_FROM, 2, serves_from)
+        monkeypatch.setattr(schema, "VERSION", 2)
+
+    return make
+
+
+def version(cluster: Cluster, url: str) -> tuple[int, int]:
+    found = cluster.sql("SELECT version, serves_from FROM otel_bridge.journal", database=name_of(url))[0]
+    return found[0], found[1]
+
+
+# --- what it does ---------------------------------------------------------------------------------------------------
+
+
+def test_the_tables_are_made_once(make_bridge: Callable[..., Bridge], cluster: Cluster, empty: str) -> None:
+    bridge = make_bridge(OTEL_BRIDGE_JOURNAL=empty)
+    first, again = bridge.run("journal", "migrate"), bridge.run("journal", "migrate")
+    assert (first.returncode, first.stdout) == (0, f"schema otel_bridge: made, version {schema.VERSION}\n")
+    assert again.stdout == f"schema otel_bridge: version {schema.VERSION} already, nothing to do\n"
+    there = cluster.sql("SELECT tablename FROM pg_tables WHERE schemaname = 'otel_bridge'", database=name_of(empty))
+    assert {name for (name,) in there} == set(schema.tables(schema.VERSION))
+
+
+def test_of_those_who_migrate_at_once_one_makes_the_tables_and_the_others_find_them(empty: str) -> None:
+    with ThreadPoolExecutor(5) as pool:
+        said = list(pool.map(lambda _: migrate(empty), range(5)))
+    assert sorted(line for lines in said for line in lines) == sorted(
+        [f"schema otel_bridge: made, version {schema.VERSION}"]
+        + [f"schema otel_bridge: version {schema.VERSION} already, nothing to do"] * 4
+    )
+
+
+def test_of_those_who_upgrade_at_once_one_does_it_and_the_others_wait(
+    cluster: Cluster, url: str, newer: Callable[..., None]
+) -> None:
+    newer()
+    with ThreadPoolExecutor(5) as pool:
+        said = [line for lines in pool.map(lambda _: migrate(url), range(5)) for line in lines]
+    assert (
+        sorted(said)
+        == ["schema otel_bridge: upgraded to version 2"] + ["schema otel_bridge: version 2 already, nothing to do"] * 4
+    )
+    assert version(cluster, url) == (2, 1)
+
+
+def test_a_step_that_fails_leaves_the_schema_as_it_was(cluster: Cluster, url: str, newer: Callable[..., None]) -> None:
+    newer(f"{SECOND} SELECT 1 / 0;")
+    with pytest.raises(StoreError, match="division by zero"):
+        migrate(url)
+    assert version(cluster, url) == (1, 1)
+    assert not cluster.sql("SELECT 1 FROM pg_tables WHERE tablename = 'added'", database=name_of(url))
+
+
+def test_a_step_does_not_wait_for_a_table_that_somebody_holds_while_commits_wait_behind_it(
+    cluster: Cluster, url: str, newer: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    newer()
+    monkeypatch.setattr(migrations, "LOCK_WAIT_MS", 50)
+    monkeypatch.setattr(migrations, "ATTEMPTS", 1)
+    with psycopg.connect(url) as holder:
+        holder.execute("SELECT 1 FROM otel_bridge.lane")  # holds the table until its transaction ends, as a backup does
+        with pytest.raises(StartRefused, match=r"in use all the time.*Nothing was changed"):
+            migrate(url)
+        assert version(cluster, url) == (1, 1)
+        monkeypatch.setattr(migrations, "ATTEMPTS", 30)
+        with ThreadPoolExecutor(1) as pool:
+            upgrade = pool.submit(migrate, url)
+            waiting = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE 'ALTER TABLE%%'"
+            wait_for(lambda: cluster.sql(waiting), "an upgrade that waits", pause=0.005)
+            holder.rollback()
+            assert upgrade.result(30) == ["schema otel_bridge: upgraded to version 2"]
+
+
+# --- releases side by side -------------------------------------------------------------------------------------------
+
+
+def test_a_schema_of_a_newer_release_is_never_taken_back(
+    cluster: Cluster, url: str, make_bridge: Callable[..., Bridge]
+) -> None:
+    cluster.sql("UPDATE otel_bridge.journal SET version = 7, serves_from = 1", database=name_of(url))
+    done = make_bridge(OTEL_BRIDGE_JOURNAL=url).run("journal", "migrate")
+    assert done.returncode == 2 and "version 7, made by a newer release" in done.stderr
+    assert "run the newer release's `journal migrate`" in done.stderr
+    assert version(cluster, url) == (7, 1)
+
+
+def test_a_release_works_on_a_newer_schema_as_long_as_that_says_so(cluster: Cluster, url: str) -> None:
+    assert journal.exists(url) is False
+    cluster.sql("UPDATE otel_bridge.journal SET version = 7, serves_from = 1", database=name_of(url))
+    assert journal.exists(url) is False
+    cluster.sql("UPDATE otel_bridge.journal SET serves_from = 2", database=name_of(url))
+    with pytest.raises(StartRefused, match=r"version 7, made by a newer release; this one knows 1.*Run a newer"):
+        journal.exists(url)
+
+
+def test_a_database_without_tables_is_refused_with_the_command_that_makes_them(empty: str) -> None:
+    with pytest.raises(StartRefused, match=r"no schema otel_bridge yet.*otel-bridge journal migrate"):
+        journal.exists(empty)
+
+
+# --- who may ---------------------------------------------------------------------------------------------------------
+
+
+def test_who_lacks_rights_is_told_the_grant(cluster: Cluster, empty: str) -> None:
+    name = name_of(empty)
+    cluster.sql(f'CREATE ROLE "poor {name}" LOGIN')
+    poor = empty.replace("postgres@", f"poor%20{name}@")
+    with pytest.raises(StartRefused, match=f'GRANT CREATE ON DATABASE "{name}" TO "poor {name}"'):
+        migrate(poor)
+    cluster.sql(f'CREATE SCHEMA otel_bridge AUTHORIZATION "poor {name}"', database=name)
+    assert migrate(poor) == [f"schema otel_bridge: made, version {schema.VERSION}"]
+
+
+def test_who_has_not_made_the_schema_is_told_who_has(cluster: Cluster, url: str, newer: Callable[..., None]) -> None:
+    newer()
+    role = f"other_{name_of(url)}"
+    cluster.sql(f"CREATE ROLE {role} LOGIN")
+    cluster.sql(f"GRANT USAGE ON SCHEMA otel_bridge TO {role}", database=name_of(url))
+    cluster.sql(f"GRANT SELECT, UPDATE ON otel_bridge.journal TO {role}", database=name_of(url))
+    with pytest.raises(StartRefused, match=r'must be owner.*Run this as "postgres".*GRANT "postgres" TO'):
+        migrate(url.replace("postgres@", f"{role}@"))
+
+
+def test_a_role_that_is_let_serve_writes_every_table_and_changes_none(
+    cluster: Cluster, url: str, newer: Callable[..., None]
+) -> None:
+    role = f"serve_{name_of(url)}"
+    with pytest.raises(StartRefused, match=f'there is no role {role}: CREATE ROLE "{role}"'):
+        migrate(url, role)
+    cluster.sql(f"CREATE ROLE {role} LOGIN")
+    assert f'GRANT USAGE ON SCHEMA otel_bridge TO "{role}";' in migrate(url, role)
+    newer()
+    migrate(url)  # what a later step makes is the role's, too, without another grant
+    with psycopg.connect(url.replace("postgres@", f"{role}@"), autocommit=True) as served:
+        for table in schema.tables(2):
+            served.execute(f"SELECT * FROM otel_bridge.{table} FOR UPDATE")
+            served.execute(f"DELETE FROM otel_bridge.{table}")
+        for slot in range(schema.RING):
+            served.execute(f"TRUNCATE otel_bridge.seen_{slot}")
+        for statement in (
+            "CREATE TABLE otel_bridge.x ()",
+            "TRUNCATE otel_bridge.segment",
+            "DROP TABLE otel_bridge.lane",
+        ):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                served.execute(statement)
+
+
+# --- servers on which no tables are made -----------------------------------------------------------------------------
+
+
+def test_a_server_or_database_that_is_not_fit_gets_no_tables(
+    cluster: Cluster, empty: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = name_of(empty)
+    cluster.sql(f"CREATE DATABASE latin_{name} ENCODING 'LATIN1' TEMPLATE template0")
+    with pytest.raises(StartRefused, match="encoding is LATIN1; UTF8 is needed"):
+        migrate(f"{empty.rpartition('/')[0]}/latin_{name}")
+    cluster.sql("CREATE SCHEMA otel_bridge; CREATE TABLE otel_bridge.segment ()", database=name)
+    with pytest.raises(StartRefused, match=r'something that is not the bridge\'s.*"segment" already exists'):
+        migrate(empty)
+    monkeypatch.setattr(migrations, "OLDEST_SERVER", 990_000)
+    with pytest.raises(StartRefused, match="15 or later is needed"):
+        migrate(empty)
+
+
+def test_a_database_that_takes_no_writes_is_named_so(cluster: Cluster, empty: str) -> None:
+    cluster.sql(f"ALTER DATABASE {name_of(empty)} SET default_transaction_read_only = on")
+    with pytest.raises(StoreError, match="read-only"):
+        migrate(empty)
+
+
+def test_a_sqlite_journal_needs_none(make_bridge: Callable[..., Bridge]) -> None:
+    bridge = make_bridge()
+    done = bridge.run("journal", "migrate")
+    assert done.returncode == 0 and "nothing to do" in done.stdout and not bridge.journal.exists()
+    assert bridge.run("journal", "migrate", "--grant", "somebody").returncode == 2
