@@ -45,7 +45,8 @@ class Held:
     @classmethod
     def of(cls, row: tuple[Any, ...]) -> Held:
         """From the columns of `_ROW`."""
-        return cls(*row[:5], Turn(*row[5:]))
+        number, epoch, last, total, commits, turn, doubled = row
+        return cls(number, epoch, last, total, commits, Turn(turn, doubled))
 
 
 def process_name() -> str:

@@ -17,7 +17,17 @@ from otel_bridge.clock import CLOCK
 from otel_bridge.errors import StartRefused
 from otel_bridge.journal.append import Append
 from otel_bridge.journal.parts import Parts, as_sent
-from otel_bridge.journal.postgres import consumer, generations, lane, migrations, schema, statements, totals, trimming
+from otel_bridge.journal.postgres import (
+    ahead,
+    consumer,
+    generations,
+    idle,
+    lane,
+    migrations,
+    schema,
+    statements,
+    totals,
+)
 from otel_bridge.journal.postgres.connection import (
     LANE,
     Connection,
@@ -34,6 +44,7 @@ from otel_bridge.journal.postgres.lane import Held
 from otel_bridge.journal.postgres.reading import PostgresReader
 from otel_bridge.journal.postgres.sorting import Sorted, sort_out
 from otel_bridge.journal.postgres.statements import Keys, Row
+from otel_bridge.journal.postgres.trimming import Trimming
 from otel_bridge.journal.store import (
     SEGMENT_RECORDS,
     DamagedPart,
@@ -81,6 +92,7 @@ class PostgresStore:
         self._consumer = consumer_name
         self.parts = Parts()
         self.generations = Generations()
+        self._trimming = Trimming(consumer_name, self.parts)
         self._drains = orphan is not None
         self._uncertain: tuple[Held, Held] | None = None
         """The row before and after the commit whose outcome is not known; the same twice where it is known not to be
@@ -107,6 +119,8 @@ class PostgresStore:
             reader = self.reader()
             try:
                 reader.check()
+                if not self._drains:
+                    reader.catch_up()  # how far sessions have come is read from what is counted
             finally:
                 reader.close()
         except StoreError as error:
@@ -456,8 +470,8 @@ class PostgresStore:
                 sizes.setdefault(record.id, 0)
         return sizes, created
 
-    def _fills(self, sessions: list[bytes]) -> Iterator[tuple[bytes, int]]:
-        yield from totals.fills(self._db, sessions).items()
+    def _fills(self, sessions: list[bytes]) -> list[tuple[bytes, int]]:
+        return totals.fills(self._db, sessions)
 
     def _all_new(self, appends: list[Append]) -> tuple[list[Record], Keys, tuple[int, ...]] | None:
         """The usual case at the usual price: records of which none should be known. To insert their keys proves it.
@@ -510,14 +524,14 @@ class PostgresStore:
 
     def fall_idle(self, idles: list[Idle], before_us: int) -> list[Record]:
         with self._server(DamagedPart.SESSIONS):
-            fallen: list[Record] = list(consumer.fall_idle(self._db, idles, before_us))
+            fallen: list[Record] = [*idle.fall_idle(self._db, idles, before_us, self.parts)]
             if fallen:
                 self._put_segments(fallen)
         return fallen
 
     def end(self, session: bytes, now_us: int) -> list[Record]:
         with self._server(DamagedPart.SESSIONS):
-            ended: list[Record] = list(consumer.end(self._db, session, now_us))
+            ended: list[Record] = [*idle.end(self._db, session, now_us, self.parts)]
             if ended:
                 self._put_segments(ended)
         return ended
@@ -526,8 +540,7 @@ class PostgresStore:
 
     def advance(self, cursor: int, exported: int, parked: Sequence[Parked]) -> None:
         with self._server(DamagedPart.CURSOR):
-            consumer.advance(self._db, self._consumer, self.lane, cursor, exported)
-        self.repark(parked)
+            consumer.advance(self._db, self._consumer, self.lane, cursor, exported, parked)
 
     def repark(self, parked: Sequence[Parked]) -> None:
         with self._server(DamagedPart.PARKED):
@@ -553,13 +566,13 @@ class PostgresStore:
         for session in sessions:
             self.parts.forget(session)
         with self._server():
-            return trimming.trim(self._db, self._consumer, before_us, now_us, limit, sessions, make_room)
+            return self._trimming.trim(self._db, before_us, now_us, limit, sessions, make_room)
 
     def mend(self, now_us: int, sessions: Sequence[bytes], limit: int) -> int:
         with self._server():
             generations.mend(self._db, now_us)
             self.generations.load(self._db, self._held.turn)
-            return trimming.mend(self._db, now_us, sessions, limit)
+            return ahead.mend(self._db, now_us, sessions, limit, self.parts)
 
     def hold_keys(self, since_us: int | None) -> None:
         self.generations.hold(since_us)
@@ -595,7 +608,7 @@ class PostgresStore:
         return None
 
     def reader(self) -> PostgresReader:
-        return PostgresReader(self._dsn, self._consumer, lambda: self.lane)
+        return PostgresReader(self._dsn, self._consumer, lambda: self.lane, self.parts)
 
     def close(self) -> None:
         if self._closed:

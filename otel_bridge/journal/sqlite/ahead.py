@@ -6,7 +6,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 
-from otel_bridge.journal.sqlite.database import HOUR_US
+from otel_bridge.journal.accounts import HOUR_US
 from otel_bridge.journal.sqlite.grouping import ADD_USAGE
 
 

@@ -29,7 +29,6 @@ class _HasPath(Protocol):
 
 S = TypeVar("S", bound=_HasPath)
 
-HOUR_US = 3_600 * 1_000_000
 BUSY_MS = 5_000
 
 

@@ -19,8 +19,8 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from otel_bridge.ids import DAY_US
+from otel_bridge.journal.accounts import HOUR_US
 from otel_bridge.journal.append import Append
-from otel_bridge.journal.sqlite.database import HOUR_US
 from otel_bridge.records import Event, Record
 
 _COLUMNS = "abcdefghijklmnopqr"

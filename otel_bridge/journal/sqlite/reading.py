@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from otel_bridge import clock
+from otel_bridge.journal.accounts import HOUR_US
 from otel_bridge.journal.parts import fill_of, parts_of
-from otel_bridge.journal.sqlite.database import HOUR_US, connect, reading
+from otel_bridge.journal.sqlite.database import connect, reading
 from otel_bridge.journal.sqlite.identity import identity
 from otel_bridge.journal.sqlite.lookup import Lookup
 from otel_bridge.journal.sqlite.names import log_of

@@ -16,7 +16,8 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from otel_bridge.journal.sqlite.database import HOUR_US, connect, is_damage, translated
+from otel_bridge.journal.accounts import HOUR_US
+from otel_bridge.journal.sqlite.database import connect, is_damage, translated
 from otel_bridge.journal.sqlite.generations import Generations
 from otel_bridge.journal.sqlite.rows import Rows
 from otel_bridge.journal.store import DamagedPart, Trimmed

@@ -10,10 +10,10 @@ from contextlib import suppress
 from typing import Any
 
 from otel_bridge.errors import StartRefused
+from otel_bridge.journal.accounts import Accounts, accounts
 from otel_bridge.journal.append import CONFLICT, Append, Duplicate, Outcome
 from otel_bridge.journal.parts import Parts, fill_of
 from otel_bridge.journal.sqlite import ahead, folder, grouping, schema
-from otel_bridge.journal.sqlite.accounts import Accounts, accounts
 from otel_bridge.journal.sqlite.checkpoints import Checkpoints
 from otel_bridge.journal.sqlite.database import (
     advice,

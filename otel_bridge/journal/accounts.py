@@ -6,7 +6,6 @@ from typing import Any
 
 from otel_bridge.ids import DAY_US
 from otel_bridge.journal.parts import as_sent
-from otel_bridge.journal.sqlite.database import HOUR_US
 from otel_bridge.records import (
     UNMEASURED_LATENCY,
     UNMEASURED_TOKENS_IN,
@@ -16,6 +15,8 @@ from otel_bridge.records import (
     Record,
     Session,
 )
+
+HOUR_US = 3_600 * 1_000_000
 
 Late = tuple[int, str, str, int, int]
 """Usage that is taken off again: hour, GPT, user, events, tokens."""

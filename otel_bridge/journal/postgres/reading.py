@@ -1,0 +1,294 @@
+"""What reads the journal, in any thread or process."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+import psycopg
+from psycopg.pq import TransactionStatus
+
+from otel_bridge import clock
+from otel_bridge.journal.accounts import HOUR_US
+from otel_bridge.journal.parts import Parts, parts_of
+from otel_bridge.journal.postgres import lookup, sizes
+from otel_bridge.journal.postgres.arrays import bytea_array
+from otel_bridge.journal.postgres.connection import Connection, connect, translated
+from otel_bridge.journal.postgres.identity import identity
+from otel_bridge.journal.postgres.idle import IDLE_OF, idle_of
+from otel_bridge.journal.postgres.schema import base, lane_of
+from otel_bridge.journal.postgres.segments import Segments, end
+from otel_bridge.journal.postgres.totals import PARTS, catch_up, session_with_tail
+from otel_bridge.journal.store import (
+    DamagedPart,
+    Identity,
+    Ledger,
+    Parked,
+    Segment,
+    SessionInfo,
+    SessionRow,
+    StoreDamaged,
+    TopUser,
+    Window,
+)
+from otel_bridge.records import Event, Idle
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_PARKED = "SELECT seq, body, reason, words, parked_us, spans FROM otel_bridge.parked"
+_REPLAYED = f"""{_PARKED} WHERE replay AND (seq >> 40 = %(lane)s OR (
+    %(lane)s = (SELECT min(lane) FROM otel_bridge.lane WHERE owner IS NOT NULL AND lease_until > now())
+    AND NOT EXISTS (SELECT FROM otel_bridge.lane WHERE lane = seq >> 40 AND owner IS NOT NULL AND lease_until > now())))
+    ORDER BY seq LIMIT %(limit)s"""
+"""A lane sends again what is its own; what was a lane's that nobody holds, the lowest of those that are held."""
+_TOP_USERS = """SELECT gpt, "user", events, tokens FROM (
+    SELECT gpt, "user", events, tokens,
+        row_number() OVER (PARTITION BY gpt ORDER BY events DESC, tokens DESC, "user") AS place
+    FROM (SELECT gpt, "user", sum(events)::bigint AS events, sum(tokens)::bigint AS tokens
+        FROM otel_bridge.usage WHERE hour >= %s GROUP BY gpt, "user") AS sums
+) AS ranked WHERE place <= %s AND events > 0"""
+
+
+def reading(
+    part: DamagedPart,
+) -> Callable[[Callable[Concatenate[PostgresReader, P], R]], Callable[Concatenate[PostgresReader, P], R]]:
+    """For a method that reads: PostgreSQL's errors → StoreError; what fails since the connection was lost is asked
+    once more on a new one. `part`: what it reads."""
+
+    def decorated(method: Callable[Concatenate[PostgresReader, P], R]) -> Callable[Concatenate[PostgresReader, P], R]:
+        @functools.wraps(method)
+        def read(self: PostgresReader, /, *args: P.args, **kwargs: P.kwargs) -> R:
+            with translated(part):
+                try:
+                    return method(self, *args, **kwargs)
+                except psycopg.OperationalError:
+                    if not self.lost:
+                        raise
+                    return method(self, *args, **kwargs)
+
+        return read
+
+    return decorated
+
+
+class PostgresReader:
+    """A connection of its own, made anew where it is lost."""
+
+    def __init__(self, url: str, consumer: str, lane: Callable[[], int], parts: Parts = PARTS) -> None:
+        """`lane`: whose segments, cursor and ledger are read. `parts`: says what an event counts in its part. Raises
+        StoreError."""
+        self._url = url
+        self._consumer = consumer
+        self._lane = lane
+        self._parts = parts
+        self._old_from = b""
+        with translated():
+            self._connection = connect(url)
+
+    @property
+    def lost(self) -> bool:
+        """Whether the connection is."""
+        return self._connection.closed
+
+    @property
+    def _db(self) -> Connection:
+        if self._connection.closed:
+            self._connection = connect(self._url)
+        return self._connection
+
+    @property
+    def _segments(self) -> Segments:
+        return Segments(self._db)
+
+    def _rows(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
+        return self._db.execute(sql, values, binary=True).fetchall()
+
+    def _catch_up(self) -> None:
+        catch_up(self._db, self._parts)
+
+    @reading(DamagedPart.SESSIONS)
+    def catch_up(self) -> None:
+        """Adds to the totals what is not counted yet; what of a lane cannot be read holds nobody up."""
+        with suppress(StoreDamaged):
+            self._catch_up()
+
+    # --- sessions, events -------------------------------------------------------------------------------------------
+
+    @reading(DamagedPart.SESSIONS)
+    def sessions(self, ids: Sequence[bytes]) -> dict[bytes, SessionInfo]:
+        sql = 'SELECT id, gpt, "user" FROM otel_bridge.session WHERE id = ANY(%b::bytea[])'
+        return {session: SessionInfo(gpt, user) for session, gpt, user in self._rows(sql, bytea_array(ids))}
+
+    @reading(DamagedPart.SESSIONS)
+    def session(self, session_id: bytes) -> SessionRow | None:
+        row = session_with_tail(self._db, session_id, self._parts)
+        if row is None:
+            return None
+        totals = (*row[1:4], *row[5:11], bool(row[13]), parts_of(row[17]), (row[18], row[19], row[20]))
+        return SessionRow._make(totals)
+
+    @reading(DamagedPart.KEYS)
+    def arrivals(self, keys: Sequence[tuple[bytes, bytes]]) -> list[tuple[bytes, int]]:
+        return lookup.arrivals(self._db, keys)
+
+    @reading(DamagedPart.LOOKED_FOR)
+    def event_near(self, event_id: bytes, arrived_us: int, gpt: str | None = None) -> Event | None:
+        return lookup.event_near(self._db, event_id, arrived_us, gpt)
+
+    # --- the lane ---------------------------------------------------------------------------------------------------
+
+    @reading(DamagedPart.SEGMENTS)
+    def segments(self, after: int, limit: int) -> list[Segment]:
+        start = base(self._lane())
+        if after and lane_of(after) != lane_of(start):
+            return []  # of the lane before: who reads it begins anew
+        return self._segments.read(after or start, limit)
+
+    def cursor(self) -> int:
+        return self._sink()[0]
+
+    @reading(DamagedPart.CURSOR)
+    def _sink(self) -> tuple[int, int]:
+        """(cursor, spans exported)."""
+        lane = self._lane()
+        sql = "SELECT cursor, exported FROM otel_bridge.sink WHERE name = %s AND lane = %s"
+        rows = self._rows(sql, self._consumer, lane)
+        return (rows[0][0], rows[0][1]) if rows else (base(lane), 0)
+
+    @reading(DamagedPart.CURSOR)
+    def begin_snapshot(self) -> None:
+        if self._in_transaction:  # an earlier snapshot that nobody came to count
+            self._db.execute("ROLLBACK")
+        self._db.execute("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        self._db.execute("SELECT FROM otel_bridge.lane WHERE lane = %s", (self._lane(),))
+
+    @property
+    def _in_transaction(self) -> bool:
+        return self._db.info.transaction_status != TransactionStatus.IDLE
+
+    def ledger(self) -> Ledger:
+        with translated(DamagedPart.SEGMENTS):
+            if not self._in_transaction:
+                self.begin_snapshot()
+            try:
+                return self._ledger()
+            finally:
+                if not self.lost and self._in_transaction:
+                    self._db.execute("ROLLBACK")
+
+    def _ledger(self) -> Ledger:
+        lane = self._lane()
+        ((last, cursor, exported, parked),) = self._rows(
+            "SELECT lane.last, coalesce(cursor, %s), coalesce(exported, 0), "
+            "(SELECT coalesce(sum(spans), 0)::bigint FROM otel_bridge.parked WHERE seq > %s AND seq < %s) "
+            "FROM otel_bridge.lane LEFT JOIN otel_bridge.sink ON sink.name = %s AND sink.lane = lane.lane "
+            "WHERE lane.lane = %s",
+            base(lane), base(lane), end(lane), self._consumer, lane,
+        )  # fmt: skip
+        pending = self._segments.pending(cursor)
+        return Ledger(last, cursor, exported, pending.spans, parked, pending.oldest_us, pending.unreadable)
+
+    def check(self) -> None:
+        self._sink()
+        self._saved()
+        self._newest()
+
+    @reading(DamagedPart.SNAPSHOT)
+    def _saved(self) -> None:
+        self._rows("SELECT seq, octet_length(body) FROM otel_bridge.snapshot WHERE lane = %s", self._lane())
+
+    @reading(DamagedPart.SEGMENTS)
+    def _newest(self) -> None:
+        self._segments.newest(self._lane())
+
+    # --- parked records ---------------------------------------------------------------------------------------------
+
+    @reading(DamagedPart.PARKED)
+    def parked(self, limit: int, replay_only: bool = False) -> list[Parked]:
+        if replay_only:
+            values = {"lane": self._lane(), "limit": limit}
+            rows = self._db.execute(_REPLAYED, values, binary=True).fetchall()
+        else:
+            rows = self._rows(f"{_PARKED} ORDER BY seq LIMIT %s", limit)
+        return [Parked(*row) for row in rows]
+
+    @reading(DamagedPart.PARKED)
+    def replay_marks(self) -> dict[int, bool]:
+        return dict(self._rows("SELECT seq, replay FROM otel_bridge.parked"))
+
+    # --- totals -----------------------------------------------------------------------------------------------------
+
+    @reading(DamagedPart.SESSIONS)
+    def windows(self, now_us: int, windows: dict[str, int]) -> list[Window]:
+        self._catch_up()
+        starts = [now_us - seconds * 1_000_000 for seconds in windows.values()]
+        columns = range(len(starts))
+        sessions = ", ".join(f"count(*) FILTER (WHERE coalesce(active_us, last_us) >= %s) AS s{i}" for i in columns)
+        sums = ", ".join(f"sum(s{i})::bigint, count(*) FILTER (WHERE s{i} > 0)" for i in columns)
+        counted = self._rows(
+            f"SELECT gpt, {sums} FROM (SELECT gpt, {sessions} FROM otel_bridge.session "
+            'GROUP BY gpt, "user") AS users GROUP BY gpt',
+            *starts,
+        )
+        return [
+            Window(gpt, name, counts[2 * i], counts[2 * i + 1])
+            for gpt, *counts in counted
+            for i, name in enumerate(windows)
+        ]
+
+    @reading(DamagedPart.USAGE)
+    def top_users(self, now_us: int, seconds: int, limit: int) -> list[TopUser]:
+        self._catch_up()
+        since = (now_us - seconds * 1_000_000) // HOUR_US
+        return [TopUser(*row) for row in self._rows(_TOP_USERS, since, limit)]
+
+    @reading(DamagedPart.SESSIONS)
+    def old_sessions(self, before_us: int, limit: int) -> list[bytes]:
+        # A walk through all of them: no index on their age is kept for it.
+        self._catch_up()
+        try:
+            rows = self._rows(
+                "SELECT id, last_us, live FROM otel_bridge.session WHERE id > %b ORDER BY id LIMIT %s",
+                self._old_from, limit,
+            )  # fmt: skip
+        except psycopg.Error:
+            self._old_from = os.urandom(16)  # others may be readable
+            raise
+        self._old_from = rows[-1][0] if len(rows) == limit else b""
+        return [session for session, last_us, live in rows if last_us < before_us and not live]
+
+    @reading(DamagedPart.SESSIONS)
+    def sessions_ahead(self, now_us: int, start: bytes, limit: int) -> tuple[list[bytes], bytes | None]:
+        self._catch_up()
+        rows = self._rows(
+            "SELECT id, last_us, active_us FROM otel_bridge.session WHERE id > %b ORDER BY id LIMIT %s", start, limit
+        )
+        ahead = [session for session, last_us, active_us in rows if max(last_us, active_us or 0) > now_us]
+        return ahead, rows[-1][0] if len(rows) == limit else None
+
+    @reading(DamagedPart.SESSIONS)
+    def idle_candidates(self, before_us: int, limit: int) -> list[Idle]:
+        self._catch_up()
+        rows = self._rows(f"{IDLE_OF} WHERE live AND last_us < %s ORDER BY last_us LIMIT %s", before_us, limit)
+        return [idle_of(row, clock.now_us()) for row in rows]
+
+    # --- the journal ------------------------------------------------------------------------------------------------
+
+    @reading(DamagedPart.SNAPSHOT)
+    def identity(self) -> Identity:
+        return identity(self._db)
+
+    @reading(DamagedPart.ANY)
+    def bytes_used(self) -> int:
+        return sizes.bytes_used(self._db)
+
+    @reading(DamagedPart.ANY)
+    def bytes_of_segments(self) -> tuple[int, int]:
+        return sizes.bytes_of_segments(self._db, self._consumer)
+
+    def close(self) -> None:
+        self._connection.close()

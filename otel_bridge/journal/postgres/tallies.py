@@ -1,0 +1,134 @@
+"""What records add to the rows of their sessions and to the usage of their hours, in memory and segment by segment.
+`totals.py` writes it down; a reader adds what is not written down yet.
+
+The rules are SQLite's: `journal/accounts.py` within a segment, and `_merge` from one to the next, as
+`sqlite/grouping.py` merges two commits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+from otel_bridge.ids import DAY_US
+from otel_bridge.journal.accounts import HOUR_US, Late, Unmeasured, accounts
+from otel_bridge.journal.parts import PART_BYTES, Parts, as_sent
+from otel_bridge.records import Event, Record
+
+COLUMNS = (
+    'id, gpt, "user", started_us, last_us, first_event_us, last_event_us, events, failed, tokens_in, tokens_out, '
+    "stretch_us, stretch_events, live, digest, stretch_last_us, active_us, fill, unmeasured_latency, unmeasured_in, "
+    "unmeasured_out"
+)
+"""Of a session's row: as `accounts` makes it, and what nobody measured."""
+
+Row = list[Any]
+
+
+class Added(NamedTuple):
+    """What one segment adds."""
+
+    records: list[Record]
+    sessions: list[Row]
+    late: list[Late]
+    unmeasured: list[Unmeasured]
+
+
+def added(records: list[Record], parts: Parts) -> Added:
+    """`parts`: says what an event counts in its part."""
+    sessions, late, unmeasured, _, _ = accounts(records, {}, parts.event_bytes, parts.tool_bytes)
+    return Added(records, sessions, late, unmeasured)
+
+
+class Tallies:
+    """Rows of sessions as they are with what was added."""
+
+    def __init__(self, rows: Iterable[Sequence[Any]], parts: Parts) -> None:
+        """`rows`: as they are written down, of every session that is added to and has one."""
+        self._parts = parts
+        self.sessions: dict[bytes, Row] = {row[0]: list(row) for row in rows}
+        self.usage: dict[tuple[int, str, str], tuple[int, int]] = {}
+        """(hour, GPT, user) → events, tokens."""
+
+    def add(self, more: Added) -> None:
+        """Segments of one lane are added in their order."""
+        sessions = self.sessions
+        fills = {row[0]: sessions[row[0]][17] if row[0] in sessions else 0 for row in more.sessions}
+        for row in more.sessions:
+            kept = sessions.get(row[0])
+            if kept is None:
+                sessions[row[0]] = [*row, 0, 0, 0]
+            else:
+                _merge(kept, row)
+            if row[7]:
+                self._use(row[4] // HOUR_US, row[1], row[2], row[7], row[9] + row[10])
+        for hour, gpt, user, events, tokens in more.late:
+            self._use(hour, gpt, user, -events, -tokens)
+        for session, latency, tokens_in, tokens_out in more.unmeasured:
+            kept = sessions[session]
+            kept[18] += latency
+            kept[19] += tokens_in
+            kept[20] += tokens_out
+        self._fill(more, fills)
+
+    def _use(self, hour: int, gpt: str, user: str, events: int, tokens: int) -> None:
+        before = self.usage.get((hour, gpt, user), (0, 0))
+        self.usage[hour, gpt, user] = before[0] + events, before[1] + tokens
+
+    def _fill(self, more: Added, fills: dict[bytes, int]) -> None:
+        """How far each session has come, which its writer has decided (`journal/parts.py`): the part stands in each
+        event."""
+        long = {record.session for record in more.records if record.__class__ is Event and record.part}
+        for row in more.sessions:
+            fill = fills[row[0]] + row[17]
+            if fill > PART_BYTES:
+                long.add(row[0])
+            self.sessions[row[0]][17] = fill
+        if not long:
+            return
+        for record in more.records:
+            if record.__class__ is Event and record.session in long:
+                fills[record.session] = self._filled(fills[record.session], record)
+        for session in long:
+            self.sessions[session][17] = fills[session]
+
+    def _filled(self, fill: int, event: Event) -> int:
+        size = self._parts.event_bytes + (0 if event.content is None else len(as_sent(event.content)))
+        if event.extras is not None:
+            size += len(event.extras.tools) * self._parts.tool_bytes
+        size = min(size, PART_BYTES)
+        part = max(0, fill - 1) // PART_BYTES
+        if event.part > part:
+            return event.part * PART_BYTES + size
+        if event.part < part:
+            return fill  # of a replica that did not know yet that the part was full
+        return min(fill + size, (part + 1) * PART_BYTES)
+
+
+def _merge(kept: Row, more: Row) -> None:
+    """Adds a segment's row of a session to the row that is kept."""
+    first, last = more[11], more[15]
+    if last is not None:
+        a_day_ago = more[4] - DAY_US
+        before = kept[15]
+        if before is None:
+            kept[11], kept[15] = first, last
+        elif before > a_day_ago:
+            if last > a_day_ago:
+                kept[11], kept[15] = min(kept[11], first), max(before, last)
+        elif last > a_day_ago:
+            kept[11], kept[15] = first, last
+        elif max(before, last) - min(kept[11], first) <= DAY_US:
+            kept[11], kept[15] = min(kept[11], first), max(before, last)
+        elif last > before:
+            kept[11], kept[15] = first, last
+        kept[5] = more[5] if kept[5] is None else min(kept[5], more[5])
+        kept[6] = more[6] if kept[6] is None else max(kept[6], more[6])
+    kept[16] = max(kept[4] if kept[16] is None else kept[16], more[16])
+    kept[4] = max(kept[4], more[4])
+    kept[7] += more[7]
+    kept[8] += more[8]
+    kept[9] += more[9]
+    kept[10] += more[10]
+    kept[12] += more[12]
+    kept[13] = True

@@ -1,0 +1,203 @@
+"""The totals of sessions and usage: added behind the commits, exactly once, by whichever replica comes first.
+
+A commit writes no totals: it would wait for other replicas that write the same sessions. The row of a lane in `counted`
+says up to where its records are in `session` and `usage`, and moves in the transaction that adds them. Who adds holds
+all rows of `counted` until it commits: another one waits, and goes on behind it. What needs the totals catches up
+first.
+
+    lane 0  ────────────●━━━━━━━━▶ last        ● counted: session and usage have it
+    lane 1  ──●━━━━━━━━━━━━━━━━━━▶ last        ━ read, tallied (`tallies.py`), added in steps
+"""
+
+from __future__ import annotations
+
+import heapq
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import msgspec
+from psycopg.pq import TransactionStatus
+
+from otel_bridge.journal.parts import PART_BYTES, Parts
+from otel_bridge.journal.postgres.arrays import bytea_array, int4_array, int8_array, text_array
+from otel_bridge.journal.postgres.connection import Connection
+from otel_bridge.journal.postgres.segments import Segments
+from otel_bridge.journal.postgres.tallies import COLUMNS, Added, Row, Tallies, added
+from otel_bridge.journal.store import Segment, StoreDamaged, StoreError
+from otel_bridge.records import Event, Record, Session, decode
+
+log = logging.getLogger(__name__)
+
+STEP_SEGMENTS = 2_000
+"""Of each lane that one transaction adds."""
+_LIVE = 13
+"""The column that is written as true: what is added to is live."""
+PARTS = Parts()
+"""What an event counts where nobody says another number."""
+
+_BEHIND = """SELECT lane, coalesce(seq, lane::bigint << 40), seq IS NULL FROM otel_bridge.lane
+    LEFT JOIN otel_bridge.counted USING (lane) WHERE EXISTS (SELECT FROM otel_bridge.segment
+        WHERE segment.last > coalesce(seq, lane::bigint << 40) AND segment.last < (lane::bigint + 1) << 40)"""
+_ROWS = f"SELECT {COLUMNS} FROM otel_bridge.session WHERE id = ANY(%b::bytea[])"
+_ADD_SESSIONS = f"""INSERT INTO otel_bridge.session ({COLUMNS})
+    SELECT id, gpt, who, started, last, first_event, last_event, events, failed, tokens_in, tokens_out,
+        stretch, stretch_events, true, digest, stretch_last, active, fill, latency, of_in, of_out
+    FROM unnest(%b::bytea[], %b::text[], %b::text[], %b::int8[], %b::int8[], %b::int8[], %b::int8[], %b::int8[],
+        %b::int8[], %b::int8[], %b::int8[], %b::int8[], %b::int8[], %b::bytea[], %b::int8[], %b::int8[], %b::int8[],
+        %b::int8[], %b::int8[], %b::int8[])
+    AS more (id, gpt, who, started, last, first_event, last_event, events, failed, tokens_in, tokens_out, stretch,
+        stretch_events, digest, stretch_last, active, fill, latency, of_in, of_out) ORDER BY id
+    ON CONFLICT (id) DO UPDATE SET last_us = excluded.last_us, first_event_us = excluded.first_event_us,
+        last_event_us = excluded.last_event_us, events = excluded.events, failed = excluded.failed,
+        tokens_in = excluded.tokens_in, tokens_out = excluded.tokens_out, stretch_us = excluded.stretch_us,
+        stretch_events = excluded.stretch_events, live = true, stretch_last_us = excluded.stretch_last_us,
+        active_us = excluded.active_us, fill = excluded.fill, unmeasured_latency = excluded.unmeasured_latency,
+        unmeasured_in = excluded.unmeasured_in, unmeasured_out = excluded.unmeasured_out"""
+_ADD_USAGE = """INSERT INTO otel_bridge.usage AS kept (hour, gpt, "user", events, tokens)
+    SELECT hour, gpt, who, events, tokens FROM unnest(%b::int8[], %b::text[], %b::text[], %b::int8[], %b::int8[])
+    AS more (hour, gpt, who, events, tokens) ORDER BY hour, gpt, who
+    ON CONFLICT (hour, gpt, "user") DO UPDATE
+    SET events = kept.events + excluded.events, tokens = kept.tokens + excluded.tokens"""
+_MOVE = """UPDATE otel_bridge.counted SET seq = more.seq FROM unnest(%b::int4[], %b::int8[]) AS more (lane, seq)
+    WHERE counted.lane = more.lane"""
+_WITH_TAIL = f"""WITH tail AS (
+    SELECT array_agg(body ORDER BY arrived_us, last) AS bodies FROM otel_bridge.lane
+    LEFT JOIN otel_bridge.counted USING (lane), LATERAL (
+        SELECT arrived_us, segment.last, body FROM otel_bridge.segment
+        WHERE segment.last > coalesce(seq, lane::bigint << 40) AND segment.last < (lane::bigint + 1) << 40
+        AND position(%b IN body) > 0) AS more)
+    SELECT tail.bodies, {COLUMNS} FROM tail LEFT JOIN otel_bridge.session ON id = %b"""
+_FILLS = "SELECT id, fill FROM otel_bridge.session WHERE id = ANY(%b::bytea[])"
+_LONG = f"SELECT id, fill FROM otel_bridge.session WHERE fill > {PART_BYTES // 2} AND last_us >= %s"
+
+
+def catch_up(connection: Connection, parts: Parts = PARTS) -> int:
+    """Adds what is committed and not counted yet; returns how many records that was. In the transaction that is open,
+    if one is (its locks are held until it ends), else in steps, each a transaction of its own. `parts`: says what an
+    event counts in its part. Raises StoreDamaged where the end of a lane cannot be read: what can be is added."""
+    total = 0
+    while True:
+        behind = connection.execute(_BEHIND).fetchall()
+        if not behind:
+            return total
+        if any(is_new for _, _, is_new in behind):
+            connection.execute(
+                "INSERT INTO otel_bridge.counted (lane, seq) SELECT lane, lane::bigint << 40 FROM otel_bridge.lane "
+                "ORDER BY lane ON CONFLICT (lane) DO NOTHING"
+            )
+        if connection.info.transaction_status == TransactionStatus.INTRANS:
+            count = _step(connection, parts)
+        else:
+            with connection.transaction():
+                count = _step(connection, parts)
+        if count is None:
+            return total
+        total += count
+
+
+def _step(connection: Connection, parts: Parts) -> int | None:
+    """In a transaction. Returns how many records it has added: 0 where another one has; None: nothing follows, though
+    a lane says so (its newest records have vanished, and the ledger shows it)."""
+    # The lowest lane's row is the lock: it is always there, and whoever comes later waits at it.
+    counted = connection.execute("SELECT lane, seq FROM otel_bridge.counted ORDER BY lane FOR UPDATE").fetchall()
+    before: dict[int, int] = dict(counted)
+    behind = [(lane, before[lane]) for lane, _, _ in connection.execute(_BEHIND).fetchall() if lane in before]
+    runs, positions, unreadable = _read(connection, behind)
+    segments = list(heapq.merge(*runs, key=lambda segment: segment.arrived_us))
+    if not segments:
+        if unreadable is not None:
+            raise unreadable
+        return None if behind else 0
+    _write(connection, [added(_decoded(one.body), parts) for one in segments if not one.damaged], parts)
+    connection.execute(_MOVE, (int4_array([*positions]), int8_array([*positions.values()])))
+    return sum(one.size for one in segments)
+
+
+def _read(
+    connection: Connection, behind: Iterable[tuple[int, int]]
+) -> tuple[list[list[Segment]], dict[int, int], StoreDamaged | None]:
+    """What follows in each of these lanes, up to where that is, and why a lane could not be read."""
+    reading = Segments(connection)
+    runs: list[list[Segment]] = []
+    positions: dict[int, int] = {}
+    unreadable: StoreDamaged | None = None
+    for lane, seq in behind:
+        try:
+            run = reading.read(seq, STEP_SEGMENTS)
+        except StoreDamaged as error:
+            unreadable = error
+            continue
+        if run:
+            for segment in run:
+                if segment.damaged:
+                    log.error("records up to %d are damaged: the totals of their sessions lack them", segment.last)
+            runs.append(run)
+            positions[lane] = run[-1].last
+    return runs, positions, unreadable
+
+
+def _write(connection: Connection, more: Sequence[Added], parts: Parts) -> None:
+    ids = list({row[0] for one in more for row in one.sessions})
+    if not ids:
+        return
+    tallies = Tallies(connection.execute(_ROWS, (bytea_array(ids),), binary=True), parts)
+    for one in more:
+        tallies.add(one)
+    connection.execute(_ADD_SESSIONS, _session_values(tallies.sessions.values()))
+    if tallies.usage:
+        hours, gpts, users = zip(*tallies.usage, strict=True)
+        events, tokens = zip(*tallies.usage.values(), strict=True)
+        connection.execute(
+            _ADD_USAGE,
+            (int8_array(hours), text_array(gpts), text_array(users), int8_array(events), int8_array(tokens)),
+        )
+
+
+def _session_values(rows: Iterable[Row]) -> list[bytes]:
+    """As `_ADD_SESSIONS` takes them: the columns, but for `live`."""
+    pack: dict[int, Callable[[Sequence[Any]], bytes]] = {0: bytea_array, 1: text_array, 2: text_array, 14: bytea_array}
+    columns = enumerate(zip(*rows, strict=True))
+    return [pack.get(number, int8_array)(column) for number, column in columns if number != _LIVE]
+
+
+def _decoded(body: bytes) -> list[Record]:
+    try:
+        return decode(body)
+    except msgspec.DecodeError as error:  # its checksum matches
+        raise StoreError(
+            "the journal has records that this release cannot read: a newer one has written them",
+            "Run the newest release on all replicas.",
+        ) from error
+
+
+# --- what is not added yet --------------------------------------------------------------------------------------------
+
+
+def session_with_tail(connection: Connection, session_id: bytes, parts: Parts = PARTS) -> Row | None:
+    """A session's row (`COLUMNS`) with what is committed and not counted yet; None: there is no such session."""
+    ((bodies, *row),) = connection.execute(_WITH_TAIL, (session_id, session_id), binary=True).fetchall()
+    tallies = Tallies([row] if row[0] is not None else [], parts)
+    for body in bodies or ():
+        own = [record for record in _decoded(body) if _session_of(record) == session_id]
+        if own:
+            tallies.add(added(own, parts))
+    return tallies.sessions.get(session_id)
+
+
+def fills(connection: Connection, ids: Sequence[bytes]) -> list[tuple[bytes, int]]:
+    """How far the parts of these sessions are filled (`journal/parts.py`), of those that exist: without what is not
+    counted yet, which is what came within about a second."""
+    return connection.execute(_FILLS, (bytea_array(ids),), binary=True).fetchall()
+
+
+def long_fills(connection: Connection, since_us: int) -> list[tuple[bytes, int]]:
+    """The same of the sessions that have filled half a part and were heard of since then: few. A replica that asks for
+    them about once a second knows in time of every session that others fill."""
+    return connection.execute(_LONG, (since_us,), binary=True).fetchall()
+
+
+def _session_of(record: Record) -> bytes | None:
+    if isinstance(record, Event):
+        return record.session
+    return record.id if isinstance(record, Session) else None
