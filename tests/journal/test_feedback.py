@@ -184,6 +184,8 @@ def test_the_first_rating_marks_the_journal_so_that_a_release_before_refuses_it(
                 return False
         return True
 
+    if not backend.exclusive:
+        pytest.skip("every release that has this backend knows ratings")
     store = backend.open()
     commit(store, append(session(), event(7)))
     backend.close()

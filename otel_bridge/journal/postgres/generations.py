@@ -105,16 +105,12 @@ def advance(db: Connection, now_us: int, horizon_us: int) -> None:
             begun_us = 0 if row is None else row[0]
             if now_us // DEDUP_HORIZON_US <= begun_us // DEDUP_HORIZON_US:
                 return  # another was first
-            rest = db.execute(
-                "SELECT 1 FROM otel_bridge.turn WHERE NOT emptied AND turn = %s", (turn + 1 - RING,)
-            ).fetchone()
-            if rest is not None:
+            if _is_needed(db, turn + 1 - RING):
                 forget(db, horizon_us, now_us)
-                rest = db.execute(
-                    "SELECT 1 FROM otel_bridge.turn WHERE NOT emptied AND turn = %s", (turn + 1 - RING,)
-                ).fetchone()
-            if rest is not None:
-                return  # its table is still needed: the current one goes on
+            if _is_needed(db, turn + 1 - RING):
+                # The current one goes on, and is longer than a day.
+                db.execute("UPDATE otel_bridge.turn SET stretched = true WHERE turn = %s AND NOT stretched", (turn,))
+                return
             db.execute(
                 "INSERT INTO otel_bridge.turn (turn, started_us) VALUES (%s, %s) ON CONFLICT (turn) DO NOTHING",
                 (turn + 1, now_us),
@@ -126,6 +122,11 @@ def advance(db: Connection, now_us: int, horizon_us: int) -> None:
             return  # another has finished it
         db.execute("UPDATE otel_bridge.journal SET turn = turn + 1, doubled = false")
     _tell_lanes(db, Turn(turn + 1, False))
+
+
+def _is_needed(db: Connection, turn: int) -> bool:
+    sql = "SELECT 1 FROM otel_bridge.turn WHERE NOT emptied AND turn = %s"
+    return db.execute(sql, (turn,)).fetchone() is not None
 
 
 def _locked(db: Connection) -> Turn:
@@ -153,8 +154,12 @@ def forget(db: Connection, horizon_us: int, now_us: int) -> int:
     gone = 0
     row = db.execute("SELECT turn FROM otel_bridge.journal").fetchone()
     assert row is not None
-    rows = db.execute("SELECT turn, started_us FROM otel_bridge.turn WHERE NOT emptied ORDER BY turn").fetchall()
-    for (turn, _), (_, ended_us) in pairwise(rows):
+    rows = db.execute(
+        "SELECT turn, started_us, stretched FROM otel_bridge.turn WHERE NOT emptied ORDER BY turn"
+    ).fetchall()
+    for (turn, started_us, stretched), (_, ended_us, _) in pairwise(rows):
+        if not stretched:  # the first that came on the next day began the next turn
+            ended_us = min(ended_us, (started_us // DEDUP_HORIZON_US + 1) * DEDUP_HORIZON_US)
         if turn >= row[0] or min(ended_us, now_us) > horizon_us or _has_later(db, turn % RING, horizon_us, now_us):
             break
         try:

@@ -12,7 +12,7 @@ lane        a row a lane: who appends to it (`owner`, one life of one process; `
 segment     what was accepted: a row a run of records committed together, body as `records.encode`. Sequence numbers are
             a lane's number times 2^40, and a count from 1: unique over all lanes, without gaps within one. `epoch` says
             which life of the lane has written it
-seen_0 … 3  dedup keys by turn (the turn's number modulo 4), emptied by TRUNCATE
+seen_0 … 7  dedup keys by turn (the turn's number modulo 8), emptied by TRUNCATE
 session     a row a session: as in SQLite. A new session's row is in its commit; its totals are added afterwards
             (`totals.py`)
 usage       events and tokens by hour, GPT and user
@@ -33,7 +33,7 @@ VERSION = 1
 OLDEST = 1
 """The oldest schema that this release can work on: two releases may serve side by side during a rolling restart."""
 LANE_SHIFT = 40
-RING = 4
+RING = 8
 """Tables of dedup keys."""
 
 _SEEN = """
@@ -54,7 +54,8 @@ CREATE TABLE otel_bridge.journal (
     went_back text
 );
 CREATE TABLE otel_bridge.turn (
-    turn integer PRIMARY KEY, started_us bigint NOT NULL, emptied boolean NOT NULL DEFAULT false
+    turn integer PRIMARY KEY, started_us bigint NOT NULL, stretched boolean NOT NULL DEFAULT false,
+    emptied boolean NOT NULL DEFAULT false
 );
 CREATE TABLE otel_bridge.lane (
     lane integer PRIMARY KEY, owner uuid, name text, epoch bigint NOT NULL DEFAULT 0,

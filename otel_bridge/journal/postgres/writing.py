@@ -110,9 +110,12 @@ class PostgresStore:
                 self._db = self._connect()
                 unfit = migrations.unfit(migrations.found(self._db))
                 if unfit is not None:
+                    self._db.close()
                     raise StartRefused(f"journal {place(url)}: {unfit}.")
                 self._take_lane()
             except psycopg.Error as error:
+                if hasattr(self, "_db"):
+                    self._db.close()
                 raise StartRefused(store_error(error).advice) from error
         self._take_on(self._held)
         try:
