@@ -33,17 +33,15 @@ from otel_bridge.intake.ratings import Ratings
 from otel_bridge.intake.sessions import Sessions
 from otel_bridge.journal import Journal, StoreError
 from otel_bridge.mcp.mount import McpMount, make_app
-from otel_bridge.metrics.ledger import LedgerView
 from otel_bridge.metrics.listener import MetricsListener
 from otel_bridge.metrics.own import SelfMetrics
 from otel_bridge.metrics.page import BridgeCollector, Sources
-from otel_bridge.metrics.scrapers import Scrapers
-from otel_bridge.metrics.state import MetricState
-from otel_bridge.ops import going_back, housekeeping, snapshot
+from otel_bridge.ops import going_back, housekeeping
+from otel_bridge.ops.alone import Alone
+from otel_bridge.ops.counting import Counting
 from otel_bridge.ops.health import Health
 from otel_bridge.ops.housekeeping import Housekeeping
 from otel_bridge.ops.reload import Reloader
-from otel_bridge.ops.snapshot import Counted
 from otel_bridge.ops.space import Space
 from otel_bridge.ops.supervisor import Worker, periodic
 from otel_bridge.ops.windows import Windows
@@ -79,8 +77,6 @@ class Bridge:
         # 1. The journal, and the state that its records fold to.
         self._request_spans = request_spans.open(config)
         own = SelfMetrics((http.SESSIONS, http.EVENTS), PLACEHOLDERS)
-        state = MetricState(config.gpts, config.max_models_per_gpt, config.max_errors_per_gpt)
-        counted = Counted(state, own, Scrapers())
         store = journal.open(config.journal, CONSUMER)
         for seen in store.warnings:
             log.warning("%s", seen)
@@ -88,18 +84,19 @@ class Bridge:
         if store.went_back is not None:
             log.warning("%s", going_back.warning(store.place, store.went_back))
         span_size = SpanSize(store.parts, config)
-        snapshot.restore(store, counted)
+        self._counting: Counting = Alone(config, store, own)
         store.begin_service()
         space = Space(store, config)
-        self.journal = Journal(store, state.apply, space.why_full, config.queue_max_records)
-        self._readers = [store.reader() for _ in range(5)]
-        for_sessions, for_events, for_windows, for_housekeeping, for_ledger = self._readers
+        self.journal = Journal(store, self._counting.fold, space.why_full, config.queue_max_records)
+        self._counting.begin(self.journal)
+        self._readers = [store.reader() for _ in range(4)]
+        for_sessions, for_events, for_windows, for_housekeeping = self._readers
 
         # 2. What works in the background.
         self._exporter = None if config.otlp is None else Exporter(config, config.otlp, self.journal, own.attempts)
         sessions = Sessions(for_sessions, self.journal.damage)
         self._housekeeping = Housekeeping(
-            self.journal, for_housekeeping, space, counted, config, self._stopping,
+            self.journal, for_housekeeping, space, self._counting, config, self._stopping,
             refuse=lambda ids: self._run_on_loop(lambda: sessions.refuse(ids)),
             readmit=lambda ids: self._run_on_loop(lambda: sessions.readmit(ids)),
             keep_key=lambda: None if kept_key is None else keep_key(kept_key, key),
@@ -132,12 +129,7 @@ class Bridge:
             health.readiness, [*self._mcp.routes, *resource.routes], self._request_spans,
         )  # fmt: skip
         sources = Sources(
-            state=state,
-            own=own,
-            scrapers=counted.scrapers,
-            save=self._housekeeping.save_for_page,
-            kept=self._housekeeping.kept,
-            ledger=LedgerView(self.journal, for_ledger, state),
+            shared=self._counting.shared,
             gpts=lambda: self.config.gpts,
             windows=lambda: windows.latest,
             workers=health.workers,
@@ -153,7 +145,7 @@ class Bridge:
         collector = BridgeCollector(sources)
         metrics_names = Hosts(config, lambda now: now.metrics_host)
         self.listener = MetricsListener(
-            collector.render, counted.scrapers,
+            collector.render, self._counting.scrapers,
             lambda values, version: metrics_names.check(hosts.the_one(values, version)),
             config.metrics_host, config.metrics_port, self._stopping,
         )  # fmt: skip
@@ -168,7 +160,7 @@ class Bridge:
         workers.append(Worker("metrics-listener", self.listener.run))
         self.workers = workers
         self._configured_anywhere: list[Configurable] = [
-            self._housekeeping, windows, state, metrics_names, span_size, self._issuer_keys
+            self._housekeeping, windows, self._counting, metrics_names, span_size, self._issuer_keys
         ]  # fmt: skip
         if self._exporter is not None:
             self._configured_anywhere.append(self._exporter)
@@ -209,12 +201,13 @@ class Bridge:
         self.ratings.close()
         self.ingest.close()
         try:
-            self._housekeeping.save_snapshot()
+            self._counting.save()
         except StoreError as error:
             # Nothing is lost: the next start folds what came after the last snapshot.
             log.warning("no snapshot at the stop: %s", error)
         self.listener.close()
         # Before the store: it tidies the journal when it is the last to close.
+        self._counting.close()
         for reader in self._readers:
             reader.close()
         self.journal.stop()

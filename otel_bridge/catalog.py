@@ -471,6 +471,11 @@ CLOCK_BELIEVED = Metric(
 )
 START_TIME = Metric("otel_bridge_start_time_seconds", "gauge", "When this process started, Unix time.", (), "seconds")
 BUILD_INFO = Metric("otel_bridge_build_info", "gauge", "1; the labels say what runs.", ("version", "python", "journal"))
+STEWARD = Metric(
+    "otel_bridge_steward",
+    "gauge",
+    "1 on the page that shows what all replicas count together; 0 on the others, which show their own process alone.",
+)
 
 METRICS: tuple[Metric, ...] = (
     OPERATION_DURATION,
@@ -523,4 +528,14 @@ METRICS: tuple[Metric, ...] = (
     CLOCK_BELIEVED,
     START_TIME,
     BUILD_INFO,
+    STEWARD,
 )
+
+OF_EACH_PROCESS = frozenset(
+    metric.name
+    for metric in (
+        *(JOURNAL_IN_PLACE, WORKER_UP, WORKER_RESTARTS, CONFIG_RELOAD_FAILED, LIMITS_FALLBACK),
+        *(CLOCK_SKEW, CLOCK_BELIEVED, START_TIME, BUILD_INFO, STEWARD),
+    )
+)
+"""Families that every replica shows of itself. All others are shared: the steward alone shows them, for all."""

@@ -547,16 +547,16 @@ def _configuration() -> list[tuple[int, Panel]]:
     skew = f"max(abs({value(catalog.CLOCK_SKEW)}))"
     return [
         (
-            6,
+            5,
             of(
-                "Destino de trazas",
+                "Destino OTLP",
                 "Si hay un destino OTLP configurado. Sin él, los registros esperan en el diario hasta que lo haya.",
                 catalog.EXPORT_CONFIGURED,
                 {"1": ("Configurado", colours.FINE), "0": ("Sin destino", colours.NEAR)},
             ),
         ),
         (
-            6,
+            5,
             of(
                 "Configuración",
                 "Si el fichero de configuración es el que está en vigor. Con un error en él, sigue en vigor el "
@@ -576,7 +576,17 @@ def _configuration() -> list[tuple[int, Panel]]:
             ),
         ),
         (
-            6,
+            4,
+            of(
+                "Réplicas",
+                "Con varias réplicas, una lleva la cuenta de lo que comparten todas, y solo su página la muestra. Si "
+                "ninguna la lleva, estas series se paran hasta que otra sigue desde donde quedaron.",
+                catalog.STEWARD,
+                {"1": ("Una cuenta", colours.FINE), "0": ("Ninguna cuenta", colours.FAIL)},
+            ),
+        ),
+        (
+            4,
             stat_panel(
                 "Reloj",
                 "Si el puente se fía del reloj de su máquina. Tras un salto no: sigue con su hora y no borra nada "

@@ -507,34 +507,41 @@ Position = dict[int, int]
 
 
 class Steward(Protocol):
-    """The one replica that counts for all. One thread at a time; a connection of its own. What loses the lease raises
-    StoreLost once (nothing of that call was saved), and `hold` may win it again later."""
+    """The one replica that counts for all. One thread at a time; a connection of its own. Where it is not the steward
+    any more, or what it has folded is not in the journal any more, each call raises StoreLost once (nothing of that
+    call was saved): what was folded is of no use then, and `hold` may win the lease again later."""
+
+    lease_seconds: float
+    """How long the lease is held from a call of `hold` or `save` on that succeeds."""
 
     def hold(self) -> bool:
         """Claims the lease, or renews it: whether this replica is the steward now. Called a few times a lease. Raises
         StoreUnavailable."""
 
     def load(self) -> tuple[Position, bytes | None]:
-        """The newest shared snapshot, and what it has of each lane. None: there is none yet."""
+        """The newest shared snapshot, and what it has of each lane. None: there is none yet. Whoever asks need not be
+        the steward."""
 
-    def follow(self, position: Position, limit: int) -> list[Segment]:
-        """Up to `limit` segments that are not in `position`, of any lanes, in order within each. Where lanes are far
-        behind, some of each."""
+    def follow(self, position: Position, fold: Callable[[list[Segment]], None], limit: int) -> int:
+        """Hands `fold` up to `limit` segments that are not in `position`, of any lanes, in order within each, and moves
+        `position`; how many they were. Where lanes are far behind, some of each. Records that have vanished are one
+        damaged segment, so that the ledger shows them."""
 
     def save(
-        self, position: Position, fold: Callable[[list[Segment]], None], state: Callable[[], bytes]
-    ) -> tuple[Total, dict[int, bytes]]:
-        """One state of the journal, folded, counted and saved: hands `fold` every segment that is not in `position`
-        yet (and moves `position`), then saves `state()` with it. Returns the ledger of that same state, and what each
-        lane's replica has saved of itself (`Store.save_snapshot`). Durable when it returns: a page shows nothing that
-        the next steward would not have. Raises StoreLost where this is not the steward any more, StoreUnavailable;
+        self,
+        position: Position,
+        fold: Callable[[list[Segment]], None],
+        state: Callable[[dict[int, bytes]], bytes],
+        count: bool,
+    ) -> Total | None:
+        """One state of the journal, folded, counted and saved: hands `fold` all that is not in `position` yet, as
+        `follow` does, then saves what `state` makes of it; `state` is given what each lane's replica has saved of
+        itself (`Store.save_snapshot`). `count`: returns the ledger of that same state, which costs with the backlog.
+        Durable when it returns: a page shows nothing that the next steward would not have. Raises StoreUnavailable;
         `position` then is as far as `fold` was called."""
 
-    def orphans(self) -> int:
-        """Lanes that nobody appends to, and that hold what is not delivered yet."""
-
     def close(self) -> None:
-        """Gives the lease up, so that another has it at once."""
+        """Gives the lease up, so that another has it at once. `hold` may be called again."""
 
 
 class Replicas(Protocol):

@@ -1,13 +1,16 @@
-"""The page `/metrics`: everything it shows, collected at the scrape."""
+"""The page `/metrics`: everything it shows, collected at the scrape.
+
+What all replicas count together (`shared.py`) is on the steward's page alone; the rest tells of one process, and is on
+every page. One machine is its own steward.
+"""
 
 from __future__ import annotations
 
-import logging
 import platform
 import threading
+import time
 from collections.abc import Callable, Container, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import chain
 from typing import Any, get_args
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -19,28 +22,20 @@ from otel_bridge import __version__, catalog
 from otel_bridge.catalog import Metric
 from otel_bridge.clock import CLOCK
 from otel_bridge.config import Gpt
-from otel_bridge.journal import Ledger, TopUser, WentBack, WentBackKind, Window
-from otel_bridge.metrics.ledger import LedgerView
-from otel_bridge.metrics.own import OwnCounts, SelfMetrics
-from otel_bridge.metrics.scrapers import LabelSet, Scraper, Scrapers
-from otel_bridge.metrics.state import Labels, MetricState
+from otel_bridge.journal import TopUser, WentBack, WentBackKind, Window
+from otel_bridge.metrics.own import OwnCounts
+from otel_bridge.metrics.scrapers import LabelSet, Scraper
+from otel_bridge.metrics.shared import Shared
+from otel_bridge.metrics.state import Labels
 from otel_bridge.metrics.text import HistogramText, Row
-
-log = logging.getLogger(__name__)
 
 
 @dataclass
 class Sources:
     """Where the numbers come from. Filled in by `app`; read at every scrape."""
 
-    state: MetricState
-    own: SelfMetrics
-    scrapers: Scrapers
-    save: Callable[[], OwnCounts | None]
-    """Saves what is counted in the journal; returns the bridge's own part as it was saved, None where it cannot be."""
-    kept: Callable[[], OwnCounts | None]
-    """As it was saved last, where nothing can be saved any more by this process; else None."""
-    ledger: LedgerView
+    shared: Callable[[Scraper], Shared | None]
+    """What all replicas count together, for a page to this scraper; None: another shows it, or nobody can now."""
     gpts: Callable[[], Mapping[str, Gpt]]
     windows: Callable[[], tuple[list[Window], list[TopUser]] | None]
     """None until they have been counted once: a gauge must not fall to 0 because the bridge restarted."""
@@ -62,63 +57,61 @@ class BridgeCollector:
 
     def __init__(self, sources: Sources) -> None:
         self._sources = sources
-        self._ledger: tuple[int, Ledger] | None = None
         self._histograms = HistogramText()
         self._lock = threading.Lock()
-        self._saved: OwnCounts | None = None
-        """The bridge's own counters as the journal has them."""
 
     def render(self, openmetrics: bool, scraper: Scraper) -> bytes:
         """The page for one scraper, in OpenMetrics or in the Prometheus text format. Runs in the scrape's thread."""
-        sources = self._sources
         with self._lock:
-            now = sources.own.counts()
-            label_sets = chain(sources.state.label_sets(), now.label_sets())
-            to_promise = sources.scrapers.begin_page(scraper, label_sets)
-            is_saved = True
-            if to_promise or now != self._saved:
-                saved = sources.save()
-                is_saved = saved is not None
-                if is_saved:
-                    sources.scrapers.saved(scraper)
-                # What cannot be saved is shown nevertheless: refusals of a full journal are news. But a process that
-                # ends with it would be followed by one that counts from less.
-                self._saved, now = saved, saved or sources.kept() or now
-            held = sources.scrapers.held(scraper, is_saved)
-            snapshot = list(sources.state.snapshot())
-            snapshot.append((catalog.REQUEST_DURATION, _durations(now)))
+            scraper.sent = None
+            shared = self._sources.shared(scraper)
+            page = self._write(openmetrics, shared)
+            if shared is not None and time.monotonic() > shared.until:
+                # This process was halted meanwhile: the next steward may have shown more already.
+                scraper.withdraw()
+                page = self._write(openmetrics, None)
+            return page
+
+    def _write(self, openmetrics: bool, shared: Shared | None) -> bytes:
+        text, counters = "", []
+        if shared is not None:
+            families = [*shared.families, (catalog.REQUEST_DURATION, _durations(shared.own))]
             text = "".join(
-                self._histograms.render(metric, rows, openmetrics, held)
-                for metric, rows in snapshot
+                self._histograms.render(metric, rows, openmetrics, shared.held)
+                for metric, rows in families
                 if metric.type == "histogram"
             )
-            counters = [_family(metric, rows, held) for metric, rows in snapshot if metric.type == "counter"]
-            page = _Page([*counters, *self._collect(now, held)])
-            # The library ends OpenMetrics with «# EOF»: the histograms go before it.
-            rest: bytes = generate_openmetrics(page) if openmetrics else generate_latest(page)  # type: ignore[no-untyped-call]
-            return text.encode() + rest
+            counters = [_family(metric, rows, shared.held) for metric, rows in families if metric.type == "counter"]
+        page = _Page([*counters, *self._collect(shared)])
+        # The library ends OpenMetrics with «# EOF»: the histograms go before it.
+        rest: bytes = generate_openmetrics(page) if openmetrics else generate_latest(page)  # type: ignore[no-untyped-call]
+        return text.encode() + rest
 
-    def _collect(self, own: OwnCounts, held: Container[LabelSet]) -> Iterator[Family]:
+    def _collect(self, shared: Shared | None) -> Iterator[Family]:
         sources = self._sources
-        gpts = sources.gpts()
-        yield _family(catalog.LATENCY_OBJECTIVE, [((g.id,), g.latency_objective_seconds) for g in gpts.values()])
-        yield _family(catalog.SLO_TARGET, [((g.id,), g.slo_target) for g in gpts.values()])
-        first_token = [g for g in gpts.values() if g.ttft_objective_seconds is not None]
-        yield _family(catalog.FIRST_TOKEN_OBJECTIVE, [((g.id,), g.ttft_objective_seconds or 0) for g in first_token])
-        yield _family(catalog.FIRST_TOKEN_TARGET, [((g.id,), g.ttft_target) for g in first_token])
-        yield from self._from_windows(gpts)
-        yield from self._from_ledger(own, held)
-        yield _family(catalog.EXPORT_ATTEMPTS, [((kind,), count) for kind, count in own.attempts.items()])
-        yield _family(catalog.EXPORT_CONFIGURED, [((), int(sources.export_configured))])
-        yield _family(catalog.REDACTIONS, [((kind,), count) for kind, count in own.redactions.items()], held)
-        used, limit = sources.journal_bytes()
-        yield _family(catalog.JOURNAL_BYTES, [((), used)])
-        yield _family(catalog.JOURNAL_LIMIT, [((), limit)])
+        if shared is not None:
+            yield from self._from_configuration()
+            yield from self._from_windows(sources.gpts())
+            yield from _from_ledger(shared)
+            own = shared.own
+            yield _family(catalog.EXPORT_ATTEMPTS, [((kind,), count) for kind, count in own.attempts.items()])
+            yield _family(catalog.EXPORT_CONFIGURED, [((), int(sources.export_configured))])
+            redactions: list[tuple[Labels, float]] = [((kind,), count) for kind, count in own.redactions.items()]
+            yield _family(catalog.REDACTIONS, redactions, shared.held)
+            used, limit = sources.journal_bytes()
+            yield _family(catalog.JOURNAL_BYTES, [((), used)])
+            yield _family(catalog.JOURNAL_LIMIT, [((), limit)])
         yield _family(catalog.JOURNAL_IN_PLACE, [((), int(sources.journal_in_place()))])
-        yield _family(catalog.JOURNAL_WENT_BACK, _went_back(sources.went_back))
-        yield _family(catalog.SERIES, [((), sources.state.series_count())])
-        yield _family(catalog.SERIES_LIMIT, [((), sources.state.series_limit())])
-        yield _family(catalog.SERIES_CAPPED, [((label,), count) for label, count in sources.state.capped.items()])
+        if shared is not None:
+            yield _family(catalog.JOURNAL_WENT_BACK, _went_back(sources.went_back))
+            yield _family(catalog.SERIES, [((), shared.series)])
+            yield _family(catalog.SERIES_LIMIT, [((), shared.series_limit)])
+            yield _family(catalog.SERIES_CAPPED, [((label,), count) for label, count in shared.capped.items()])
+        yield from self._from_process()
+        yield _family(catalog.STEWARD, [((), int(shared is not None))])
+
+    def _from_process(self) -> Iterator[Family]:
+        sources = self._sources
         workers = sources.workers()
         yield _family(catalog.WORKER_UP, [((name,), int(up)) for name, up, _ in workers])
         yield _family(catalog.WORKER_RESTARTS, [((name,), restarts) for name, _, restarts in workers])
@@ -129,6 +122,14 @@ class BridgeCollector:
         yield _family(catalog.CLOCK_BELIEVED, [((), int(CLOCK.believed))])
         yield _family(catalog.START_TIME, [((), sources.started)])
         yield _family(catalog.BUILD_INFO, [((__version__, platform.python_version(), sources.journal_backend), 1)])
+
+    def _from_configuration(self) -> Iterator[Family]:
+        gpts = self._sources.gpts()
+        yield _family(catalog.LATENCY_OBJECTIVE, [((g.id,), g.latency_objective_seconds) for g in gpts.values()])
+        yield _family(catalog.SLO_TARGET, [((g.id,), g.slo_target) for g in gpts.values()])
+        first_token = [g for g in gpts.values() if g.ttft_objective_seconds is not None]
+        yield _family(catalog.FIRST_TOKEN_OBJECTIVE, [((g.id,), g.ttft_objective_seconds or 0) for g in first_token])
+        yield _family(catalog.FIRST_TOKEN_TARGET, [((g.id,), g.ttft_target) for g in first_token])
 
     def _from_windows(self, gpts: Mapping[str, Gpt]) -> Iterator[Family]:
         activity = self._sources.windows()
@@ -142,24 +143,18 @@ class BridgeCollector:
         yield _family(catalog.TOP_USER_EVENTS, [((t.gpt, t.user, "1d"), t.events) for t in top])
         yield _family(catalog.TOP_USER_TOKENS, [((t.gpt, t.user, "1d"), t.tokens) for t in top])
 
-    def _from_ledger(self, own: OwnCounts, held: Container[LabelSet]) -> Iterator[Family]:
-        try:
-            self._ledger = self._sources.ledger.read()
-        except Exception as error:
-            # An old ledger would look like a good one: what cannot be counted now is not shown.
-            log.warning("the ledger cannot be counted: %s", type(error).__name__)
-            self._ledger = None
-        accepted_records = self._sources.state.accepted.items()
-        records: list[tuple[Labels, float]] = [((kind, "accepted", ""), count) for kind, count in accepted_records]
-        yield _family(catalog.RECORDS, records + list(own.records.items()), held)
-        if self._ledger is None:
-            return
-        accepted, ledger = self._ledger
-        yield _family(catalog.EXPORTED, [((), ledger.exported)])
-        yield _family(catalog.PENDING, [((), ledger.pending)])
-        yield _family(catalog.PARKED, [((), ledger.parked)])
-        yield _family(catalog.EXPORT_LAG, [((), self._sources.ledger.lag())])
-        yield _family(catalog.LEDGER_GAP, [((), accepted - ledger.exported - ledger.pending - ledger.parked)])
+
+def _from_ledger(shared: Shared) -> Iterator[Family]:
+    records: list[tuple[Labels, float]] = [((kind, "accepted", ""), count) for kind, count in shared.accepted.items()]
+    yield _family(catalog.RECORDS, records + list(shared.own.records.items()), shared.held)
+    ledger = shared.ledger
+    if ledger is None:
+        return
+    yield _family(catalog.EXPORTED, [((), ledger.exported)])
+    yield _family(catalog.PENDING, [((), ledger.pending)])
+    yield _family(catalog.PARKED, [((), ledger.parked)])
+    yield _family(catalog.EXPORT_LAG, [((), ledger.lag)])
+    yield _family(catalog.LEDGER_GAP, [((), ledger.gap)])
 
 
 def _family(metric: Metric, rows: list[tuple[Labels, float]], held: Container[LabelSet] = frozenset()) -> Family:

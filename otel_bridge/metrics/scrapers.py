@@ -31,17 +31,32 @@ MAX_LEFT = 8
 class Scraper:
     """One connection, or one after the other of a scraper that opens one a page."""
 
-    __slots__ = ("last", "name", "sent")
+    __slots__ = ("_before", "epoch", "last", "name", "sent", "starts_anywhere")
 
-    def __init__(self, name: str, last: int | None) -> None:
+    def __init__(self, name: str, last: int | None, starts_anywhere: bool = True, epoch: int = 0) -> None:
         self.name = name
         self.last = last
         """The newest page that it has received in full. None: its first page is where it starts."""
-        self.sent = 0
+        self.starts_anywhere = starts_anywhere
+        self.epoch = epoch
+        """Of the pages' numbers (`Scrapers.load`)."""
+        self.sent: int | None = None
+        """The number of the page that was made for it last; None: that had none."""
+        self._before: int | None = None
+
+    def begin(self, page: int) -> None:
+        self._before, self.sent = self.last, page
+        if self.last is None:
+            self.last = page
+
+    def withdraw(self) -> None:
+        """The page that was begun for it is not shown to it: it gets one without a number."""
+        self.last, self.sent = self._before, None
 
     def received(self) -> None:
         """The page that was made for it last has reached it in full."""
-        self.last = self.sent
+        if self.sent is not None:
+            self.last = self.sent
 
 
 class Scrapers:
@@ -49,6 +64,7 @@ class Scrapers:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        self._epoch = 0
         self._page = 0
         self._newest = 0
         """The newest page that a label set was new on."""
@@ -72,17 +88,20 @@ class Scrapers:
         """A scraper that comes. `name` tells it from others, as far as its requests do. `starts_anywhere`: to one that
         was never here, a value is no rise (Prometheus: its first sample is where it starts)."""
         with self._lock:
-            if left := self._left.get(name):
-                return Scraper(name, left.pop())
-            if name in self._received:
-                return Scraper(name, self._received[name])
-            # Of a scraper whose name has changed, 0 would be a fall: it may have been shown these values.
-            return Scraper(name, None if starts_anywhere else max(self._received.values(), default=0))
+            left = self._left.get(name)
+            last = left.pop() if left else self._known(name, starts_anywhere)
+            return Scraper(name, last, starts_anywhere, self._epoch)
+
+    def _known(self, name: str, starts_anywhere: bool) -> int | None:
+        if name in self._received:
+            return self._received[name]
+        # Of a scraper whose name has changed, 0 would be a fall: it may have been shown these values.
+        return None if starts_anywhere else max(self._received.values(), default=0)
 
     def leave(self, scraper: Scraper) -> None:
         """Its connection has ended; a later one of the same name goes on from where it was."""
-        if scraper.last is not None:
-            with self._lock:
+        with self._lock:
+            if scraper.last is not None and scraper.epoch == self._epoch:
                 left = self._left.setdefault(scraper.name, [])
                 left.append(scraper.last)
                 del left[:-MAX_LEFT]
@@ -93,6 +112,9 @@ class Scrapers:
         """Numbers the page that has these sets. True: `dump` must be in the journal before it shows what is new."""
         sets = list(sets)
         with self._lock:
+            if scraper.epoch != self._epoch:  # its connection is older than these numbers
+                scraper.epoch = self._epoch
+                scraper.last = self._known(scraper.name, scraper.starts_anywhere)
             self._page += 1
             for each in sets:
                 if each not in self._since:
@@ -103,10 +125,8 @@ class Scrapers:
                 there = set(sets)
                 self._since = {each: page for each, page in self._since.items() if each in there}
             self._restored.clear()  # the rest is no more
-            scraper.sent = self._page
-            if scraper.last is None:
-                scraper.last = self._page
-            name, last = scraper.name, scraper.last
+            scraper.begin(self._page)
+            name, last = scraper.name, self._page if scraper.last is None else scraper.last
             self._received[name] = max(last, self._received.pop(name, 0))
             while len(self._received) > MAX_SCRAPERS:
                 self._saved.pop(self._received.popitem(last=False)[0], None)
@@ -135,9 +155,13 @@ class Scrapers:
             since = self._restored | {_digest(each): page for each, page in self._since.items()}
             return {"page": self._page, "since": since, "received": dict(self._received)}
 
-    def load(self, document: dict[str, Any]) -> None:
-        """Goes on from what was dumped."""
+    def load(self, document: dict[str, Any] | None) -> None:
+        """Goes on from what was dumped, here or by another replica; None: from nothing. What was counted here before is
+        no more, and scrapers whose connections are older are met anew."""
+        document = document or {"page": 0, "since": {}, "received": {}}
         with self._lock:
+            self._epoch += 1
+            self._since, self._left = {}, {}
             self._page = document["page"]
             self._restored = dict(document["since"])
             self._newest = max(self._restored.values(), default=0)

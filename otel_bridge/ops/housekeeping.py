@@ -17,25 +17,16 @@ from otel_bridge.journal import (
     Reader,
     Store,
     StoreDamaged,
-    StoreError,
     StoreUnavailable,
     Trimmed,
 )
-from otel_bridge.metrics.own import OwnCounts
-from otel_bridge.ops import snapshot
-from otel_bridge.ops.snapshot import Counted
+from otel_bridge.ops.counting import Counting
 from otel_bridge.ops.space import Space
 from otel_bridge.ops.timekeeping import Timekeeping
 
 log = logging.getLogger(__name__)
 
 STEP_SECONDS = 1.0
-SNAPSHOT_SECONDS = 2.0
-SNAPSHOT_RECORDS = 100_000
-QUIET_SNAPSHOT_SECONDS = 3_600.0
-"""Where nothing comes: a snapshot tells the next start until when the clock was believed."""
-PAGE_SECONDS = 1.0
-"""That a page of `/metrics` waits for its snapshot; Prometheus waits four for the page."""
 TRIM_ROWS = 100
 """Of each table that one step deletes. Answers wait for a step: 500 took 4 to 17 ms, 100 take 1 to 11."""
 TRIM_PAUSES = 4
@@ -47,15 +38,16 @@ SIZE_TRIM_SHARE = 0.9
 
 
 class Housekeeping:
-    """Measures the journal, saves the snapshot of the metrics, lets sessions fall idle, trims, forgets dedup keys and
-    has the store maintained. `step` is a supervised worker's; the rest is called from any thread."""
+    """Measures the journal, has what is counted saved, and the store maintained; where this process is the steward, it
+    lets sessions fall idle, trims, forgets dedup keys, and mends what a wrong clock has stamped. `step` is a supervised
+    worker's; the rest is called from any thread."""
 
     def __init__(
         self,
         journal: Journal,
         reader: Reader,
         space: Space,
-        counted: Counted,
+        counting: Counting,
         config: Config,
         stopping: threading.Event,
         refuse: Callable[[Sequence[bytes]], bool],
@@ -69,15 +61,11 @@ class Housekeeping:
         self._journal = journal
         self._reader = reader
         self._space = space
-        self._counted = counted
+        self._counting = counting
         self._stopping = stopping
         self._refuse = refuse
         self._readmit = readmit
         self._keep_key = keep_key
-        self._saved_seq = 0
-        self._saved_at = 0.0
-        self._kept = counted.own.counts()
-        """The bridge's own part as it was saved last."""
         self._waits_for: str | None = None
         """Why the last step could not be done."""
         self._timekeeping = Timekeeping(journal, reader, config)
@@ -119,8 +107,11 @@ class Housekeeping:
             self._waits_for = None
 
     def _step(self) -> None:
-        clock = self._timekeeping.step
-        for part in (self.measure, self._check, self._snapshot, clock, self._fall_idle, self._trim, self._maintain):
+        clock = self._timekeeping
+        parts = [self.measure, self._check, self._save, clock.step]
+        if self._counting.is_steward:
+            parts += [clock.mend, self._fall_idle, self._trim]
+        for part in (*parts, self._maintain):
             try:
                 part()
             except StoreDamaged as error:
@@ -145,37 +136,15 @@ class Housekeeping:
             self._reader.check()
             log.warning("%s; it was still in memory, and is written again", error)
 
-    def _snapshot(self) -> None:
+    def _save(self) -> None:
         if self._journal.last_error is not None:
             # Nobody may be posting: whether the journal can be written again shows by writing.
-            self.save_snapshot()
+            self._counting.save()
             self._journal.last_error = None
-        seq, age = self._counted.state.seq, time.monotonic() - self._saved_at
-        if (seq != self._saved_seq or not self._saved_seq or age > QUIET_SNAPSHOT_SECONDS) and (
-            age > SNAPSHOT_SECONDS or seq > self._saved_seq + SNAPSHOT_RECORDS
-        ):
-            self.save_snapshot()
+        self._counting.save_if_due()
 
     def _maintain(self) -> None:
         self._journal.store.maintain(self._space.max_size, lambda run: self._journal.run_between_commits(run).result())
-
-    def save_snapshot(self, timeout: float | None = None) -> OwnCounts:
-        """Saves what is counted; the next start goes on from there. Returns the bridge's own part of it. Called from
-        any thread. Raises StoreError, TimeoutError after `timeout` seconds."""
-        saved = self._journal.transact(lambda store: snapshot.save(store, self._counted)).result(timeout)
-        self._saved_seq, self._saved_at, self._kept = saved.seq, time.monotonic(), saved.own
-        return saved.own
-
-    def save_for_page(self) -> OwnCounts | None:
-        """`save_snapshot` before a page of `/metrics` shows it; None where it cannot be saved in time."""
-        try:
-            return self.save_snapshot(PAGE_SECONDS)
-        except (StoreError, TimeoutError):
-            return None  # housekeeping and `/readyz` say so
-
-    def kept(self) -> OwnCounts | None:
-        """What a page may show of the bridge's own counters after the journal's writer has died, else None."""
-        return self._kept if self._journal.fatal_error is not None else None
 
     def _fall_idle(self) -> None:
         if not CLOCK.believed:

@@ -18,7 +18,7 @@ HOLD_SECONDS = DEDUP_HORIZON_US / 1e6
 
 
 class Timekeeping:
-    """`step` is housekeeping's."""
+    """`step` and `mend` are housekeeping's: every process holds keys for its own doubts, and one mends for all."""
 
     def __init__(self, journal: Journal, reader: Reader, config: Config) -> None:
         """Before the journal starts."""
@@ -54,7 +54,10 @@ class Timekeeping:
         if self._doubted_at is not None and time.monotonic() - self._doubted_at > HOLD_SECONDS:
             self._hold(None)
             self._doubted_at = CLOCK.held = None
-        if self._mend_from is not None:
+
+    def mend(self) -> None:
+        """A step of what is mended. Raises StoreError."""
+        if CLOCK.believed and self._mend_from is not None:
             self._mend(self._mend_from, CLOCK.now_us())
 
     def _doubt(self) -> int:

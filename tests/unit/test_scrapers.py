@@ -144,3 +144,46 @@ def test_scrapers_that_come_and_go_are_bounded(scrapers: Scrapers) -> None:
     document = scrapers.dump()
     assert len(document["received"]) == len(scrapers._left) == MAX_SCRAPERS
     assert max(map(len, scrapers._left.values())) == 1
+
+
+def test_a_page_that_is_not_shown_shows_its_zeros_with_the_next(scrapers: Scrapers) -> None:
+    a = scrapers.meet("a", True)
+    page(scrapers, a, OLD)
+    scrapers.begin_page(a, [OLD, NEW])
+    a.withdraw()
+    a.received()
+    assert page(scrapers, a, OLD, NEW) == {NEW}
+    assert page(scrapers, a, OLD, NEW) == set()
+
+
+def test_a_first_page_that_is_not_shown_is_no_start(scrapers: Scrapers) -> None:
+    a = scrapers.meet("a", True)
+    scrapers.begin_page(a, [OLD])
+    a.withdraw()
+    a.received()
+    assert page(scrapers, a, OLD, NEW) == set(), "its first sample is where it starts"
+
+
+def test_a_connection_that_is_older_than_the_numbers_goes_on_as_its_name_does(scrapers: Scrapers) -> None:
+    here, there = Scrapers(), scrapers.meet("a", True)
+    here.load(None)
+    idle = here.meet("a", True)
+    page(here, idle, OLD)
+    page(scrapers, there, OLD)
+    page(scrapers, there, OLD, NEW)
+    assert page(scrapers, there, OLD, NEW) == set()
+    here.load(scrapers.dump())
+    assert page(here, idle, OLD, NEW) == set(), "a value that was shown would fall"
+    later: LabelSet = ("c", ("later",))
+    assert page(here, idle, OLD, NEW, later) == {later}
+
+
+def test_what_a_connection_received_of_other_numbers_is_forgotten_at_its_end(scrapers: Scrapers) -> None:
+    a = scrapers.meet("a", True)
+    for _ in range(9):
+        page(scrapers, a, OLD)
+    scrapers.load({"page": 1, "since": {}, "received": {}})
+    scrapers.leave(a)
+    b = scrapers.meet("a", True)
+    page(scrapers, b, OLD)
+    assert page(scrapers, b, OLD, NEW) == {NEW}

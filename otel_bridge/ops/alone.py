@@ -1,0 +1,113 @@
+"""One machine counts for itself: it folds what it commits, and saves what it counts in its journal."""
+
+from __future__ import annotations
+
+import logging
+import time
+from itertools import chain
+
+from otel_bridge.config import Config
+from otel_bridge.journal import Journal, Reader, Store, StoreError
+from otel_bridge.metrics.ledger import LedgerView
+from otel_bridge.metrics.own import OwnCounts, SelfMetrics
+from otel_bridge.metrics.scrapers import Scraper, Scrapers
+from otel_bridge.metrics.shared import Shared, ShownLedger, shared
+from otel_bridge.metrics.state import MetricState
+from otel_bridge.ops import snapshot
+from otel_bridge.ops.snapshot import Counted
+from otel_bridge.ops.supervisor import Worker
+
+log = logging.getLogger(__name__)
+
+SNAPSHOT_SECONDS = 2.0
+SNAPSHOT_RECORDS = 100_000
+QUIET_SNAPSHOT_SECONDS = 3_600.0
+"""Where nothing comes: a snapshot tells the next start until when the clock was believed."""
+PAGE_SECONDS = 1.0
+"""That a page of `/metrics` waits for its snapshot; Prometheus waits four for the page."""
+
+
+class Alone:
+    """A `Counting`."""
+
+    is_steward = True
+
+    def __init__(self, config: Config, store: Store, own: SelfMetrics) -> None:
+        """Goes on from the last snapshot. Raises StartRefused."""
+        self._state = MetricState(config.gpts, config.max_models_per_gpt, config.max_errors_per_gpt)
+        self.scrapers = Scrapers()
+        self._counted = Counted(self._state, own, self.scrapers)
+        snapshot.restore(store, self._counted)
+        self.fold = self._state.apply
+        self._saved_seq = 0
+        self._saved_at = 0.0
+        self._kept = own.counts()
+        """The bridge's own part as it was saved last."""
+        self._on_page: OwnCounts | None = None
+        """The same, where the last page has shown that."""
+
+    def begin(self, journal: Journal) -> None:
+        self._journal = journal
+        self._reader: Reader = journal.store.reader()
+        self._ledger = LedgerView(journal, self._reader, self._state)
+
+    def workers(self) -> list[Worker]:
+        return []
+
+    def configure(self, config: Config) -> None:
+        self._state.configure(config)
+
+    def save_if_due(self) -> None:
+        seq, age = self._state.seq, time.monotonic() - self._saved_at
+        if (seq != self._saved_seq or not self._saved_seq or age > QUIET_SNAPSHOT_SECONDS) and (
+            age > SNAPSHOT_SECONDS or seq > self._saved_seq + SNAPSHOT_RECORDS
+        ):
+            self.save()
+
+    def save(self) -> None:
+        self._save(None)
+
+    def close(self) -> None:
+        self._reader.close()
+
+    def shared(self, scraper: Scraper) -> Shared:
+        state, own, scrapers = self._state, self._counted.own.counts(), self.scrapers
+        to_promise = scrapers.begin_page(scraper, chain(state.label_sets(), own.label_sets()))
+        is_saved = True
+        if to_promise or own != self._on_page:
+            saved = self._save_for_page()
+            is_saved = saved is not None
+            if is_saved:
+                scrapers.saved(scraper)
+            # What cannot be saved is shown nevertheless: refusals of a full journal are news. But a process that ends
+            # with it would be followed by one that counts from less.
+            self._on_page, own = saved, saved or self._kept_for_page() or own
+        held = scrapers.held(scraper, is_saved)
+        return shared(state, own, held, self._shown_ledger())
+
+    def _save(self, timeout: float | None) -> OwnCounts:
+        """Saves what is counted; the next start goes on from there. Returns the bridge's own part of it. Called from
+        any thread. Raises StoreError, TimeoutError after `timeout` seconds."""
+        saved = self._journal.transact(lambda store: snapshot.save(store, self._counted)).result(timeout)
+        self._saved_seq, self._saved_at, self._kept = saved.seq, time.monotonic(), saved.own
+        return saved.own
+
+    def _save_for_page(self) -> OwnCounts | None:
+        """Saves before a page of `/metrics` shows it; None where it cannot be saved in time."""
+        try:
+            return self._save(PAGE_SECONDS)
+        except (StoreError, TimeoutError):
+            return None  # housekeeping and `/readyz` say so
+
+    def _kept_for_page(self) -> OwnCounts | None:
+        """What a page may show of the bridge's own counters after the journal's writer has died, else None."""
+        return self._kept if self._journal.fatal_error is not None else None
+
+    def _shown_ledger(self) -> ShownLedger | None:
+        try:
+            accepted, ledger = self._ledger.read()
+        except Exception as error:
+            # An old ledger would look like a good one: what cannot be counted now is not shown.
+            log.warning("the ledger cannot be counted: %s", type(error).__name__)
+            return None
+        return ShownLedger(accepted, ledger.exported, ledger.pending, ledger.parked, self._ledger.lag())
