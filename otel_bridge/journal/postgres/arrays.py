@@ -36,10 +36,9 @@ class TextArray(bytes):
 
 def bytea_array(values: Sequence[bytes | None]) -> ByteaArray:
     """Of values of one length, or of several; None is NULL."""
-    width = len(values[0]) if values and values[0] is not None else -1
-    if width >= 0 and all(value is not None and len(value) == width for value in values):
-        mark = width.to_bytes(4, "big")
-        body = mark + mark.join(values) if values else b""  # type: ignore[arg-type]
+    if None not in values and len(set(map(len, values))) == 1:  # type: ignore[arg-type]
+        mark = len(values[0]).to_bytes(4, "big")  # type: ignore[arg-type]
+        body = mark + mark.join(values)  # type: ignore[arg-type]
         return ByteaArray(_headed(_BYTEA, len(values), body, nulls=False))
     parts = [_NULL if value is None else len(value).to_bytes(4, "big") + value for value in values]
     return ByteaArray(_headed(_BYTEA, len(values), b"".join(parts), nulls=None in values))

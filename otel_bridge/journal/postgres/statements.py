@@ -15,6 +15,7 @@ from functools import lru_cache
 from typing import Any
 
 from otel_bridge.journal.postgres.arrays import bytea_array, int4_array, int8_array, text_array
+from otel_bridge.journal.postgres.grouping import Keys
 from otel_bridge.journal.postgres.lane import LEASE, Held
 from otel_bridge.records import Session
 
@@ -38,27 +39,6 @@ KEYS = """INSERT INTO otel_bridge.seen_{slot} (key, arrived_us, digest, part)
 """In order of the keys: two replicas that insert the same ones wait for each other, and never both."""
 _PLAIN_KEYS = """INSERT INTO otel_bridge.seen_{slot} (key, arrived_us)
     SELECT key, arrived FROM unnest(%b::bytea[], %b::int8[]) AS one (key, arrived) ORDER BY key"""
-
-
-class Keys:
-    """Keys of one commit, of which none may be known, and what is remembered with each."""
-
-    __slots__ = ("arrived", "digests", "keys", "parts")
-
-    def __init__(self) -> None:
-        self.keys: list[bytes] = []
-        self.arrived: list[int] = []
-        self.digests: list[bytes | None] = []
-        self.parts: list[int | None] = []
-
-    @property
-    def plain(self) -> bool:
-        """Whether nothing is remembered with them."""
-        return not (any(self.digests) or any(self.parts))
-
-    def values(self) -> list[Any]:
-        """As `KEYS` takes them."""
-        return [bytea_array(self.keys), int8_array(self.arrived), bytea_array(self.digests), int4_array(self.parts)]
 
 
 def move(held: Held, last: int, total: int) -> list[Any]:
@@ -95,13 +75,18 @@ def commit(
         values += row
     if sessions:
         values += session_values(sessions, digests)
-    plain = keys.plain
-    if keys.keys:
-        packed = keys.values()
-        values += packed[:2] if plain else packed
-        values += packed[:1] * len(older)
-    kind = 0 if not keys.keys else 1 if plain else 2
-    return _text(len(rows), bool(sessions), kind, table, older if keys.keys else ()), values
+    names, count = keys.keys, len(keys.keys)
+    if not count:
+        return _text(len(rows), bool(sessions), 0, table, ()), values
+    packed = bytea_array(names)
+    values += packed, int8_array(keys.arrived)
+    plain = not keys.digests and not keys.parts
+    if not plain:
+        nothing = [None] * count
+        values += bytea_array(keys.digests or nothing), int4_array(keys.parts or nothing)
+    if older:
+        values += [packed] * len(older)
+    return _text(len(rows), bool(sessions), 1 if plain else 2, table, older), values
 
 
 @lru_cache(256)

@@ -16,11 +16,12 @@ import psycopg
 from otel_bridge.clock import CLOCK
 from otel_bridge.errors import StartRefused
 from otel_bridge.journal.append import Append
-from otel_bridge.journal.parts import Parts, as_sent
+from otel_bridge.journal.parts import Parts
 from otel_bridge.journal.postgres import (
     ahead,
     consumer,
     generations,
+    grouping,
     idle,
     lane,
     migrations,
@@ -43,7 +44,7 @@ from otel_bridge.journal.postgres.generations import Generations
 from otel_bridge.journal.postgres.lane import Held
 from otel_bridge.journal.postgres.reading import PostgresReader
 from otel_bridge.journal.postgres.sorting import Sorted, sort_out
-from otel_bridge.journal.postgres.statements import Keys, Row
+from otel_bridge.journal.postgres.statements import Row
 from otel_bridge.journal.postgres.trimming import Trimming
 from otel_bridge.journal.store import (
     SEGMENT_RECORDS,
@@ -58,7 +59,7 @@ from otel_bridge.journal.store import (
     Trimmed,
     WentBack,
 )
-from otel_bridge.records import Event, Idle, Record, Session, encode
+from otel_bridge.records import Idle, Record, Session, encode
 
 log = logging.getLogger(__name__)
 
@@ -229,7 +230,7 @@ class PostgresStore:
 
     def _ready(self) -> None:
         """A connection that is open, and a row that is as it was left. Raises StoreUnavailable, StoreLost."""
-        if not self._db.closed and not self._db.broken:
+        if not self._db.closed:
             return
         if time.monotonic() < self._retry_at:
             raise StoreUnavailable(self._why_away)
@@ -352,34 +353,33 @@ class PostgresStore:
             if new is None:
                 break
             held = self._held
-            if self._written(*new):
+            text, values, records = new
+            if not records or self._written(text, values):
                 for append in appends:
                     append.outcomes = None
-                return new[0]
+                return records
             if self._held is held:
                 break  # a key is known
         return self._carefully(appends)
 
-    def _written(self, records: list[Record], keys: Keys, older: tuple[int, ...]) -> bool:
+    def _written(self, text: str, values: list[Any]) -> bool:
         """One statement; False where it was refused and is to be looked at more closely, or tried again."""
-        if not records:
-            return True
         before = self._held
-        text, values = self._statement(records, keys, older)
         after = Held(before.lane, before.epoch, self.last, self._total, before.commits + 1, before.turn)
         try:
+            self._db.execute(text, values, prepare=True, binary=True)
+        except (psycopg.errors.UniqueViolation, psycopg.errors.DivisionByZero):
+            self._undo()
             with self._server():
-                try:
-                    self._db.execute(text, values, prepare=True, binary=True)
-                except (psycopg.errors.UniqueViolation, psycopg.errors.DivisionByZero):
-                    self._undo()
-                    self._again()
-                    return False
-        except StoreError as error:
-            if is_lost(error.__cause__):
-                self._uncertain = before, after
-                raise OutcomeUnknown(str(error), error.advice) from error.__cause__
-            raise
+                self._again()
+            return False
+        except psycopg.Error as error:
+            self._uncertain = before, after
+            try:
+                with self._server():
+                    raise
+            except StoreError as failed:
+                raise self._failed_commit(failed) from error
         self._uncertain = before, after
         self._settle(after)
         return True
@@ -387,13 +387,6 @@ class PostgresStore:
     def _undo(self) -> None:
         self.last, self._total = self._held.last, self._held.total
         self.parts.undo()
-
-    def _statement(self, records: list[Record], keys: Keys, older: tuple[int, ...]) -> tuple[str, list[Any]]:
-        sessions = [record for record in records if record.__class__ is Session]
-        return statements.commit(
-            self._held, self.last + len(records), self._total + _spans(records), self._segments(records),
-            sessions, {}, keys, self.generations.tables[0], older,
-        )  # fmt: skip
 
     def _carefully(self, appends: list[Append]) -> list[Record]:
         """In a transaction of its own. What is refused by a turn, or another replica, is tried again."""
@@ -451,66 +444,39 @@ class PostgresStore:
         for row in self._segments(records):
             self._db.execute(f"{statements.SEGMENT}({', '.join(['%b'] * 8)})", row, prepare=True, binary=True)
 
-    def _assign(self, records: list[Record]) -> None:
-        """Sets the parts of the events among them."""
-        sizes, created = self._sizes(records)
-        self.parts.assign(records, sizes, created, self._fills)
-
-    def _sizes(self, records: Sequence[Record]) -> tuple[dict[bytes, int], set[bytes]]:
-        """Bytes of the events of each session, and the sessions that these records make."""
-        event_bytes, tool_bytes = self.parts.event_bytes, self.parts.tool_bytes
-        sizes: dict[bytes, int] = {}
-        created: set[bytes] = set()
-        for record in records:
-            if record.__class__ is Event:
-                content = record.content
-                size = event_bytes if content is None else event_bytes + len(as_sent(content))
-                if record.extras is not None:
-                    size += len(record.extras.tools) * tool_bytes
-                sizes[record.session] = sizes.get(record.session, 0) + size
-            elif record.__class__ is Session:
-                created.add(record.id)
-                sizes.setdefault(record.id, 0)
-        return sizes, created
+    def _assign(self, records: list[Record]) -> list[Session]:
+        """Sets the parts of the events among them; returns the sessions that they make."""
+        sizes, made = grouping.sizes(records, self.parts.event_bytes, self.parts.tool_bytes)
+        self.parts.assign(records, sizes, {session.id for session in made}, self._fills)
+        return made
 
     def _fills(self, sessions: list[bytes]) -> list[tuple[bytes, int]]:
-        return totals.fills(self._db, sessions)
+        with self._server(DamagedPart.SESSIONS):
+            return totals.fills(self._db, sessions)
 
-    def _all_new(self, appends: list[Append]) -> tuple[list[Record], Keys, tuple[int, ...]] | None:
-        """The usual case at the usual price: records of which none should be known. To insert their keys proves it.
-        None: something may be known, look closer."""
+    def _all_new(self, appends: list[Append]) -> tuple[str, list[Any], list[Record]] | None:
+        """The usual case at the usual price: records of which none should be known. To insert their keys, and the rows
+        of sessions whose ids clients chose, proves it. Its statement and its records; None: something may be known,
+        look closer."""
         known = self.generations
         if known.now.doubled:
             return None
-        keys = Keys()
-        new: list[Record] = []
-        for append in appends:
-            new += append.records
-            digests = append.digests
-            for i, (key, record) in enumerate(zip(append.keys, append.records, strict=True)):
-                if key is not None:
-                    keys.keys.append(key)
-                    keys.arrived.append(record.arrived_us)
-                    keys.digests.append(digests.get(i) if digests else None)
-                elif digests and i in digests:
-                    return None  # a session with a digest: the session itself remembers it
+        records, keys, chosen = grouping.grouped(appends)
+        names = keys.keys
         older: tuple[int, ...] = ()
-        if keys.keys:
-            if known.is_due(max(keys.arrived)) or len(set(keys.keys)) != len(keys.keys):
+        if names:
+            if known.is_due(max(keys.arrived)) or len(set(names)) != len(names):
                 return None
-            if known.may_know(min(keys.keys), max(keys.keys)):
+            if known.may_know(min(names), max(names)):
                 older = known.older
-        self._assign(new)
+        sessions = self._assign(records)
         if self.parts.marked:
-            keys.parts = [
-                record.part or None if record.__class__ is Event else None
-                for append in appends
-                for key, record in zip(append.keys, append.records, strict=True)
-                if key is not None
-            ]
-        else:
-            keys.parts = [None] * len(keys.keys)
-        return new, keys, older
+            keys = keys._replace(parts=grouping.parts_of_keys(appends))
+        rows = self._segments(records)
+        text, values = statements.commit(
+            self._held, self.last, self._total, rows, sessions, chosen, keys, known.tables[0], older
+        )
+        return text, values, records
 
     def _segments(self, records: list[Record]) -> list[Row]:
         rows = []
@@ -625,4 +591,4 @@ class PostgresStore:
 
 
 def _spans(records: Sequence[Record]) -> int:
-    return sum(1 for record in records if record.__class__ is not Idle)
+    return len(records) - [record.__class__ for record in records].count(Idle)
