@@ -12,7 +12,6 @@ from typing import Any
 
 from tests.chaos.ledger import ANSWER_SECONDS, Client, Ledger
 from tests.harness.bridge import GUIDE_EVENT
-from tests.harness.fleet import Fleet
 
 Target = tuple[str, int]
 """Host and port: of a replica, or of a balancer before them."""
@@ -99,15 +98,13 @@ class Roaming(Client):
         return response.status, answer
 
 
-def targets(fleet: Fleet) -> list[Target]:
-    return [("127.0.0.1", bridge.port) for bridge in fleet.bridges]
-
-
 class Load:
-    """Some roaming clients at once, with one ledger."""
+    """Some roaming clients at once, with one ledger. Seeds of one ledger's loads differ."""
 
-    def __init__(self, at: Sequence[Target], clients: int = 4, seed: int = 1, **options: Any) -> None:
-        self.ledger = Ledger()
+    def __init__(
+        self, at: Sequence[Target], clients: int = 4, seed: int = 1, ledger: Ledger | None = None, **options: Any
+    ) -> None:
+        self.ledger = Ledger() if ledger is None else ledger
         self.clients = [Roaming(at, self.ledger, seed * 1000 + i, **options) for i in range(clients)]
 
     @property

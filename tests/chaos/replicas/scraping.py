@@ -55,15 +55,15 @@ class Scraper:
             threading.Thread(target=self._run, args=(i, bridge), daemon=True) for i, bridge in enumerate(fleet.bridges)
         ]
 
-    def __enter__(self) -> Scraper:
+    def start(self) -> None:
         for thread in self._threads:
             thread.start()
-        return self
 
-    def __exit__(self, *error: object) -> None:
+    def close(self) -> None:
         self._ending.set()
         for thread in self._threads:
-            thread.join(60)
+            if thread.is_alive():
+                thread.join(60)
 
     @property
     def reigns(self) -> int:
