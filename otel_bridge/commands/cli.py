@@ -213,6 +213,7 @@ def _add_doctor(commands: Commands, common: argparse.ArgumentParser) -> None:
         "Prometheus, the trace store and Grafana. Exit code: 0 where every configured station says yes, else 1.",
     )
     client.add_options(doctor)
+    doctor.add_argument("--journal", metavar="URL", help="the journal, where a server keeps it (default: configured)")
     doctor.add_argument("--metrics-url", metavar="URL", help="the bridge's /metrics (default: the configuration's)")
     doctor.add_argument("--prometheus", metavar="URL", help="default: the environment's PROMETHEUS_URL")
     doctor.add_argument("--tempo", metavar="URL", help="default: the environment's TEMPO_URL")

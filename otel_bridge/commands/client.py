@@ -30,6 +30,8 @@ class Target(NamedTuple):
     metrics_url: str
     gpt: str
     key: str | None
+    journal: str | None
+    """The journal's URL, where a server keeps it."""
 
 
 def target(arguments: argparse.Namespace) -> Target:
@@ -45,6 +47,7 @@ def target(arguments: argparse.Namespace) -> Target:
         f"{local_url(loaded.metrics_host, loaded.metrics_port)}/metrics",
         arguments.gpt or next(iter(loaded.gpts)),
         key or None,
+        loaded.journal if loaded.in_database else None,
     )
 
 

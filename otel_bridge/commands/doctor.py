@@ -29,6 +29,7 @@ def run(arguments: argparse.Namespace) -> int:
         grafana_user=environ.get("GRAFANA_USER") or "admin",
         grafana_password=environ.get("GRAFANA_PASSWORD"),
         key=bridge.key,
+        journal=bridge.journal,
     )
 
     def tell(result: StationResult) -> None:

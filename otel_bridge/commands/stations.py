@@ -1,7 +1,7 @@
 """The stations that a session must reach, and the doctor who asks each of them for it.
 
-    bridge ─▶ /metrics ─▶ Prometheus ─▶ Grafana
-       └────▶ trace store (Tempo, or one with its API) ─▶ Grafana
+    (journal's server) bridge ─▶ /metrics ─▶ Prometheus ─▶ Grafana
+                          └────▶ trace store (Tempo, or one with its API) ─▶ Grafana
 
 Each station answers «sí», «no» with what to do, or «no configurado».
 """
@@ -20,11 +20,14 @@ from urllib.parse import urlencode
 import urllib3
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
-from otel_bridge import __version__
+from otel_bridge import __version__, journal
 from otel_bridge.catalog import OPERATION_DURATION, SESSIONS
 from otel_bridge.commands.api import Api, PostFailed, shown_url
 from otel_bridge.commands.discards import discards
 from otel_bridge.commands.synthetic import SyntheticSession
+from otel_bridge.config.postgres_url import shown
+from otel_bridge.errors import OperatorError
+from otel_bridge.journal import Severity
 from otel_bridge.logs import one_line
 
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
@@ -45,6 +48,8 @@ class Places:
     grafana_user: str = "admin"
     grafana_password: str | None = None
     key: str | None = None
+    journal: str | None = None
+    """The journal's URL, where a server keeps it."""
 
 
 @dataclass
@@ -95,6 +100,8 @@ class Doctor:
             tell(result)
             return result.answer == "sí"
 
+        if self.places.journal:
+            ask("diario", self._journal)
         if ask("puente", self._bridge):
             ask("/metrics", self._metrics)
             ask("Prometheus", self._prometheus)
@@ -103,6 +110,20 @@ class Doctor:
         return results
 
     # --- stations -------------------------------------------------------------------------------------------------
+
+    def _journal(self) -> StationResult:
+        assert self.places.journal is not None
+        try:
+            findings = journal.inspect(self.places.journal)
+        except OperatorError as error:
+            raise NotYet(" ".join(error.lines()), "¿está en marcha PostgreSQL, y es su dirección? --journal") from None
+        names = ", ".join(finding.name for finding in findings)
+        todo = "`otel-bridge check` dice qué hacer con cada uno"
+        if any(finding.severity < Severity.WARNING for finding in findings):
+            return StationResult("diario", "no", f"su servidor no está como debe: {names}", todo)
+        if findings:
+            return StationResult("diario", "sí", f"su servidor responde, con avisos: {names}", todo)
+        return StationResult("diario", "sí", f"{shown(self.places.journal)} está como debe")
 
     def _bridge(self) -> StationResult:
         station, url = "puente", self.places.api

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -90,6 +91,17 @@ def test_a_server_that_cannot_be_reached_is_wrong_and_its_password_is_not_shown(
     done = make_bridge(OTEL_BRIDGE_JOURNAL="postgresql://u:s3cr3t@127.0.0.1:1/db").run("check")
     assert done.returncode == 2 and "wrong: journal postgresql://u:***@127.0.0.1:1/db: cannot be" in done.stdout
     assert "s3cr3t" not in done.stdout + done.stderr
+
+
+def test_the_doctor_has_a_station_of_it(make_bridge: Callable[..., Bridge], role: tuple[str, str], empty: str) -> None:
+    def asked(journal_url: str) -> tuple[int, dict[str, str]]:
+        done = make_bridge(OTEL_BRIDGE_JOURNAL=journal_url).run("doctor", "--json", "--wait", "0.1")
+        return done.returncode, json.loads(done.stdout)["stations"]["diario"]
+
+    good, wrong, away = asked(role[1]), asked(empty), asked("postgresql://u:s3cr3t@127.0.0.1:1/db")
+    assert good == (1, {"answer": "sí", "words": f"{role[1]} está como debe", "todo": ""})  # there is no bridge
+    assert wrong[1]["answer"] == "no" and wrong[1]["words"].endswith("schema") and "check" in wrong[1]["todo"]
+    assert away[1]["answer"] == "no" and "cannot be reached" in away[1]["words"] and "s3cr3t" not in str(away)
 
 
 # --- the schema and the role ------------------------------------------------------------------------------------------
