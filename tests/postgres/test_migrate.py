@@ -117,7 +117,7 @@ def test_a_schema_of_a_newer_release_is_never_taken_back(
 ) -> None:
     cluster.sql("UPDATE otel_bridge.journal SET version = 7, serves_from = 1", database=name_of(url))
     done = make_bridge(OTEL_BRIDGE_JOURNAL=url).run("journal", "migrate")
-    assert done.returncode == 2 and "version 7, made by a newer release" in done.stderr
+    assert done.returncode == 2 and "version 7, written by a newer release" in done.stderr
     assert "run the newer release's `journal migrate`" in done.stderr
     assert version(cluster, url) == (7, 1)
 
@@ -127,7 +127,7 @@ def test_a_release_works_on_a_newer_schema_as_long_as_that_says_so(cluster: Clus
     cluster.sql("UPDATE otel_bridge.journal SET version = 7, serves_from = 1", database=name_of(url))
     assert journal.exists(url) is False
     cluster.sql("UPDATE otel_bridge.journal SET serves_from = 2", database=name_of(url))
-    with pytest.raises(StartRefused, match=r"version 7, made by a newer release; this one knows 1.*Run a newer"):
+    with pytest.raises(StartRefused, match=r"version 7, written by a newer release; this one knows 1.*Run a newer"):
         journal.exists(url)
 
 

@@ -56,7 +56,7 @@ def unfit(there: Found | None) -> str | None:
         )
     if there.serves_from > schema.VERSION:
         return (
-            f"the schema is version {there.version}, made by a newer release; this one knows {schema.VERSION}, and "
+            f"the schema is version {there.version}, written by a newer release; this one knows {schema.VERSION}, and "
             f"releases that know {there.serves_from} or later can work on it. Run a newer release"
         )
     return None
@@ -102,7 +102,7 @@ def _step(connection: Connection) -> int | None:
                 version = 1 if before is None else before.version + 1
                 if before is not None and before.version > schema.VERSION:
                     raise StartRefused(
-                        f"the schema is version {before.version}, made by a newer release; this one knows "
+                        f"the schema is version {before.version}, written by a newer release; this one knows "
                         f"{schema.VERSION}. A schema is never taken back: run the newer release's `journal migrate`."
                     )
                 if version > schema.VERSION:
