@@ -3,6 +3,12 @@
 Tables: `schema.py`, made and upgraded by `migrations.py` and by nothing at run time. `visiting.py` is the connection of
 an operator's command, `inspection.py` says what is wrong with a server.
 
+Reading: `reading.py` is a reader for any thread or process, `segments.py` the records of a lane in order and over what
+is damaged of them, `balance.py` the ledger, `lookup.py` finds an event by its id, `sizes.py` says what room is taken.
+What a commit leaves to others: `totals.py` adds to sessions and usage (`tallies.py` says what), `idle.py` lets sessions
+fall idle, `trimming.py` deletes, `ahead.py` mends what a wrong clock has left. `consumer.py` is where delivery stands,
+`replay.py` the operator's wish that it sends again.
+
 A URL of it is `postgresql://user:password@host1,host2/name?…`, as libpq reads it.
 """
 
@@ -32,23 +38,28 @@ def exists(url: str) -> bool:
     return bool(row and row[0])
 
 
-def _existing(url: str) -> str:
-    if not exists(url):
-        raise StartRefused(f"journal {shown(url)}: there is none yet. Start `otel-bridge serve`, or name another.")
-    return url
-
-
 def open(url: str, consumer: str) -> PostgresStore:
     return PostgresStore(url, consumer)
 
 
 def open_reader(url: str, consumer: str) -> PostgresReader:
-    dsn, lane = split(_existing(url))
-    return PostgresReader(dsn, consumer, lambda: lane or 0)
+    lane = _existing(url)
+    return PostgresReader(url, consumer, lambda: lane)
 
 
 def mark_replay(url: str, seqs: Sequence[int] | None) -> int:
-    return _mark_replay(_existing(url), seqs)
+    _existing(url)
+    return _mark_replay(url, seqs)
+
+
+def _existing(url: str) -> int | None:
+    """The lane that the URL names, of a journal that there is."""
+    dsn, lane = split(url)
+    if not exists(dsn):
+        raise StartRefused(
+            f"journal {shown(dsn)}: there is none yet. Start `otel-bridge serve`, or name one with --journal."
+        )
+    return lane
 
 
 def carried_key(url: str) -> bytes | None:

@@ -14,13 +14,13 @@ from psycopg.pq import TransactionStatus
 from otel_bridge import clock
 from otel_bridge.journal.accounts import HOUR_US
 from otel_bridge.journal.parts import Parts, parts_of
-from otel_bridge.journal.postgres import lookup, sizes
+from otel_bridge.journal.postgres import balance, lookup, sizes
 from otel_bridge.journal.postgres.arrays import bytea_array
 from otel_bridge.journal.postgres.connection import Connection, connect, translated
 from otel_bridge.journal.postgres.identity import identity
 from otel_bridge.journal.postgres.idle import IDLE_OF, idle_of
 from otel_bridge.journal.postgres.schema import base, lane_of
-from otel_bridge.journal.postgres.segments import Segments, end
+from otel_bridge.journal.postgres.segments import Segments
 from otel_bridge.journal.postgres.totals import PARTS, catch_up, session_with_tail
 from otel_bridge.journal.store import (
     DamagedPart,
@@ -40,7 +40,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 _PARKED = "SELECT seq, body, reason, words, parked_us, spans FROM otel_bridge.parked"
-_REPLAYED = f"""{_PARKED} WHERE replay AND (seq >> 40 = %(lane)s OR (
+_REPLAYED = f"""{_PARKED} WHERE replay AND (%(lane)s::int IS NULL OR seq >> 40 = %(lane)s OR (
     %(lane)s = (SELECT min(lane) FROM otel_bridge.lane WHERE owner IS NOT NULL AND lease_until > now())
     AND NOT EXISTS (SELECT FROM otel_bridge.lane WHERE lane = seq >> 40 AND owner IS NOT NULL AND lease_until > now())))
     ORDER BY seq LIMIT %(limit)s"""
@@ -78,9 +78,9 @@ def reading(
 class PostgresReader:
     """A connection of its own, made anew where it is lost."""
 
-    def __init__(self, url: str, consumer: str, lane: Callable[[], int], parts: Parts = PARTS) -> None:
-        """`lane`: whose segments, cursor and ledger are read. `parts`: says what an event counts in its part. Raises
-        StoreError."""
+    def __init__(self, url: str, consumer: str, lane: Callable[[], int | None], parts: Parts = PARTS) -> None:
+        """`lane`: whose segments, cursor and ledger are read; None: the ledger counts over all of them. `parts`: says
+        what an event counts in its part. Raises StoreError."""
         self._url = url
         self._consumer = consumer
         self._lane = lane
@@ -99,10 +99,6 @@ class PostgresReader:
         if self._connection.closed:
             self._connection = connect(self._url)
         return self._connection
-
-    @property
-    def _segments(self) -> Segments:
-        return Segments(self._db)
 
     def _rows(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
         return self._db.execute(sql, values, binary=True).fetchall()
@@ -143,28 +139,21 @@ class PostgresReader:
 
     @reading(DamagedPart.SEGMENTS)
     def segments(self, after: int, limit: int) -> list[Segment]:
-        start = base(self._lane())
+        start = base(self._lane() or 0)
         if after and lane_of(after) != lane_of(start):
             return []  # of the lane before: who reads it begins anew
-        return self._segments.read(after or start, limit)
-
-    def cursor(self) -> int:
-        return self._sink()[0]
+        return Segments(self._db).read(after or start, limit)
 
     @reading(DamagedPart.CURSOR)
-    def _sink(self) -> tuple[int, int]:
-        """(cursor, spans exported)."""
-        lane = self._lane()
-        sql = "SELECT cursor, exported FROM otel_bridge.sink WHERE name = %s AND lane = %s"
-        rows = self._rows(sql, self._consumer, lane)
-        return (rows[0][0], rows[0][1]) if rows else (base(lane), 0)
+    def cursor(self) -> int:
+        return balance.cursor(self._db, self._consumer, self._lane() or 0)
 
     @reading(DamagedPart.CURSOR)
     def begin_snapshot(self) -> None:
         if self._in_transaction:  # an earlier snapshot that nobody came to count
             self._db.execute("ROLLBACK")
         self._db.execute("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-        self._db.execute("SELECT FROM otel_bridge.lane WHERE lane = %s", (self._lane(),))
+        self._db.execute("SELECT FROM otel_bridge.lane LIMIT 1")
 
     @property
     def _in_transaction(self) -> bool:
@@ -175,25 +164,13 @@ class PostgresReader:
             if not self._in_transaction:
                 self.begin_snapshot()
             try:
-                return self._ledger()
+                return balance.ledger(self._db, self._consumer, self._lane())
             finally:
                 if not self.lost and self._in_transaction:
                     self._db.execute("ROLLBACK")
 
-    def _ledger(self) -> Ledger:
-        lane = self._lane()
-        ((last, cursor, exported, parked),) = self._rows(
-            "SELECT lane.last, coalesce(cursor, %s), coalesce(exported, 0), "
-            "(SELECT coalesce(sum(spans), 0)::bigint FROM otel_bridge.parked WHERE seq > %s AND seq < %s) "
-            "FROM otel_bridge.lane LEFT JOIN otel_bridge.sink ON sink.name = %s AND sink.lane = lane.lane "
-            "WHERE lane.lane = %s",
-            base(lane), base(lane), end(lane), self._consumer, lane,
-        )  # fmt: skip
-        pending = self._segments.pending(cursor)
-        return Ledger(last, cursor, exported, pending.spans, parked, pending.oldest_us, pending.unreadable)
-
     def check(self) -> None:
-        self._sink()
+        self.cursor()
         self._saved()
         self._newest()
 
@@ -203,7 +180,7 @@ class PostgresReader:
 
     @reading(DamagedPart.SEGMENTS)
     def _newest(self) -> None:
-        self._segments.newest(self._lane())
+        Segments(self._db).newest(self._lane() or 0)
 
     # --- parked records ---------------------------------------------------------------------------------------------
 

@@ -62,7 +62,7 @@ _ADD_USAGE = """INSERT INTO otel_bridge.usage AS kept (hour, gpt, "user", events
 _MOVE = """UPDATE otel_bridge.counted SET seq = more.seq FROM unnest(%b::int4[], %b::int8[]) AS more (lane, seq)
     WHERE counted.lane = more.lane"""
 _WITH_TAIL = f"""WITH tail AS (
-    SELECT array_agg(body ORDER BY arrived_us, last) AS bodies FROM otel_bridge.lane
+    SELECT array_agg(body ORDER BY arrived_us, more.last) AS bodies FROM otel_bridge.lane
     LEFT JOIN otel_bridge.counted USING (lane), LATERAL (
         SELECT arrived_us, segment.last, body FROM otel_bridge.segment
         WHERE segment.last > coalesce(seq, lane::bigint << 40) AND segment.last < (lane::bigint + 1) << 40

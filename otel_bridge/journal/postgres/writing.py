@@ -105,20 +105,24 @@ class PostgresStore:
         if orphan is not None:
             self._db, self._held, self._owner = orphan
             self._watch(self._db)
+            self._take_on(self._held)
         else:
             self._owner = uuid.uuid4()
             try:
                 self._db = self._connect()
+            except psycopg.Error as error:
+                raise StartRefused(store_error(error).advice) from error
+            try:
                 unfit = migrations.unfit(migrations.found(self._db))
                 if unfit is not None:
-                    self._db.close()
                     raise StartRefused(f"journal {place(url)}: {unfit}.")
                 self._take_lane()
-            except psycopg.Error as error:
-                if hasattr(self, "_db"):
-                    self._db.close()
-                raise StartRefused(store_error(error).advice) from error
-        self._take_on(self._held)
+                self._take_on(self._held)
+            except BaseException as error:
+                self._db.close()
+                if isinstance(error, psycopg.Error):
+                    raise StartRefused(store_error(error).advice) from error
+                raise
         try:
             reader = self.reader()
             try:
