@@ -37,11 +37,13 @@ from otel_bridge.metrics.listener import MetricsListener
 from otel_bridge.metrics.own import SelfMetrics
 from otel_bridge.metrics.page import BridgeCollector, Sources
 from otel_bridge.ops import going_back, housekeeping
+from otel_bridge.ops.adoption import Adoption
 from otel_bridge.ops.alone import Alone
 from otel_bridge.ops.counting import Counting
 from otel_bridge.ops.health import Health
 from otel_bridge.ops.housekeeping import Housekeeping
 from otel_bridge.ops.reload import Reloader
+from otel_bridge.ops.replica import Replica
 from otel_bridge.ops.space import Space
 from otel_bridge.ops.supervisor import Worker, periodic
 from otel_bridge.ops.windows import Windows
@@ -84,7 +86,10 @@ class Bridge:
         if store.went_back is not None:
             log.warning("%s", going_back.warning(store.place, store.went_back))
         span_size = SpanSize(store.parts, config)
-        self._counting: Counting = Alone(config, store, own)
+        replicas = store.replicas
+        self._counting: Counting = (
+            Alone(config, store, own) if replicas is None else Replica(config, store, replicas, own, key)
+        )
         store.begin_service()
         space = Space(store, config)
         self.journal = Journal(store, self._counting.fold, space.why_full, config.queue_max_records)
@@ -94,14 +99,18 @@ class Bridge:
 
         # 2. What works in the background.
         self._exporter = None if config.otlp is None else Exporter(config, config.otlp, self.journal, own.attempts)
+        self._adoption: Adoption | None = None
+        if config.otlp is not None and replicas is not None:
+            self._adoption = Adoption(config, config.otlp, replicas, own.attempts_for_others)
         sessions = Sessions(for_sessions, self.journal.damage)
         self._housekeeping = Housekeeping(
             self.journal, for_housekeeping, space, self._counting, config, self._stopping,
             refuse=lambda ids: self._run_on_loop(lambda: sessions.refuse(ids)),
             readmit=lambda ids: self._run_on_loop(lambda: sessions.readmit(ids)),
             keep_key=lambda: None if kept_key is None else keep_key(kept_key, key),
+            follow=lambda: None if self._exporter is None else self._exporter.follow(),
         )  # fmt: skip
-        windows = Windows(for_windows, config, self.journal.damage)
+        windows = Windows(for_windows, config, self.journal.damage, lambda: self._counting.is_steward)
         self._issuer_keys = IssuerKeys(config)
         self.reloader = Reloader(config, read_config or (lambda: self.config), self._reconfigure)
 
@@ -121,7 +130,14 @@ class Bridge:
         resource = ResourceMetadata(config)
         workers: list[Worker] = []
         health = Health(
-            self.journal, space, self._exporter, self.reloader, self.access.limits, self._issuer_keys, workers
+            self.journal,
+            space,
+            self._exporter,
+            self.reloader,
+            self.access.limits,
+            self._issuer_keys,
+            workers,
+            self._counting.readiness,
         )
         self.bounds = Bounds(config, max_connections)
         self.application = App(
@@ -153,6 +169,9 @@ class Bridge:
         # 4. Who runs it. Started in this order, stopped in reverse.
         if self._exporter is not None:
             workers.append(Worker("exporter", self._exporter.run))
+        if self._adoption is not None:
+            workers.append(Worker("lanes", self._adoption.run))
+        workers += self._counting.workers()
         workers.append(periodic("housekeeping", lambda: housekeeping.STEP_SECONDS, self._housekeeping.step))
         workers.append(periodic("windows", windows.pause_seconds, windows.step))
         workers.append(Worker("issuer-keys", self._issuer_keys.run))
@@ -162,8 +181,7 @@ class Bridge:
         self._configured_anywhere: list[Configurable] = [
             self._housekeeping, windows, self._counting, metrics_names, span_size, self._issuer_keys
         ]  # fmt: skip
-        if self._exporter is not None:
-            self._configured_anywhere.append(self._exporter)
+        self._configured_anywhere += [part for part in (self._exporter, self._adoption) if part is not None]
         self._configured_on_loop: list[Configurable] = [
             self.access, self.ingest, self.ratings, bodies, self.bounds, self.application, self._mcp, resource
         ]  # fmt: skip
@@ -190,6 +208,9 @@ class Bridge:
         self._stopping.set()
         for worker in self.workers:
             worker.stopping.set()  # before any of them ends: none ends without having been asked to
+        self._counting.stop()
+        if self._adoption is not None:
+            self._adoption.stop()
         self.reloader.stop()
         self._issuer_keys.stop()
         for worker in reversed(self.workers):
