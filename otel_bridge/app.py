@@ -52,6 +52,8 @@ from otel_bridge.privacy.users import UserHasher, keep_key, key_file, user_hash_
 
 log = logging.getLogger(__name__)
 
+SESSIONS_AGE_SECONDS = 3_600.0
+
 
 class Configurable(Protocol):
     """What takes on a changed configuration while it runs."""
@@ -86,7 +88,7 @@ class Bridge:
         if store.went_back is not None:
             log.warning("%s", going_back.warning(store.place, store.went_back))
         span_size = SpanSize(store.parts, config)
-        replicas = store.replicas
+        self._replicas = replicas = store.replicas
         self._counting: Counting = (
             Alone(config, store, own) if replicas is None else Replica(config, store, replicas, own, key)
         )
@@ -102,13 +104,14 @@ class Bridge:
         self._adoption: Adoption | None = None
         if config.otlp is not None and replicas is not None:
             self._adoption = Adoption(config, config.otlp, replicas, own.attempts_for_others)
-        sessions = Sessions(for_sessions, self.journal.damage)
+        self._sessions = sessions = Sessions(for_sessions, self.journal.damage)
+        self._sessions_aged = time.monotonic()
         self._housekeeping = Housekeeping(
             self.journal, for_housekeeping, space, self._counting, config, self._stopping,
             refuse=lambda ids: self._run_on_loop(lambda: sessions.refuse(ids)),
             readmit=lambda ids: self._run_on_loop(lambda: sessions.readmit(ids)),
             keep_key=lambda: None if kept_key is None else keep_key(kept_key, key),
-            follow=lambda: None if self._exporter is None else self._exporter.follow(),
+            tend=self._tend,
         )  # fmt: skip
         windows = Windows(for_windows, config, self.journal.damage, lambda: self._counting.is_steward)
         self._issuer_keys = IssuerKeys(config)
@@ -163,7 +166,7 @@ class Bridge:
         self.listener = MetricsListener(
             collector.render, self._counting.scrapers,
             lambda values, version: metrics_names.check(hosts.the_one(values, version)),
-            config.metrics_host, config.metrics_port, self._stopping,
+            config.metrics_host, config.metrics_port, self._stopping, one_of_many=replicas is not None,
         )  # fmt: skip
 
         # 4. Who runs it. Started in this order, stopped in reverse.
@@ -247,6 +250,17 @@ class Bridge:
                 part.configure(config)
 
         self._run_on_loop(on_loop)
+
+    def _tend(self) -> None:
+        """Once a second, in housekeeping's thread: what follows from other replicas' doing."""
+        if self._exporter is not None:
+            self._exporter.follow()
+        if self._replicas is not None:
+            # Well before its retention is over a session that nothing comes for is looked up again.
+            age = time.monotonic() - self._sessions_aged
+            if age > min(SESSIONS_AGE_SECONDS, self.config.retention_days * 86_400 / 4):
+                self._sessions_aged = time.monotonic()
+                self._run_on_loop(self._sessions.age)
 
     def _run_on_loop(self, run: Callable[[], None]) -> bool:
         """Runs it between two steps of requests, from another thread. False: not within 5 s, or nobody asks now."""
