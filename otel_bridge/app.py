@@ -37,11 +37,13 @@ from otel_bridge.metrics.listener import MetricsListener
 from otel_bridge.metrics.own import SelfMetrics
 from otel_bridge.metrics.page import BridgeCollector, Sources
 from otel_bridge.ops import going_back, housekeeping
+from otel_bridge.ops.adoption import Adoption
 from otel_bridge.ops.alone import Alone
 from otel_bridge.ops.counting import Counting
 from otel_bridge.ops.health import Health
 from otel_bridge.ops.housekeeping import Housekeeping
 from otel_bridge.ops.reload import Reloader
+from otel_bridge.ops.replica import Replica
 from otel_bridge.ops.space import Space
 from otel_bridge.ops.supervisor import Worker, periodic
 from otel_bridge.ops.windows import Windows
@@ -49,6 +51,8 @@ from otel_bridge.privacy.redaction.findings import PLACEHOLDERS
 from otel_bridge.privacy.users import UserHasher, keep_key, key_file, user_hash_key
 
 log = logging.getLogger(__name__)
+
+SESSIONS_AGE_SECONDS = 3_600.0
 
 
 class Configurable(Protocol):
@@ -84,7 +88,10 @@ class Bridge:
         if store.went_back is not None:
             log.warning("%s", going_back.warning(store.place, store.went_back))
         span_size = SpanSize(store.parts, config)
-        self._counting: Counting = Alone(config, store, own)
+        self._replicas = replicas = store.replicas
+        self._counting: Counting = (
+            Alone(config, store, own) if replicas is None else Replica(config, store, replicas, own, key)
+        )
         store.begin_service()
         space = Space(store, config)
         self.journal = Journal(store, self._counting.fold, space.why_full, config.queue_max_records)
@@ -94,14 +101,19 @@ class Bridge:
 
         # 2. What works in the background.
         self._exporter = None if config.otlp is None else Exporter(config, config.otlp, self.journal, own.attempts)
-        sessions = Sessions(for_sessions, self.journal.damage)
+        self._adoption: Adoption | None = None
+        if config.otlp is not None and replicas is not None:
+            self._adoption = Adoption(config, config.otlp, replicas, own.attempts_for_others)
+        self._sessions = sessions = Sessions(for_sessions, self.journal.damage)
+        self._sessions_aged = time.monotonic()
         self._housekeeping = Housekeeping(
             self.journal, for_housekeeping, space, self._counting, config, self._stopping,
             refuse=lambda ids: self._run_on_loop(lambda: sessions.refuse(ids)),
             readmit=lambda ids: self._run_on_loop(lambda: sessions.readmit(ids)),
             keep_key=lambda: None if kept_key is None else keep_key(kept_key, key),
+            tend=self._tend,
         )  # fmt: skip
-        windows = Windows(for_windows, config, self.journal.damage)
+        windows = Windows(for_windows, config, self.journal.damage, lambda: self._counting.is_steward)
         self._issuer_keys = IssuerKeys(config)
         self.reloader = Reloader(config, read_config or (lambda: self.config), self._reconfigure)
 
@@ -121,7 +133,14 @@ class Bridge:
         resource = ResourceMetadata(config)
         workers: list[Worker] = []
         health = Health(
-            self.journal, space, self._exporter, self.reloader, self.access.limits, self._issuer_keys, workers
+            self.journal,
+            space,
+            self._exporter,
+            self.reloader,
+            self.access.limits,
+            self._issuer_keys,
+            workers,
+            self._counting.readiness,
         )
         self.bounds = Bounds(config, max_connections)
         self.application = App(
@@ -147,12 +166,15 @@ class Bridge:
         self.listener = MetricsListener(
             collector.render, self._counting.scrapers,
             lambda values, version: metrics_names.check(hosts.the_one(values, version)),
-            config.metrics_host, config.metrics_port, self._stopping,
+            config.metrics_host, config.metrics_port, self._stopping, one_of_many=replicas is not None,
         )  # fmt: skip
 
         # 4. Who runs it. Started in this order, stopped in reverse.
         if self._exporter is not None:
             workers.append(Worker("exporter", self._exporter.run))
+        if self._adoption is not None:
+            workers.append(Worker("lanes", self._adoption.run))
+        workers += self._counting.workers()
         workers.append(periodic("housekeeping", lambda: housekeeping.STEP_SECONDS, self._housekeeping.step))
         workers.append(periodic("windows", windows.pause_seconds, windows.step))
         workers.append(Worker("issuer-keys", self._issuer_keys.run))
@@ -162,8 +184,7 @@ class Bridge:
         self._configured_anywhere: list[Configurable] = [
             self._housekeeping, windows, self._counting, metrics_names, span_size, self._issuer_keys
         ]  # fmt: skip
-        if self._exporter is not None:
-            self._configured_anywhere.append(self._exporter)
+        self._configured_anywhere += [part for part in (self._exporter, self._adoption) if part is not None]
         self._configured_on_loop: list[Configurable] = [
             self.access, self.ingest, self.ratings, bodies, self.bounds, self.application, self._mcp, resource
         ]  # fmt: skip
@@ -190,6 +211,9 @@ class Bridge:
         self._stopping.set()
         for worker in self.workers:
             worker.stopping.set()  # before any of them ends: none ends without having been asked to
+        self._counting.stop()
+        if self._adoption is not None:
+            self._adoption.stop()
         self.reloader.stop()
         self._issuer_keys.stop()
         for worker in reversed(self.workers):
@@ -226,6 +250,17 @@ class Bridge:
                 part.configure(config)
 
         self._run_on_loop(on_loop)
+
+    def _tend(self) -> None:
+        """Once a second, in housekeeping's thread: what follows from other replicas' doing."""
+        if self._exporter is not None:
+            self._exporter.follow()
+        if self._replicas is not None:
+            # Well before its retention is over a session that nothing comes for is looked up again.
+            age = time.monotonic() - self._sessions_aged
+            if age > min(SESSIONS_AGE_SECONDS, self.config.retention_days * 86_400 / 4):
+                self._sessions_aged = time.monotonic()
+                self._run_on_loop(self._sessions.age)
 
     def _run_on_loop(self, run: Callable[[], None]) -> bool:
         """Runs it between two steps of requests, from another thread. False: not within 5 s, or nobody asks now."""

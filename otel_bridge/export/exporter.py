@@ -50,7 +50,7 @@ class Exporter:
         self._process: subprocess.Popen[bytes] | None = None
         self._stopping = threading.Event()
         self._restart = False
-        """Whether the process was ended because it is started again with other GPTs."""
+        """Whether the process was ended because it is started again with other GPTs, or in another lane."""
         self.state = "starting"
         self._waits = False
         """Whether the log says that delivery waits: since `_told_at`, with these words."""
@@ -63,6 +63,15 @@ class Exporter:
         if _as_exported(self._setup.gpts) == _as_exported(config.gpts):
             return
         self._setup.gpts = dict(config.gpts)
+        self._start_again()
+
+    def follow(self) -> None:
+        """Where the store goes on in another lane, the process is started again in that. What it leaves is delivered by
+        who adopts the lane. Any thread; called about once a second."""
+        if self._setup.journal != self._journal.store.url:
+            self._start_again()
+
+    def _start_again(self) -> None:
         process = self._process
         if process is not None:
             self._restart = True
@@ -78,6 +87,7 @@ class Exporter:
         self._restart = False
         if self._stopping.is_set():
             return
+        self._setup.journal = self._journal.store.url
         process = _start()
         self._process = process
         assert process.stdin is not None and process.stdout is not None
@@ -137,7 +147,7 @@ class Exporter:
     def _note(self, report: Report) -> None:
         """Moves the cursor with what was delivered and parked. Raises StoreUnavailable."""
         if report.cursor or report.replayed or report.reparked:
-            self._journal.transact(lambda store: _write(store, report)).result()
+            self._journal.transact(lambda store: _write(store, report, self._setup.journal)).result()
         self._attempts.update(report.attempts)
 
     def stop(self, seconds: float) -> None:
@@ -175,7 +185,9 @@ def _start() -> subprocess.Popen[bytes]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _write(store: Store, report: Report) -> None:
+def _write(store: Store, report: Report, url: str) -> None:
+    if store.url != url:
+        return  # of the lane before: its records are delivered once more
     if report.cursor:
         store.advance(report.cursor, report.exported, report.parked)
     if report.replayed:

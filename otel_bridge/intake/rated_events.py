@@ -19,7 +19,7 @@ from otel_bridge.errors import Problem
 from otel_bridge.ids import derived_uuid, keys_of_derived, time_of
 from otel_bridge.intake.identity import Identity
 from otel_bridge.intake.sessions import RETRY_AFTER_SECONDS
-from otel_bridge.journal import Reader, StoreDamaged
+from otel_bridge.journal import Reader, StoreDamaged, StoreUnavailable, refusal
 from otel_bridge.journal.damage import Damage
 
 REMEMBERED = 10_000
@@ -61,7 +61,7 @@ class RatedEvents:
     ) -> RatedEvent | None:
         """The event with this id; None where there is none any more. Clients of several GPTs may have chosen the same:
         then that of an `own` GPT, else the one that came first, so that no later one takes its place. `refuse` is
-        called before a search. Raises Problem (503): the records about it are damaged."""
+        called before a search. Raises Problem (503): the records about it are damaged, or cannot be read now."""
         key = event_id, tuple(own)
         found = self._recall(key)
         if found is not None:
@@ -72,6 +72,8 @@ class RatedEvents:
         except StoreDamaged as error:
             self._damage.note(error)
             raise Problem(errors.JOURNAL_UNAVAILABLE, headers={"Retry-After": str(RETRY_AFTER_SECONDS)}) from error
+        except StoreUnavailable as error:
+            raise refusal(error) from error
         if found is not None:
             while len(self._remembered) >= REMEMBERED:
                 del self._remembered[next(iter(self._remembered))]

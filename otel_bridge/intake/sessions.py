@@ -11,7 +11,7 @@ from typing import NamedTuple, TypeVar
 from otel_bridge import errors
 from otel_bridge.contract import EventIn
 from otel_bridge.errors import Problem
-from otel_bridge.journal import Reader, SessionRow, StoreDamaged
+from otel_bridge.journal import Reader, SessionRow, StoreDamaged, StoreUnavailable, refusal
 from otel_bridge.journal.damage import Damage
 
 REMEMBERED = 50_000
@@ -42,6 +42,8 @@ class Sessions:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="journal-read")
         self._remembered: dict[int, KnownSession] = {}
         """By UUID as a number: the one form of it that costs nothing to get."""
+        self._unused: dict[int, KnownSession] = {}
+        """Those of before the last `age` that nothing came for since."""
         self._refused: dict[int, float] = {}
         """Sessions on their way out, and since when (monotonic, seconds)."""
 
@@ -57,14 +59,23 @@ class Sessions:
                 number = item.sesion_id.int
                 if number not in sessions:
                     session = self._remembered.get(number)
+                    if session is None and self._unused:
+                        session = self._used_again(number)
                     if session is not None:
                         sessions[number] = session
                     else:
                         missing[number] = None
         return sessions, list(missing)
 
+    def _used_again(self, number: int) -> KnownSession | None:
+        session = self._unused.pop(number, None)
+        if session is not None:
+            self._remembered[number] = session
+        return session
+
     def remembers(self, session_id: bytes) -> bool:
-        return int.from_bytes(session_id, "big") in self._remembered
+        number = int.from_bytes(session_id, "big")
+        return number in self._remembered or number in self._unused
 
     def remember(self, session: KnownSession) -> None:
         # The oldest entry goes, not the least used: a miss costs one read.
@@ -73,6 +84,11 @@ class Sessions:
         number = int.from_bytes(session.id, "big")
         self._remembered[number] = session
         self._refused.pop(number, None)  # its id is used anew
+
+    def age(self) -> None:
+        """Sessions that nothing came for since this was called last are not remembered any more. For a replica: where
+        another deletes what is past retention, nobody tells that it is gone."""
+        self._unused, self._remembered = self._remembered, {}
 
     def refuse(self, session_ids: Iterable[bytes]) -> None:
         """These sessions are past retention and about to be deleted: they are not found any more."""
@@ -84,6 +100,7 @@ class Sessions:
         for session_id in session_ids:
             number = int.from_bytes(session_id, "big")
             self._remembered.pop(number, None)
+            self._unused.pop(number, None)
             self._refused[number] = now
 
     def readmit(self, session_ids: Iterable[bytes]) -> None:
@@ -97,7 +114,11 @@ class Sessions:
 
     async def find(self, numbers: Sequence[int]) -> dict[int, KnownSession]:
         """Those of these sessions that exist, by UUID as a number."""
-        found = {number: self._remembered[number] for number in numbers if number in self._remembered}
+        found: dict[int, KnownSession] = {}
+        for number in numbers:
+            session = self._remembered.get(number) or self._used_again(number)
+            if session is not None:
+                found[number] = session
         missing = [number for number in numbers if number not in found]
         return found | await self.look_up(missing) if missing else found
 
@@ -118,9 +139,12 @@ class Sessions:
         return None if int.from_bytes(session_id, "big") in self._refused else row
 
     async def _read(self, function: Callable[[A], R], argument: A) -> R:
-        """Raises Problem (503): the session's place in the journal is damaged, and others' may be well."""
+        """Raises Problem (503): the session's place in the journal is damaged, and others' may be well; or the journal
+        cannot be read now."""
         try:
             return await asyncio.get_running_loop().run_in_executor(self._thread, function, argument)
         except StoreDamaged as error:
             self._damage.note(error)
             raise Problem(errors.JOURNAL_UNAVAILABLE, headers={"Retry-After": str(RETRY_AFTER_SECONDS)}) from error
+        except StoreUnavailable as error:
+            raise refusal(error) from error

@@ -13,6 +13,32 @@ LEDGER_SECONDS = 0.5
 """A ledger that young is shown again; counting it costs with the backlog, so an older one may be, too."""
 
 
+class Lag:
+    """How long the oldest pending record waits."""
+
+    def __init__(self) -> None:
+        self._taken = 0.0
+        self._oldest_us: int | None = None
+        self._since: tuple[int, float] | None = None
+        """What stood at the same place, and since when it has been seen there (monotonic)."""
+
+    def seen(self, place: int, oldest_us: int | None) -> None:
+        """The ledger was counted now. `place`: changes when another record is the oldest; `oldest_us`: when it arrived,
+        None where none waits."""
+        self._taken, self._oldest_us = time.monotonic(), oldest_us
+        if self._since is None or self._since[0] != place or oldest_us is None:
+            self._since = (place, self._taken)
+
+    def seconds(self) -> float:
+        """Of the last count, at the least: the wall clock's answer, or, where that was set back, the time that the same
+        record has been seen to be the oldest."""
+        if self._oldest_us is None or self._since is None:
+            return 0.0
+        counted = time.monotonic() - self._taken
+        wall = (clock.now_us() - self._oldest_us) / 1e6 - counted
+        return max(0.0, wall, self._taken - self._since[1])
+
+
 class LedgerView:
     """The ledger's two sides as of one moment: what the metric state has accepted, what the store holds.
 
@@ -28,17 +54,11 @@ class LedgerView:
         self._taken = 0.0
         self._cost = 0.0
         self._last: tuple[int, Ledger] | None = None
-        self._waits_since: tuple[int, float] | None = None
-        """The cursor that has not moved, and since when it has been seen not to (monotonic)."""
+        self._lag = Lag()
 
     def lag(self) -> float:
-        """Seconds that the oldest pending record waits, at the least: the wall clock's answer, or, where that was set
-        back, the time that the same record has been seen to be the oldest."""
-        if self._last is None or self._last[1].oldest_pending_us is None or self._waits_since is None:
-            return 0.0
-        counted = time.monotonic() - self._taken
-        wall = (clock.now_us() - self._last[1].oldest_pending_us) / 1e6 - counted
-        return max(0.0, wall, self._taken - self._waits_since[1])
+        """Seconds that the oldest pending record waits, at the least."""
+        return self._lag.seconds()
 
     def read(self) -> tuple[int, Ledger]:
         """(accepted, ledger). Raises TimeoutError where the writer does not answer, StoreError."""
@@ -54,9 +74,8 @@ class LedgerView:
                 raise
             self._taken = time.monotonic()
             self._cost = self._taken - started
-            cursor = self._last[1].cursor
-            if self._waits_since is None or self._waits_since[0] != cursor or not self._last[1].pending:
-                self._waits_since = (cursor, self._taken)
+            ledger = self._last[1]
+            self._lag.seen(ledger.cursor, ledger.oldest_pending_us if ledger.pending else None)
             return self._last
 
     def _begin_snapshot(self) -> int:

@@ -43,12 +43,18 @@ MAX_KEPT = 64
 _OF_PROMETHEUS = "X-Prometheus-Scrape-Timeout-Seconds"
 """A header that Prometheus, and what scrapes by its code, sends (https://github.com/prometheus/prometheus, scrape)."""
 
+_TELLING = ("User-Agent", "Host", _OF_PROMETHEUS)
+"""Headers that tell a scraper from others."""
+
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 5
 
-    def __init__(self, address: tuple[str, int], render: Render, admit: Admit, scrapers: Scrapers) -> None:
+    def __init__(
+        self, address: tuple[str, int], render: Render, admit: Admit, scrapers: Scrapers, told_by: Sequence[str]
+    ) -> None:
+        self.told_by = told_by
         self.render = render
         self.admit = admit
         self.scrapers = scrapers
@@ -220,7 +226,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _name(self) -> str:
         """Tells this scraper from others as far as its requests do. Hashed: it stands in the journal."""
-        told = [self.headers.get(header, "") for header in ("User-Agent", "Host", _OF_PROMETHEUS)]
+        told = [self.headers.get(header, "") for header in self.server.told_by]
         return blake2b("\0".join([self.client_address[0], self.path, *told]).encode(), digest_size=8).hexdigest()
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
@@ -235,8 +241,18 @@ class MetricsListener:
     """`run` is a supervised worker's body. Raises StartRefused where the port is taken."""
 
     def __init__(
-        self, render: Render, scrapers: Scrapers, admit: Admit, host: str, port: int, stopping: threading.Event
+        self,
+        render: Render,
+        scrapers: Scrapers,
+        admit: Admit,
+        host: str,
+        port: int,
+        stopping: threading.Event,
+        one_of_many: bool = False,
     ) -> None:
+        """`one_of_many`: whoever scrapes this replica scrapes the others, by other names: it is to be the same scraper
+        when another is the steward."""
+        self._told_by = [name for name in _TELLING if name != "Host" or not one_of_many]
         self._render = render
         self._scrapers = scrapers
         self._admit = admit
@@ -248,7 +264,7 @@ class MetricsListener:
 
     def _listen(self) -> tuple[_Server, threading.Thread]:
         try:
-            server = _Server((self._host, self.port), self._render, self._admit, self._scrapers)
+            server = _Server((self._host, self.port), self._render, self._admit, self._scrapers, self._told_by)
         except OSError as error:
             raise StartRefused(
                 f"/metrics cannot listen on {self._host}:{self.port}: {error.strerror}. "

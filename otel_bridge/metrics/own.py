@@ -2,14 +2,17 @@
 
 Plain numbers, written from the event loop and read by a scrape. They go along with each snapshot, and a page shows them
 as the snapshot has them: after a kill they go on from what was shown, and lose at most what no page had yet.
+Replicas save theirs in their lanes, and the steward's page has the sum.
 """
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from http import HTTPStatus
+from typing import TypeVar
 
 import msgspec
 
@@ -19,6 +22,8 @@ from otel_bridge.export import result
 
 RECORD_KINDS = ("session", "event", "feedback")
 _BOUNDS = catalog.REQUEST_DURATION.buckets
+K = TypeVar("K")
+
 _ANSWERS = (HTTPStatus.OK, HTTPStatus.CREATED, HTTPStatus.MULTI_STATUS)
 
 
@@ -52,6 +57,8 @@ class SelfMetrics:
         )
         self.redactions: Counter[str] = Counter(dict.fromkeys(redactions, 0))
         self.attempts: Counter[str] = Counter(dict.fromkeys(result.KINDS, 0))
+        self.attempts_for_others: Counter[str] = Counter()
+        """Of what replicas that are gone have left: another thread counts them."""
         self._durations: dict[tuple[str, str, str], list[float]] = {}
         self._rows: dict[tuple[str, str, int], list[float]] = {}
         """The same lists, by the status as it comes."""
@@ -80,20 +87,18 @@ class SelfMetrics:
         return OwnCounts(
             dict(self.records),
             dict(self.redactions),
-            dict(self.attempts),
+            dict(_added((self.attempts, self.attempts_for_others))),
             {key: row[:] for key, row in list(self._durations.items())},
         )
 
     def load(self, state: bytes) -> None:
         """Goes on from what `dump` gave."""
-        document = msgspec.msgpack.decode(state)
-        for kind, result_, reason, count in document["records"]:
-            self.records[(kind, result_, reason)] = count
-        self.redactions.update(document["redactions"])
-        self.attempts.update(document["attempts"])
-        for route, method, status, row in document.get("durations", ()):
-            if len(row) == len(_BOUNDS) + 2:
-                self._row(route, method, int(status))[:] = row
+        counts = loaded(state)
+        self.records.update(counts.records)
+        self.redactions.update(counts.redactions)
+        self.attempts.update(counts.attempts)
+        for (route, method, status), row in counts.durations.items():
+            self._row(route, method, int(status))[:] = row
 
 
 def dump(counts: OwnCounts) -> bytes:
@@ -106,3 +111,58 @@ def dump(counts: OwnCounts) -> bytes:
             "durations": [[*key, row] for key, row in counts.durations.items()],
         }
     )
+
+
+def loaded(state: bytes) -> OwnCounts:
+    """What `dump` gave."""
+    document = msgspec.msgpack.decode(state)
+    return OwnCounts(
+        {(kind, result_, reason): count for kind, result_, reason, count in document["records"]},
+        document["redactions"],
+        document["attempts"],
+        {
+            (route, method, status): row
+            for route, method, status, row in document.get("durations", ())
+            if len(row) == len(_BOUNDS) + 2
+        },
+    )
+
+
+NOTHING = OwnCounts({}, {}, {}, {})
+
+
+def total(parts: Iterable[OwnCounts]) -> OwnCounts:
+    """The sum of several. It never falls where none of them does: seconds are added exactly, and rounded once."""
+    parts = list(parts)
+    rows: dict[tuple[str, str, str], list[list[float]]] = {}
+    for part in parts:
+        for key, row in part.durations.items():
+            rows.setdefault(key, []).append(row)
+    return OwnCounts(
+        _added(part.records for part in parts),
+        _added(part.redactions for part in parts),
+        _added(part.attempts for part in parts),
+        {key: [math.fsum(column) for column in zip(*several, strict=True)] for key, several in rows.items()},
+    )
+
+
+def since(now: OwnCounts, before: OwnCounts) -> OwnCounts:
+    """What one process has counted since an earlier moment."""
+    nothing = [0.0] * (len(_BOUNDS) + 2)
+    return OwnCounts(
+        {key: count - before.records.get(key, 0) for key, count in now.records.items()},
+        {key: count - before.redactions.get(key, 0) for key, count in now.redactions.items()},
+        {key: count - before.attempts.get(key, 0) for key, count in now.attempts.items()},
+        {
+            key: [one - other for one, other in zip(row, before.durations.get(key, nothing), strict=True)]
+            for key, row in now.durations.items()
+        },
+    )
+
+
+def _added(counters: Iterable[Mapping[K, int]]) -> dict[K, int]:
+    added: dict[K, int] = {}
+    for counter in counters:
+        for key, count in counter.items():
+            added[key] = added.get(key, 0) + count
+    return added

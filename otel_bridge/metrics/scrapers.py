@@ -44,6 +44,15 @@ class Scraper:
         """The number of the page that was made for it last; None: that had none."""
         self._before: int | None = None
 
+    def copy(self) -> Scraper:
+        copied = Scraper(self.name, self.last, self.starts_anywhere, self.epoch)
+        copied.sent, copied._before = self.sent, self._before
+        return copied
+
+    def become(self, other: Scraper) -> None:
+        """What was done to a copy is done."""
+        self.last, self.epoch, self.sent, self._before = other.last, other.epoch, other.sent, other._before
+
     def begin(self, page: int) -> None:
         self._before, self.sent = self.last, page
         if self.last is None:

@@ -54,6 +54,12 @@ class Alone:
     def workers(self) -> list[Worker]:
         return []
 
+    def stop(self) -> None:
+        pass
+
+    def readiness(self) -> None:
+        return None
+
     def configure(self, config: Config) -> None:
         self._state.configure(config)
 

@@ -30,6 +30,12 @@ class Counting(Protocol):
 
     def workers(self) -> list[Worker]: ...
 
+    def stop(self) -> None:
+        """Its workers end."""
+
+    def readiness(self) -> dict[str, object] | None:
+        """Who counts, for `/readyz`; None: there is nobody else."""
+
     def configure(self, config: Config) -> None:
         """Takes on a configuration."""
 

@@ -5,7 +5,7 @@ It stands on the public port: it says that something is wrong and where to read 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from otel_bridge.access.jwks import IssuerKeys
 from otel_bridge.access.limits import RateLimits
@@ -58,7 +58,9 @@ class Health:
         limits: RateLimits,
         issuer_keys: IssuerKeys,
         workers: Sequence[Worker],
+        replicas: Callable[[], dict[str, object] | None],
     ) -> None:
+        """`replicas`: who of them counts; None where there are no others."""
         self._journal = journal
         self._went_back = journal.store.went_back
         self._space = space
@@ -67,6 +69,7 @@ class Health:
         self._limits = limits
         self._issuer_keys = issuer_keys
         self._workers = workers
+        self._replicas = replicas
 
     def workers(self) -> list[tuple[str, bool, int]]:
         """Every background worker: its name, whether it is up, how often it was started again."""
@@ -98,6 +101,7 @@ class Health:
             taken = "no se acepta nada" if self._journal.damage.refuses else "se acepta lo que no lo necesita"
             problems.append(f"diario dañado ({', '.join(damaged)}): {taken}; el log dice qué hacer")
         problems += [f"proceso de fondo caído: {name}" for name, up, _ in self.workers() if not up]
+        replicas = self._replicas()
         return not problems, {
             "estado": "no listo" if problems else "listo",
             "problemas": problems,
@@ -107,6 +111,7 @@ class Health:
             "reloj": _clock(),
             "limites": "Redis no responde; cada réplica cuenta sola" if self._limits.fallback else "normales",
             "identidad": self._identity(),
+            **({} if replicas is None else {"replicas": replicas}),
         }
 
     def _identity(self) -> dict[str, object]:

@@ -53,11 +53,12 @@ class Housekeeping:
         refuse: Callable[[Sequence[bytes]], bool],
         readmit: Callable[[Sequence[bytes]], bool],
         keep_key: Callable[[], None],
+        tend: Callable[[], None],
     ) -> None:
         """`reader`: for `step` alone. `refuse`: told before sessions (ids) are deleted; from its return on no event of
         theirs comes to the journal, unless it returns False. `readmit`: they are not deleted after all. Both are called
         in the worker's thread. `keep_key`: sees that the key of the user hash is where the next start looks for it; may
-        raise OSError."""
+        raise OSError. `tend`: what others want done once a second."""
         self._journal = journal
         self._reader = reader
         self._space = space
@@ -66,6 +67,7 @@ class Housekeeping:
         self._refuse = refuse
         self._readmit = readmit
         self._keep_key = keep_key
+        self._tend = tend
         self._waits_for: str | None = None
         """Why the last step could not be done."""
         self._timekeeping = Timekeeping(journal, reader, config)
@@ -86,6 +88,7 @@ class Housekeeping:
         """Everything, once. A store that cannot be written is told and waited for, and what is damaged holds up nothing
         else; raises StoreError for the rest."""
         CLOCK.watch()
+        self._tend()
         try:
             try:
                 self._journal.store.keep_in_place()

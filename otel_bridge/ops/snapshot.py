@@ -12,8 +12,8 @@ import msgspec
 
 from otel_bridge.clock import CLOCK
 from otel_bridge.errors import StartRefused
-from otel_bridge.journal import Reader, Store, StoreError
-from otel_bridge.metrics.own import OwnCounts, SelfMetrics, dump
+from otel_bridge.journal import Reader, Segment, Store, StoreError
+from otel_bridge.metrics.own import OwnCounts, SelfMetrics, dump, loaded
 from otel_bridge.metrics.scrapers import LabelSet, Scrapers
 from otel_bridge.metrics.state import MetricState
 from otel_bridge.records import decode
@@ -88,15 +88,9 @@ def _restore(store: Store, counted: Counted) -> None:
                     state.seq + missing,
                 )
                 state.skip(missing, state.seq + missing)
-            if segment.damaged:
-                log.error(
-                    "records %d to %d of the journal are damaged: %s%d of them are accepted and in no other series",
-                    state.seq + 1, segment.last, "" if segment.exact else "up to ", segment.spans,
-                )  # fmt: skip
-                state.skip(segment.spans, segment.last)
-                continue
-            state.apply(decode(segment.body), segment.last)
-            folded += segment.size
+            fold(state, segment)
+            if not segment.damaged:
+                folded += segment.size
     reader.close()
     if not tells_scrapers:
         counted.scrapers.stand(counted.label_sets())  # that release showed values at once
@@ -104,6 +98,28 @@ def _restore(store: Store, counted: Counted) -> None:
         "journal %s: %d records, %d of them folded since the snapshot, in %.2f s",
         store.place, store.last, folded, time.monotonic() - started,
     )  # fmt: skip
+
+
+def fold(state: MetricState, segment: Segment) -> None:
+    """Folds a segment in; of a damaged one its spans are counted as accepted."""
+    if not segment.damaged:
+        state.apply(decode(segment.body), segment.last)
+        return
+    log.error(
+        "records %d to %d of the journal are damaged: %s%d of them are accepted and in no other series",
+        segment.last - segment.size + 1, segment.last, "" if segment.exact else "up to ", segment.spans,
+    )  # fmt: skip
+    state.skip(segment.spans, segment.last)
+
+
+def of_replica(counts: OwnCounts) -> bytes:
+    """What a replica saves of itself in its lane."""
+    return msgspec.msgpack.encode({"own": dump(counts), "clock": CLOCK.known_us(), "held": CLOCK.held})
+
+
+def own_of(saved: bytes) -> OwnCounts:
+    """The bridge's own counters in what `of_replica`, or a bridge on one machine, has saved."""
+    return loaded(msgspec.msgpack.decode(saved)["own"])
 
 
 def _witness(store: Store, saved: tuple[int, bytes] | None, reader: Reader) -> int | None:

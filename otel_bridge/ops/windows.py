@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 from otel_bridge import catalog, clock
 from otel_bridge.config import Config
@@ -12,19 +13,23 @@ from otel_bridge.journal.damage import Damage
 COST_FACTOR = 20
 """Counting costs with the sessions that are kept. Its pause is so many times as long as it took: it takes no more than
 a twentieth of a core."""
+ELSEWHERE_SECONDS = 1.0
+"""Pause of one for whom another counts: if that ends, the gauges are to be there again before the next scrape."""
 
 
 class Windows:
     """`step` is a supervised worker's; `latest` is read from any thread."""
 
-    def __init__(self, reader: Reader, config: Config, damage: Damage) -> None:
-        """`reader`: for `step` alone. `damage`: told what cannot be counted."""
+    def __init__(self, reader: Reader, config: Config, damage: Damage, is_steward: Callable[[], bool]) -> None:
+        """`reader`: for `step` alone. `damage`: told what cannot be counted. `is_steward`: whether this process counts
+        for all."""
         self._reader = reader
         self._damage = damage
+        self._is_steward = is_steward
         self._cost = 0.0
         self.latest: tuple[list[Window], list[TopUser]] | None = None
         """None until they have been counted once (a gauge must not fall to 0 because the bridge restarted), and while
-        they cannot be."""
+        they cannot be, or another replica counts them."""
         self.configure(config)
 
     def configure(self, config: Config) -> None:
@@ -33,10 +38,15 @@ class Windows:
 
     def pause_seconds(self) -> float:
         """How long to wait before the next step."""
+        if self.latest is None and not self._is_steward():
+            return ELSEWHERE_SECONDS
         return max(self._interval, COST_FACTOR * self._cost)
 
     def step(self) -> None:
         """Counts once. Raises StoreError."""
+        if not self._is_steward():
+            self.latest = None
+            return
         started = time.monotonic()
         now_us = clock.now_us()
         try:

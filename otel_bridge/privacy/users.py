@@ -11,7 +11,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from otel_bridge.config import Config
+from otel_bridge.config import Config, postgres_url
 from otel_bridge.errors import StartRefused
 
 log = logging.getLogger(__name__)
@@ -31,6 +31,11 @@ class UserHasher:
 
     def __call__(self, user_id: str) -> str:
         return hmac.digest(self._key, user_id.encode("utf-8", "surrogatepass"), "sha256")[:8].hex()
+
+
+def fingerprint(key: bytes) -> bytes:
+    """Tells a key from others, and nothing of it."""
+    return hashlib.blake2b(key, digest_size=16, person=b"user-hash-key").digest()
 
 
 def key_file(config: Config) -> Path | None:
@@ -58,6 +63,12 @@ def user_hash_key(config: Config, has_journal: bool, carried: bytes | None = Non
     if carried is not None and (config.user_hash_key or _key_in(path) != carried):
         log.warning("%s", put_key(config, carried))
     if not config.user_hash_key and has_journal and not path.exists():
+        if postgres_url.is_postgres(config.journal):
+            raise StartRefused(
+                f"journal {config.journal_shown}: its replicas hash users with a key that is not here. Copy it from "
+                f"one of them to {path}, or set user_hash_key as there: with a key of its own this one would take "
+                "every user and every retry for a new one."
+            )
         log.warning(
             "journal %s has no key beside it (%s): a new one is made, and every user will look new. "
             "If you have a backup of the key, stop now and restore it; one of the journal holds it, too "

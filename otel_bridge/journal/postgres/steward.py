@@ -21,7 +21,7 @@ from psycopg.pq import TransactionStatus
 
 from otel_bridge.journal.postgres.arrays import int4_array, int8_array
 from otel_bridge.journal.postgres.connection import Connection, connect, store_error
-from otel_bridge.journal.postgres.lane import process_name
+from otel_bridge.journal.postgres.lane import is_gone, process_name
 from otel_bridge.journal.postgres.schema import base
 from otel_bridge.journal.postgres.segments import Segments
 from otel_bridge.journal.store import (
@@ -47,7 +47,7 @@ _MINE = "owner = %(owner)s AND epoch = %(epoch)s"
 _RENEW = f"""WITH mine AS (SELECT one FROM otel_bridge.steward WHERE {_MINE} FOR UPDATE)
     UPDATE otel_bridge.steward SET lease_until = {_LEASE} FROM mine WHERE steward.one = mine.one"""
 _CLAIM = f"""WITH free AS (SELECT one FROM otel_bridge.steward
-        WHERE lease_until < clock_timestamp() OR owner = %(owner)s FOR UPDATE SKIP LOCKED)
+        WHERE lease_until < clock_timestamp() OR owner = %(owner)s OR owner = %(gone)s FOR UPDATE SKIP LOCKED)
     UPDATE otel_bridge.steward SET owner = %(owner)s, name = %(name)s, epoch = epoch + 1, lease_until = {_LEASE}
     FROM free WHERE steward.one = free.one RETURNING epoch"""
 _RELEASE = f"UPDATE otel_bridge.steward SET owner = NULL, name = NULL, lease_until = '-infinity' WHERE {_MINE}"
@@ -85,7 +85,10 @@ class PostgresSteward:
                 if not db.execute(_RENEW, self._me).rowcount:
                     self._lose("another replica is the steward now")
                 return True
-            claimed = db.execute(_CLAIM, {"owner": self._owner, "name": process_name()}).fetchone()
+            name = process_name()
+            held = db.execute("SELECT owner, name FROM otel_bridge.steward WHERE owner IS NOT NULL").fetchone()
+            gone = held[0] if held is not None and is_gone(held[1], name) else None
+            claimed = db.execute(_CLAIM, {"owner": self._owner, "name": name, "gone": gone}).fetchone()
             if claimed is None:
                 return False
             self._epoch = claimed[0]
