@@ -4,6 +4,9 @@
 |---|---|
 | `shorten` | configuration files whose waits and windows are some times shorter |
 | `processes` | programs side by side: started, waited for, stopped; none outlives its parent |
+| `files` | what Prometheus and Alertmanager read, `grafana`: what Grafana is given |
+| `postgres` | a PostgreSQL of its own, for replicas |
+| `bridges` | the bridges' names and ports |
 | `stack` | which programs, with which files and ports |
 | `pager` | a real receiver for Alertmanager's webhook |
 | `__main__` | the story |

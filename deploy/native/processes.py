@@ -14,6 +14,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TypedDict
 
 _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 _PR_SET_PDEATHSIG = 1
@@ -24,21 +25,38 @@ class ProgramEnded(Exception):
     """A program ended that had to run; the text has the end of its log."""
 
 
-def _die_with_parent() -> None:
+class Account(TypedDict):
+    """A user of the system, as `subprocess` takes it."""
+
+    user: int
+    group: int
+    extra_groups: tuple[int, ...]
+
+
+def _die_with_parent(stop_signal: signal.Signals) -> None:
     # Even a `kill -9` of the parent leaves no orphan.
     if _LIBC is not None:
-        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        _LIBC.prctl(_PR_SET_PDEATHSIG, stop_signal)
 
 
 class Program:
     """One running program and its log."""
 
     def __init__(
-        self, name: str, command: list[str], log: Path, env: Mapping[str, str], cwd: Path, patience: float
+        self,
+        name: str,
+        command: list[str],
+        log: Path,
+        env: Mapping[str, str],
+        cwd: Path,
+        patience: float,
+        stop_signal: signal.Signals,
+        account: Account | None,
     ) -> None:
         self.name = name
         self.log = log
-        self.patience = patience
+        self._patience = patience
+        self._stop_signal = stop_signal
         with log.open("ab") as sink:
             self.process = subprocess.Popen(
                 command,
@@ -48,7 +66,8 @@ class Program:
                 stdout=sink,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                preexec_fn=_die_with_parent,
+                preexec_fn=lambda: _die_with_parent(stop_signal),
+                **(account or {}),
             )
 
     def check(self) -> None:
@@ -59,11 +78,11 @@ class Program:
             raise ProgramEnded(f"{self.name} terminó con {code} ({self.log}):\n" + "\n".join(lines))
 
     def stop(self) -> None:
-        """SIGTERM; SIGKILL to its whole session where that does not end it."""
+        """Its signal to stop; SIGKILL to its whole session where that does not end it."""
         if self.process.poll() is None:
-            self.process.terminate()
+            self.process.send_signal(self._stop_signal)
             try:
-                self.process.wait(self.patience)
+                self.process.wait(self._patience)
             except subprocess.TimeoutExpired:
                 pass
         with contextlib.suppress(ProcessLookupError):
@@ -78,12 +97,30 @@ class Programs:
         self.folder = folder
         self.cwd = cwd
         self.running: dict[str, Program] = {}
+        self._killed: list[Program] = []
 
-    def start(self, name: str, command: list[str], env: Mapping[str, str], patience: float = STOP_SECONDS) -> Program:
-        """`patience`: how long it may take to stop."""
-        program = Program(name, command, self.folder / f"{name}.log", env, self.cwd, patience)
+    def start(
+        self,
+        name: str,
+        command: list[str],
+        env: Mapping[str, str],
+        patience: float = STOP_SECONDS,
+        cwd: Path | None = None,
+        stop_signal: signal.Signals = signal.SIGTERM,
+        account: Account | None = None,
+    ) -> Program:
+        """`patience`: how long it may take to stop. `account`: whom it runs as, where it is not us."""
+        log = self.folder / f"{name}.log"
+        program = Program(name, command, log, env, cwd or self.cwd, patience, stop_signal, account)
         self.running[name] = program
         return program
+
+    def kill(self, name: str) -> None:
+        """`kill -9` of that process alone. From then on nobody minds that it is not there."""
+        program = self.running.pop(name)
+        program.process.kill()
+        program.process.wait()
+        self._killed.append(program)
 
     def check(self) -> None:
         for program in self.running.values():
@@ -104,9 +141,10 @@ class Programs:
             time.sleep(pause)
 
     def stop(self) -> None:
-        for program in reversed(self.running.values()):
+        for program in [*reversed(self.running.values()), *self._killed]:  # the killed: what they had started
             program.stop()
         self.running.clear()
+        self._killed.clear()
 
 
 def answers(url: str, status: int = 200) -> bool:

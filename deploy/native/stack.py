@@ -6,19 +6,24 @@ import json
 import os
 import secrets
 import shutil
+import subprocess
 import sys
 import urllib.parse
 import urllib.request
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from deploy.native.bridges import Bridge, place_bridges
+from deploy.native.files import add_target, write_alertmanager, write_prometheus, write_replicas
+from deploy.native.grafana import grafana_places, grafana_settings
 from deploy.native.pager import Pager
+from deploy.native.postgres import Postgres, binaries, remove_left_over
 from deploy.native.processes import Programs, answers, free_port
-from deploy.native.shorten import shorten
 
 ROOT = Path(__file__).resolve().parents[2]
+OTEL_BRIDGE = [sys.executable, "-m", "otel_bridge"]
+CONFIG = ["--config", str(ROOT / "otel-bridge.toml")]
 IDLE_SECONDS = 1800
 
 
@@ -40,8 +45,6 @@ def _port(number: int) -> Any:
 class Ports:
     """The documented ones where they are free."""
 
-    api: int = _port(8000)
-    metrics: int = _port(9464)
     prometheus: int = _port(9090)
     alertmanager: int = _port(9093)
     caddy: int = _port(8080)
@@ -51,6 +54,7 @@ class Ports:
     tempo_otlp_grpc: int = _port(4317)
     tempo_grpc: int = _port(0)
     tempo_members: int = _port(0)
+    postgres: int = _port(5432)
 
 
 class Stack:
@@ -61,12 +65,16 @@ class Stack:
         folder: Path,
         factor: float = 1.0,
         optional: tuple[str, ...] = ("tempo", "grafana", "caddy"),
+        replicas: int = 0,
         **bridge_environ: str,
     ) -> None:
-        """`factor`: how many times shorter waits and windows are. `optional`: programs used where they are there."""
+        """`factor`: how many times shorter waits and windows are. `optional`: programs used where they are there.
+        `replicas`: so many bridges over one PostgreSQL, behind Caddy; 0: one, on SQLite."""
         self.folder = folder
         self.factor = factor
         self.ports = Ports()
+        self.bridges = place_bridges(replicas)
+        self.replicas = replicas
         self.programs = Programs(folder, ROOT)
         self.pager: Pager | None = None
         self.grafana_password = secrets.token_hex(8)
@@ -74,6 +82,8 @@ class Stack:
         self.tempo_environ: dict[str, str] = {}
         """What Tempo is to be given beside its places."""
         self._binary = {name: find(name) for name in optional}
+        self._postgres: Postgres | None = None
+        self._user_hash_key = secrets.token_hex(16)
         # Neither the user's OTEL_* nor a proxy may change what is shown.
         self._env = {
             name: value for name, value in os.environ.items() if not name.startswith(("OTEL_", "GF_", "TEMPO_"))
@@ -86,7 +96,8 @@ class Stack:
 
     @property
     def bridge_url(self) -> str:
-        return f"http://127.0.0.1:{self.ports.api}"
+        """The first one's."""
+        return self.bridges[0].url
 
     @property
     def public_url(self) -> str:
@@ -95,7 +106,8 @@ class Stack:
 
     @property
     def metrics_url(self) -> str:
-        return f"http://127.0.0.1:{self.ports.metrics}/metrics"
+        """The first one's."""
+        return self.bridges[0].metrics_url
 
     @property
     def prometheus_url(self) -> str:
@@ -119,17 +131,21 @@ class Stack:
         """Raises Missing, ProgramEnded or TimeoutError."""
         prometheus = self._need("prometheus", "prometheus")
         alertmanager = self._need("prometheus-alertmanager", "prometheus-alertmanager", "alertmanager")
+        postgres = self._need_postgres() if self.replicas else None
         if self.folder.exists():
+            remove_left_over(self.folder)
             shutil.rmtree(self.folder)
         self.folder.mkdir(parents=True)
         token = secrets.token_hex(16)
         self.pager = Pager(token)
-        self._write_prometheus()
-        self._write_alertmanager(token)
+        self._write_files(token)
         programs = self.programs
         if self._binary.get("tempo"):
             self._start_tempo(str(self._binary["tempo"]))
-        self._start_bridge()
+        if postgres is not None:
+            self._start_postgres(postgres)
+        for bridge in self.bridges:
+            self.start_bridge(bridge)
         programs.start(
             "alertmanager",
             [
@@ -157,18 +173,36 @@ class Stack:
         if self._binary.get("caddy"):
             self._start_caddy(str(self._binary["caddy"]))
         # The bridge first: what follows reads it. Tempo and Grafana may take their time; nothing waits for them.
-        programs.wait_for(lambda: answers(f"{self.bridge_url}/readyz"), "puente listo", 60)
+        for bridge in self.bridges:
+            self.wait_ready(bridge)
         programs.wait_for(lambda: answers(f"{self.alertmanager_url}/-/ready"), "Alertmanager listo", 60)
         programs.wait_for(lambda: answers(f"{self.prometheus_url}/-/ready"), "Prometheus listo", 60)
         if self.has("caddy"):
             only_post = 405  # the bridge's own answer, through Caddy
             programs.wait_for(lambda: answers(f"{self.public_url}/api/events", only_post), "Caddy listo", 60)
 
+    def wait_ready(self, bridge: Bridge) -> None:
+        self.programs.wait_for(lambda: answers(f"{bridge.url}/readyz"), f"{bridge.name} listo", 60)
+
     def stop(self) -> None:
         self.programs.stop()
+        if self._postgres is not None:
+            self._postgres.remove()
+            self._postgres = None
         if self.pager is not None:
             self.pager.close()
             self.pager = None
+
+    def _write_files(self, token: str) -> None:
+        assert self.pager is not None
+        ports = {9090: self.ports.prometheus, 9093: self.ports.alertmanager, 9464: self.bridges[0].metrics_port}
+        prometheus = self.folder / "prometheus"
+        write_prometheus(prometheus, self.factor, ports)
+        if self.replicas:
+            write_replicas(prometheus, [bridge.metrics_address for bridge in self.bridges])
+        if self._binary.get("tempo"):
+            add_target(prometheus, "tempo", self.ports.tempo)
+        write_alertmanager(self.folder / "alertmanager", self.factor, self.pager.port, token)
 
     def _need(self, package: str, *names: str) -> str:
         found = find(*names)
@@ -176,23 +210,41 @@ class Stack:
             raise Missing(f"falta {names[0]}: en Debian, apt install {package}")
         return found
 
+    def _need_postgres(self) -> Path:
+        self._binary["caddy"] = self._need("caddy", "caddy")
+        found = binaries()
+        if found is None:
+            raise Missing("falta PostgreSQL: en Debian, apt install postgresql")
+        return found
+
     # --- programs -------------------------------------------------------------------------------------------------
 
-    def _start_bridge(self) -> None:
+    def start_bridge(self, bridge: Bridge) -> None:
+        ports = ["--port", str(bridge.port), "--metrics-port", str(bridge.metrics_port)]
+        self.programs.start(bridge.name, [*OTEL_BRIDGE, "serve", *CONFIG, *ports], self._bridge_env())
+
+    def _bridge_env(self) -> dict[str, str]:
         env = {
             **self._env,
             "PYTHONUNBUFFERED": "1",
             "OTEL_BRIDGE_IDLE_AFTER_SECONDS": f"{max(1, IDLE_SECONDS / self.factor):g}",
             "OTEL_BRIDGE_WINDOWS_INTERVAL_SECONDS": "5",
-            **self._bridge_environ,
+            "OTEL_BRIDGE_JOURNAL": f"sqlite:///{self.folder / 'journal' / 'otel-bridge.db'}",
         }
+        if self._postgres is not None:
+            env["OTEL_BRIDGE_JOURNAL"] = self._postgres.url
+            env["OTEL_BRIDGE_USER_HASH_KEY"] = self._user_hash_key
         if self.has("tempo"):
             env["OTEL_EXPORTER_OTLP_ENDPOINT"] = f"http://127.0.0.1:{self.ports.tempo_otlp}"
-        command = [sys.executable, "-m", "otel_bridge", "serve"]
-        command += ["--config", str(ROOT / "otel-bridge.toml"), "--port", str(self.ports.api)]
-        command += ["--metrics-port", str(self.ports.metrics)]
-        command += ["--journal", f"sqlite:///{self.folder / 'journal' / 'otel-bridge.db'}"]
-        self.programs.start("otel-bridge", command, env)
+        return {**env, **self._bridge_environ}
+
+    def _start_postgres(self, binaries: Path) -> None:
+        """With the tables in it."""
+        self._postgres = Postgres(self.folder, self.ports.postgres, binaries)
+        self._postgres.start(self.programs)
+        with (self.folder / "migrate.log").open("wb") as log:
+            command = [*OTEL_BRIDGE, "journal", "migrate", *CONFIG]
+            subprocess.run(command, cwd=ROOT, env=self._bridge_env(), stdout=log, stderr=log, timeout=60, check=True)
 
     def _start_tempo(self, binary: str) -> None:
         env = {
@@ -214,18 +266,11 @@ class Stack:
         (data / "plugins").mkdir(parents=True)
         env = {
             **self._env,
-            "GF_SERVER_HTTP_ADDR": "127.0.0.1",
-            "GF_SERVER_HTTP_PORT": str(self.ports.grafana),
-            "GF_PATHS_DATA": str(data),
-            "GF_PATHS_LOGS": str(data),
-            "GF_PATHS_PLUGINS": str(data / "plugins"),
-            "GF_PATHS_PROVISIONING": str(ROOT / "grafana" / "provisioning"),
-            "GF_LOG_LEVEL": "warn",
+            **grafana_places(data, self.ports.grafana),
             "GF_SECURITY_ADMIN_PASSWORD": self.grafana_password,
             "PROMETHEUS_URL": self.prometheus_url,
             "TEMPO_URL": self.tempo_url,
             "ALERTMANAGER_URL": self.alertmanager_url,
-            "GRAFANA_BOARDS_DIR": str(ROOT / "grafana" / "dashboards"),
             **grafana_settings(),
         }
         home = os.environ.get("GRAFANA_HOME", "/usr/share/grafana")
@@ -235,7 +280,8 @@ class Stack:
         env = {
             **self._env,
             "DOMAIN": f"{self.public_url}, http://127.0.0.1:{self.ports.caddy}",
-            "BRIDGE_UPSTREAM": f"127.0.0.1:{self.ports.api}",
+            "BRIDGE_UPSTREAM": " ".join(bridge.address for bridge in self.bridges),
+            "BRIDGE_BALANCING": "replicas" if self.replicas else "one",
             "GRAFANA_UPSTREAM": f"127.0.0.1:{self.ports.grafana}",
             "CADDY_OPTIONS": "admin off\ndefault_bind 127.0.0.1",
             "XDG_DATA_HOME": str(self.folder / "caddy"),
@@ -243,39 +289,6 @@ class Stack:
         }
         config = str(ROOT / "deploy" / "Caddyfile")
         self.programs.start("caddy", [binary, "run", "--adapter", "caddyfile", "--config", config], env)
-
-    # --- files ----------------------------------------------------------------------------------------------------
-
-    def _write_prometheus(self) -> None:
-        """prometheus/ as shipped, its durations divided, its targets where this stack listens."""
-        shipped, here = ROOT / "prometheus", self.folder / "prometheus"
-        (here / "rules").mkdir(parents=True)
-        (here / "targets").mkdir()
-        for path in (shipped / "prometheus.yml", *sorted((shipped / "rules").glob("*.yml"))):
-            target = here / path.relative_to(shipped)
-            target.write_text(shorten(path.read_text("utf-8"), self.factor), "utf-8")
-        places = {9464: self.ports.metrics, 9090: self.ports.prometheus, 9093: self.ports.alertmanager}
-        for path in (shipped / "targets").glob("*.yml"):
-            text = path.read_text("utf-8")
-            for shipped_port, port in places.items():
-                text = text.replace(f'"127.0.0.1:{shipped_port}"', f'"127.0.0.1:{port}"')
-            if path.name == "stack.yml" and self._binary.get("tempo"):
-                text += f'- targets: ["127.0.0.1:{self.ports.tempo}"]\n  labels: {{job: tempo}}\n'
-            (here / "targets" / path.name).write_text(text, "utf-8")
-
-    def _write_alertmanager(self, token: str) -> None:
-        """examples/webhook.yml as shipped, its durations divided, its receiver ours."""
-        assert self.pager is not None
-        shipped, here = ROOT / "prometheus" / "alertmanager", self.folder / "alertmanager"
-        here.mkdir()
-        shutil.copytree(shipped / "templates", here / "templates")
-        secret = here / "webhook-token"
-        secret.write_text(token, "utf-8")
-        secret.chmod(0o600)
-        text = shorten((shipped / "examples" / "webhook.yml").read_text("utf-8"), self.factor)
-        text = text.replace("http://127.0.0.1:9095/", f"http://127.0.0.1:{self.pager.port}/")
-        text = text.replace("/etc/alertmanager/secrets/webhook-token", str(secret))
-        (here / "alertmanager.yml").write_text(text, "utf-8")
 
     # --- asking ---------------------------------------------------------------------------------------------------
 
@@ -307,20 +320,3 @@ def get_json(url: str, **parameters: str) -> Any:
     query = f"?{urllib.parse.urlencode(parameters)}" if parameters else ""
     with urllib.request.urlopen(url + query, timeout=10) as answer:
         return json.load(answer)
-
-
-def grafana_settings() -> Mapping[str, str]:
-    """Grafana's settings that are the same in docker-compose.yml, where they stand once more."""
-    return {
-        "GF_AUTH_ANONYMOUS_ENABLED": "false",
-        "GF_USERS_ALLOW_SIGN_UP": "false",
-        "GF_USERS_DEFAULT_LANGUAGE": "es-ES",
-        "GF_USERS_DEFAULT_THEME": "dark",
-        "GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH": str(ROOT / "grafana" / "dashboards" / "gpt-resumen.json"),
-        "GF_ANALYTICS_REPORTING_ENABLED": "false",
-        "GF_ANALYTICS_CHECK_FOR_UPDATES": "false",
-        "GF_ANALYTICS_CHECK_FOR_PLUGIN_UPDATES": "false",
-        "GF_NEWS_NEWS_FEED_ENABLED": "false",
-        "GF_PLUGINS_PREINSTALL_DISABLED": "true",
-        "GF_PLUGINS_PUBLIC_KEY_RETRIEVAL_DISABLED": "true",
-    }

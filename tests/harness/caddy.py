@@ -16,8 +16,8 @@ CADDYFILE = Path(__file__).resolve().parents[2] / "deploy" / "Caddyfile"
 
 
 class Caddy:
-    def __init__(self, folder: Path, bridge: str, grafana: str) -> None:
-        """`bridge`, `grafana`: "host:port"."""
+    def __init__(self, folder: Path, bridge: str, grafana: str, balancing: str | None = None) -> None:
+        """`bridge`, `grafana`: "host:port"; of replicas several, and `balancing="replicas"`."""
         self.port = free_port()
         self.log = folder / "caddy.log"
         self.env = {
@@ -29,6 +29,8 @@ class Caddy:
             "XDG_DATA_HOME": str(folder),
             "XDG_CONFIG_HOME": str(folder),
         }
+        if balancing is not None:
+            self.env["BRIDGE_BALANCING"] = balancing
         self.process: subprocess.Popen[bytes] | None = None
 
     @property

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
-from deploy.native.stack import find, grafana_settings
+from deploy.native.grafana import grafana_settings
+from deploy.native.stack import find
 
 ROOT = Path(__file__).resolve().parents[2]
 FILE = ROOT / "docker-compose.yml"
