@@ -1,0 +1,112 @@
+"""Three replicas over one journal answer as one machine does, and one of them counts for all."""
+
+from __future__ import annotations
+
+import uuid
+from itertools import cycle
+
+from otel_bridge import catalog
+from tests.harness.bridge import GUIDE_EVENT, Bridge
+from tests.harness.fleet import page
+from tests.harness.waiting import wait_for
+from tests.replicas.conftest import Place
+
+ACCEPTED = {"kind": "event", "result": "accepted"}
+NAMES = {series: metric.name for metric in catalog.METRICS for series in metric.series}
+
+
+def families(bridge: Bridge) -> set[str]:
+    return {NAMES[name] for name, _ in page(bridge)}
+
+
+def test_a_session_that_one_has_opened_takes_events_on_the_others_at_once(place: Place) -> None:
+    replicas = place.fleet.bridges
+    for opener in replicas:
+        session = opener.session()
+        for other in replicas:
+            assert other.event(session).status_code == 201
+        for other in replicas:
+            assert other.http.get(f"{other.api}/sessions/{session}").json()["eventos"] == 3
+
+
+def test_what_was_acknowledged_by_any_is_on_the_stewards_next_page(place: Place) -> None:
+    steward = place.fleet.steward()
+    assert steward is not None
+    session = steward.session()
+    before = steward.metric(catalog.RECORDS.name, **ACCEPTED)
+    for number, replica in zip(range(1, 31), cycle(place.fleet.bridges), strict=False):
+        assert replica.event(session).status_code == 201
+        shown = page(steward)
+        accepted = (catalog.RECORDS.name, (("kind", "event"), ("reason", ""), ("result", "accepted")))
+        assert shown[accepted] == before + number
+        assert shown[(catalog.LEDGER_GAP.name, ())] == 0
+
+
+def test_the_steward_shows_what_is_shared_and_every_replica_what_is_its_own(place: Place) -> None:
+    steward = place.fleet.steward()
+    assert steward is not None
+    for replica in place.fleet.bridges:
+        shown = families(replica)
+        assert shown & catalog.OF_EACH_PROCESS == catalog.OF_EACH_PROCESS
+        assert bool(shown - catalog.OF_EACH_PROCESS) == (replica is steward)
+    states = {bridge.http.get(f"{bridge.url}/readyz").json()["replicas"]["estado"] for bridge in place.fleet.bridges}
+    assert states == {"esta réplica lleva la cuenta de todas", "cuenta otra réplica"}
+    lanes = {bridge.http.get(f"{bridge.url}/readyz").json()["replicas"]["carril"] for bridge in place.fleet.bridges}
+    assert len(lanes) == 3
+
+
+def test_a_retry_is_recognised_by_whichever_replica_it_meets(place: Place) -> None:
+    one, two, three = place.fleet.bridges
+    session = one.session()
+    chosen = {"id": str(uuid.uuid4())}
+    said = {**GUIDE_EVENT, "sesion_id": session, "timestamp": "2026-11-27T10:00:00Z"}
+    header = {"Idempotency-Key": uuid.uuid4().hex}
+    for body, headers in (({**said, **chosen}, {}), (said, {}), ({**said, "contenido": "otra"}, header)):
+        first, again, third = (replica.post("/events", body, headers=headers) for replica in (one, two, three))
+        assert (first.status_code, again.status_code, third.status_code) == (201, 200, 200)
+        assert first.json()["id"] == again.json()["id"] == third.json()["id"]
+    assert two.post("/events", {**said, **chosen, "tipo": "otro"}).status_code == 409
+    assert three.post("/events", {**said, "contenido": "x"}, headers=header).status_code == 409
+
+
+def test_an_answer_is_rated_and_a_session_ended_by_whichever_replica_is_asked(place: Place) -> None:
+    one, two, three = place.fleet.bridges
+    before = place.fleet.metric(catalog.SESSION_EVENTS.name + "_count")
+    session = one.session()
+    event = two.event(session).json()["id"]
+    rated = three.post(f"/events/{event}/valoracion", {"valor": 1})
+    assert rated.status_code == 201, rated.text
+    assert one.post(f"/events/{event}/valoracion", {"valor": 1}).status_code == 200
+    ended = three.post(f"/sessions/{session}/fin", {})
+    assert ended.status_code == 200 and not ended.json()["activa"], ended.text
+    assert not one.http.get(f"{one.api}/sessions/{session}").json()["activa"]
+    assert place.fleet.metric(catalog.SESSION_EVENTS.name + "_count") == before + 1
+    assert one.event(session).status_code == 201
+    assert two.http.get(f"{two.api}/sessions/{session}").json()["activa"]
+
+
+def test_what_replicas_count_of_themselves_is_added_up(place: Place) -> None:
+    rejected = {"kind": "session", "result": "rejected"}
+    before = place.fleet.metric(catalog.RECORDS.name, **rejected)
+    for replica in place.fleet.bridges:
+        for _ in range(5):
+            assert replica.post("/sessions", {"gpt_id": "nobody"}).status_code == 422
+    wait_for(
+        lambda: place.fleet.metric(catalog.RECORDS.name, **rejected) == before + 15, "the refusals of all replicas", 10
+    )
+
+
+def test_windows_are_counted_over_all_replicas(place: Place) -> None:
+    users = [f"usuario-{number}" for number in range(3)]
+    for replica, user in zip(place.fleet.bridges, users, strict=True):
+        assert replica.event(replica.session(usuario_id=user)).status_code == 201
+    known = place.sql('SELECT count(DISTINCT "user") FROM otel_bridge.session')[0][0]
+    wait_for(lambda: place.fleet.metric(catalog.ACTIVE_USERS.name, window="1d") == known, "every user in the window", 10)
+
+
+def test_everything_is_delivered_once_by_the_replica_that_took_it(place: Place) -> None:
+    wait_for(lambda: place.fleet.metric(catalog.PENDING.name) == 0, "all that is delivered", 20)
+    exported = place.fleet.metric(catalog.EXPORTED.name)
+    assert exported == place.fleet.metric(catalog.RECORDS.name, result="accepted") == sum(place.receiver.times.values())
+    assert set(place.receiver.times.values()) == {1}
+    assert place.fleet.metric(catalog.LEDGER_GAP.name) == 0
