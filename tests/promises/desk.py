@@ -8,6 +8,7 @@ not, and what was being delivered is not noted.
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -29,6 +30,8 @@ from otel_bridge.export.result import SendResult
 from otel_bridge.export.shutdown import Shutdown
 from otel_bridge.export.spans import SpanProjection
 from otel_bridge.http.exchange import Exchange
+from otel_bridge.metrics.shared import Shared
+from otel_bridge.ops.replica import Replica
 from tests.promises.bridges import Counts, Span
 from tests.promises.draws import CONFIG, KEY
 from tests.promises.values import CLOSED, OPEN, OTHER, SECOND, Answer, Post, moment
@@ -70,7 +73,7 @@ class Clock:
 class _NoListener:
     """In place of the listener of /metrics, which would take a port and half a second to close."""
 
-    def __init__(self, *arguments: object) -> None: ...
+    def __init__(self, *arguments: object, **options: object) -> None: ...
 
     def run(self) -> None: ...
 
@@ -164,7 +167,7 @@ class Desk:
     def _report(self, report: Report) -> None:
         if report.cursor and not self._dies:
             for _ in range(1 + report.cursor % 2):  # some are noted twice
-                self._bridge.journal.transact(lambda store: _write(store, report)).result()
+                self._bridge.journal.transact(lambda store: _write(store, report, store.url)).result()
 
     # --- bridges.Served -----------------------------------------------------------------------------------------------
 
@@ -206,22 +209,39 @@ class Desk:
         return cast(list[Answer], self._run(all_of_them()))
 
     def counts(self) -> Counts:
-        bridge = self._bridge
-        housekeeping = bridge._housekeeping
-        counted = housekeeping._counted
-        accepted = sum(counted.state.accepted.values())
-        self._reader.begin_snapshot()
-        ledger = self._reader.ledger()
-        gap = accepted - ledger.exported - ledger.pending - ledger.parked
+        shared = self._counted()
         own = [
             (catalog.RECORDS.name, {"kind": kind, "result": result, "reason": reason}, count)
-            for (kind, result, reason), count in counted.own.counts().records.items()
+            for (kind, result, reason), count in shared.own.records.items()
         ]
-        samples = [*_samples(counted.state.snapshot()), *own]
-        samples += [
-            (catalog.RECORDS.name, {"kind": k, "result": "accepted"}, n) for k, n in counted.state.accepted.items()
-        ]
-        return Counts(*from_samples(samples), ledger.exported, ledger.pending, ledger.parked, gap)
+        samples = [*_samples(shared.families), *own]
+        samples += [(catalog.RECORDS.name, {"kind": k, "result": "accepted"}, n) for k, n in shared.accepted.items()]
+        ledger = shared.ledger
+        assert ledger is not None
+        return Counts(*from_samples(samples), ledger.exported, ledger.pending, ledger.parked, ledger.gap)
+
+    def _counted(self) -> Shared:
+        """What a page shows, and its ledger counted anew: the clock stands still."""
+        counting: Any = self._bridge._counting
+        scraper = counting.scrapers.meet("desk", False)
+        if not isinstance(counting, Replica):
+            counting._ledger._last = None
+            return cast(Shared, counting.shared(scraper))
+        self._steward()
+        counting.save()
+        counting._stewardship._account.counted_at = -math.inf
+        return cast(Shared, counting._stewardship._page(scraper))
+
+    def _steward(self) -> None:
+        """What the steward's worker does, until it has folded all."""
+        counting = self._bridge._counting
+        if isinstance(counting, Replica):
+            stewardship = counting._stewardship
+            stewardship._hold_at = 0.0
+            stewardship._hold()
+            assert stewardship._account is not None
+            stewardship._follow(stewardship._account)
+            assert stewardship.leads
 
     def delivered(self) -> list[Span]:
         return self._receiver.spans
@@ -235,12 +255,13 @@ class Desk:
         self._delivery.drain()
 
     def checkpoint(self) -> None:
-        self._bridge._housekeeping.save_snapshot()
+        self._bridge._counting.save()
 
     def pass_time(self, us: int, may_kill: bool) -> None:
         self._clock.forward(us)
 
     def keep_house(self, idle: int) -> None:
+        self._steward()
         self._aside(self._bridge._housekeeping.step)
 
     def restart(self, kill: bool) -> None:
@@ -258,9 +279,14 @@ class Desk:
             bridge.ingest.close()
             for reader in bridge._readers:
                 reader.close()
+            if not isinstance(bridge._counting, Replica):
+                bridge._counting.close()
             bridge.journal.stop()
         else:
             bridge.stop()
+        if isinstance(bridge._counting, Replica):
+            # The lease would be over in a while, and the clock stands still.
+            bridge._counting._stewardship._steward.close()
 
     def close(self) -> None:
         self._end(kill=True)
