@@ -24,7 +24,11 @@ from tests.promises.rules import Clients
 
 MEMORY = Path("/dev/shm")
 """A new journal costs 15 ms on a disk: a kill of what runs in this process tells nothing of fsync."""
-EXAMPLES = int(os.environ.get("PROMISES_EXAMPLES", "1000" if LONG else "60"))
+EXAMPLES = {
+    name: int(os.environ.get("PROMISES_EXAMPLES", "1000" if LONG else count))
+    for name, count in {"sqlite": "60", "postgresql": "12"}.items()
+}
+"""A new database and its connections cost five times a new file."""
 STEPS = 60 if LONG else 30
 
 
@@ -57,4 +61,6 @@ def test_whatever_happens_in_any_order_every_promise_is_kept(backend: str, tmp_p
 
     Machine.backend, Machine.folder = BACKENDS[backend], MEMORY if MEMORY.is_dir() else tmp_path
     profile = settings.get_profile("machine")
-    run_state_machine_as_test(Machine, settings=settings(profile, max_examples=EXAMPLES, stateful_step_count=STEPS))
+    run_state_machine_as_test(
+        Machine, settings=settings(profile, max_examples=EXAMPLES[backend], stateful_step_count=STEPS)
+    )
