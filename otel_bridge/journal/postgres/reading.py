@@ -14,7 +14,7 @@ from psycopg.pq import TransactionStatus
 from otel_bridge import clock
 from otel_bridge.journal.accounts import HOUR_US
 from otel_bridge.journal.parts import Parts, parts_of
-from otel_bridge.journal.postgres import balance, lookup, sizes
+from otel_bridge.journal.postgres import balance, lookup, sizes, totals
 from otel_bridge.journal.postgres.arrays import bytea_array
 from otel_bridge.journal.postgres.connection import Connection, connect, translated
 from otel_bridge.journal.postgres.identity import identity
@@ -105,6 +105,11 @@ class PostgresReader:
 
     def _catch_up(self) -> None:
         catch_up(self._db, self._parts)
+
+    @reading(DamagedPart.SESSIONS)
+    def long_fills(self, since_us: int) -> list[tuple[bytes, int]]:
+        """How far long sessions have come that were heard of since then (`totals.py`)."""
+        return totals.long_fills(self._db, since_us)
 
     @reading(DamagedPart.SESSIONS)
     def catch_up(self) -> None:
