@@ -29,8 +29,10 @@ from otel_bridge.records import Event, Record, Session, decode
 
 log = logging.getLogger(__name__)
 
-STEP_SEGMENTS = 2_000
-"""Of each lane that one transaction adds."""
+STEP_SEGMENTS, STEP_BYTES = 1_000, 1 << 20
+"""Of each lane that one transaction adds: others wait for it."""
+LOCKED_SECONDS = 5
+"""For which a replica that is halted holds up the others: then the server ends its transaction. They wait no longer."""
 _NOT_ADDED = (13, 14)
 """Columns: what is added to is live; a digest is its commit's."""
 PARTS = Parts()
@@ -39,6 +41,8 @@ PARTS = Parts()
 _BEHIND = """SELECT lane, coalesce(seq, lane::bigint << 40), seq IS NULL FROM otel_bridge.lane
     LEFT JOIN otel_bridge.counted USING (lane) WHERE EXISTS (SELECT FROM otel_bridge.segment
         WHERE segment.last > coalesce(seq, lane::bigint << 40) AND segment.last < (lane::bigint + 1) << 40)"""
+_BOUNDS = f"""SELECT set_config('idle_in_transaction_session_timeout', '{LOCKED_SECONDS}s', true),
+    set_config('lock_timeout', '{LOCKED_SECONDS}s', true)"""
 _ROWS = f"SELECT {COLUMNS} FROM otel_bridge.session WHERE id = ANY(%b::bytea[])"
 _ADD_SESSIONS = """INSERT INTO otel_bridge.session (id, gpt, "user", started_us, last_us, first_event_us, last_event_us,
         events, failed, tokens_in, tokens_out, stretch_us, stretch_events, stretch_last_us, active_us, fill,
@@ -98,6 +102,7 @@ def catch_up(connection: Connection, parts: Parts = PARTS) -> int:
 def _step(connection: Connection, parts: Parts) -> int | None:
     """In a transaction. Returns how many records it has added: 0 where another one has; None: nothing follows, though
     a lane says so (its newest records have vanished, and the ledger shows it)."""
+    connection.execute(_BOUNDS)
     # The lowest lane's row is the lock: it is always there, and whoever comes later waits at it.
     counted = connection.execute("SELECT lane, seq FROM otel_bridge.counted ORDER BY lane FOR UPDATE").fetchall()
     before: dict[int, int] = dict(counted)
@@ -123,7 +128,7 @@ def _read(
     unreadable: StoreDamaged | None = None
     for lane, seq in behind:
         try:
-            run = reading.read(seq, STEP_SEGMENTS)
+            run = reading.read(seq, STEP_SEGMENTS, STEP_BYTES)
         except StoreDamaged as error:
             unreadable = error
             continue
