@@ -49,7 +49,10 @@ def parts_of(fill: int) -> int:
 
 
 class Parts:
-    """Decides the parts of what one writer journals: `assign`, then `settle` or `undo`, once a commit."""
+    """Decides the parts of what one writer journals: `assign`, then `settle` or `undo`, once a commit.
+
+    Where several writers fill one session at once, each learns of the others about a second later (`learn`): by what
+    comes meanwhile a part may be too large."""
 
     def __init__(self) -> None:
         self.event_bytes = EVENT_BYTES
@@ -128,6 +131,13 @@ class Parts:
         for event in self.marked:
             event.part, event.opens = 0, False
         self._group, self.marked = {}, []
+
+    def learn(self, fills: Iterable[tuple[bytes, int]]) -> None:
+        """How far sessions have come that other writers fill, too. Between two groups."""
+        for session, fill in fills:
+            known = self._young.get(session) or self._old.get(session)
+            if known is not None and known < fill:
+                self._young[session] = fill
 
     def forget(self, session: bytes) -> None:
         """A session is deleted."""

@@ -1,5 +1,5 @@
 """Sessions that fall idle or end: in the writer's transaction, behind `totals.catch_up`, whose locks it holds. Nobody
-else changes totals until it is over, so that each period ends once.
+else changes totals until it is over, so that each period ends once, with all that belongs to it.
 """
 
 from __future__ import annotations
@@ -13,35 +13,38 @@ from otel_bridge.journal.postgres.connection import Connection
 from otel_bridge.journal.postgres.totals import PARTS, catch_up
 from otel_bridge.records import Idle
 
-IDLE_OF = """SELECT id, gpt, coalesce((stretch_last_us - stretch_us) / 1e6, 0.0)::float8, stretch_events
-    FROM otel_bridge.session"""
+_PERIOD = "id, gpt, coalesce((stretch_last_us - stretch_us) / 1e6, 0.0)::float8, stretch_events"
 """What `Idle` says of a session."""
-_FALL = """UPDATE otel_bridge.session SET live = false, stretch_us = NULL, stretch_last_us = NULL, stretch_events = 0
-    FROM (SELECT id FROM otel_bridge.session
-        WHERE id = ANY(%b::bytea[]) AND live AND last_us < %s ORDER BY id FOR UPDATE) AS old
-    WHERE session.id = old.id RETURNING session.id"""
+CANDIDATES = f"SELECT {_PERIOD} FROM otel_bridge.session WHERE live AND last_us < %s ORDER BY last_us LIMIT %s"
+_FALL = f"""UPDATE otel_bridge.session SET live = false, stretch_us = NULL, stretch_last_us = NULL, stretch_events = 0
+    FROM (SELECT {_PERIOD} FROM otel_bridge.session
+        WHERE id = ANY(%b::bytea[]) AND live AND last_us < %s ORDER BY id FOR UPDATE) AS old (id, gpt, length, events)
+    WHERE session.id = old.id RETURNING old.*"""
 _ALWAYS = 1 << 62
 
 
 def fall_idle(connection: Connection, idles: Sequence[Idle], before_us: int, parts: Parts = PARTS) -> list[Idle]:
     """As `Store.fall_idle`, but that the records are still to be journaled."""
-    catch_up(connection, parts)
-    by_id = {idle.session: idle for idle in reversed(idles)}
-    rows = connection.execute(_FALL, (bytea_array([*by_id]), before_us), binary=True).fetchall()
-    fallen = {session for (session,) in rows}
-    return [idle for session, idle in reversed(by_id.items()) if session in fallen]
+    told = {idle.session: idle.arrived_us for idle in idles}
+    fallen = _fall(connection, [*told], before_us, parts)
+    return [idle_of(fallen[session], now_us) for session, now_us in told.items() if session in fallen]
 
 
 def end(connection: Connection, session: bytes, now_us: int, parts: Parts = PARTS) -> list[Idle]:
     """As `Store.end`, but that the record is still to be journaled."""
-    catch_up(connection, parts)
-    rows = connection.execute(f"{IDLE_OF} WHERE id = %b AND live FOR UPDATE", (session,), binary=True).fetchall()
-    if rows:
-        connection.execute(_FALL, (bytea_array([session]), _ALWAYS))
-    return [idle_of(row, now_us) for row in rows]
+    return [idle_of(row, now_us) for row in _fall(connection, [session], _ALWAYS, parts).values()]
 
 
 def idle_of(row: tuple[Any, ...], now_us: int) -> Idle:
-    """What `IDLE_OF` has read as the record."""
+    """A session's period as the record."""
     session, gpt, duration, events = row
     return Idle(session, gpt, duration, events, now_us)
+
+
+def _fall(
+    connection: Connection, sessions: Sequence[bytes], before_us: int, parts: Parts
+) -> dict[bytes, tuple[Any, ...]]:
+    """Ends the periods of those that are live and were not heard of since then; what they were."""
+    catch_up(connection, parts)
+    rows = connection.execute(_FALL, (bytea_array(sessions), before_us), binary=True).fetchall()
+    return {row[0]: row for row in rows}

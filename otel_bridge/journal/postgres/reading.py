@@ -14,11 +14,11 @@ from psycopg.pq import TransactionStatus
 from otel_bridge import clock
 from otel_bridge.journal.accounts import HOUR_US
 from otel_bridge.journal.parts import Parts, parts_of
-from otel_bridge.journal.postgres import balance, lookup, sizes
+from otel_bridge.journal.postgres import balance, lookup, sizes, totals
 from otel_bridge.journal.postgres.arrays import bytea_array
 from otel_bridge.journal.postgres.connection import Connection, connect, translated
 from otel_bridge.journal.postgres.identity import identity
-from otel_bridge.journal.postgres.idle import IDLE_OF, idle_of
+from otel_bridge.journal.postgres.idle import CANDIDATES, idle_of
 from otel_bridge.journal.postgres.schema import base, lane_of
 from otel_bridge.journal.postgres.segments import Segments
 from otel_bridge.journal.postgres.totals import PARTS, catch_up, session_with_tail
@@ -105,6 +105,11 @@ class PostgresReader:
 
     def _catch_up(self) -> None:
         catch_up(self._db, self._parts)
+
+    @reading(DamagedPart.SESSIONS)
+    def long_fills(self, since_us: int) -> list[tuple[bytes, int]]:
+        """How far long sessions have come that were heard of since then (`totals.py`)."""
+        return totals.long_fills(self._db, since_us)
 
     @reading(DamagedPart.SESSIONS)
     def catch_up(self) -> None:
@@ -250,8 +255,7 @@ class PostgresReader:
     @reading(DamagedPart.SESSIONS)
     def idle_candidates(self, before_us: int, limit: int) -> list[Idle]:
         self._catch_up()
-        rows = self._rows(f"{IDLE_OF} WHERE live AND last_us < %s ORDER BY last_us LIMIT %s", before_us, limit)
-        return [idle_of(row, clock.now_us()) for row in rows]
+        return [idle_of(row, clock.now_us()) for row in self._rows(CANDIDATES, before_us, limit)]
 
     # --- the journal ------------------------------------------------------------------------------------------------
 

@@ -80,6 +80,7 @@ CREATE TABLE otel_bridge.session (
     unmeasured_out bigint NOT NULL DEFAULT 0
 ) WITH (fillfactor = 80);
 CREATE INDEX session_live ON otel_bridge.session (last_us) WHERE live;
+CREATE INDEX session_long ON otel_bridge.session (last_us) WHERE fill > 1200000;
 CREATE TABLE otel_bridge.usage (
     hour bigint NOT NULL, gpt text NOT NULL, "user" text NOT NULL, events bigint NOT NULL, tokens bigint NOT NULL,
     PRIMARY KEY (hour, gpt, "user")

@@ -84,10 +84,11 @@ class Segments:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    def read(self, after: int, limit: int) -> list[Segment]:
-        """Segments of a lane after a sequence number; what cannot be read is one, without a body."""
-        found, is_all = self._run(after, limit)
-        while not is_all and len(found) < limit and sum(len(one.body) for one in found) <= READ_BYTES:
+    def read(self, after: int, limit: int, size: int = READ_BYTES) -> list[Segment]:
+        """Segments of a lane after a sequence number, of about so many bytes at the most; what cannot be read is one,
+        without a body."""
+        found, is_all = self._run(after, limit, size)
+        while not is_all and len(found) < limit and sum(len(one.body) for one in found) <= size:
             try:
                 segment = self._step(found[-1].last if found else after)
             except StoreDamaged:
@@ -96,7 +97,7 @@ class Segments:
                 raise
             if segment is None:
                 break
-            following, is_all = self._run(segment.last, limit - len(found) - 1)
+            following, is_all = self._run(segment.last, limit - len(found) - 1, size)
             found += [segment, *following]
         return found
 
@@ -142,13 +143,13 @@ class Segments:
         with savepoint(self._connection):
             return self._connection.execute(sql, values, binary=True).fetchall()
 
-    def _run(self, after: int, limit: int) -> tuple[list[Segment], bool]:
+    def _run(self, after: int, limit: int, size: int) -> tuple[list[Segment], bool]:
         """Segments that follow one another, and whether what ended them was no doubt."""
         found: list[Segment] = []
         if limit < 1:
             return found, False
         try:
-            rows = self._rows(_WHOLE, (after, end(lane_of(after)), limit, READ_BYTES))
+            rows = self._rows(_WHOLE, (after, end(lane_of(after)), limit, size))
         except psycopg.Error as error:
             if not is_damage(error):
                 raise

@@ -23,6 +23,7 @@ COLUMNS = (
 """Of a session's row: as `accounts` makes it, and what nobody measured."""
 
 Row = list[Any]
+_NONE = (0, 0)
 
 
 class Added(NamedTuple):
@@ -52,45 +53,40 @@ class Tallies:
 
     def add(self, more: Added) -> None:
         """Segments of one lane are added in their order."""
-        sessions = self.sessions
-        fills = {row[0]: sessions[row[0]][17] if row[0] in sessions else 0 for row in more.sessions}
+        sessions, usage = self.sessions, self.usage
+        long = {record.session for record in more.records if record.__class__ is Event and record.part}
         for row in more.sessions:
             kept = sessions.get(row[0])
             if kept is None:
-                sessions[row[0]] = [*row, 0, 0, 0]
+                sessions[row[0]] = kept = [*row, 0, 0, 0]
             else:
                 _merge(kept, row)
+            if kept[17] > PART_BYTES:
+                long.add(row[0])
             if row[7]:
-                self._use(row[4] // HOUR_US, row[1], row[2], row[7], row[9] + row[10])
+                key = row[4] // HOUR_US, row[1], row[2]
+                events, tokens = usage.get(key, _NONE)
+                usage[key] = events + row[7], tokens + row[9] + row[10]
         for hour, gpt, user, events, tokens in more.late:
-            self._use(hour, gpt, user, -events, -tokens)
+            before = usage[hour, gpt, user]
+            usage[hour, gpt, user] = before[0] - events, before[1] - tokens
         for session, latency, tokens_in, tokens_out in more.unmeasured:
             kept = sessions[session]
             kept[18] += latency
             kept[19] += tokens_in
             kept[20] += tokens_out
-        self._fill(more, fills)
+        if long:
+            self._fill(more, long)
 
-    def _use(self, hour: int, gpt: str, user: str, events: int, tokens: int) -> None:
-        before = self.usage.get((hour, gpt, user), (0, 0))
-        self.usage[hour, gpt, user] = before[0] + events, before[1] + tokens
-
-    def _fill(self, more: Added, fills: dict[bytes, int]) -> None:
-        """How far each session has come, which its writer has decided (`journal/parts.py`): the part stands in each
-        event."""
-        long = {record.session for record in more.records if record.__class__ is Event and record.part}
-        for row in more.sessions:
-            fill = fills[row[0]] + row[17]
-            if fill > PART_BYTES:
-                long.add(row[0])
-            self.sessions[row[0]][17] = fill
-        if not long:
-            return
+    def _fill(self, more: Added, long: set[bytes]) -> None:
+        """How far these sessions have come, which their writers have decided (`journal/parts.py`): the part stands in
+        each event."""
+        fills = {row[0]: self.sessions[row[0]][17] - row[17] for row in more.sessions if row[0] in long}
         for record in more.records:
             if record.__class__ is Event and record.session in long:
                 fills[record.session] = self._filled(fills[record.session], record)
-        for session in long:
-            self.sessions[session][17] = fills[session]
+        for session, fill in fills.items():
+            self.sessions[session][17] = fill
 
     def _filled(self, fill: int, event: Event) -> int:
         size = self._parts.event_bytes + (0 if event.content is None else len(as_sent(event.content)))
@@ -107,28 +103,33 @@ class Tallies:
 
 def _merge(kept: Row, more: Row) -> None:
     """Adds a segment's row of a session to the row that is kept."""
-    first, last = more[11], more[15]
+    arrived, first, last = more[4], more[11], more[15]
     if last is not None:
-        a_day_ago = more[4] - DAY_US
-        before = kept[15]
-        if before is None:
+        before, a_day_ago = kept[15], arrived - DAY_US
+        if before is None or (before <= a_day_ago < last):
             kept[11], kept[15] = first, last
-        elif before > a_day_ago:
-            if last > a_day_ago:
-                kept[11], kept[15] = min(kept[11], first), max(before, last)
-        elif last > a_day_ago:
+        elif last > a_day_ago or (before <= a_day_ago and max(before, last) - min(kept[11], first) <= DAY_US):
+            if last > before:
+                kept[15] = last
+            if first < kept[11]:
+                kept[11] = first
+        elif before <= a_day_ago and last > before:
             kept[11], kept[15] = first, last
-        elif max(before, last) - min(kept[11], first) <= DAY_US:
-            kept[11], kept[15] = min(kept[11], first), max(before, last)
-        elif last > before:
-            kept[11], kept[15] = first, last
-        kept[5] = more[5] if kept[5] is None else min(kept[5], more[5])
-        kept[6] = more[6] if kept[6] is None else max(kept[6], more[6])
-    kept[16] = max(kept[4] if kept[16] is None else kept[16], more[16])
-    kept[4] = max(kept[4], more[4])
+        if kept[5] is None:
+            kept[5], kept[6] = more[5], more[6]
+        else:
+            if more[5] < kept[5]:
+                kept[5] = more[5]
+            if more[6] > kept[6]:
+                kept[6] = more[6]
+    active = kept[4] if kept[16] is None else kept[16]
+    kept[16] = more[16] if more[16] > active else active
+    if arrived > kept[4]:
+        kept[4] = arrived
     kept[7] += more[7]
     kept[8] += more[8]
     kept[9] += more[9]
     kept[10] += more[10]
     kept[12] += more[12]
     kept[13] = True
+    kept[17] += more[17]

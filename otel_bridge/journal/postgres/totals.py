@@ -19,7 +19,7 @@ from typing import Any
 import msgspec
 from psycopg.pq import TransactionStatus
 
-from otel_bridge.journal.parts import PART_BYTES, Parts
+from otel_bridge.journal.parts import Parts
 from otel_bridge.journal.postgres.arrays import bytea_array, int4_array, int8_array, text_array
 from otel_bridge.journal.postgres.connection import Connection
 from otel_bridge.journal.postgres.segments import Segments
@@ -29,25 +29,27 @@ from otel_bridge.records import Event, Record, Session, decode
 
 log = logging.getLogger(__name__)
 
-STEP_SEGMENTS = 2_000
-"""Of each lane that one transaction adds."""
-_LIVE = 13
-"""The column that is written as true: what is added to is live."""
+STEP_SEGMENTS, STEP_BYTES = 1_000, 1 << 20
+"""Of each lane that one transaction adds: others wait for it."""
+LOCKED_SECONDS = 5
+"""For which a replica that is halted holds up the others: then the server ends its transaction. They wait no longer."""
+_NOT_ADDED = (13, 14)
+"""Columns: what is added to is live; a digest is its commit's."""
 PARTS = Parts()
 """What an event counts where nobody says another number."""
 
 _BEHIND = """SELECT lane, coalesce(seq, lane::bigint << 40), seq IS NULL FROM otel_bridge.lane
     LEFT JOIN otel_bridge.counted USING (lane) WHERE EXISTS (SELECT FROM otel_bridge.segment
         WHERE segment.last > coalesce(seq, lane::bigint << 40) AND segment.last < (lane::bigint + 1) << 40)"""
+_BOUNDS = f"""SELECT set_config('idle_in_transaction_session_timeout', '{LOCKED_SECONDS}s', true),
+    set_config('lock_timeout', '{LOCKED_SECONDS}s', true)"""
 _ROWS = f"SELECT {COLUMNS} FROM otel_bridge.session WHERE id = ANY(%b::bytea[])"
-_ADD_SESSIONS = f"""INSERT INTO otel_bridge.session ({COLUMNS})
-    SELECT id, gpt, who, started, last, first_event, last_event, events, failed, tokens_in, tokens_out,
-        stretch, stretch_events, true, digest, stretch_last, active, fill, latency, of_in, of_out
-    FROM unnest(%b::bytea[], %b::text[], %b::text[], %b::int8[], %b::int8[], %b::int8[], %b::int8[], %b::int8[],
-        %b::int8[], %b::int8[], %b::int8[], %b::int8[], %b::int8[], %b::bytea[], %b::int8[], %b::int8[], %b::int8[],
-        %b::int8[], %b::int8[], %b::int8[])
-    AS more (id, gpt, who, started, last, first_event, last_event, events, failed, tokens_in, tokens_out, stretch,
-        stretch_events, digest, stretch_last, active, fill, latency, of_in, of_out) ORDER BY id
+_ADD_SESSIONS = """INSERT INTO otel_bridge.session (id, gpt, "user", started_us, last_us, first_event_us, last_event_us,
+        events, failed, tokens_in, tokens_out, stretch_us, stretch_events, stretch_last_us, active_us, fill,
+        unmeasured_latency, unmeasured_in, unmeasured_out)
+    SELECT * FROM unnest(%b::bytea[], %b::text[], %b::text[], %b::int8[], %b::int8[], %b::int8[], %b::int8[],
+        %b::int8[], %b::int8[], %b::int8[], %b::int8[], %b::int8[], %b::int8[], %b::int8[], %b::int8[], %b::int8[],
+        %b::int8[], %b::int8[], %b::int8[]) AS more (id) ORDER BY id
     ON CONFLICT (id) DO UPDATE SET last_us = excluded.last_us, first_event_us = excluded.first_event_us,
         last_event_us = excluded.last_event_us, events = excluded.events, failed = excluded.failed,
         tokens_in = excluded.tokens_in, tokens_out = excluded.tokens_out, stretch_us = excluded.stretch_us,
@@ -69,7 +71,8 @@ _WITH_TAIL = f"""WITH tail AS (
         AND position(%b IN body) > 0) AS more)
     SELECT tail.bodies, {COLUMNS} FROM tail LEFT JOIN otel_bridge.session ON id = %b"""
 _FILLS = "SELECT id, fill FROM otel_bridge.session WHERE id = ANY(%b::bytea[])"
-_LONG = f"SELECT id, fill FROM otel_bridge.session WHERE fill > {PART_BYTES // 2} AND last_us >= %s"
+_LONG = "SELECT id, fill FROM otel_bridge.session WHERE fill > 1200000 AND last_us >= %s"
+"""Of half a part: an index has these."""
 
 
 def catch_up(connection: Connection, parts: Parts = PARTS) -> int:
@@ -99,6 +102,7 @@ def catch_up(connection: Connection, parts: Parts = PARTS) -> int:
 def _step(connection: Connection, parts: Parts) -> int | None:
     """In a transaction. Returns how many records it has added: 0 where another one has; None: nothing follows, though
     a lane says so (its newest records have vanished, and the ledger shows it)."""
+    connection.execute(_BOUNDS)
     # The lowest lane's row is the lock: it is always there, and whoever comes later waits at it.
     counted = connection.execute("SELECT lane, seq FROM otel_bridge.counted ORDER BY lane FOR UPDATE").fetchall()
     before: dict[int, int] = dict(counted)
@@ -124,7 +128,7 @@ def _read(
     unreadable: StoreDamaged | None = None
     for lane, seq in behind:
         try:
-            run = reading.read(seq, STEP_SEGMENTS)
+            run = reading.read(seq, STEP_SEGMENTS, STEP_BYTES)
         except StoreDamaged as error:
             unreadable = error
             continue
@@ -155,10 +159,10 @@ def _write(connection: Connection, more: Sequence[Added], parts: Parts) -> None:
 
 
 def _session_values(rows: Iterable[Row]) -> list[bytes]:
-    """As `_ADD_SESSIONS` takes them: the columns, but for `live`."""
-    pack: dict[int, Callable[[Sequence[Any]], bytes]] = {0: bytea_array, 1: text_array, 2: text_array, 14: bytea_array}
+    """As `_ADD_SESSIONS` takes them."""
+    pack: dict[int, Callable[[Sequence[Any]], bytes]] = {0: bytea_array, 1: text_array, 2: text_array}
     columns = enumerate(zip(*rows, strict=True))
-    return [pack.get(number, int8_array)(column) for number, column in columns if number != _LIVE]
+    return [pack.get(number, int8_array)(column) for number, column in columns if number not in _NOT_ADDED]
 
 
 def _decoded(body: bytes) -> list[Record]:

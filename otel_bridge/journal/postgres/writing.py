@@ -67,6 +67,8 @@ LOCK_SECONDS = 5
 """For which the question what became of a commit waits for that commit, before it is asked anew."""
 RETRY_SECONDS = 0.5
 """After a server could not be reached, before it is tried again."""
+HEARD_OF_US = 600 * 1_000_000
+"""Long sessions that others may fill are those that were heard of since then."""
 ATTEMPTS = 5
 """Of a commit that meets a change of turn, or keys that others are taking."""
 
@@ -102,6 +104,8 @@ class PostgresStore:
         self._closed = False
         self._retry_at, self._why_away = 0.0, ""
         self._renew_at = 0.0
+        self._counting: PostgresReader | None = None
+        """Of the housekeeping thread: every replica adds to the totals, so that they lack no more than a second."""
         if orphan is not None:
             self._db, self._held, self._owner = orphan
             self._watch(self._db)
@@ -567,6 +571,12 @@ class PostgresStore:
         if time.monotonic() >= self._renew_at:
             self._renew_at = time.monotonic() + lane.RENEW_SECONDS
             between_commits(self._renew)
+        if self._counting is None:
+            self._counting = self.reader()
+        self._counting.catch_up()
+        long = self._counting.long_fills(CLOCK.now_us() - HEARD_OF_US)
+        if long:
+            between_commits(lambda: self.parts.learn(long))
 
     def _renew(self) -> None:
         self._ready()
@@ -587,6 +597,8 @@ class PostgresStore:
         if self._closed:
             return
         self._closed = True
+        if self._counting is not None:
+            self._counting.close()
         if self._uncertain is None and not self._db.closed and not self._db.broken:
             with suppress(psycopg.Error):
                 self._roll_back()
