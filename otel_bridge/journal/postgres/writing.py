@@ -42,6 +42,7 @@ from otel_bridge.journal.postgres.connection import (
 )
 from otel_bridge.journal.postgres.generations import Generations
 from otel_bridge.journal.postgres.lane import Held
+from otel_bridge.journal.postgres.prepared import Prepared
 from otel_bridge.journal.postgres.reading import PostgresReader
 from otel_bridge.journal.postgres.sorting import Sorted, sort_out
 from otel_bridge.journal.postgres.statements import Row
@@ -147,6 +148,7 @@ class PostgresStore:
         return db
 
     def _watch(self, db: Connection) -> None:
+        self._prepared = Prepared(db)
         db.add_notice_handler(self._on_notice)
 
     def _on_notice(self, notice: psycopg.errors.Diagnostic) -> None:
@@ -375,7 +377,7 @@ class PostgresStore:
         before = self._held
         after = Held(before.lane, before.epoch, self.last, self._total, before.commits + 1, before.turn)
         try:
-            self._db.execute(text, values, prepare=True, binary=True)
+            self._prepared.run(text, values)
         except (psycopg.errors.UniqueViolation, psycopg.errors.DivisionByZero):
             self._undo()
             with self._server():
