@@ -7,19 +7,17 @@ UUIDv7, and those of events that are identified by their content) lead there for
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
-from otel_bridge import clock, errors, times
+from otel_bridge import clock, times
 from otel_bridge.config import Config
-from otel_bridge.errors import Problem
 from otel_bridge.ids import derived_uuid, keys_of_derived, time_of
+from otel_bridge.intake import looking_up
 from otel_bridge.intake.identity import Identity
-from otel_bridge.intake.sessions import RETRY_AFTER_SECONDS
-from otel_bridge.journal import Reader, StoreDamaged, StoreUnavailable, refusal
+from otel_bridge.journal import Reader
 from otel_bridge.journal.damage import Damage
 
 REMEMBERED = 10_000
@@ -61,19 +59,14 @@ class RatedEvents:
     ) -> RatedEvent | None:
         """The event with this id; None where there is none any more. Clients of several GPTs may have chosen the same:
         then that of an `own` GPT, else the one that came first, so that no later one takes its place. `refuse` is
-        called before a search. Raises Problem (503): the records about it are damaged, or cannot be read now."""
+        called before a search. Raises Problem (503): the journal cannot be asked, or the records about it are
+        damaged."""
         key = event_id, tuple(own)
         found = self._recall(key)
         if found is not None:
             return found
         refuse()
-        try:
-            found = await asyncio.get_running_loop().run_in_executor(self._thread, self._look_up, event_id, own)
-        except StoreDamaged as error:
-            self._damage.note(error)
-            raise Problem(errors.JOURNAL_UNAVAILABLE, headers={"Retry-After": str(RETRY_AFTER_SECONDS)}) from error
-        except StoreUnavailable as error:
-            raise refusal(error) from error
+        found = await looking_up.look_up(self._thread, self._damage, self._look_up, event_id, own)
         if found is not None:
             while len(self._remembered) >= REMEMBERED:
                 del self._remembered[next(iter(self._remembered))]

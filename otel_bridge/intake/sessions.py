@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple, TypeVar
 
-from otel_bridge import errors
 from otel_bridge.contract import EventIn
 from otel_bridge.errors import Problem
-from otel_bridge.journal import Reader, SessionRow, StoreDamaged, StoreUnavailable, refusal
+from otel_bridge.intake import looking_up
+from otel_bridge.journal import Reader, SessionRow
 from otel_bridge.journal.damage import Damage
 
 REMEMBERED = 50_000
-RETRY_AFTER_SECONDS = 60
-"""What cannot be looked up is damaged, and somebody has to mend it."""
 REFUSED_SECONDS = 60.0
 """How long what was found of a session before it was deleted may still be on its way to the journal."""
 
@@ -139,12 +136,5 @@ class Sessions:
         return None if int.from_bytes(session_id, "big") in self._refused else row
 
     async def _read(self, function: Callable[[A], R], argument: A) -> R:
-        """Raises Problem (503): the session's place in the journal is damaged, and others' may be well; or the journal
-        cannot be read now."""
-        try:
-            return await asyncio.get_running_loop().run_in_executor(self._thread, function, argument)
-        except StoreDamaged as error:
-            self._damage.note(error)
-            raise Problem(errors.JOURNAL_UNAVAILABLE, headers={"Retry-After": str(RETRY_AFTER_SECONDS)}) from error
-        except StoreUnavailable as error:
-            raise refusal(error) from error
+        """Raises Problem (503)."""
+        return await looking_up.look_up(self._thread, self._damage, function, argument)

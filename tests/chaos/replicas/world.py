@@ -104,8 +104,8 @@ class World:
     def figures(self, found: Account) -> str:
         return (
             f"{found}; {self.scraper.pages} pages, {self.scraper.reigns} changes of the steward seen; "
-            f"{self.ledger.unanswered} posts got no answer, {self.ledger.statuses[503]} a 503, {self.ledger.unknown} of "
-            f"them «unknown», {self.ledger.statuses[200]} were recognised as repeats"
+            f"{self.ledger.unanswered} posts got no answer, {self.ledger.statuses[503]} a 503 "
+            f"({self.ledger.unknown} of them of unknown outcome), {self.ledger.statuses[200]} were recognised as repeats"
         )
 
     def close(self) -> None:

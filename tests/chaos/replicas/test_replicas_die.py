@@ -1,0 +1,98 @@
+"""Replicas that are killed, or stand still until they are taken for dead, under load."""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+
+import pytest
+
+from tests.chaos.conftest import long_form
+from tests.chaos.lanes import LONG
+from tests.chaos.replicas.world import Say, World, again, standing_still
+from tests.harness.bridge import Bridge
+from tests.harness.fleet import STEWARD, page
+from tests.harness.postgres import Cluster
+from tests.harness.waiting import wait_for
+
+KILLS = int(os.environ.get("CHAOS_KILLS", "200" if LONG else "6"))
+STILL = int(os.environ.get("CHAOS_STILL", "12" if LONG else "2"))
+LEASE = 15.0
+
+
+@pytest.mark.timeout(120 + 10 * KILLS)
+def test_replicas_killed_at_random_moments_lose_nothing_and_count_nothing_twice(world: World, say: Say) -> None:
+    seed = int(os.environ.get("CHAOS_SEED", "0")) or random.SystemRandom().randrange(1, 1 << 30)
+    moments, began, stewards = random.Random(seed), time.monotonic(), 0
+    with world.load(clients=6, seed=seed % 100_000 + 10, pause=0.004) as load:
+        for kill in range(KILLS):
+            time.sleep(moments.uniform(0.0, 1.2))
+            steward = world.fleet.steward() if kill % 3 == 2 else None
+            stewards += steward is not None
+            again(steward or moments.choice(world.fleet.bridges))
+            load.check_alive()
+    found = world.check()
+    assert "went back" not in world.fleet.output()
+    say(
+        f"{KILLS} kills ({stewards} of the steward) in {time.monotonic() - began:.0f} s, seed {seed}: "
+        f"{world.figures(found)}; {world.repeated} posts of before were known at whichever replica they came to"
+    )
+
+
+def _over(world: World, cluster: Cluster, bridge: Bridge, steward: bool) -> None:
+    """Its leases are over: by their time in the long form, else by the server's word alone."""
+    if LONG:
+        time.sleep(LEASE + 1)
+        return
+    assert bridge.process is not None
+    name = f"% {bridge.process.pid} %"
+    for table in ("lane", "steward"):
+        cluster.sql(
+            f"UPDATE otel_bridge.{table} SET lease_until = '-infinity' WHERE name LIKE %s",
+            name,
+            database=world.database,
+        )
+
+
+@pytest.mark.timeout(120 + 60 * STILL)
+def test_a_replica_that_stands_still_past_its_lease_is_fenced_and_goes_on(
+    world: World, cluster: Cluster, say: Say
+) -> None:
+    """What it had under way is not taken behind the back of who follows it, and is posted elsewhere meanwhile."""
+    changes = 0
+    with world.load(clients=6, seed=3, pause=0.004):
+        for turn in range(STILL):
+            steward = world.fleet.steward()
+            assert steward is not None
+            others = [one for one in world.fleet.bridges if one is not steward]
+            bridge = steward if turn % 2 == 0 else others[turn % 2]
+            with standing_still(bridge):
+                _over(world, cluster, bridge, bridge is steward)
+                world.wait_taken()
+                if bridge is steward:
+                    wait_for(
+                        lambda others=others: any(page(one).get((STEWARD, ())) == 1 for one in others), "a steward"
+                    )
+                    changes += 1
+            world.wait_taken()
+    found = world.check()
+    fenced = world.fleet.output().count("was taken over while")
+    say(f"{STILL} times past the lease, {changes} of them the steward, {fenced} lanes changed: {world.figures(found)}")
+
+
+@long_form
+def test_a_replica_that_never_comes_back_is_drained_by_another(world: World, cluster: Cluster, say: Say) -> None:
+    """Its export process is killed with it, so that something waits in its lane."""
+
+
+def test_whoever_stops_in_order_leaves_nothing_to_wait_for(world: World) -> None:
+    """A rolling restart under load: every post is answered, and nobody waits for a lease."""
+    before = world.ledger.unanswered
+    with world.load(clients=3, seed=4, pause=0.004):
+        for bridge in world.fleet.bridges:
+            assert bridge.stop() == 0, bridge.output()[-2000:]
+            world.wait_taken()
+            bridge.start()
+    world.check()
+    assert world.ledger.unanswered - before < 1000
