@@ -15,10 +15,12 @@ from types import FrameType
 
 from otel_bridge import journal
 from otel_bridge.commands.configuration import load
+from otel_bridge.config import Config
 from otel_bridge.errors import StartRefused
 from otel_bridge.journal import Backup
+from otel_bridge.ops.forms import SnapshotForms
 from otel_bridge.ops.going_back import FOLLOWS, moment
-from otel_bridge.privacy.users import kept_key, key_file, put_key
+from otel_bridge.privacy.users import fingerprint, kept_key, key_file, load_or_create_key, put_key
 
 PROGRESS_SECONDS = 1.0
 
@@ -31,8 +33,10 @@ def run(arguments: argparse.Namespace) -> int:
     if of_users is not None and Path(arguments.file).resolve() == of_users.resolve():
         raise StartRefused(f"{arguments.file}: this is the key of the user hash. Name another file.")
     os.nice(10)  # answers are more urgent
-    with _told_to_end():
-        made = journal.backup(loaded.journal, Path(arguments.file), key, arguments.replace, _progress())
+    with told_to_end():
+        made = journal.backup(
+            loaded.journal, Path(arguments.file), key, arguments.replace, _progress(), SnapshotForms()
+        )
     seconds = time.monotonic() - started
     if arguments.json:
         print(json.dumps({**_values(made), "seconds": round(seconds, 3)}))
@@ -57,8 +61,10 @@ def restore(arguments: argparse.Namespace) -> int:
         print(put_key(loaded, key))
         return 0
     key_file(loaded)  # refuses two of them before anything is changed
-    with _told_to_end():
-        restored, moved = journal.restore(file, loaded.journal, arguments.replace)
+    with told_to_end():
+        restored, moved = journal.restore(
+            file, loaded.journal, arguments.replace, _fingerprint(loaded, file), SnapshotForms(), rows_progress()
+        )
     said = None if restored.key is None else put_key(loaded, restored.key)
     if arguments.json:
         print(json.dumps({**_values(restored), "journal": loaded.journal_shown, "moved_to": moved, "key": said}))
@@ -72,6 +78,14 @@ def restore(arguments: argparse.Namespace) -> int:
     for line in FOLLOWS:
         print(f"- {line}")
     return 0
+
+
+def _fingerprint(loaded: Config, file: Path) -> bytes | None:
+    """Of the key that the bridge will use: the configured one, else the backup's."""
+    key = load_or_create_key(loaded.key_path, loaded.user_hash_key) if loaded.user_hash_key else None
+    if key is None:
+        key = journal.carried_key(f"sqlite:///{file}")
+    return None if key is None else fingerprint(key)
 
 
 def _values(found: Backup) -> dict[str, object]:
@@ -109,8 +123,21 @@ def _progress() -> Callable[[int, int], None]:
     return tell
 
 
+def rows_progress() -> Callable[[str, int], None]:
+    """The same, of what is told by tables and rows."""
+    next_line = time.monotonic() + PROGRESS_SECONDS
+
+    def tell(table: str, rows: int) -> None:
+        nonlocal next_line
+        if sys.stderr.isatty() and time.monotonic() >= next_line:
+            next_line = time.monotonic() + PROGRESS_SECONDS
+            print(f"{table}: {rows:,} rows", file=sys.stderr, flush=True)
+
+    return tell
+
+
 @contextlib.contextmanager
-def _told_to_end() -> Iterator[None]:
+def told_to_end() -> Iterator[None]:
     """SIGTERM ends it as Ctrl-C does: nothing half-made is left."""
 
     def end(number: int, frame: FrameType | None) -> None:

@@ -117,6 +117,7 @@ def _add_journal(commands: Commands, common: argparse.ArgumentParser) -> None:
     )
     replay.set_defaults(run=_lazy("journal:replay"))
     _add_migrate(inside, place)
+    _add_copy(inside, common)
     _add_backup(inside, place)
 
 
@@ -135,6 +136,26 @@ def _add_migrate(inside: Commands, place: argparse.ArgumentParser) -> None:
     )
     migrate.add_argument("--grant", metavar="ROLE", help="give this role what it needs to serve, which is no DDL")
     migrate.set_defaults(run=_lazy("migrate:run"))
+
+
+def _add_copy(inside: Commands, common: argparse.ArgumentParser) -> None:
+    copy = inside.add_parser(
+        "copy",
+        parents=[common],
+        help="copy a journal from a file to PostgreSQL, or back, with the bridge stopped",
+        description="Copies a whole journal to where none is: records, sessions, what retries are recognised by, what "
+        "is parked, how far delivery is, and the counters, which go on as they were. The bridge must be stopped. All "
+        "of it or nothing; the source is left as it is.",
+        epilog="examples:\n"
+        "  otel-bridge journal migrate --journal postgresql://owner@db1/otel_bridge\n"
+        "  otel-bridge journal copy sqlite:///data/otel-bridge.db postgresql://owner@db1/otel_bridge\n"
+        "  otel-bridge journal copy postgresql://owner@db1/otel_bridge sqlite:///data/back.db",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    copy.add_argument("source", metavar="FROM", help="the journal's URL")
+    copy.add_argument("target", metavar="TO", help="where it goes; a database has its tables already")
+    copy.add_argument("--json", action="store_true", help="for a program to read")
+    copy.set_defaults(run=_lazy("copy:run"))
 
 
 def _add_backup(inside: Commands, place: argparse.ArgumentParser) -> None:

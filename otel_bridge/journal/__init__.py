@@ -26,6 +26,7 @@ from typing import Any
 
 from otel_bridge.errors import StartRefused
 from otel_bridge.journal.append import CONFLICT, Append, Conflict, Duplicate, Outcome
+from otel_bridge.journal.archive import Forms, Progress, Sums
 from otel_bridge.journal.findings import Finding, Severity
 from otel_bridge.journal.store import (
     DEDUP_HORIZON_US,
@@ -67,6 +68,7 @@ __all__ = [
     "DamagedPart",
     "Duplicate",
     "Finding",
+    "Forms",
     "Identity",
     "Journal",
     "Lane",
@@ -75,6 +77,7 @@ __all__ = [
     "OutcomeUnknown",
     "Parked",
     "Position",
+    "Progress",
     "Reader",
     "Replicas",
     "Segment",
@@ -88,6 +91,7 @@ __all__ = [
     "StoreFull",
     "StoreLost",
     "StoreUnavailable",
+    "Sums",
     "TopUser",
     "Total",
     "Trimmed",
@@ -96,6 +100,7 @@ __all__ = [
     "Window",
     "backup",
     "carried_key",
+    "copy",
     "exists",
     "inspect",
     "mark_replay",
@@ -166,24 +171,48 @@ def migrate(url: str, role: str | None, tell: Callable[[str], None]) -> None:
 
 
 def backup(
-    url: str, to: Path, key: bytes | None, replace: bool = False, progress: Callable[[int, int], None] = lambda *_: None
+    url: str,
+    to: Path,
+    key: bytes | None,
+    replace: bool = False,
+    progress: Callable[[int, int], None] = lambda *_: None,
+    forms: Forms | None = None,
 ) -> Backup:
     """Makes a backup in the file `to` (or in a folder, under a name of its time): the journal as of one moment, and
-    `key`, of the user hash. May be called while a bridge serves the journal; no answer waits for it. The file is whole,
-    checked and fsynced when it gets its name. `progress` is called with bytes done and bytes in all.
+    `key`, of the user hash. May be called while a bridge serves the journal; no answer waits for it (of a database: a
+    moment). The file is whole, checked and fsynced when it gets its name. `progress` is called with bytes done and
+    bytes in all. `forms`: of snapshots, which a database needs.
 
-    Raises StartRefused (there is no journal, or a file of that name and not `replace`; the journal is damaged; this
-    backend's backups are made with its own tools) and StoreError: then nothing was written under that name."""
-    made: Backup = _backend(url).backup(url, to, key, replace, progress)
+    Raises StartRefused (there is no journal, or a file of that name and not `replace`; the journal is damaged) and
+    StoreError: then nothing was written under that name."""
+    made: Backup = _backend(url).backup(url, to, key, replace, progress, forms)
     return made
 
 
-def restore(file: Path, url: str, replace: bool = False) -> tuple[Backup, list[str]]:
+def restore(
+    file: Path,
+    url: str,
+    replace: bool = False,
+    fingerprint: bytes | None = None,
+    forms: Forms | None = None,
+    progress: Progress = lambda *_: None,
+) -> tuple[Backup, list[str]]:
     """Puts a backup where no journal is, or, with `replace`, moves aside the one that is there. Returns the backup, and
-    where that is which was there. The next `open` says that it went back. Raises as `backup` does, and StartRefused
-    where a bridge serves the journal: then nothing has changed."""
-    restored: tuple[Backup, list[str]] = _backend(url).restore(file, url, replace)
+    where that is which was there. The next `open` says that it went back. `fingerprint`: of the key that its users were
+    hashed with, which a database keeps. Raises as `backup` does, and StartRefused where a bridge serves the journal:
+    then nothing has changed."""
+    restored: tuple[Backup, list[str]] = _backend(url).restore(file, url, replace, fingerprint, forms, progress)
     return restored
+
+
+def copy(source: str, target: str, fingerprint: bytes | None, forms: Forms, progress: Progress) -> Sums:
+    """Copies a journal that nobody serves meanwhile to where none is, and nobody serves; the source stays as it is.
+    Counters, cursors, keys, sessions and what is parked go along. Returns what was copied, counted on both sides.
+    Raises StartRefused, StoreError: then there is nothing at the target."""
+    with _backend(source).archive(source, forms) as archive:
+        _backend(target).load(archive, target, fingerprint, forms, progress)
+        copied: Sums = archive.sums
+    return copied
 
 
 def carried_key(url: str) -> bytes | None:

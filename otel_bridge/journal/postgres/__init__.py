@@ -1,7 +1,8 @@
 """The journal in PostgreSQL (15 or later): all of its SQL. Any number of replicas append to it at once.
 
 Tables: `schema.py`, made and upgraded by `migrations.py` and by nothing at run time. `visiting.py` is the connection of
-an operator's command, `inspection.py` says what is wrong with a server.
+an operator's command, `inspection.py` says what is wrong with a server. `dump.py` is a whole journal's
+rows, for a backup or another backend, `load.py` puts such in a database, `moving.py` does both.
 
 Reading: `reading.py` is a reader for any thread or process, `segments.py` the records of a lane in order and over what
 is damaged of them, `balance.py` the ledger, `lookup.py` finds an event by its id, `sizes.py` says what room is taken.
@@ -21,10 +22,25 @@ from otel_bridge.errors import StartRefused
 from otel_bridge.journal.findings import Finding
 from otel_bridge.journal.postgres import inspection, migrations
 from otel_bridge.journal.postgres.connection import split
+from otel_bridge.journal.postgres.moving import archive, backup, load, restore
 from otel_bridge.journal.postgres.reading import PostgresReader
 from otel_bridge.journal.postgres.replay import mark_replay as _mark_replay
 from otel_bridge.journal.postgres.visiting import visit
 from otel_bridge.journal.postgres.writing import PostgresStore
+
+__all__ = [
+    "archive",
+    "backup",
+    "carried_key",
+    "exists",
+    "inspect",
+    "load",
+    "mark_replay",
+    "migrate",
+    "open",
+    "open_reader",
+    "restore",
+]
 
 
 def exists(url: str) -> bool:

@@ -89,6 +89,19 @@ def migrate(connection: Connection, tell: Callable[[str], None]) -> None:
         tell(f"schema otel_bridge: version {schema.VERSION} already, nothing to do")
 
 
+def make(connection: Connection) -> None:
+    """All of it, in the transaction that is open, where no schema of the name is."""
+    for version in sorted(schema.STEPS):
+        _take(connection, version)
+
+
+def _take(connection: Connection, version: int) -> None:
+    connection.execute(schema.STEPS[version])
+    connection.execute(
+        "UPDATE otel_bridge.journal SET version = %s, serves_from = %s", (version, schema.SERVES_FROM[version])
+    )
+
+
 def _step(connection: Connection) -> int | None:
     """Makes the next version; None: this release knows none after the one that is there."""
     for attempt in range(ATTEMPTS):
@@ -108,11 +121,7 @@ def _step(connection: Connection) -> int | None:
                 if version > schema.VERSION:
                     return None
                 connection.execute(f"SET LOCAL lock_timeout = {LOCK_WAIT_MS}")
-                connection.execute(schema.STEPS[version])
-                connection.execute(
-                    "UPDATE otel_bridge.journal SET version = %s, serves_from = %s",
-                    (version, schema.SERVES_FROM[version]),
-                )
+                _take(connection, version)
                 return version
         except errors.LockNotAvailable:
             if attempt + 1 == ATTEMPTS:

@@ -12,7 +12,8 @@ what is damaged of them (`rows.py`), `lookup.py` finds an event by its id. `repl
 another process.
 
 Backups: `backup_file.py` makes one, `restoring.py` puts one in place (both through `new_file.py`); `witness.py`
-recognises one at the start, and copies, by the rows of `identity.py` and the `mark.py` beside the journal.
+recognises one at the start, and copies, by the rows of `identity.py` and the `mark.py` beside the journal. `dump.py` is
+a journal's rows for another backend, `load.py` makes a file of such.
 
 A URL of it is `sqlite:///relative/path` or `sqlite:////absolute`; the path stands in it as it is: `%` is a character
 like others.
@@ -20,14 +21,20 @@ like others.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from otel_bridge.errors import StartRefused
+from otel_bridge.journal.archive import Archive, Forms, Progress
 from otel_bridge.journal.findings import Finding
 from otel_bridge.journal.sqlite.backup_file import backup as _backup
+from otel_bridge.journal.sqlite.dump import SqliteArchive
+from otel_bridge.journal.sqlite.dump import archive as _archive
 from otel_bridge.journal.sqlite.examine import is_journal, refuse_another_name
 from otel_bridge.journal.sqlite.identity import KEY, rows_alone
+from otel_bridge.journal.sqlite.load import load_journal
+from otel_bridge.journal.sqlite.lock import not_served
 from otel_bridge.journal.sqlite.names import place
 from otel_bridge.journal.sqlite.reading import SqliteReader
 from otel_bridge.journal.sqlite.replay import mark_replay as _mark_replay
@@ -38,10 +45,12 @@ from otel_bridge.journal.store import Backup
 __all__ = [
     "SqliteReader",
     "SqliteStore",
+    "archive",
     "backup",
     "carried_key",
     "exists",
     "inspect",
+    "load",
     "mark_replay",
     "migrate",
     "open",
@@ -87,12 +96,27 @@ def migrate(url: str, role: str | None, tell: Callable[[str], None]) -> None:
     tell("a SQLite journal is upgraded by the bridge that opens it: nothing to do")
 
 
-def backup(url: str, to: Path, key: bytes | None, replace: bool, progress: Callable[[int, int], None]) -> Backup:
+def backup(
+    url: str, to: Path, key: bytes | None, replace: bool, progress: Callable[[int, int], None], forms: Forms | None
+) -> Backup:
     return _backup(_existing(url), to, key, replace, progress)
 
 
-def restore(file: Path, url: str, replace: bool) -> tuple[Backup, list[str]]:
+def restore(
+    file: Path, url: str, replace: bool, fingerprint: bytes | None, forms: Forms | None, progress: Progress
+) -> tuple[Backup, list[str]]:
     return _restore(file, place(url), replace)
+
+
+@contextmanager
+def archive(url: str, forms: Forms) -> Iterator[SqliteArchive]:
+    path = _existing(url)
+    with not_served(place(url)), _archive(path) as found:
+        yield found
+
+
+def load(archive: Archive, url: str, fingerprint: bytes | None, forms: Forms, progress: Progress) -> None:
+    load_journal(archive, place(url).path, progress)
 
 
 def carried_key(url: str) -> bytes | None:

@@ -52,7 +52,7 @@ def backup(path: Path, to: Path, key: bytes | None, replace: bool, progress: Pro
     with words(f"the backup {to}"), new_file(to) as part:
         with closing(_snapshot(path)) as source:
             made = _copy(source, part, key, progress)
-        damaged = _verify(part, f"the journal {path}")
+        damaged = verify(part, f"the journal {path}")
         made = made._replace(place=str(to), size=part.stat().st_size, damaged=damaged)
         put_in_place(part, to, replace)
     return made
@@ -115,7 +115,7 @@ def look(file: Path) -> Backup:
     if not is_journal(file):
         raise StartRefused(f"{file}: there is no such backup. Name a file that `otel-bridge journal backup` has made.")
     has_log = wal_bytes(file) > 0
-    damaged = 0 if has_log else _verify(file, f"the backup {file}")
+    damaged = 0 if has_log else verify(file, f"the backup {file}")
     rows = rows_alone(file)
     row = decoded(rows, BACKUP, BackupRow)
     if row is None or has_log:
@@ -128,7 +128,7 @@ def look(file: Path) -> Backup:
     )
 
 
-def _verify(file: Path, whose: str) -> int:
+def verify(file: Path, whose: str) -> int:
     """How many segments do not match their checksum: those that the bridge parks. Raises StartRefused where the file is
     no whole journal, or one that no bridge would start with."""
     damaged: list[int] = []

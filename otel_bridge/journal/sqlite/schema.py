@@ -128,6 +128,18 @@ def mark_feedback(db: sqlite3.Connection) -> None:
 
 def upgrade(db: sqlite3.Connection) -> None:
     """Adds what a journal of an earlier release lacks; that release still opens it."""
-    for table, column, script in _ADDITIONS:
-        if column not in [found[1] for found in db.execute(f"PRAGMA table_info({table})")]:
-            db.executescript(f"BEGIN IMMEDIATE; {script} COMMIT;")
+    for script in _lacking(db):
+        db.executescript(f"BEGIN IMMEDIATE; {script} COMMIT;")
+
+
+def is_current(db: sqlite3.Connection) -> bool:
+    """Whether `upgrade` would change nothing."""
+    return not _lacking(db)
+
+
+def _lacking(db: sqlite3.Connection) -> list[str]:
+    return [
+        script
+        for table, column, script in _ADDITIONS
+        if column not in [found[1] for found in db.execute(f"PRAGMA table_info({table})")]
+    ]

@@ -1,0 +1,157 @@
+"""A whole journal as rows, whatever it is kept in: what `copying.py` hands from one backend to another.
+
+An archive has one lane: sequence numbers count from 1 without gaps (what is trimmed has had the first of them).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple, Protocol
+
+from otel_bridge.journal.store import StoreError
+
+
+class SegmentRow(NamedTuple):
+    last: int
+    records: int
+    spans: int
+    arrived_us: int
+    crc: int
+    total: int
+    """Spans up to this row since the journal began."""
+    body: bytes
+
+
+class KeyRow(NamedTuple):
+    key: bytes
+    arrived_us: int
+    digest: bytes | None
+    part: int | None
+
+
+class SessionRow(NamedTuple):
+    id: bytes
+    gpt: str
+    user: str
+    started_us: int
+    last_us: int
+    first_event_us: int | None
+    last_event_us: int | None
+    events: int
+    failed: int
+    tokens_in: int
+    tokens_out: int
+    stretch_us: int | None
+    stretch_events: int
+    live: bool
+    digest: bytes | None
+    stretch_last_us: int | None
+    active_us: int | None
+    fill: int
+    unmeasured_latency: int
+    unmeasured_in: int
+    unmeasured_out: int
+
+
+class UsageRow(NamedTuple):
+    hour: int
+    gpt: str
+    user: str
+    events: int
+    tokens: int
+
+
+class ParkedRow(NamedTuple):
+    seq: int
+    body: bytes
+    spans: int
+    reason: str
+    words: str
+    parked_us: int
+    replay: bool
+
+
+class SinkRow(NamedTuple):
+    name: str
+    cursor: int
+    exported: int
+
+
+class Sums(NamedTuple):
+    """What is counted of a whole journal before and after, each from the rows that are there."""
+
+    segments: int
+    records: int
+    spans: int
+    body_bytes: int
+    keys: int
+    sessions: int
+    session_events: int
+    session_tokens: int
+    live: int
+    usage_rows: int
+    usage_events: int
+    usage_tokens: int
+    parked: int
+    parked_spans: int
+
+
+class Forms(Protocol):
+    """A snapshot of what is counted, in its two forms: one bridge saves all of it in one place, replicas save what is
+    shared and what is each one's own."""
+
+    def parted(self, snapshot: bytes) -> tuple[bytes, bytes]:
+        """One bridge's → what is shared, what is its own. Raises ValueError where it is of another release."""
+
+    def joined(self, shared: bytes, own: Sequence[bytes]) -> bytes:
+        """What is shared, and what is each replica's own → one bridge's."""
+
+
+class Archive(Protocol):
+    """One state of a journal. Rows are read once, table by table."""
+
+    last: int
+    """The newest record's sequence number."""
+    total: int
+    """Spans of all that was ever accepted."""
+    size: int
+    """Bytes, about."""
+
+    @property
+    def sinks(self) -> Sequence[SinkRow]: ...
+
+    @property
+    def snapshot(self) -> tuple[int, bytes] | None:
+        """One bridge's, with the sequence number that it stands at."""
+
+    @property
+    def sums(self) -> Sums: ...
+
+    def segments(self) -> Iterator[SegmentRow]:
+        """In the order of their numbers. Where their bodies do not match their checksums, they are as they are."""
+
+    def seen(self) -> Iterator[KeyRow]:
+        """By key, each once."""
+
+    def sessions(self) -> Iterator[SessionRow]:
+        """By id."""
+
+    def usage(self) -> Iterator[UsageRow]: ...
+
+    def parked(self) -> Iterator[ParkedRow]:
+        """By number."""
+
+
+Progress = Callable[[str, int], None]
+"""Called with the table and how many of its rows are copied."""
+
+
+def refuse_other(before: Sums, after: Sums) -> None:
+    """Raises StoreError where something was lost or added on the way."""
+    other = [
+        f"{name} {one:,} and then {two:,}"
+        for name, one, two in zip(Sums._fields, before, after, strict=True)
+        if one != two
+    ]
+    if other:
+        raise StoreError(f"the copy is not what was copied ({', '.join(other)}): nothing of it was kept")

@@ -1,0 +1,28 @@
+"""Whether replicas serve the journal now."""
+
+from __future__ import annotations
+
+from otel_bridge.errors import StartRefused
+from otel_bridge.journal.postgres.connection import Connection
+from otel_bridge.journal.postgres.lane import is_gone, process_name
+
+
+def refuse_served(db: Connection, where: str) -> None:
+    """Raises StartRefused where a replica serves, or may go on. In a transaction it stays so: no lane can be claimed or
+    made until that ends."""
+    db.execute("SELECT 1 FROM otel_bridge.journal FOR UPDATE")
+    db.execute("SELECT 1 FROM otel_bridge.lane ORDER BY lane FOR UPDATE")
+    mine = process_name()
+    alive = [
+        (str(name).partition(" ")[0], seconds)
+        for name, seconds in db.execute(
+            "SELECT name, extract(epoch FROM lease_until - clock_timestamp())::float8 FROM otel_bridge.lane "
+            "WHERE owner IS NOT NULL AND lease_until > clock_timestamp() ORDER BY lane"
+        ).fetchall()
+        if not is_gone(name, mine)
+    ]
+    if alive:
+        raise StartRefused(
+            f"journal {where}: {len(alive)} replica(s) serve it, on {', '.join(sorted({host for host, _ in alive}))}. "
+            f"Stop them first; one that was killed is waited for ({max(seconds for _, seconds in alive):.0f} s)."
+        )
