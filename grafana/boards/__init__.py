@@ -16,8 +16,8 @@ classic files as they are.
 | `colours` `datasources` `variables` | what all boards share |
 | `promql` `traceql` | queries, with the catalog's names |
 | `panels` `shared` `layout` | a panel; a panel on two boards; rows, ids, places, JSON |
-| `rules` | what Prometheus records for the boards |
-| `resumen` `slo` `sesiones` `salud` | a board each |
+| `rules` `scrape` | what Prometheus records for the boards; from which series it takes `instance` |
+| `resumen` `slo` `sesiones` `salud` | a board each; `replicas` is a row of the last |
 | `queries` `names` | for tests: every query filled in; every metric and label that one names |
 """
 
@@ -31,7 +31,7 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)
     from grafana_foundation_sdk.models.dashboard import Dashboard
 
-from grafana.boards import resumen, rules, salud, sesiones, slo
+from grafana.boards import resumen, rules, salud, scrape, sesiones, slo
 from grafana.boards.layout import render
 from grafana.boards.queries import EXPECTED_EMPTY, Query, may_be_empty, queries, trace_queries
 
@@ -46,9 +46,10 @@ def build() -> dict[str, Dashboard]:
 
 
 def files() -> dict[Path, str]:
-    """Every file that the code makes and what it must hold: `grafana/dashboards/`, and the rules that they read."""
+    """Every file that the code makes and what it must hold: `grafana/dashboards/`, the rules that they read, the
+    scrape."""
     boards = {DASHBOARDS / f"{uid}.json": render(board) for uid, board in build().items()}
-    return {**boards, rules.FILE: rules.text(boards.values())}
+    return {**boards, rules.FILE: rules.text(boards.values()), scrape.FILE: scrape.text()}
 
 
 __all__ = ["DASHBOARDS", "EXPECTED_EMPTY", "Query", "build", "files", "may_be_empty", "queries", "trace_queries"]

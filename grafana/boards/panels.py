@@ -49,6 +49,7 @@ QUIET = "Sin tráfico"
 NOT_MEASURED = "Nada medido"
 """Instead of a number of latencies: no event came, or none that anybody measured."""
 NO_DATA = "Sin datos en el intervalo"
+DOWN = "El puente no responde"
 NO_STEP = "Aún no hay un tramo entero con tráfico"
 """Of bars and lines: each point is of a whole step, which on a month is an hour."""
 

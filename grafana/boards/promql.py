@@ -36,6 +36,10 @@ BAR = "$__interval"
 TARGET = ("job", "instance")
 """What tells one bridge from another. No job has a fixed name: an operator's is called otherwise."""
 OF_BRIDGE = ('job=~"$job"', 'instance=~"$instance"')
+OF_JOURNAL = ('job=~"$job"', 'instance=~"$instance|"')
+"""What replicas share has no instance, whichever of them is chosen (docs/decisions/0014-instance.md)."""
+OF_ITSELF = {"up", *catalog.OF_EACH_PROCESS}
+"""Series that each replica has."""
 OURS = f'{TYPE}!=""'
 """Other software has metrics of the GenAI conventions too; this label only the bridge gives them."""
 
@@ -48,6 +52,9 @@ FIRST = ":first5m"
 """After a counter's name: its first value after Prometheus did not know it, for five minutes."""
 # Recorded by prometheus/rules/boards.bars.rules.yml, which `rules.py` writes
 HOUR_OF_WEEK = "gpt:gen_ai_client_operation_duration:increase1m"
+
+LATELY = "1m"
+"""How long a gauge that replicas share stands for itself: some scrapes lack it where another becomes steward."""
 
 LOOKBACK = "5m"
 """How long a counter's last value stands for it while it is not scraped. A restart of the bridge or of Prometheus is
@@ -66,7 +73,8 @@ def _target(name: str) -> tuple[str, ...]:
     """Matchers that every selector of the name has."""
     if name.startswith("gpt:"):
         return ()  # recorded of all bridges together
-    return (*OF_BRIDGE, *((OURS,) if name.startswith("gen_ai_client_") and not name.endswith(FIRST) else ()))
+    bridge = OF_BRIDGE if name in OF_ITSELF else OF_JOURNAL
+    return (*bridge, *((OURS,) if name.startswith("gen_ai_client_") and not name.endswith(FIRST) else ()))
 
 
 def selector(name: str, *matchers: str) -> str:
@@ -89,7 +97,8 @@ def total(expr: str, *by: str) -> str:
 
 def value(metric: Metric, *matchers: str) -> str:
     """A gauge's series."""
-    return selector(metric.name, *matchers)
+    now = selector(metric.name, *matchers)
+    return now if metric.name in OF_ITSELF else f"last_over_time({now}[{LATELY}])"
 
 
 def rate(series: str, *matchers: str, window: str = RATE) -> str:
@@ -146,15 +155,16 @@ def _rise(series: str, matchers: tuple[str, ...], window: str) -> str:
 
 
 def _noted(series: str, matchers: tuple[str, ...], window: str) -> str:
-    now, build = selector(series, *matchers), catalog.BUILD_INFO.name
+    now, beginning = selector(series, *matchers), selector(catalog.BUILD_INFO.name + FIRST)
     first = f"min_over_time({selector(series + FIRST, *matchers)}[{window}])"
     last = f"last_over_time({selector(recorded(series, 'last'), *matchers)}[{window}])"
     end = f"last_over_time({now}[{LOOKBACK}])"
     rise = f"({end} or {last}) - (last_over_time({now}[{LOOKBACK}] offset {window}) or {first})"
-    # Without the rules, and older than the bridge's own beginning, the beginning of its series is unknown too.
+    # Without the rules, and older than the bridge's own beginning, the beginning of its series is unknown too. Whoever
+    # shows them shows SERIES with them.
     known = (
-        f"last_over_time({selector(build)}[{LOOKBACK}] offset {window}) "
-        f"or last_over_time({selector(build + FIRST)}[{window}])"
+        f"last_over_time({selector(catalog.SERIES.name)}[{LOOKBACK}] offset {window}) "
+        f"or last_over_time({beginning}[{window}])"
     )
     return f"({rise} >= 0 or {end}) and on ({', '.join(TARGET)}) ({known})"
 

@@ -46,6 +46,7 @@ from grafana.boards.promql import (
     selector,
     suffixed,
     total,
+    value,
 )
 from grafana.boards.shared import Column
 from grafana.boards.variables import link
@@ -297,7 +298,7 @@ def _use() -> list[tuple[int, Panel]]:
 
 def _periods() -> list[tuple[int, Panel]]:
     def of(title: str, window: str, since: str, first_step: str, unit: str, description: str) -> Panel:
-        current = total(selector(catalog.ACTIVE_SESSIONS.name, OF_GPT, f'window="{window}"'))
+        current = total(value(catalog.ACTIVE_SESSIONS, OF_GPT, f'window="{window}"'))
         return bars(
             title,
             description,

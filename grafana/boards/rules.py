@@ -35,7 +35,8 @@ _HEAD = """\
 #                               that the rules of one minute have seen the same
 #   bridge:<counter>:increase   by how much that rose since the minute before, or since Prometheus was last there (a day
 #                               at the most): exact, and their sum over any time is the whole. By instance, so that a
-#                               bridge that is scraped under another name begins at its own first value
+#                               bridge that is scraped under another name begins at its own first value. What replicas
+#                               share has none, so that it goes on where another is steward
 #   {by_hour}
 #                               the same of events, by GPT, labelled with the hour (00 to 23) and the weekday (1
 #                               Monday to 7 Sunday, UTC) of the moment

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from grafana_foundation_sdk.models.dashboard import Dashboard, Panel
 
-from grafana.boards import colours, shared, variables
+from grafana.boards import colours, replicas, shared, variables
 from grafana.boards.layout import Row, board
 from grafana.boards.panels import (
     COUNT,
+    DOWN,
     Look,
     buckets_over_time,
     column,
@@ -43,7 +44,6 @@ from otel_bridge import catalog
 UID = "otel-bridge-salud"
 RECORDS = catalog.RECORDS.name
 REQUESTS = catalog.REQUEST_DURATION
-DOWN = "El puente no responde"
 ACCEPTED = 'result="accepted"'
 REJECTED = 'result="rejected"'
 FINE_AT_ZERO = ((None, colours.FINE), (1.0, colours.FAIL))
@@ -54,20 +54,26 @@ def _answer() -> list[tuple[int, Panel]]:
     nowhere = f"(max({value(catalog.EXPORT_CONFIGURED)}) == 0)"
     used = f"max({value(catalog.JOURNAL_BYTES)} / {value(catalog.JOURNAL_LIMIT)})"
     displaced = f"(min({value(catalog.JOURNAL_IN_PLACE)}) == 0)"
-    bridges = f"max by (job, instance) (last_over_time({value(catalog.BUILD_INFO)}[1d]))"
     return [
         (
             6,
             stat_panel(
                 "Puente",
-                "Si Prometheus consigue leer las métricas del puente. Caído: lo que muestran los demás "
-                "tableros es viejo.",
-                [instant(f"min({selector('up')} and on (job, instance) {bridges})")],
+                "Si Prometheus lee las métricas del puente. Caído, o sin una réplica que lleve la cuenta: lo que "
+                "muestran los demás tableros es viejo. Si faltan réplicas, las demás siguen.",
+                [instant(replicas.standing())],
                 Look(
                     unit="none",
-                    steps=((None, colours.FAIL), (1.0, colours.FINE)),
+                    steps=((None, colours.FAIL), (0.5, colours.NEAR), (1.0, colours.FINE)),
                     mappings=[
-                        value_mapping({"1": ("En marcha", None), "0": ("Caído", None)}),
+                        value_mapping(
+                            {
+                                "1": ("En marcha", None),
+                                "0.5": ("Faltan réplicas", None),
+                                "0": ("Caído", None),
+                                "-1": ("Nadie lleva la cuenta", None),
+                            }
+                        ),
                         quiet_mapping("Sin datos"),
                     ],
                     no_value="Prometheus no lo busca",
@@ -170,7 +176,7 @@ def _answer() -> list[tuple[int, Panel]]:
             6,
             stat_panel(
                 "Tiempo en marcha",
-                "Cuánto lleva este proceso sin reiniciarse.",
+                "Cuánto lleva este proceso sin reiniciarse; de varias réplicas, la que menos.",
                 [instant(f"time() - max({value(catalog.START_TIME)})")],
                 Look(
                     unit="dtdhms",
@@ -422,6 +428,7 @@ def _room() -> list[tuple[int, Panel]]:
 
 def _process() -> list[tuple[int, Panel]]:
     worker = catalog.WORKER_UP.labels[0]
+    went_back = selector(catalog.JOURNAL_WENT_BACK.name)
     return [
         (
             8,
@@ -464,7 +471,7 @@ def _process() -> list[tuple[int, Panel]]:
                 "«Con otro diario»: arrancó con uno que no es el que se dejó (una copia, o uno más antiguo).",
                 [
                     query(f"sum(changes({value(catalog.START_TIME)}[1h]))", "Arranques por hora"),
-                    query(f"max(changes({value(catalog.JOURNAL_WENT_BACK)}[1h])) > 0", "Con otro diario", ref="B"),
+                    query(f"max(changes({went_back}[1h])) > 0", "Con otro diario", ref="B"),
                 ],
                 Look(
                     unit=COUNT,
@@ -547,16 +554,16 @@ def _configuration() -> list[tuple[int, Panel]]:
     skew = f"max(abs({value(catalog.CLOCK_SKEW)}))"
     return [
         (
-            5,
+            6,
             of(
-                "Destino OTLP",
+                "Destino de trazas",
                 "Si hay un destino OTLP configurado. Sin él, los registros esperan en el diario hasta que lo haya.",
                 catalog.EXPORT_CONFIGURED,
                 {"1": ("Configurado", colours.FINE), "0": ("Sin destino", colours.NEAR)},
             ),
         ),
         (
-            5,
+            6,
             of(
                 "Configuración",
                 "Si el fichero de configuración es el que está en vigor. Con un error en él, sigue en vigor el "
@@ -576,17 +583,7 @@ def _configuration() -> list[tuple[int, Panel]]:
             ),
         ),
         (
-            4,
-            of(
-                "Réplicas",
-                "Con varias réplicas, una lleva la cuenta de lo que comparten todas, y solo su página la muestra. Si "
-                "ninguna la lleva, estas series se paran hasta que otra sigue desde donde quedaron.",
-                catalog.STEWARD,
-                {"1": ("Una cuenta", colours.FINE), "0": ("Ninguna cuenta", colours.FAIL)},
-            ),
-        ),
-        (
-            4,
+            6,
             stat_panel(
                 "Reloj",
                 "Si el puente se fía del reloj de su máquina. Tras un salto no: sigue con su hora y no borra nada "
@@ -618,6 +615,7 @@ def build() -> Dashboard:
             Row(400, "Rapidez", 9, _speed()),
             Row(500, "Espacio", 9, _room()),
             Row(600, "Proceso y alertas", 9, _process()),
+            Row(900, "Réplicas", 7, replicas.panels()),
             Row(700, "Privacidad y versión", 7, _privacy()),
             Row(800, "Configuración y reloj", 4, _configuration()),
         ],

@@ -42,6 +42,7 @@ from grafana.boards.promql import (
     quantile,
     selector,
     total,
+    value,
 )
 from grafana.boards.promql import hour_by_weekday as hour_by_weekday_expr
 from grafana.boards.variables import link
@@ -74,7 +75,7 @@ def _by_window(title: str, description: str, metric: catalog.Metric) -> Panel:
         title,
         description,
         [
-            instant(total(selector(metric.name, OF_GPT, f'window="{window}"')), name, ref=f"w{window}")
+            instant(total(value(metric, OF_GPT, f'window="{window}"')), name, ref=f"w{window}")
             for window, name in WINDOWS.items()
         ],
         Look(unit=COUNT, minimum=0, mappings=[quiet_mapping("Sin datos")]),
@@ -105,7 +106,7 @@ def windows_over_time(title: str, description: str, metric: catalog.Metric) -> P
         title,
         description,
         [
-            query(total(selector(metric.name, OF_GPT, f'window="{window}"')), name, ref=f"w{window}")
+            query(total(value(metric, OF_GPT, f'window="{window}"')), name, ref=f"w{window}")
             for window, name in WINDOWS.items()
         ],
         Look(unit=COUNT, overrides=paint({WINDOWS[window]: colour for window, colour in colours.WINDOWS.items()})),
@@ -139,7 +140,7 @@ def worst(expr: str) -> str:
 
 def common_objective() -> str:
     """The chosen GPTs' objective in seconds, where they share one: of two, neither judges both."""
-    objectives = selector(catalog.LATENCY_OBJECTIVE.name, OF_GPT)
+    objectives = value(catalog.LATENCY_OBJECTIVE, OF_GPT)
     return f"min({objectives}) == max({objectives})"
 
 

@@ -45,6 +45,7 @@ from grafana.boards.promql import (
     quantile,
     selector,
     suffixed,
+    value,
 )
 from grafana.boards.shared import Column
 from grafana.boards.variables import link
@@ -257,7 +258,7 @@ def _first_token() -> list[tuple[int, Panel]]:
     first = catalog.FIRST_TOKEN
     objectives = f"max by ({AGENT}) (last_over_time({selector(catalog.FIRST_TOKEN_OBJECTIVE.name, OF_GPT)}[6h]))"
     targets = f"max by ({AGENT}) (last_over_time({selector(catalog.FIRST_TOKEN_TARGET.name, OF_GPT)}[6h]))"
-    objective = selector(catalog.FIRST_TOKEN_OBJECTIVE.name, OF_GPT)
+    objective = value(catalog.FIRST_TOKEN_OBJECTIVE, OF_GPT)
     judged_ones = counted(catalog.FIRST_TOKEN_SLO.name, OF_GPT, by=(AGENT,))
     late = counted(catalog.FIRST_TOKEN_SLO.name, OF_GPT, 'result="bad"', by=(AGENT,))
     count = counted(suffixed(first, "count"), OF_GPT, by=(AGENT,))

@@ -93,7 +93,8 @@ def job() -> VariableModel:
 
 def instance() -> VariableModel:
     series = f'{catalog.BUILD_INFO.name}{{job=~"$job"}}'
-    return _of_label("instance", "Instance", "Proceso del puente, por su dirección.", series, "instance")
+    description = "Proceso del puente, por su dirección. Lo que comparten varias réplicas se ve siempre entero."
+    return _of_label("instance", "Instance", description, series, "instance")
 
 
 def carried(*own: VariableModel, hidden: tuple[str, ...] = ()) -> list[VariableModel]:

@@ -40,7 +40,7 @@ from otel_bridge import catalog
 DURATION = catalog.OPERATION_DURATION
 COUNT, SUM, BUCKET = (suffixed(DURATION, suffix) for suffix in ("count", "sum", "bucket"))
 SESSIONS = catalog.SESSIONS.name
-BUILD = catalog.BUILD_INFO.name
+BUILD, SERIES = catalog.BUILD_INFO.name, catalog.SERIES.name
 UNMEASURED = catalog.UNMEASURED.name
 
 GAP, STALE = "_", "stale"
@@ -67,7 +67,8 @@ def values(runs: Runs) -> str:
 
 def bridge(*runs: tuple[object, int], target: str = HERE) -> dict[str, str]:
     """The series by which a bridge is known, scraped as these runs say."""
-    return {f'{BUILD}{{{target}, version="1"}}': values([(v if v in (GAP, STALE) else 1, n) for v, n in runs])}
+    there = values([(v if v in (GAP, STALE) else 1, n) for v, n in runs])
+    return {f'{BUILD}{{{target}, version="1"}}': there, f"{SERIES}{{{target}}}": there}
 
 
 def counter(name: str, *runs: tuple[object, int], target: str = HERE, **labels: str) -> dict[str, str]:

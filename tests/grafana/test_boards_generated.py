@@ -10,7 +10,7 @@ from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.cog.plugins import register_default_plugins
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
-from grafana.boards import DASHBOARDS, files, rules
+from grafana.boards import DASHBOARDS, files, rules, scrape
 from grafana.boards.__main__ import main
 from grafana.boards.names import names
 from grafana.boards.queries import queries
@@ -20,7 +20,7 @@ UIDS = ("gpt-resumen", "gpt-slo", "gpt-sesiones", "otel-bridge-salud")
 
 def test_every_committed_file_is_what_the_code_makes() -> None:
     wanted = files()
-    assert sorted(path for path in (*DASHBOARDS.glob("*.json"), rules.FILE)) == sorted(wanted)
+    assert sorted(path for path in (*DASHBOARDS.glob("*.json"), rules.FILE, scrape.FILE)) == sorted(wanted)
     for path, text in wanted.items():
         assert path.read_text("utf-8") == text, f"{path.name} is out of date: make boards"
 
@@ -45,9 +45,13 @@ def test_check_says_which_file_is_out_of_date(tmp_path, monkeypatch, capsys) -> 
     monkeypatch.setattr(package, "DASHBOARDS", tmp_path)
     monkeypatch.setattr(command, "DASHBOARDS", tmp_path)
     monkeypatch.setattr(rules, "FILE", tmp_path / "boards.bars.rules.yml")
+    shipped = scrape.FILE.read_text("utf-8")
+    monkeypatch.setattr(scrape, "FILE", tmp_path / "prometheus.yml")
+    scrape.FILE.write_text(shipped.replace("otel_bridge_records_total", "otel_bridge_records"), "utf-8")
     assert main(["--check"]) == 1
     assert main([]) == 0
     assert main(["--check"]) == 0
+    assert scrape.FILE.read_text("utf-8") == shipped
     (tmp_path / "gpt-slo.json").write_text("{}")
     (tmp_path / "viejo.json").write_text("{}")
     (tmp_path / "boards.bars.rules.yml").write_text("groups: []")

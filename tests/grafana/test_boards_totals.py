@@ -41,6 +41,7 @@ def samples(now: int) -> Iterator[tuple[str, int, float]]:
             old += 5
         yield f'{NAME}{{gen_ai_agent_id="viejo"}}', at, old
         yield f'{catalog.BUILD_INFO.name}{{version="1"}}', at, 1
+        yield catalog.SERIES.name + "{}", at, 1
         if ago <= 4 * HOUR:  # at 0 first, then 7 at once
             yield f'{NAME}{{gen_ai_agent_id="nuevo"}}', at, 0.0 if ago > 4 * HOUR - SCRAPE else 7.0
         # Three bridges: always there; came twelve hours ago with 5,000; away for three hours a day ago.
@@ -53,6 +54,7 @@ def samples(now: int) -> Iterator[tuple[str, int, float]]:
             if is_there:
                 yield f'{NAME}{{gen_ai_agent_id="ambos",job="j",instance="{instance}"}}', at, value
                 yield f'{catalog.BUILD_INFO.name}{{version="1",job="j",instance="{instance}"}}', at, 1
+                yield f'{catalog.SERIES.name}{{job="j",instance="{instance}"}}', at, 1
         # 20 answers of 1 s and 10 of 12 s, an hour ago, of a histogram that had 100,000 of 0.2 s.
         done = ago <= HOUR
         for bound in (*DURATION.buckets, float("inf")):

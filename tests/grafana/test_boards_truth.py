@@ -316,10 +316,9 @@ TOTALS: dict[tuple[str, str, str], Expect] = {
     ("otel-bridge-salud", "Retraso", "A"): one(lambda t: -1),  # no destination is configured
     ("otel-bridge-salud", "Apartados", "A"): one(lambda t: 0),
     ("otel-bridge-salud", "Rechazados", "A"): one(lambda t: t.refused.total() / (t.refused.total() + t.accepted)),
-    ("otel-bridge-salud", "Destino OTLP", "A"): one(lambda t: 0),
+    ("otel-bridge-salud", "Destino de trazas", "A"): one(lambda t: 0),
     ("otel-bridge-salud", "Configuración", "A"): one(lambda t: 0),
     ("otel-bridge-salud", "Límites de ritmo", "A"): one(lambda t: 0),
-    ("otel-bridge-salud", "Réplicas", "A"): one(lambda t: 1),
     ("otel-bridge-salud", "Reloj", "A"): one(lambda t: -1),
     ("otel-bridge-salud", "Rechazos del intervalo", "A"): lambda t: dict(t.refused),
     ("otel-bridge-salud", "Retirados", "A"): lambda t: dict(t.redactions),

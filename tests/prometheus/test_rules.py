@@ -26,6 +26,8 @@ from prometheus_files import (
 from otel_bridge import catalog, errors
 
 SERIES = {series: metric for metric in catalog.METRICS for series in metric.series}
+SHARED = {name: metric for name, metric in SERIES.items() if metric.name not in catalog.OF_EACH_PROCESS}
+"""What the steward shows for all replicas."""
 LABELS = {label for metric in catalog.METRICS for label in metric.labels}
 SCRAPE_LABELS = {"job", "instance"}
 RULE_LABELS = {"dia", "hora"}
@@ -167,6 +169,30 @@ def test_every_alert_is_seen_firing_with_its_whole_text(rule: Rule) -> None:
     assert any(rule.labels.items() <= labels.items() for labels in seen), f"no test reads the text of {rule}"
 
 
+@pytest.mark.parametrize(
+    "alert", sorted({r.name for r in ALERTS if r.name.startswith("Bridge")} - {"BridgeSpansDiscarded"})
+)
+def test_every_alert_on_the_bridge_is_tested_for_one_machine_and_for_replicas(alert: str) -> None:
+    """What replicas share has no instance; what is each one's has two."""
+    tests = [test for path in TEST_FILES if path.stem.removesuffix("_test") == alert for test in load(path)["tests"]]
+    asked = {name for rule in ALERTS if rule.name == alert for name, _ in parse(rule.expr).selectors} & set(SERIES)
+    assert asked
+    fed = [
+        (test["name"], name, {label: value for label, _, value in matchers}.get("instance"))
+        for test in tests
+        for series in test["input_series"]
+        for name, matchers in parse(series["series"]).selectors
+    ]
+    for name in asked:
+        of_replicas = [instance for test, series, instance in fed if series == name and "replica" in test]
+        if name in SHARED:
+            assert None in of_replicas, f"{alert}: {name} of replicas is in no test"
+        else:
+            assert len(set(of_replicas)) > 1, f"{alert}: {name} of two replicas is in no test"
+        of_one = [instance for _, series, instance in fed if series == name and instance]
+        assert of_one, f"{alert}: {name} of one bridge is in no test"
+
+
 def test_every_test_has_a_sentence_for_a_name() -> None:
     for path in TEST_FILES:
         names = [test.get("name", "") for test in load(path)["tests"]]
@@ -190,17 +216,48 @@ def test_rules_name_only_what_the_catalog_has(rule: Rule) -> None:
 
 @pytest.mark.parametrize("rule", RULES, ids=str)
 def test_rules_know_the_bridge_by_its_series_whatever_its_job_is_called(rule: Rule) -> None:
-    """Names that other software uses too are told by the bridge's labels, and `up` by the bridge's build_info."""
+    """Names that other software uses too are told by the bridge's labels, and `up` by what only a bridge shows."""
     selectors = parse(rule.expr).selectors
     for name, matchers in selectors:
-        assert not {label for label, _, _ in matchers} & SCRAPE_LABELS, f"{rule.name}: {name} of one job"
+        of_one = {m for m in matchers if m[0] in SCRAPE_LABELS} - {("instance", "=", "")}  # what replicas share
+        assert not of_one, f"{rule.name}: {name} of one job"
         if name.startswith("gen_ai_"):
             assert {("gen_ai_agent_id", "!=", ""), ("event_type", "!=", "")} <= set(matchers), f"{rule.name}: {name}"
     names = {name for name, _ in selectors}
     if "up" in names:
-        assert names & {catalog.BUILD_INFO.name, catalog.SERIES_CAPPED.name, *TEMPOS}, f"{rule.name}: up of whatever"
+        assert names & {catalog.BUILD_INFO.name, catalog.SERIES.name, *TEMPOS}, f"{rule.name}: up of whatever"
     for text in rule.annotations.values():
         assert not re.search(r"job=~?\\?\"", text), f"{rule.name}: its text asks one job"
+
+
+AT_ONCE = {
+    ("BridgeNoSteward", "otel_bridge_series"): "its absence is what is looked for",
+    ("BridgeLedgerGap", "otel_bridge_ledger_gap"): "its absence is looked for, too",
+}
+"""(alert, what replicas share) → why it is read at one moment."""
+
+
+@pytest.mark.parametrize("rule", ALERTS, ids=str)
+def test_no_alert_ends_for_the_scrapes_in_which_a_steward_changes(rule: Rule) -> None:
+    """What replicas share is missing then: it is read over a time."""
+    for found in re.finditer(r"(?<![\w:])(\w+)(?![\w:])(?:\{[^}]*\})?(\[?)", rule.expr):
+        if found[1] in SHARED and not found[2]:
+            assert (rule.name, found[1]) in AT_ONCE, f"{rule}: {found[1]} at one moment"
+
+
+@pytest.mark.parametrize("rule", ALERTS, ids=str)
+def test_a_text_asks_only_the_bridge_that_the_alert_is_of(rule: Rule) -> None:
+    """What replicas share has no instance: without the job the text could be of another journal."""
+    for text in rule.annotations.values():
+        assert text.count("instance=%q") == text.count("job=%q,instance=%q"), f"{rule}: an instance without its job"
+
+
+@pytest.mark.parametrize("rule", ALERTS, ids=str)
+def test_the_text_of_what_replicas_share_does_without_an_instance(rule: Rule) -> None:
+    if {name for name, _ in parse(rule.expr).selectors} <= set(SHARED):
+        for text in rule.annotations.values():
+            bare = re.findall(r"\{\{ \$labels\.instance \}\}", text)
+            assert not bare, f"{rule}: its text begins with nothing"
 
 
 @pytest.mark.parametrize("rule", RULES, ids=str)
@@ -298,6 +355,8 @@ def test_the_alerts_are_those_of_the_design() -> None:
         "GPTFeedbackBad",
         # A builder's own objective of the time to the first token.
         "GPTFirstTokenSlow",
+        # Of replicas only.
+        "BridgeNoSteward",
     }
 
 
