@@ -118,7 +118,7 @@ class Bridge:
         self.reloader = Reloader(config, read_config or (lambda: self.config), self._reconfigure)
 
         # 3. What answers.
-        self.access = Access(config, self._issuer_keys)
+        self.access = Access(config, self._issuer_keys, key)
         contents = Contents(config)
         self.ingest = Ingest(config, self.journal, sessions, contents, UserHasher(key), own, key)
         self.ratings = Ratings(config, self.journal, for_events, contents, own, key)
@@ -200,6 +200,7 @@ class Bridge:
         """What the event loop needs while requests are answered. Entered after `start`, left before `stop`."""
         self._loop = asyncio.get_running_loop()
         async with self._mcp.running():
+            await self.access.limits.open()
             try:
                 yield
             finally:

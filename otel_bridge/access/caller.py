@@ -66,9 +66,9 @@ class Access:
     """What callers are judged by: the registered keys, the issuer's tokens, the limits, the trusted proxies. Used from
     one event loop."""
 
-    def __init__(self, config: Config, issuer_keys: IssuerKeys | None = None) -> None:
-        """Without `issuer_keys` no access token is taken."""
-        self.limits = RateLimits(config.rate_limit_storage)
+    def __init__(self, config: Config, issuer_keys: IssuerKeys | None = None, key: bytes = b"") -> None:
+        """Without `issuer_keys` no access token is taken. `key`: of the user hash. Raises StartRefused."""
+        self.limits = RateLimits(config.rate_limit_storage, key)
         self._issuer_keys = issuer_keys
         self.configure(config)
 
@@ -240,8 +240,7 @@ class Caller:
         if problem is not None and problem.kind is errors.PROVIDER_AWAY:
             return problem  # nobody has guessed anything
         if rate:
-            # Guessing is counted in this process only: it must cost nobody a way to Redis.
-            access.limits.take_here(f"{place}/!{self.address}", rate, 1)
+            access.limits.guess(f"{place}/!{self.address}", rate, 1)
         if problem is not None:
             return problem
         if principal is not None:
@@ -256,7 +255,7 @@ class Caller:
         """Counts what names no GPT or session that exists: looking for them is limited, too. Raises Problem (429)."""
         access = self._access
         if access.rate:
-            access.limits.take_here(f"?/{self.address}", access.rate, items)
+            access.limits.guess(f"?/{self.address}", access.rate, items)
 
     def refuse_guesses(self) -> None:
         """Before a search that costs: raises Problem (429) where this address has named too much that does not exist,

@@ -39,10 +39,10 @@ def load_to_serve(arguments: argparse.Namespace) -> ToServe:
         except StartRefused as refusal:
             diagnostics.add(str(refusal))
     if "rate_limit_storage" not in diagnostics.uncertain and loaded.rate_limit_storage != "memory://":
-        from otel_bridge.access.redis import RedisLimits  # most configurations have none
+        from otel_bridge.access.redis import Redis  # most configurations have none
 
         try:
-            RedisLimits(loaded.rate_limit_storage)
+            Redis(loaded.rate_limit_storage, b"")
         except StartRefused as refusal:
             diagnostics.add(str(refusal))
     findings: list[Finding] = []

@@ -203,15 +203,6 @@ def origins(raw: object) -> tuple[str, ...]:
     return tuple(origin.lower() for origin in written)
 
 
-def limit_storage(raw: object) -> str:
-    """`memory://` or the URL of a Redis."""
-    if raw == "memory://":
-        return "memory://"
-    if isinstance(raw, str) and _parts(raw, ("redis", "rediss")) is not None:
-        return raw
-    raise ValueError("memory:// or redis://host:port")
-
-
 def public_url(raw: object) -> str | None:
     """A URL without its `/api` and last slash; None where it is empty."""
     url = text(raw).rstrip("/")
@@ -241,7 +232,7 @@ def http_url(raw: object) -> str:
 def proxy_url(raw: object) -> str:
     """The URL of an HTTP proxy; `host:port` alone is one of `http`."""
     url = raw if isinstance(raw, str) and "://" in raw else f"http://{raw}"
-    parts = _parts(url, ("http",))
+    parts = url_parts(url, ("http",))
     if parts is not None:
         return f"http://{parts.netloc}" + (":80" if parts.port is None else "")
     raise ValueError("an HTTP proxy such as http://proxy.example:3128")
@@ -249,10 +240,10 @@ def proxy_url(raw: object) -> str:
 
 def _http_parts(url: str) -> SplitResult | None:
     """The parts of a URL with a host; None where it is none."""
-    return _parts(url, ("http", "https"))
+    return url_parts(url, ("http", "https"))
 
 
-def _parts(url: str, schemes: tuple[str, ...]) -> SplitResult | None:
+def url_parts(url: str, schemes: tuple[str, ...]) -> SplitResult | None:
     """The parts of a URL that can work: a known scheme, a host that can exist, a port from 1 to 65535 or none. None
     where something of it cannot."""
     # urlsplit drops line ends and tabs silently: what is read would not be what is written.

@@ -10,6 +10,7 @@ from typing import Any, Generic, Literal, TypeVar
 
 from otel_bridge.config import oauth, postgres_url, readers
 from otel_bridge.config.gpts import Gpt
+from otel_bridge.config.limit_storage import MEMORY, limit_storage
 from otel_bridge.config.otlp import Otlp
 from otel_bridge.config.rates import Rate
 from otel_bridge.config.readers import Reader
@@ -76,7 +77,10 @@ class Config:
     trace_url: str | None = setting(None, "Link to a trace in your trace store, with {trace_id}.", readers.trace_url)
     rate_limit: Rate | None = setting(Rate(6000, 60), "Requests allowed a caller, or off.", readers.rate)
     rate_limit_storage: str = setting(
-        "memory://", "Where limits are counted: memory:// or redis://host:port.", readers.limit_storage
+        MEMORY,
+        "Where limits are counted: memory://, or the URL of a Redis that replicas share.",
+        limit_storage,
+        may_hold_secret=True,
     )
     trusted_proxies: tuple[str, ...] = setting(
         ("127.0.0.1/32", "::1/128"), "Addresses or networks whose X-Forwarded-For is believed.", readers.networks

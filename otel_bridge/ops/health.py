@@ -33,6 +33,7 @@ _DELIVERY = {
 }
 """By the state of the exporter. The endpoint's own words and addresses are for the log: anyone may ask here."""
 
+_ALONE = "Redis no está disponible; cada réplica cuenta sola; el log dice por qué"
 
 _DAMAGED = {
     DamagedPart.SEGMENTS: "los registros más nuevos",
@@ -109,7 +110,7 @@ class Health:
             "exportacion": self._export(),
             "configuracion": self._configuration(),
             "reloj": _clock(),
-            "limites": "Redis no responde; cada réplica cuenta sola" if self._limits.fallback else "normales",
+            "limites": _ALONE if self._limits.fallback else "normales",
             "identidad": self._identity(),
             **({} if replicas is None else {"replicas": replicas}),
         }

@@ -1,5 +1,6 @@
 """On the PYTHONPATH of a bridge under test: on SIGUSR1, ends the thread that CHAOS_VICTIM names; its wall clock is
-CHAOS_AHEAD_SECONDS ahead (libfaketime does that while it runs, and makes a sleep at its stop fail: EINVAL)."""
+CHAOS_AHEAD_SECONDS ahead (libfaketime does that while it runs, and makes a sleep at its stop fail: EINVAL); for Redis
+it waits CHAOS_REDIS_SECONDS, so that a machine that is busy is not taken for a Redis that hangs."""
 
 import ctypes
 import os
@@ -22,3 +23,8 @@ if "CHAOS_AHEAD_SECONDS" in os.environ:
     _time_ns = time.time_ns
     time.time_ns = lambda: _time_ns() + _ahead_ns
     time.time = lambda: time.time_ns() / 1e9
+
+if "CHAOS_REDIS_SECONDS" in os.environ:
+    from otel_bridge.access import shared
+
+    shared.ANSWER_SECONDS = float(os.environ["CHAOS_REDIS_SECONDS"])

@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-import socket
-import subprocess
-import time
 import uuid
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 import requests
-from limits import RateLimitItemPerMinute
-from limits.strategies import SlidingWindowCounterRateLimiter
 
-from otel_bridge.access import keys, limits
+from otel_bridge.access import keys, memory
 from otel_bridge.access.addresses import REMEMBERED, Addresses
-from otel_bridge.access.limits import BoundedMemory, wait_seconds
+from otel_bridge.access.memory import BoundedMemory
+from otel_bridge.access.refusal import wait_seconds
 from tests.frontdoor.conftest import Serve
 from tests.harness.bridge import GUIDE_EVENT, GUIDE_SESSION, Bridge
-from tests.harness.ports import free_port
-from tests.harness.waiting import wait_for
 
 KEYS = [f"otb_{letter * 43}" for letter in "ab"]
 CONFIG = f"""
@@ -140,7 +133,7 @@ def test_the_clients_address_is_the_last_one_that_no_trusted_proxy_added(
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     now = [6000.0]
-    monkeypatch.setattr(limits, "_monotonic", lambda: now[0])
+    monkeypatch.setattr(memory, "_monotonic", lambda: now[0])
     return now
 
 
@@ -171,7 +164,7 @@ def test_what_retry_after_says_is_enough_and_little_more(
         pass
     if memory.take("k", 60, 60, amount):
         return
-    wait = wait_seconds(60, 60, amount, memory.get_sliding_window("k", 60))
+    wait = wait_seconds(60, 60, amount, memory.look("k", 60))
     assert wait >= 1
     clock[0] = at + max(0, wait - 2)
     early = memory.take("k", 60, 60, amount) if wait > 2 else False
@@ -192,102 +185,6 @@ def test_the_addresses_that_are_remembered_are_bounded() -> None:
     for i in range(REMEMBERED + 10):
         addresses.client(f"10.{i >> 16 & 255}.{i >> 8 & 255}.{i & 255}", [])
     assert len(addresses) <= REMEMBERED
-
-
-def test_the_storage_is_one_of_the_librarys() -> None:
-    limiter = SlidingWindowCounterRateLimiter(BoundedMemory())
-    item = RateLimitItemPerMinute(3)
-    assert [limiter.hit(item, "a") for _ in range(4)] == [True, True, True, False]
-    assert limiter.hit(item, "b")
-    assert limiter.get_window_stats(item, "a").remaining == 0
-    limiter.clear(item, "a")
-    assert limiter.test(item, "a")
-
-
-# --- Redis ----------------------------------------------------------------------------------------------------------
-
-
-class Redis:
-    def __init__(self, folder: Path) -> None:
-        self.port = free_port()
-        self.folder = folder
-        self.process: subprocess.Popen[bytes] | None = None
-
-    @property
-    def url(self) -> str:
-        return f"redis://127.0.0.1:{self.port}/0"
-
-    def start(self) -> None:
-        self.process = subprocess.Popen(
-            ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--dir", str(self.folder)],
-            stdout=subprocess.DEVNULL,
-        )
-
-        def answers() -> bool:
-            with socket.create_connection(("127.0.0.1", self.port), timeout=1) as connection:
-                connection.sendall(b"PING\r\n")
-                return connection.recv(16).startswith(b"+PONG")
-
-        wait_for(answers, "Redis")
-
-    def stop(self) -> None:
-        if self.process is not None:
-            self.process.kill()
-            self.process.wait()
-            self.process = None
-
-
-@pytest.fixture
-def redis(tmp_path: Path) -> Iterator[Redis]:
-    server = Redis(tmp_path)
-    server.start()
-    yield server
-    server.stop()
-
-
-def test_replicas_share_what_redis_counts_and_survive_its_death(redis: Redis, serve: Serve) -> None:
-    environ = {"OTEL_BRIDGE_RATE_LIMIT": "6/hour", "OTEL_BRIDGE_RATE_LIMIT_STORAGE": redis.url}
-    replicas = [serve("[gpts.dos]\n", **environ) for _ in range(2)]
-    caller = {"X-Forwarded-For": "198.51.100.1"}
-    statuses = [open_session(replicas[i % 2], "dos", **caller).status_code for i in range(8)]
-    assert statuses == [201] * 6 + [429] * 2
-    refused = open_session(replicas[0], "dos", **caller)
-    assert 0 < int(refused.headers["Retry-After"]) <= 3600
-    assert replicas[0].metric("otel_bridge_limits_fallback") == 0
-
-    redis.stop()
-    # Nothing is refused that the limit allows, nothing is lost, and each replica goes on counting by itself.
-    caller = {"X-Forwarded-For": "198.51.100.2"}
-    started = time.monotonic()
-    statuses = [open_session(replicas[0], "dos", **caller).status_code for _ in range(8)]
-    assert statuses == [201] * 6 + [429] * 2
-    assert time.monotonic() - started < 5
-    assert replicas[0].metric("otel_bridge_limits_fallback") == 1
-    assert replicas[0].http.get(f"{replicas[0].url}/readyz").json()["limites"].startswith("Redis no responde")
-    assert "Redis does not answer" in replicas[0].output()
-
-    redis.start()
-
-    def shared_again() -> bool:
-        open_session(replicas[0], "dos", **{"X-Forwarded-For": "198.51.100.3"})
-        return replicas[0].metric("otel_bridge_limits_fallback") == 0
-
-    wait_for(shared_again, "limits shared again", pause=0.5)
-    assert [one.stop() for one in replicas] == [0, 0]
-
-
-def test_a_redis_that_hangs_costs_one_request_a_quarter_of_a_second(serve: Serve) -> None:
-    with socket.socket() as silent:
-        silent.bind(("127.0.0.1", 0))
-        silent.listen(64)
-        url = f"redis://127.0.0.1:{silent.getsockname()[1]}/0"
-        bridge = serve("[gpts.dos]\n", OTEL_BRIDGE_RATE_LIMIT="100/hour", OTEL_BRIDGE_RATE_LIMIT_STORAGE=url)
-        started = time.monotonic()
-        assert open_session(bridge, "dos").status_code == 201
-        first = time.monotonic() - started
-        assert {open_session(bridge, "dos").status_code for _ in range(10)} == {201}
-        assert first < 2.5
-        assert bridge.stop() == 0
 
 
 # --- every entrance -------------------------------------------------------------------------------------------------

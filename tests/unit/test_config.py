@@ -178,6 +178,10 @@ def test_a_variable_is_read_as_the_file_would_be(load: Load, variable: str, text
         ("rate_limit_storage", '"redis://"', "'redis://'"),
         ("rate_limit_storage", '"redis://h:99999"', "'redis://h:99999'"),
         ("rate_limit_storage", '"redis://[::1"', "'redis://[::1'"),
+        ("rate_limit_storage", '"redis://h/first"', "'redis://h/first'"),
+        ("rate_limit_storage", '"redis://h1,h2"', "'redis://h1,h2'"),
+        ("rate_limit_storage", '"memcached://h"', "'memcached://h'"),
+        ("rate_limit_storage", '"unix://"', "'unix://'"),
         ("cors_origins", '["https://[::1"]', "['https://[::1']"),
         ("cors_origins", '["https://h:99999"]', "['https://h:99999']"),
         ("log_level", '"loud"', "'loud'"),
@@ -187,6 +191,31 @@ def test_a_wrong_value_names_key_value_and_what_was_expected(load: Load, key: st
     said = refusal(load, f"{key} = {written}\n{GPT}")
     assert f": {key}: found {found}, expected " in said
     assert said.split(":")[0].endswith("otel-bridge.toml")
+
+
+@pytest.mark.parametrize("scheme", ["redis+sentinel", "redis+cluster", "rediss+cluster", "sentinel"])
+def test_a_redis_of_several_servers_is_refused_with_what_to_name_instead(load: Load, scheme: str) -> None:
+    said = refusal(load, f"rate_limit_storage = '{scheme}://:{KEY}@h:26379,h2:26379/primary'\n{GPT}")
+    assert "the one address that leads to the primary" in said and KEY not in said
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://h", "redis://h:6379/3", "redis://h?db=3", "redis://u:p%40%2Fw@h", "rediss://h?ssl_ca_certs=/ca.pem",
+        "unix:///run/redis.sock?db=1", "redis://[::1]:6379/0",
+    ],
+)  # fmt: skip
+def test_a_redis_is_named_as_its_client_names_it(load: Load, url: str) -> None:
+    assert load(f"rate_limit_storage = '{url}'\n{GPT}").rate_limit_storage == url
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["redis://h?socket_timeout=60", "redis://h?ssl_ca_certs=x", "redis://h?db=x", "redis://:p#w@h", "redis://h/1#2"],
+)
+def test_what_a_redis_cannot_be_asked_with_is_refused(load: Load, url: str) -> None:
+    assert "expected" in refusal(load, f"rate_limit_storage = '{url}'\n{GPT}")
 
 
 def test_a_wrong_variable_names_itself(load: Load) -> None:
@@ -559,6 +588,7 @@ def test_a_configuration_shows_no_secret_of_its_own(load: Load) -> None:
         "OTEL_EXPORTER_OTLP_HEADERS": f"authorization=Bearer {KEY}",
         "http_proxy": f"http://u:{KEY}@h:1",
         "OTEL_BRIDGE_JOURNAL": f"postgresql://u:{KEY}@h/db",
+        "OTEL_BRIDGE_RATE_LIMIT_STORAGE": f"redis://:{KEY}@h",
     }
     loaded = load(GPT, environ)
     assert KEY not in repr(loaded)
