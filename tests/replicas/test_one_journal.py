@@ -101,7 +101,9 @@ def test_windows_are_counted_over_all_replicas(place: Place) -> None:
     for replica, user in zip(place.fleet.bridges, users, strict=True):
         assert replica.event(replica.session(usuario_id=user)).status_code == 201
     known = place.sql('SELECT count(DISTINCT "user") FROM otel_bridge.session')[0][0]
-    wait_for(lambda: place.fleet.metric(catalog.ACTIVE_USERS.name, window="1d") == known, "every user in the window", 10)
+    wait_for(
+        lambda: place.fleet.metric(catalog.ACTIVE_USERS.name, window="1d") == known, "every user in the window", 10
+    )
 
 
 def test_everything_is_delivered_once_by_the_replica_that_took_it(place: Place) -> None:
