@@ -155,7 +155,7 @@ class Bridge:
             journal_bytes=lambda: (space.used, space.byte_limit()),
             journal_in_place=lambda: not store.displaced,
             journal_backend=store.backend,
-            went_back=for_housekeeping.identity().went_back,
+            went_back=lambda: self._housekeeping.went_back,
             export_configured=config.otlp is not None,
             started=time.time(),
             reload_failed=lambda: self.reloader.failure is not None,

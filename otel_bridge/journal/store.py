@@ -522,10 +522,10 @@ class Steward(Protocol):
         """The newest shared snapshot, and what it has of each lane. None: there is none yet. Whoever asks need not be
         the steward."""
 
-    def follow(self, position: Position, fold: Callable[[list[Segment]], None], limit: int) -> int:
-        """Hands `fold` up to `limit` segments that are not in `position`, of any lanes, in order within each, and moves
-        `position`; how many they were. Where lanes are far behind, some of each. Records that have vanished are one
-        damaged segment, so that the ledger shows them."""
+    def follow(self, position: Position, fold: Callable[[list[Segment]], None]) -> bool:
+        """Hands `fold` segments that are not in `position`, in order within each lane, and moves `position`: as much as
+        takes no longer than a part of the lease, of each lane in turn. Whether there was more. Records that have
+        vanished are one damaged segment, so that the ledger shows them."""
 
     def save(
         self,

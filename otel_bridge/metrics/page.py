@@ -44,7 +44,7 @@ class Sources:
     """Bytes used, and bytes it may use."""
     journal_in_place: Callable[[], bool]
     journal_backend: str
-    went_back: WentBack | None
+    went_back: Callable[[], WentBack | None]
     """What was recognised of the journal last, at this start or an earlier one."""
     export_configured: bool
     started: float
@@ -103,7 +103,7 @@ class BridgeCollector:
             yield _family(catalog.JOURNAL_LIMIT, [((), limit)])
         yield _family(catalog.JOURNAL_IN_PLACE, [((), int(sources.journal_in_place()))])
         if shared is not None:
-            yield _family(catalog.JOURNAL_WENT_BACK, _went_back(sources.went_back))
+            yield _family(catalog.JOURNAL_WENT_BACK, _went_back(sources.went_back()))
             yield _family(catalog.SERIES, [((), shared.series)])
             yield _family(catalog.SERIES_LIMIT, [((), shared.series_limit)])
             yield _family(catalog.SERIES_CAPPED, [((label,), count) for label, count in shared.capped.items()])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Mapping
 from itertools import chain
 
 from otel_bridge.config import Config
@@ -31,6 +32,7 @@ class Alone:
     """A `Counting`."""
 
     is_steward = True
+    doubts: Mapping[int, object] = {}
 
     def __init__(self, config: Config, store: Store, own: SelfMetrics) -> None:
         """Goes on from the last snapshot. Raises StartRefused."""

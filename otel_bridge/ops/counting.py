@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from otel_bridge.config import Config
@@ -27,6 +27,10 @@ class Counting(Protocol):
     def is_steward(self) -> bool:
         """Whether this process counts for all now, and does what is to be done once: windows, idle sessions, trimming.
         Any thread."""
+
+    @property
+    def doubts(self) -> Mapping[int, object]:
+        """Of the steward: changes where another replica did not believe its clock. Any thread."""
 
     def workers(self) -> list[Worker]: ...
 

@@ -68,6 +68,9 @@ class Housekeeping:
         self._readmit = readmit
         self._keep_key = keep_key
         self._tend = tend
+        self._is_shared = journal.store.replicas is not None
+        self.went_back = reader.identity().went_back
+        """What was recognised of the journal last, at this start or an earlier one, or by another replica."""
         self._waits_for: str | None = None
         """Why the last step could not be done."""
         self._timekeeping = Timekeeping(journal, reader, config)
@@ -81,8 +84,10 @@ class Housekeeping:
         self._timekeeping.configure(config)
 
     def measure(self) -> None:
-        """Takes the journal's size anew. Raises StoreError."""
+        """Takes the journal's size anew, and what others have recognised of it. Raises StoreError."""
         self._space.measure(self._reader)
+        if self._is_shared:
+            self.went_back = self._reader.identity().went_back
 
     def step(self) -> None:
         """Everything, once. A store that cannot be written is told and waited for, and what is damaged holds up nothing
@@ -113,7 +118,7 @@ class Housekeeping:
         clock = self._timekeeping
         parts = [self.measure, self._check, self._save, clock.step]
         if self._counting.is_steward:
-            parts += [clock.mend, self._fall_idle, self._trim]
+            parts += [lambda: clock.mend(self._counting.doubts), self._fall_idle, self._trim]
         for part in (*parts, self._maintain):
             try:
                 part()

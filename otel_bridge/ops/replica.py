@@ -8,7 +8,7 @@ stood in the lane when this process came to it, and what this process has counte
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 
 import msgspec
@@ -49,10 +49,12 @@ class Replica:
         self._saved = NOTHING
         """This process's counters as they were saved last."""
         self._saved_at = 0.0
+        self._saved_doubt: tuple[int, int] | None = None
         self._written = self._noted = 0
         """How often they were written, and which of these writes is the last that is known to be committed."""
         try:
             if not replicas.claim_key(fingerprint(key)):
+                store.close()
                 raise StartRefused(
                     f"journal {config.journal_shown}: its users are hashed with another key. All replicas need the "
                     f"same: copy the file {config.key_path} of one that serves it, or set user_hash_key as there."
@@ -100,6 +102,10 @@ class Replica:
     def is_steward(self) -> bool:
         return self._stewardship.leads
 
+    @property
+    def doubts(self) -> Mapping[int, object]:
+        return self._stewardship.doubts
+
     def workers(self) -> list[Worker]:
         return [Worker("steward", self._stewardship.run)]
 
@@ -135,7 +141,8 @@ class Replica:
     # --- its own counters ---------------------------------------------------------------------------------------------
 
     def save_if_due(self) -> None:
-        if self._own.counts() != self._saved or time.monotonic() - self._saved_at > QUIET_SAVE_SECONDS:
+        is_old = time.monotonic() - self._saved_at > QUIET_SAVE_SECONDS
+        if is_old or self._own.counts() != self._saved or CLOCK.held != self._saved_doubt:
             self.save()
 
     def save(self) -> None:
@@ -160,6 +167,7 @@ class Replica:
             self._before, self._elsewhere, self._lane = _own_of(store.snapshot()), self._saved, lane
         now = self._own.counts()
         in_lane = own_counts.total([self._before, own_counts.since(now, self._elsewhere)])
+        self._saved_doubt = CLOCK.held
         store.save_snapshot(store.last, snapshot.of_replica(in_lane))
         self._written += 1
         return self._written, now

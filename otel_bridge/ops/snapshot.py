@@ -122,6 +122,12 @@ def own_of(saved: bytes) -> OwnCounts:
     return loaded(msgspec.msgpack.decode(saved)["own"])
 
 
+def doubt_of(saved: bytes) -> object:
+    """When the replica that has saved this did not believe its clock last; None: never."""
+    held = msgspec.msgpack.decode(saved).get("held")
+    return None if held is None else tuple(held)
+
+
 def _witness(store: Store, saved: tuple[int, bytes] | None, reader: Reader) -> int | None:
     """When the journal's last bridge believed its clock last: 0 where that is not known, None of an empty journal."""
     known = msgspec.msgpack.decode(saved[1]).get("clock") if saved else None

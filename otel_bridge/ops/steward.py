@@ -41,8 +41,6 @@ log = logging.getLogger(__name__)
 CONTEND_SECONDS = 1.0
 HOLD_SECONDS = 2.0
 FOLLOW_SECONDS = 0.25
-FOLLOW_SEGMENTS = 2_000
-"""That are folded before the lease is looked at again."""
 SAVE_SECONDS = 2.0
 QUIET_SAVE_SECONDS = 3_600.0
 """Where nothing comes: what is saved tells the next start until when the clock was believed."""
@@ -108,6 +106,8 @@ class Stewardship:
         self._ends = threading.Event()
         self.failure: str | None = None
         """Why the store cannot be used by the steward now."""
+        self.doubts: dict[int, object] = {}
+        """By lane: when its replica did not believe its clock last."""
 
     def configure(self, config: Config) -> None:
         """Takes on a configuration."""
@@ -132,8 +132,7 @@ class Stewardship:
     def page(self, scraper: Scraper) -> Shared | None:
         """What is shown to this scraper; None: another replica shows it, or it cannot be saved now. The scrape's
         thread."""
-        account = self._account
-        if account is None or not account.caught_up:
+        if not self.leads or self.failure is not None:
             return None
         # A copy: a page that comes too late must not have numbered what its scraper gets instead of it.
         trial = scraper.copy()
@@ -191,9 +190,11 @@ class Stewardship:
     def _step(self) -> None:
         if time.monotonic() >= self._hold_at:
             self._hold()
-        if self._account is not None:
+        if self._account is not None and self.failure is None:
             self._try(self._follow)
-        pause = CONTEND_SECONDS if self._account is None else FOLLOW_SECONDS if self._account.caught_up else 0.0
+        account = self._account
+        waits = account is None or self.failure is not None
+        pause = CONTEND_SECONDS if waits else FOLLOW_SECONDS if account.caught_up else 0.0  # type: ignore[union-attr]
         try:
             asked = self._asked.get(timeout=pause) if pause else self._asked.get_nowait()
         except queue.Empty:
@@ -232,8 +233,7 @@ class Stewardship:
         log.info("this replica is the steward now: it counts for all")
 
     def _follow(self, account: Account) -> None:
-        read = self._steward.follow(account.position, account.fold, FOLLOW_SEGMENTS)
-        if read < FOLLOW_SEGMENTS:
+        if not self._steward.follow(account.position, account.fold):
             account.caught_up = True
         age = time.monotonic() - account.saved_at
         if age > (SAVE_SECONDS if account.changed else QUIET_SAVE_SECONDS):
@@ -241,8 +241,14 @@ class Stewardship:
 
     def _save(self, account: Account, state: Callable[[dict[int, bytes]], bytes], count: bool) -> None:
         began = time.monotonic()
+
+        def told(saved: dict[int, bytes]) -> bytes:
+            doubts = {lane: snapshot.doubt_of(body) for lane, body in saved.items()}
+            self.doubts = {lane: doubt for lane, doubt in doubts.items() if doubt is not None}
+            return state(saved)
+
         try:
-            total = self._steward.save(account.position, account.fold, state, count)
+            total = self._steward.save(account.position, account.fold, told, count)
         except StoreError as error:
             self._fail(error)
             raise
@@ -274,7 +280,9 @@ class Stewardship:
             if self._account is not None:
                 log.warning("this replica is not the steward any more: %s", error)
             self._drop()
-        elif self.failure != str(error):
+            self.failure = None
+            return
+        if self.failure != str(error):
             log.error("the steward's part waits: %s", error)
         self.failure = str(error)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from functools import partial
 
 from otel_bridge.clock import BOUND_NS, CLOCK
@@ -28,6 +29,7 @@ class Timekeeping:
         """When the clock was not believed last (monotonic); None: keys are not held."""
         self._mend_from: bytes | None = b""
         """The session behind which the walk goes on; None: all is mended. A process may have ended in the middle."""
+        self._doubts: dict[int, object] = {}
         self.configure(config)
         if not CLOCK.believed:
             self._doubt()
@@ -55,8 +57,11 @@ class Timekeeping:
             self._hold(None)
             self._doubted_at = CLOCK.held = None
 
-    def mend(self) -> None:
-        """A step of what is mended. Raises StoreError."""
+    def mend(self, doubts: Mapping[int, object]) -> None:
+        """A step of what is mended. `doubts`: changes where another replica did not believe its clock. Raises
+        StoreError."""
+        if doubts != self._doubts:
+            self._doubts, self._mend_from = dict(doubts), b""
         if CLOCK.believed and self._mend_from is not None:
             self._mend(self._mend_from, CLOCK.now_us())
 

@@ -14,7 +14,7 @@ def lanes(place: Place, like: str = "%") -> int:
 
 
 def test_the_records_of_replicas_that_died_are_delivered_by_another(place: Place) -> None:
-    one, two, three = place.fleet.bridges
+    one, two, _ = place.fleet.bridges
     place.receiver.behave = lambda spans: Reply(503, keep=False)
     taken = 0
     for bridge in (one, two):

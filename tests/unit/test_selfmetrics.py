@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from itertools import permutations
+
 from otel_bridge import catalog, errors
-from otel_bridge.metrics.own import SelfMetrics, dump
+from otel_bridge.metrics.own import NOTHING, OwnCounts, SelfMetrics, dump, since, total
 
 
 def test_refusals_are_counted_by_kind_and_reason() -> None:
@@ -56,3 +58,31 @@ def test_counters_survive_a_dump_and_a_load() -> None:
     assert (now.records, now.attempts) == (own.records, own.attempts)
     assert now.redactions == {"email": 2, "phone": 0}
     assert now.durations["/api/events", "POST", "422"] == own.counts().durations["/api/events", "POST", "422"]
+
+
+def counted(seconds: float, refused: int = 0) -> OwnCounts:
+    own = SelfMetrics()
+    own.observe("/api/events", "POST", 201, seconds)
+    own.rejected("event", errors.INVALID_DATA, refused)
+    return own.counts()
+
+
+def test_the_sum_of_replicas_is_the_same_in_whatever_order_they_come() -> None:
+    """Added with `+` it is not: one that comes back in another place would let the sum fall."""
+    key = "/api/events", "POST", "201"
+    orders = [*permutations((0.1, 0.2, 0.3, 1e6))]
+    assert len({sum(order) for order in orders}) > 1
+    assert {total(map(counted, order)).durations[key][-1] for order in orders} == {1000000.6}
+
+
+def test_what_replicas_count_is_added_by_label_set() -> None:
+    added = total([counted(0.1, 2), counted(0.1, 3), NOTHING])
+    assert added.records["event", "rejected", errors.INVALID_DATA.type] == 5
+    assert sum(added.durations["/api/events", "POST", "201"][:-1]) == 2
+
+
+def test_what_was_counted_since_a_moment_and_what_was_before_are_all() -> None:
+    before, now = counted(0.1, 2), counted(0.1, 5)
+    assert since(now, before).records["event", "rejected", errors.INVALID_DATA.type] == 3
+    assert total([before, since(now, before)]) == now
+    assert since(now, NOTHING) == now

@@ -69,7 +69,7 @@ class Machine:
             self.steady_ns += 60 * S
             self.clock.watch()
             self.timekeeping.step()
-            self.timekeeping.mend()
+            self.timekeeping.mend({})
         while self.clock.believed and transact(self.store, lambda: self.store.forget(100)):
             pass
 

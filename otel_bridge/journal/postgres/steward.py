@@ -23,7 +23,7 @@ from otel_bridge.journal.postgres.arrays import int4_array, int8_array
 from otel_bridge.journal.postgres.connection import Connection, connect, store_error
 from otel_bridge.journal.postgres.lane import is_gone, process_name
 from otel_bridge.journal.postgres.schema import base
-from otel_bridge.journal.postgres.segments import Segments
+from otel_bridge.journal.postgres.segments import READ_BYTES, Segments
 from otel_bridge.journal.store import (
     DamagedPart,
     Lane,
@@ -40,7 +40,7 @@ LEASE_SECONDS = 6.0
 IDLE_SECONDS = 5
 """Between two statements of a save."""
 READ_SEGMENTS = 500
-"""Of one lane that are read at once: `segments.READ_BYTES` bounds them, too."""
+"""Of one lane that are read at once: `READ_BYTES` bounds them, too."""
 
 _LEASE = f"clock_timestamp() + interval '{LEASE_SECONDS} seconds'"
 _MINE = "owner = %(owner)s AND epoch = %(epoch)s"
@@ -74,6 +74,8 @@ class PostgresSteward:
         self._epoch: int | None = None
         """Under which the lease is this one's, as far as it knows."""
         self._connection: Connection | None = None
+        self._followed = -1
+        """The lane that was read last."""
         self._unsure = False
         """Whether a commit may not be on the standby that it waited for."""
 
@@ -120,19 +122,18 @@ class PostgresSteward:
             position = dict(db.execute("SELECT lane, seq FROM otel_bridge.folded").fetchall())
         return position, found[0] if found else None
 
-    def follow(self, position: Position, fold: Callable[[list[Segment]], None], limit: int) -> int:
+    def follow(self, position: Position, fold: Callable[[list[Segment]], None]) -> bool:
         with self._server(DamagedPart.SEGMENTS) as db:
             behind = self._behind(db, position)
-            count = 0
-            while behind and count < limit:
-                for lane in list(behind):
-                    read = _read(db, lane, position, min(READ_SEGMENTS, limit - count), fold)
-                    count += read
-                    if not read or position[lane] >= behind[lane]:
-                        del behind[lane]
-                    if count >= limit:
-                        break
-        return count
+            # Round and round: the lane behind that of the last call comes first.
+            for lane in sorted(behind, key=lambda lane: (lane <= self._followed, lane)):
+                size = _read(db, lane, position, fold)
+                self._followed = lane
+                if position.get(lane, base(lane)) >= behind[lane] or not size:
+                    del behind[lane]
+                if size >= READ_BYTES:
+                    break
+        return bool(behind)
 
     def save(
         self,
@@ -164,7 +165,7 @@ class PostgresSteward:
             if not db.execute(f"SELECT 1 FROM otel_bridge.steward WHERE {_MINE} FOR UPDATE", self._me).fetchall():
                 self._lose("another replica is the steward now")
             for lane, last in self._behind(db, position).items():
-                while position.get(lane, base(lane)) < last and _read(db, lane, position, READ_SEGMENTS, fold):
+                while position.get(lane, base(lane)) < last and _read(db, lane, position, fold):
                     pass
             total = self._count(db) if count else None
             saved = db.execute("SELECT lane, body FROM otel_bridge.snapshot", binary=True).fetchall()
@@ -252,11 +253,11 @@ def _snapshot(db: Connection) -> Iterator[None]:
         yield
 
 
-def _read(db: Connection, lane: int, position: Position, limit: int, fold: Callable[[list[Segment]], None]) -> int:
-    """Hands on the next segments of a lane; returns how many."""
+def _read(db: Connection, lane: int, position: Position, fold: Callable[[list[Segment]], None]) -> int:
+    """Hands on the next segments of a lane; returns their size (0: there were none)."""
     at = position.get(lane, base(lane))
     whole: list[Segment] = []
-    for segment in Segments(db).read(at, limit):
+    for segment in Segments(db).read(at, READ_SEGMENTS):
         before = segment.last - segment.size
         if before > at:
             # Records that have vanished were accepted: the ledger is to show that they are in no other place.
@@ -267,7 +268,7 @@ def _read(db: Connection, lane: int, position: Position, limit: int, fold: Calla
     if whole:
         fold(whole)
         position[lane] = at
-    return len(whole)
+    return sum(len(segment.body) + 1 for segment in whole)
 
 
 def lanes(db: Connection, consumer: str) -> list[Lane]:
