@@ -25,7 +25,11 @@ def db(tmp_path: Path) -> Iterator[Connection]:
 
 def test_numbers_are_sent_as_the_columns_take_them(db: Connection) -> None:
     Prepared(db).run(TURN, [7, 1 << 60, True])
-    assert db.execute("SELECT turn, started_us, emptied FROM otel_bridge.turn WHERE turn = 7").fetchone() == (7, 1 << 60, True)
+    assert db.execute("SELECT turn, started_us, emptied FROM otel_bridge.turn WHERE turn = 7").fetchone() == (
+        7,
+        1 << 60,
+        True,
+    )
 
 
 def test_a_statement_is_prepared_once_whatever_the_size_of_its_numbers(db: Connection) -> None:
