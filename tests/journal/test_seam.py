@@ -1,4 +1,4 @@
-"""Nothing above the journal's line knows what is below it: no SQLite, no write-ahead log, no file."""
+"""Nothing above the journal's line knows what is below it: no SQLite, no PostgreSQL, no write-ahead log, no file."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from otel_bridge import journal
 from tests.journal.backends import Backend
 
 PACKAGE = Path(otel_bridge.__file__).parent
-BELOW = PACKAGE / "journal" / "sqlite"
+BELOW = (PACKAGE / "journal" / "sqlite", PACKAGE / "journal" / "postgres")
 FORBIDDEN = re.compile(
-    r"import sqlite3?\b|from sqlite3|sqlite3\.|Sqlite[A-Z]|\.sqlite\b|(?i:\bwal\b)|\bstatvfs\b|journal_path"
+    r"psycopg|Postgres[A-Z]|\.postgres\b|import sqlite3?\b|from sqlite3|sqlite3\.|Sqlite[A-Z]|\.sqlite\b|(?i:\bwal\b)|\bstatvfs\b|journal_path"
 )
 ALLOWED = {
     "config/settings.py": {"journal_path"},  # reads the URL, and puts the key of user hashes beside the file
-    "journal/__init__.py": {"import sqlite"},  # chooses the backend
+    "journal/__init__.py": {"import sqlite", "psycopg"},  # chooses the backend, and says what it needs
 }
-ABOVE = sorted(path for path in PACKAGE.rglob("*.py") if not path.is_relative_to(BELOW))
+ABOVE = sorted(path for path in PACKAGE.rglob("*.py") if not any(map(path.is_relative_to, BELOW)))
 
 
 @pytest.mark.parametrize("path", ABOVE, ids=lambda path: str(path.relative_to(PACKAGE)))
