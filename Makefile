@@ -54,7 +54,7 @@ format: .venv/dev.stamp
 	@$(BIN)/ruff format .
 
 bench: .venv/dev.stamp  ## measure, and write benchmarks/RESULTS.md
-	@MAKING="make bench" scripts/ensure-tools curl wrk prometheus-pushgateway
+	@MAKING="make bench" scripts/ensure-tools curl wrk prometheus-pushgateway postgresql
 	@$(BIN)/python -m benchmarks
 
 lock:  ## remake requirements/*.txt from pyproject.toml (UPGRADE=1: the newest of everything)

@@ -1,6 +1,7 @@
 """`make bench`: starts what it needs, drives it from another process, prints one table, writes RESULTS.md.
 
-    python -m benchmarks [--short] [--only single batch drain sustained latency memory growth peers stages redaction]
+    python -m benchmarks [--short] [--only single batch drain sustained latency memory growth commits replicas peers
+        stages redaction]
 
 Ratios are taken in one run, the two sides alternating, so that a machine that is slow today is slow for both. The
 promises stay on in every figure: fsync before the answer, counted once, redacted.
@@ -23,7 +24,7 @@ from functools import partial
 from pathlib import Path
 from statistics import median
 
-from benchmarks import bounded, stages
+from benchmarks import bounded, commits, replicas, stages
 from benchmarks.drivers import CONNECTIONS, HERE, answers, bare, drained, open_sessions, post_all, process, wrk
 from benchmarks.peers import peers
 from benchmarks.redaction.corpus import corpus
@@ -203,6 +204,19 @@ class Bench:
 
     # 7 --------------------------------------------------------------------------------------------------------------
 
+    def commits(self) -> None:
+        """The journal's part of an event, over PostgreSQL and over SQLite."""
+        for what, figure, note in commits.run(*((3, 0.5) if self.short else (7, 2.0))):
+            self.row(what, figure, note)
+
+    def replicas(self) -> None:
+        """Whole bridges over one PostgreSQL, beside one over SQLite."""
+        rounds, seconds = (1, 2.0) if self.short else (5, 5.0)
+        for what, figure, note in replicas.run(self.folder, rounds, seconds, [1, 2, 3]):
+            self.row(what, figure, note)
+
+    # 8 --------------------------------------------------------------------------------------------------------------
+
     def peers(self) -> None:
         for what, figure, note in peers(self.folder, 2 if self.short else 5):
             self.row(what, figure, note)
@@ -226,7 +240,20 @@ class Bench:
 PACE = 33_000
 """Events a second that the sustained batches offer."""
 
-PARTS = ("single", "batch", "drain", "sustained", "latency", "memory", "growth", "peers", "stages", "redaction")
+PARTS = (
+    "single",
+    "batch",
+    "drain",
+    "sustained",
+    "latency",
+    "memory",
+    "growth",
+    "commits",
+    "replicas",
+    "peers",
+    "stages",
+    "redaction",
+)
 
 
 def _rows(bridge: Bridge) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import itertools
 import re
 import shutil
 import subprocess
@@ -69,7 +70,7 @@ class Load:
     requests: int
 
 
-_stamp = (time.time_ns() // 1_000_000 % 10**5) * 10**6
+_stamps = itertools.count((time.time_ns() // 1_000_000 % 10**5) * 10**6, 40_000_000)
 
 
 def wrk(
@@ -77,15 +78,13 @@ def wrk(
 ) -> Load:
     """Events from wrk, every one of them new, `size` a request. Raises SystemExit where wrk is missing.
 
-    `sessions`: ids, with commas between; a single event takes the first one.
+    `sessions`: ids, with commas between.
     """
-    global _stamp
     if shutil.which("wrk") is None:
         raise SystemExit("wrk is missing: apt install wrk")
-    _stamp += 40_000_000
     out = subprocess.run(
         ["wrk", "-t1", f"-c{connections}", f"-d{seconds:g}s", "-s", str(HERE / "events.lua"),
-         f"http://127.0.0.1:{port}/api/events", "--", sessions, str(_stamp), str(delay_ms), str(size)],
+         f"http://127.0.0.1:{port}/api/events", "--", sessions, str(next(_stamps)), str(delay_ms), str(size)],
         capture_output=True, text=True, check=True,
     ).stdout  # fmt: skip
     found = dict(re.findall(r"^bench (\w+) ([\d.]+)$", out, re.MULTILINE))

@@ -1,6 +1,6 @@
 -- wrk: events as the guide's clients send them; every one is new (its own timestamp).
--- Arguments: sessions with commas between, first timestamp (microseconds of a day), mean pause between a connection's
--- requests (ms), events a request (1: an object; more: an array, whose events differ in session, type and numbers).
+-- Arguments: sessions with commas between (single events go through them in turn), first timestamp (microseconds of a
+-- day), mean pause between a connection's requests (ms), events a request (1: an object; more: an array, whose events differ in session, type and numbers).
 local types = { "consulta", "configuracion", "troubleshooting", "pipeline", "infraestructura", "monitoreo", "seguridad" }
 local threads = {}
 local pause = 0
@@ -19,7 +19,8 @@ function init(args)
   local sessions = {}
   for session in args[1]:gmatch("[^,]+") do sessions[#sessions + 1] = session end
   heads = {}
-  for i = 0, size - 1 do
+  kinds = size > 1 and size or #sessions
+  for i = 0, kinds - 1 do
     heads[i] = '{"sesion_id":"' .. sessions[i % #sessions + 1] .. '","tipo":"' .. types[i % #types + 1] .. '",'
       .. '"contenido":"¿Cómo configuro un pipeline CI/CD con Docker?","latency_ms":' .. 300 + (1200 + i * 37) % 5000
       .. ',"tokens_entrada":' .. 25 + i % 60 .. ',"tokens_salida":' .. 150 + i % 400 .. ',"timestamp":"' .. today .. 'T'
@@ -44,7 +45,7 @@ local function event(head)
 end
 
 function request()
-  if size == 1 then return wrk.format("POST", nil, headers, event(heads[0])) end
+  if size == 1 then return wrk.format("POST", nil, headers, event(heads[counter % kinds])) end
   local events = {}
   for i = 0, size - 1 do events[i + 1] = event(heads[i]) end
   return wrk.format("POST", nil, headers, "[" .. table.concat(events, ",") .. "]")
