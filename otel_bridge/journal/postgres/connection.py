@@ -18,8 +18,8 @@ CONNECT_SECONDS = 3
 DEAD_SECONDS = 10
 """A server that does not acknowledge what is sent to it for so long is taken for gone."""
 IDLE_SECONDS = 10
-"""For which a transaction may wait for its client: of a process that stands still, or a machine that is gone, the server
-lets go what others wait for. Shorter than a lease, so that a lane's locks are gone when its lease is over."""
+"""For which a transaction may wait for its client: of a process that stands still, or a machine that is gone, the
+server lets go what others wait for. Shorter than a lease, so that a lane's locks are gone when its lease is over."""
 LANE = "#lane="
 """Behind a URL: the lane that a process of this replica reads."""
 
