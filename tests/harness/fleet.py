@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import requests
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from tests.harness.bridge import OPENMETRICS, Bridge
@@ -13,6 +14,7 @@ from tests.harness.waiting import wait_for
 
 KEY = "k" * 64
 """Of the user hash: replicas share it."""
+PAGE_SECONDS = 5
 STEWARD = "otel_bridge_steward"
 Page = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
@@ -85,7 +87,7 @@ class Fleet:
 
 def page(bridge: Bridge) -> Page:
     """One scrape of this replica."""
-    answer = bridge.http.get(bridge.metrics_url, headers=OPENMETRICS, timeout=20)
+    answer = requests.get(bridge.metrics_url, headers=OPENMETRICS, timeout=PAGE_SECONDS)
     answer.raise_for_status()
     return {
         (sample.name, tuple(sorted(sample.labels.items()))): sample.value

@@ -17,6 +17,9 @@ Connection = psycopg.Connection[tuple[Any, ...]]
 CONNECT_SECONDS = 3
 DEAD_SECONDS = 10
 """A server that does not acknowledge what is sent to it for so long is taken for gone."""
+IDLE_SECONDS = 10
+"""For which a transaction may wait for its client: of a process that stands still, or a machine that is gone, the
+server lets go what others wait for. Shorter than a lease, so that a lane's locks are gone when its lease is over."""
 LANE = "#lane="
 """Behind a URL: the lane that a process of this replica reads."""
 
@@ -31,13 +34,17 @@ _DEFAULTS = {
     "target_session_attrs": "read-write",
 }
 
-_SESSION = """SELECT set_config('statement_timeout', '0', false), set_config('transaction_timeout', '0', false),
-    set_config('idle_in_transaction_session_timeout', '0', false),
+_SESSION = f"""SELECT set_config('statement_timeout', '0', false), set_config('transaction_timeout', '0', false),
+    set_config('idle_in_transaction_session_timeout', '{IDLE_SECONDS}s', false),
+    set_config('tcp_keepalives_idle', '{DEAD_SECONDS}', false), set_config('tcp_keepalives_interval', '3', false),
+    set_config('tcp_keepalives_count', '3', false),
+    set_config('tcp_user_timeout', '{DEAD_SECONDS}s', false),
     set_config('synchronous_commit',
         CASE WHEN current_setting('synchronous_commit') IN ('off', 'local') THEN 'on'
         ELSE current_setting('synchronous_commit') END, false)"""
 """What a role or a database may have set and a promise does not survive: a commit that is cancelled has been taken all
-the same, and one that does not wait for the disk has not."""
+the same, and one that does not wait for the disk has not. And how soon the server notices that we are gone. A
+transaction that it ends before its COMMIT has come was not taken."""
 
 
 def split(url: str) -> tuple[str, int | None]:
@@ -78,6 +85,8 @@ def is_lost(error: BaseException | None) -> bool:
     if not isinstance(error, psycopg.Error):
         return False
     state = error.sqlstate or ""
+    if state.startswith("25P"):  # the server ends a session whose transaction waits for long
+        return True
     # 57P01 to 57P05: the server ends the session; 08: the connection itself.
     return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError) and (
         not state or state.startswith(("08", "57P"))

@@ -24,9 +24,13 @@ class Roaming(Client):
     apart, others under an `Idempotency-Key`, and posts of before once more, to find them known wherever they come to.
     """
 
-    def __init__(self, targets: Sequence[Target], ledger: Ledger, seed: int, **options: Any) -> None:
+    def __init__(
+        self, targets: Sequence[Target], ledger: Ledger, seed: int, patience: float = ANSWER_SECONDS, **options: Any
+    ) -> None:
+        """`patience`: seconds that it waits for an answer, before it posts again elsewhere."""
         super().__init__(targets[0][1], ledger, seed, **options)
         self._targets = targets
+        self._patience = patience
         self._open_to: dict[Target, http.client.HTTPConnection] = {}
         self._headers: dict[str, str] = {}
         self._last_status = 0
@@ -74,7 +78,7 @@ class Roaming(Client):
         target = self._at.choice(self._targets)
         connection = self._open_to.pop(target, None)
         if connection is None:
-            connection = http.client.HTTPConnection(*target, timeout=ANSWER_SECONDS)
+            connection = http.client.HTTPConnection(*target, timeout=self._patience)
         try:
             connection.request("POST", path, body, {"Content-Type": "application/json", **self._headers})
             response = connection.getresponse()

@@ -9,13 +9,14 @@ from itertools import pairwise
 
 import requests
 
+from otel_bridge import catalog
 from tests.harness.bridge import OPENMETRICS, Bridge
 from tests.harness.fleet import STEWARD, Fleet
 
 COUNTERS = ("_total", "_count", "_sum", "_bucket")
 HEADERS = {**OPENMETRICS, "User-Agent": "Prometheus/chaos"}
-OWN = ("otel_bridge_worker_restarts_total", "process_", "python_")
-"""Counters that each replica shows of itself."""
+OWN = tuple(catalog.OF_EACH_PROCESS)
+"""What each replica shows of itself."""
 
 
 @dataclass(frozen=True)

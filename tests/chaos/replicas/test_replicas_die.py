@@ -40,7 +40,7 @@ def test_replicas_killed_at_random_moments_lose_nothing_and_count_nothing_twice(
     )
 
 
-def _over(world: World, cluster: Cluster, bridge: Bridge, steward: bool) -> None:
+def _over(world: World, cluster: Cluster, bridge: Bridge) -> None:
     """Its leases are over: by their time in the long form, else by the server's word alone."""
     if LONG:
         time.sleep(LEASE + 1)
@@ -61,14 +61,14 @@ def test_a_replica_that_stands_still_past_its_lease_is_fenced_and_goes_on(
 ) -> None:
     """What it had under way is not taken behind the back of who follows it, and is posted elsewhere meanwhile."""
     changes = 0
-    with world.load(clients=6, seed=3, pause=0.004):
+    with world.load(clients=8, seed=3, pause=0.004, patience=2.0):
         for turn in range(STILL):
             steward = world.fleet.steward()
             assert steward is not None
             others = [one for one in world.fleet.bridges if one is not steward]
             bridge = steward if turn % 2 == 0 else others[turn % 2]
             with standing_still(bridge):
-                _over(world, cluster, bridge, bridge is steward)
+                _over(world, cluster, bridge)
                 world.wait_taken()
                 if bridge is steward:
                     wait_for(

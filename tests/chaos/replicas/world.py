@@ -22,6 +22,8 @@ from tests.harness.waiting import wait_for
 
 CONNECTIONS = 14
 """That a replica holds at the most, its export process included."""
+SOON = {"OTEL_BRIDGE_WINDOWS_INTERVAL_SECONDS": "1"}
+"""So that what is counted on a timer is counted within a scenario."""
 MOVES = r"UPDATE otel_bridge\.lane SET last"
 """In every statement that is a commit."""
 
@@ -36,7 +38,7 @@ class World:
         self.receiver.spans = Forgetful()
         self.ledger = Ledger()
         self.sql = sql
-        self.fleet = Fleet(folder, dsn, replicas, **{**self.receiver.environ, **environ})
+        self.fleet = Fleet(folder, dsn, replicas, **{**self.receiver.environ, **SOON, **environ})
         self.scraper = Scraper(self.fleet)
         self.repeated = 0
 
