@@ -13,6 +13,7 @@ from typing import NamedTuple
 import msgspec
 
 from otel_bridge import journal
+from otel_bridge.commands import replicas
 from otel_bridge.commands.configuration import load
 from otel_bridge.export.batch import DAMAGED
 from otel_bridge.export.pipe import CONSUMER
@@ -42,6 +43,7 @@ def status(arguments: argparse.Namespace) -> int:
     pending_bytes, exported_bytes = reader.bytes_of_segments() if arguments.space else (0, 0)
     identity = reader.identity()
     reader.close()
+    shared = journal.describe(loaded.journal, CONSUMER)
     oldest = ledger.oldest_pending_us
     values = {
         "journal": loaded.journal_shown,
@@ -62,12 +64,14 @@ def status(arguments: argparse.Namespace) -> int:
             "bytes_rest": max(0, used - pending_bytes - exported_bytes),
         }
     if arguments.json:
-        print(json.dumps(values))
+        print(json.dumps(values | ({} if shared is None else replicas.values(shared))))
         return 0
     for name, value in values.items():
         if name == "went_back" and identity.went_back is not None:
             value = f"{moment(identity.went_back.since_us)}, {summary(identity.went_back)}"
         print(f"{name.replace('_', ' '):15} {'-' if value is None else value}")
+    if shared is not None:
+        print(*replicas.lines(shared), sep="\n")
     if ledger.parked:
         print(
             "\nParked records wait for you: `otel-bridge journal parked` shows why, `journal replay` sends them again."

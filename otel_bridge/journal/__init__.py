@@ -27,6 +27,7 @@ from typing import Any
 from otel_bridge.errors import StartRefused
 from otel_bridge.journal.append import CONFLICT, Append, Conflict, Duplicate, Outcome
 from otel_bridge.journal.archive import Forms, Progress, Sums
+from otel_bridge.journal.description import Description
 from otel_bridge.journal.findings import Finding, Severity
 from otel_bridge.journal.store import (
     DEDUP_HORIZON_US,
@@ -66,6 +67,7 @@ __all__ = [
     "Backup",
     "Conflict",
     "DamagedPart",
+    "Description",
     "Duplicate",
     "Finding",
     "Forms",
@@ -101,6 +103,7 @@ __all__ = [
     "backup",
     "carried_key",
     "copy",
+    "describe",
     "exists",
     "inspect",
     "mark_replay",
@@ -154,6 +157,13 @@ def mark_replay(url: str, seqs: Sequence[int] | None) -> int:
     while a bridge serves the journal, and again. Raises StartRefused where there is no journal, OutcomeUnknown,
     StoreError."""
     return int(_backend(url).mark_replay(url, seqs))
+
+
+def describe(url: str, consumer: str) -> Description | None:
+    """Who shares a journal that exists, and what keeps it; None: nobody else, a file. Raises StartRefused,
+    StoreError."""
+    found: Description | None = _backend(url).describe(url, consumer)
+    return found
 
 
 def inspect(url: str) -> list[Finding]:

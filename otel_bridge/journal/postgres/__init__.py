@@ -1,7 +1,8 @@
 """The journal in PostgreSQL (15 or later): all of its SQL. Any number of replicas append to it at once.
 
 Tables: `schema.py`, made and upgraded by `migrations.py` and by nothing at run time. `visiting.py` is the connection of
-an operator's command, `inspection.py` says what is wrong with a server. `dump.py` is a whole journal's
+an operator's command, `inspection.py` says what is wrong with a server, `describing.py` who shares
+the journal. `dump.py` is a whole journal's
 rows, for a backup or another backend, `load.py` puts such in a database, `moving.py` does both.
 
 Reading: `reading.py` is a reader for any thread or process, `segments.py` the records of a lane in order and over what
@@ -22,6 +23,7 @@ from otel_bridge.errors import StartRefused
 from otel_bridge.journal.findings import Finding
 from otel_bridge.journal.postgres import inspection, migrations
 from otel_bridge.journal.postgres.connection import split
+from otel_bridge.journal.postgres.describing import describe
 from otel_bridge.journal.postgres.moving import archive, backup, load, restore
 from otel_bridge.journal.postgres.reading import PostgresReader
 from otel_bridge.journal.postgres.replay import mark_replay as _mark_replay
@@ -32,6 +34,7 @@ __all__ = [
     "archive",
     "backup",
     "carried_key",
+    "describe",
     "exists",
     "inspect",
     "load",

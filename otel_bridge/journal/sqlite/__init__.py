@@ -48,6 +48,7 @@ __all__ = [
     "archive",
     "backup",
     "carried_key",
+    "describe",
     "exists",
     "inspect",
     "load",
@@ -83,6 +84,10 @@ def open_reader(url: str, consumer: str) -> SqliteReader:
 
 def mark_replay(url: str, seqs: Sequence[int] | None) -> int:
     return _mark_replay(_existing(url), seqs)
+
+
+def describe(url: str, consumer: str) -> None:
+    return None
 
 
 def inspect(url: str) -> list[Finding]:

@@ -1,0 +1,68 @@
+"""What `otel-bridge journal status` shows of a journal that replicas share."""
+
+from __future__ import annotations
+
+from otel_bridge.journal import Description, Lane
+
+_COUNT = (1 << 40) - 1
+"""Of a sequence number: what counts within its lane."""
+
+
+def values(found: Description) -> dict[str, object]:
+    """For a program to read."""
+    return {
+        "server": found.server,
+        "schema": found.schema,
+        "serves_from": found.serves_from,
+        "steward": found.steward,
+        "steward_lease_seconds": round(found.steward_lease_seconds, 1),
+        "oldest_transaction_id": found.oldest_transaction_id,
+        "freeze_at": found.freeze_at,
+        "tables": found.tables,
+        "lanes": [
+            {
+                "lane": lane.lane,
+                "replica": lane.name,
+                "lease_seconds": round(lane.lease_seconds, 1),
+                "records": lane.last & _COUNT,
+                "delivered_up_to": lane.cursor & _COUNT,
+                "pending": lane.pending,
+            }
+            for lane in found.lanes
+        ],
+    }
+
+
+def lines(found: Description) -> list[str]:
+    """For a person."""
+    steward = "none: nobody shows what replicas share, lets sessions fall idle or trims"
+    if found.steward is not None:
+        steward = f"{process(found.steward)}, lease {found.steward_lease_seconds:.0f} s"
+    return [
+        f"{'server':15} {found.server}, schema {found.schema} (releases that know {found.serves_from} or later)",
+        f"{'steward':15} {steward}",
+        f"{'transaction ids':15} the oldest is {found.oldest_transaction_id:,} back, frozen from {found.freeze_at:,}",
+        "",
+        f"{'lane':>4}  {'replica':32} {'lease':>9} {'records':>14} {'pending':>12}",
+        *(
+            f"{lane.lane:>4}  {process(lane.name) if lane.name else '-':32} {_lease(lane):>9} "
+            f"{lane.last & _COUNT:>14,} {lane.pending:>12,}"
+            for lane in found.lanes
+        ),
+        "",
+        f"{'table':>15} {'bytes':>16}",
+        *(f"{name:>15} {size:>16,}" for name, size in found.tables.items()),
+    ]
+
+
+def process(name: str) -> str:
+    """Host and process id, of a name that also tells which start of it that was."""
+    host, _, rest = name.partition(" ")
+    words = rest.split(" ")
+    return f"{host} {words[1]}{' (drains)' if name.endswith(' drains') else ''}" if len(words) > 1 else name
+
+
+def _lease(lane: Lane) -> str:
+    if lane.name is None:
+        return "free"
+    return f"{lane.lease_seconds:.0f} s" if lane.lease_seconds > 0 else "over"
