@@ -538,5 +538,5 @@ OF_EACH_PROCESS = frozenset(
         *(CLOCK_SKEW, CLOCK_BELIEVED, START_TIME, BUILD_INFO, STEWARD),
     )
 )
-"""Families that every replica shows of itself. All others are shared: the steward alone shows them, for all. From those the
-scrape takes `instance`, so that they go on where another is steward (docs/decisions/0014-instance.md)."""
+"""Families that every replica shows of itself. All others are shared: the steward alone shows them, for all. The scrape
+takes `instance` from those, so that they go on where another is steward (docs/decisions/0014-instance.md)."""

@@ -49,8 +49,8 @@ def panels() -> list[tuple[int, Panel]]:
             grid(
                 "Réplicas",
                 "Los puentes que Prometheus conoce. Todos toman datos y los entregan. De los que comparten un diario "
-                "en PostgreSQL, uno lleva la cuenta de todos: sus cifras son las de los tableros. El que está solo lleva "
-                "la suya. Lo que cada uno tiene por entregar lo dice «otel-bridge journal status».",
+                "en PostgreSQL, uno lleva la cuenta de todos: sus cifras son las de los tableros. El que está solo "
+                "lleva la suya. Lo que cada uno tiene por entregar lo dice «otel-bridge journal status».",
                 [
                     instant(f"max by (instance) ({KNOWN})", ref="A", as_table=True),
                     instant(f"max by (instance) ({value(catalog.STEWARD)})", ref="B", as_table=True),
@@ -79,8 +79,8 @@ def panels() -> list[tuple[int, Panel]]:
             12,
             lines(
                 "Réplicas en marcha",
-                "Cuántos puentes responden, cuántos busca Prometheus y cuántos llevan la cuenta: uno por diario. Un hueco "
-                "en esa línea es un cambio de manos; las cifras siguen donde estaban.",
+                "Cuántos puentes responden, cuántos busca Prometheus y cuántos llevan la cuenta: uno por diario. Un "
+                "hueco en esa línea es un cambio de manos; las cifras siguen donde estaban.",
                 [
                     query(f"count({KNOWN} == 1)", "Responden", ref="up"),
                     query(f"count({KNOWN})", "Los que hay", ref="known"),

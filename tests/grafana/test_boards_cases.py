@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import yaml
 
-from grafana.boards import rules
+from grafana.boards import replicas, rules
 from grafana.boards.promql import (
     AGENT,
     BAR,
@@ -316,6 +316,94 @@ def test_other_software_with_metrics_of_the_same_name_is_not_counted(check: Trut
     foreign = counter(COUNT, (0, 20), (900, 99), gen_ai_agent_id="uno", gen_ai_request_model="otro")
     series = [bridge((1, 120)), events((0, 20), (2, 99)), foreign]
     check(series, 4, (counted(COUNT, OF_GPT), {"": 2}), (bars(counted(COUNT, OF_GPT, window=BAR)), {"": 2}))
+
+
+# --- replicas of one journal ------------------------------------------------------------------------------------------
+
+OURS, R1, R2 = 'job="replicas"', 'job="replicas", instance="10.0.0.1:9464"', 'job="replicas", instance="10.0.0.2:9464"'
+
+
+def replica(*runs: tuple[object, int], target: str) -> dict[str, str]:
+    """What one of them shows of itself. A run's value: 1 while it is steward, else 0; GAP, STALE."""
+    up = [(0 if v == STALE else GAP if v == GAP else 1, n) for v, n in runs]
+    there = [(v if v in (GAP, STALE) else 1, n) for v, n in runs]
+    return {
+        f'{BUILD}{{{target}, version="1"}}': values(there),
+        f"{catalog.STEWARD.name}{{{target}}}": values(runs),
+        f"up{{{target}}}": values(up),
+    }
+
+
+def shared(*runs: tuple[object, int], gpt: str = "uno") -> dict[str, str]:
+    """What they share: a counter, and the number of series that is shown with it."""
+    there = values([(v if v in (GAP, STALE) else 40, n) for v, n in runs])
+    return {f"{SERIES}{{{OURS}}}": there, **counter(SESSIONS, *runs, target=OURS, gen_ai_agent_id=gpt)}
+
+
+def test_replicas_are_counted_once_whoever_of_them_is_steward_and_whichever_is_chosen(check: Truth) -> None:
+    """The steward is killed after six minutes, and its lease ends two scrapes later."""
+    series = [
+        replica((1, 72), (STALE, 72), target=R1),
+        replica((0, 75), (1, 69), target=R2),
+        shared((1000, 36), (1004, 36), (STALE, 3), (1009, 69)),
+    ]
+    totals = (ALL, {"": 9}), (counted(SESSIONS, OF_GPT, window="5m"), {"": 5})
+    for variables in ({}, {"instance": "10.0.0.1:9464"}, {"instance": "10.0.0.2:9464"}):
+        check(series, 8, *totals, variables=variables)
+    check(series, 8, (or_zero(counted(COUNT, OF_GPT, FAILED)), {"": 0}))
+    check(series, 11, (bars(counted(SESSIONS, OF_GPT, window=BAR)), {"": 9}))
+    check(series, 8, (ALL, {}), variables={"job": "otra"})
+
+
+def test_new_replicas_are_counted_from_their_first_event(check: Truth) -> None:
+    series = [replica((1, 60), target=R1), replica((0, 60), target=R2), shared((0, 5), (3, 55))]
+    for minute in (25 / 60 + 0.01, 4):
+        check(series, minute, (ALL, {"": 3}), (counted(SESSIONS, OF_GPT, window="5m"), {"": 3}))
+
+
+@pytest.mark.parametrize("job", ["asistentes", "replicas"])
+def test_a_bridge_that_becomes_replicas_with_its_past_is_counted_once(check: Truth, job: str) -> None:
+    """Its journal was copied: counters go on. Whether the job is called as before makes no difference."""
+    one = f'job="{job}", instance="10.0.0.1:8464"'
+    away = 8 * MINUTE + 4
+    series = [
+        sessions((1000, 4 * MINUTE), (1004, 4 * MINUTE), (STALE, 1), target=one),
+        replica((GAP, away), (1, 8 * MINUTE), target=R1),
+        replica((GAP, away), (0, 8 * MINUTE), target=R2),
+        shared((GAP, away), (1004, 2 * MINUTE), (1009, 6 * MINUTE)),
+    ]
+    for minute, total in ((8.5, 4), (9.5, 4), (14, 9)):  # from the first scrape on
+        check(series, minute, (ALL, {"": total}))
+
+
+def test_a_gap_without_a_steward_ends_with_what_came_in_it(check: Truth) -> None:
+    series = [replica((0, 20 * MINUTE), target=R1), shared((100, 72), (STALE, 96), (150, 36), (151, 36))]
+    check(series, 17.5, (ALL, {"": 51}))
+    check(series, 13.5, (ALL, {"": 0}), (or_zero(counted(SESSIONS, OF_GPT, window="5m")), {"": 0}))
+
+
+def test_the_board_says_how_many_replicas_answer_and_whether_one_of_them_counts(check: Truth) -> None:
+    """All; one is killed, the steward; another takes over; it loses its lease; all are down; all are back."""
+    series = [
+        replica((1, 60), (STALE, 240), (0, 60), target=R1),
+        replica((0, 63), (1, 57), (0, 120), (STALE, 60), (1, 60), target=R2),
+        shared((7, 60), (STALE, 3), (7, 57), (STALE, 180), (7, 60)),
+    ]
+    standing = replicas.standing()
+    for minute, state in ((4, 1), (5.1, 0.5), (7, 0.5), (13, -1), (22, 0), (28, 1)):
+        check(series, minute, (standing, {"": state}), with_rules=False)
+    check(
+        [*series, {f"up{{{HERE}}}": values([(1, 60), (0, 300)])}, bridge((1, 60), (STALE, 300))], 7, (standing, {"": 0})
+    )
+    # Bridges with a journal each: one that is down is down.
+    alone = [
+        {f"up{{{HERE}}}": values([(1, 60), (0, 60)])},
+        bridge((1, 60), (STALE, 60)),
+        {f"up{{{THERE}}}": values([(1, 120)])},
+        bridge((1, 120), target=THERE),
+    ]
+    check(alone, 4, (standing, {"": 1}), with_rules=False)
+    check(alone, 7, (standing, {"": 0}), with_rules=False)
 
 
 # --- means and percentiles -------------------------------------------------------------------------------------------

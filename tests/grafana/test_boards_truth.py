@@ -432,6 +432,8 @@ SUMS: dict[tuple[str, str, str], Callable[[Truth], float]] = {
     ("gpt-resumen", "Usuarios con más uso (24 h)", "parte"): lambda t: 1,
     ("gpt-resumen", "Uso por hora y día de la semana", "A"): lambda t: len(t.events),
     ("gpt-sesiones", "Uso por hora y día de la semana", "A"): lambda t: len(t.events),
+    ("otel-bridge-salud", "Réplicas", "A"): lambda t: 1,
+    ("otel-bridge-salud", "Réplicas", "B"): lambda t: 1,
 }
 """At one moment: all rows together, whoever and whenever they are of."""
 OF_THE_JOURNAL = {key for key in SUMS if "Usuarios" in key[1]}
@@ -451,6 +453,7 @@ LAST: dict[tuple[str, str, str], Callable[[Truth], float]] = {
     ("otel-bridge-salud", "Pendientes y apartados", "parked"): lambda t: 0,
     ("otel-bridge-salud", "Pendientes y apartados", "gap"): lambda t: 0,
     ("otel-bridge-salud", "Valores agrupados", "A"): lambda t: 0,
+    **{("otel-bridge-salud", "Réplicas en marcha", ref): lambda t: 1 for ref in ("up", "known", "steward")},
 }
 """Over time: the newest point of every series."""
 
@@ -508,6 +511,7 @@ UNFORESEEN: dict[str, set[tuple[str, str, str]]] = {
         *(("otel-bridge-salud", "Series en uso", ref) for ref in ("used", "limit")),
         ("otel-bridge-salud", "Trabajos de fondo", "B"),
         ("otel-bridge-salud", "Reinicios", "B"),
+        ("otel-bridge-salud", "Réplicas", "C"),
         ("otel-bridge-salud", "Pendientes y apartados", "pending"),
     },
 }

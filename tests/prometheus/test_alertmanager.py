@@ -255,6 +255,9 @@ def shipped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., 
 
 
 BRIDGE = {"job": "otel-bridge", "instance": "b:9464"}
+REPLICA = {"job": "replicas", "instance": "r1:9464"}
+SHARED = {"job": "replicas"}
+"""What replicas share has no instance."""
 GPT = {"gen_ai_agent_id": "devops-expert"}
 
 
@@ -336,6 +339,63 @@ GPT = {"gen_ai_agent_id": "devops-expert"}
             [_alert("BridgeExportStalled", "ticket", **BRIDGE), _alert("BridgeJournalFilling", **BRIDGE)],
             {"BridgeExportStalled/ticket", "BridgeJournalFilling/page"},
             id="a journal about to be full is told although a backlog explains it",
+        ),
+        pytest.param(
+            [
+                _alert("BridgeDown", "ticket", **REPLICA),
+                _alert("BridgeWorkerDown", worker="exporter", **REPLICA),
+                _alert("BridgeRejectsHigh", **SHARED),
+                _alert("GPTErrorsHigh", **GPT),
+            ],
+            {"BridgeDown/ticket", "BridgeRejectsHigh/page", "GPTErrorsHigh/page"},
+            id="one replica of several that is down explains what is its own, and nothing of what they share",
+        ),
+        pytest.param(
+            [
+                _alert("BridgeDown", **REPLICA),
+                _alert("BridgeDown", job="replicas", instance="r2:9464"),
+                _alert("BridgeRejectsHigh", **SHARED),
+                _alert("BridgeExportStalled", "ticket", **SHARED),
+                _alert("GPTErrorsHigh", **GPT),
+            ],
+            {"BridgeDown/page"},
+            id="replicas that are all down explain what they share and what is said of GPTs",
+        ),
+        pytest.param(
+            [
+                _alert("BridgeNoSteward", **SHARED),
+                _alert("BridgeNoSteward", "ticket", **SHARED),
+                _alert("BridgeExportStalled", "ticket", **SHARED),
+                _alert("BridgeWorkerDown", worker="steward", **REPLICA),
+                _alert("BridgeLedgerGap", job="otra"),
+                _alert("GPTSilent", "ticket", **GPT),
+            ],
+            {"BridgeNoSteward/page", "BridgeWorkerDown/page", "BridgeLedgerGap/page"},
+            id="replicas without a steward explain what they share, and nothing of one of them or of another journal",
+        ),
+        pytest.param(
+            [
+                _alert("BridgeWorkerDown", worker="exporter", **REPLICA),
+                _alert("BridgeExportStalled", "ticket", **SHARED),
+                _alert("BridgeJournalFilling", "ticket", job="otra"),
+            ],
+            {"BridgeWorkerDown/page", "BridgeJournalFilling/ticket"},
+            id="a replica's dead worker explains the backlog of its journal, and of no other",
+        ),
+        pytest.param(
+            [
+                _alert("BridgeExportStalled", "ticket", **SHARED),
+                _alert("BridgeJournalFilling", "ticket", job="otra"),
+                _alert("BridgeRejectsHigh", **SHARED),
+                _alert("BridgeRejectsHigh", "ticket", job="otra"),
+            ],
+            {
+                "BridgeExportStalled/ticket",
+                "BridgeJournalFilling/ticket",
+                "BridgeRejectsHigh/page",
+                "BridgeRejectsHigh/ticket",
+            },
+            id="two journals without an instance are not one bridge",
         ),
     ],
 )

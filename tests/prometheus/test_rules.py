@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -376,6 +377,42 @@ def test_the_scrape_is_what_boards_rules_and_exemplars_expect() -> None:
     jobs = {job["job_name"]: job for job in config["scrape_configs"]}
     assert jobs["otel-bridge"]["file_sd_configs"] == [{"files": ["targets/otel-bridge.yml"]}]
     assert config["rule_files"] == ["rules/*.yml"]
+
+
+def test_the_scrape_of_replicas_takes_the_instance_from_what_they_share_and_from_nothing_else() -> None:
+    config = load(PROMETHEUS / "prometheus.yml")
+    jobs = {job["job_name"]: job for job in config["scrape_configs"]}
+    assert not jobs["otel-bridge"].get("metric_relabel_configs"), "one bridge keeps the instance that its history has"
+    (rule,) = jobs["otel-bridge-replicas"]["metric_relabel_configs"]
+    assert (rule["source_labels"], rule["target_label"], rule["replacement"]) == (["__name__"], "instance", "")
+    scraped = {*SERIES, "up", "scrape_duration_seconds", "scrape_samples_scraped", "go_info"}
+    assert {name for name in scraped if re.fullmatch(rule["regex"], name)} == set(SHARED)
+    assert "instance" not in LABELS
+
+
+@pytest.mark.parametrize("folder", ["targets", "targets-compose"])
+def test_as_shipped_there_is_one_bridge_and_no_replicas(folder: str) -> None:
+    assert load(PROMETHEUS / folder / "otel-bridge-replicas.yml") == []
+    assert len(load(PROMETHEUS / folder / "otel-bridge.yml")) == 1
+
+
+def test_promtool_accepts_the_scrape_with_replicas_found_by_dns(tmp_path: Path) -> None:
+    """As the comment says it: in place of the file."""
+    shipped = (PROMETHEUS / "prometheus.yml").read_text(encoding="utf-8")
+    by_file = """    file_sd_configs:
+      - files: [targets/otel-bridge-replicas.yml]
+"""
+    told = re.search(r"(?:^  #   .+\n)+(?=  - job_name: otel-bridge-replicas)", shipped, re.MULTILINE)
+    assert told and by_file in shipped
+    by_dns = told[0].replace("  #   ", "    ")
+    assert "dns_sd_configs" in by_dns
+    path = tmp_path / "prometheus.yml"
+    path.write_text(shipped.replace(by_file, by_dns), encoding="utf-8")
+    shutil.copytree(PROMETHEUS / "rules", tmp_path / "rules")
+    shutil.copytree(PROMETHEUS / "targets", tmp_path / "targets")
+    run(tool("promtool"), "check", "config", "--lint=all", "--lint-fatal", path)
+    jobs = {job["job_name"]: job for job in load(path)["scrape_configs"]}
+    assert jobs["otel-bridge-replicas"]["dns_sd_configs"]
 
 
 def test_addresses_of_links_are_for_texts_and_do_not_label_every_alert() -> None:
