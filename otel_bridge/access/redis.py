@@ -19,6 +19,8 @@ from typing import Any, NamedTuple
 from otel_bridge.config import Rate
 from otel_bridge.errors import StartRefused
 
+LEAVE_SECONDS = 0.25
+
 _SCRIPT = """
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -141,7 +143,9 @@ class Redis:
         ]
 
     async def close(self) -> None:
-        await self._connection.disconnect(nowait=True)
+        """Raises TimeoutError where the other side does not take leave in time (TLS): it is closed all the same."""
+        async with asyncio.timeout(LEAVE_SECONDS):
+            await self._connection.disconnect()
 
     async def _call(self, *command: str | int) -> bytes:
         await self._connection.send_command(*command)

@@ -156,8 +156,9 @@ class SharedCounts:
         serving = self._serving = asyncio.create_task(self._serve())
         try:
             await serving
-        except asyncio.CancelledError:  # of that task, or of this one and it
-            if self._late:
+        except asyncio.CancelledError:
+            this = asyncio.current_task()
+            if self._late and this is not None and not this.cancelling():
                 raise TimeoutError from None
             raise
 
