@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import secrets
@@ -219,6 +220,10 @@ class Stack:
 
     # --- programs -------------------------------------------------------------------------------------------------
 
+    def kill_bridge(self, bridge: Bridge) -> None:
+        """`kill -9`."""
+        self.programs.kill(bridge.name)
+
     def start_bridge(self, bridge: Bridge) -> None:
         ports = ["--port", str(bridge.port), "--metrics-port", str(bridge.metrics_port)]
         self.programs.start(bridge.name, [*OTEL_BRIDGE, "serve", *CONFIG, *ports], self._bridge_env())
@@ -309,6 +314,14 @@ class Stack:
             (one["labels"]["alertname"], one["labels"].get("ventana", "")): (one["state"], one["annotations"])
             for one in found
         }
+
+    def steward(self) -> Bridge | None:
+        """The replica that counts for all, as it says itself."""
+        for bridge in self.bridges:
+            with contextlib.suppress(OSError), urllib.request.urlopen(bridge.metrics_url, timeout=5) as answer:
+                if b"\notel_bridge_steward 1" in answer.read():
+                    return bridge
+        return None
 
     def notified(self) -> list[dict[str, Any]]:
         """What Alertmanager holds, active or silenced."""
