@@ -108,7 +108,7 @@ class Story:
         if stack.has("grafana"):
             rows.append(("Grafana", f"{stack.grafana_url}/  (admin · {stack.grafana_password})"))
         for name, place in rows:
-            self.say(f"  {name:<13}{place}")
+            self.say(f"  {name:<15}{place}")
         absent = [name for name in ("tempo", "grafana", "caddy") if not stack.has(name)]
         if absent:
             self.say(f"  no están en esta máquina, y no hacen falta: {', '.join(absent)}")
@@ -159,10 +159,11 @@ class Story:
         self._watch(60, lambda: stack.steward() not in (None, dead), "otra réplica que cuente por todas")
         heir = stack.steward()
         self.say(f"a los {time.monotonic() - begun:.0f} s cuenta por todas {heir.name if heir else 'otra'}")
-        self.say(f"los clientes repitieron {self.traffic.api.retries - retries} envíos, y nadie más lo notó")
         stack.start_bridge(dead)
         stack.wait_ready(dead)
-        self.say(f"{dead.name} vuelve a estar en marcha")
+        self.say(
+            f"{dead.name} vuelve a estar en marcha; los clientes repitieron {self.traffic.api.retries - retries} envíos"
+        )
 
     def _compare(self) -> None:
         """What clients were told is taken, with what is counted. Raises TimeoutError where that differs."""

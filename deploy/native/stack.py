@@ -82,7 +82,7 @@ class Stack:
         self._bridge_environ = bridge_environ
         self.tempo_environ: dict[str, str] = {}
         """What Tempo is to be given beside its places."""
-        self._binary = {name: find(name) for name in optional}
+        self._binary = {name: find(name) for name in (*optional, *(("caddy",) if replicas else ()))}
         self._postgres: Postgres | None = None
         self._user_hash_key = secrets.token_hex(16)
         # Neither the user's OTEL_* nor a proxy may change what is shown.
@@ -212,7 +212,7 @@ class Stack:
         return found
 
     def _need_postgres(self) -> Path:
-        self._binary["caddy"] = self._need("caddy", "caddy")
+        self._need("caddy", "caddy")
         found = binaries()
         if found is None:
             raise Missing("falta PostgreSQL: en Debian, apt install postgresql")
