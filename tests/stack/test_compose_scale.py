@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from deploy.native.postgres import binaries
+from otel_bridge.commands.cli import build_parser
 from tests.harness.compose import FILE, ROOT, SCALE, compose, render
 
 BOTH = (FILE, SCALE)
@@ -102,6 +103,15 @@ def test_caddy_leads_to_every_replica_and_waits_for_all(services: dict[str, Any]
     address = caddy["networks"]["front"]["ipv4_address"]
     for name in REPLICAS:
         assert services[name]["environment"]["OTEL_BRIDGE_TRUSTED_PROXIES"] == address
+
+
+def test_the_doctor_looks_at_every_replica(services: dict[str, Any]) -> None:
+    command = services["doctor"]["command"]
+    assert [flag for flag in command if flag.startswith("--metrics-url=")] == [
+        f"--metrics-url=http://{name}:9464/metrics" for name in REPLICAS
+    ]
+    parsed = build_parser().parse_args(command)
+    assert len(parsed.metrics_url) == 3
 
 
 def test_caddys_address_is_none_of_those_that_docker_gives_away_before(rendered: dict[str, Any]) -> None:

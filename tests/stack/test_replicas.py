@@ -15,6 +15,7 @@ import pytest
 from deploy.native.bridges import Bridge
 from deploy.native.stack import Stack
 from otel_bridge.commands.api import Api
+from otel_bridge.commands.stations import Doctor, Places, StationResult
 from otel_bridge.commands.traffic import Traffic, post_traffic
 from tests.harness.waiting import wait_for
 
@@ -37,6 +38,8 @@ class Seen:
     """Every series of sessions, with all that was scraped of it."""
     down: list[dict[str, str]] = field(default_factory=list)
     """What Prometheus missed at the end."""
+    doctor: dict[str, StationResult] = field(default_factory=dict)
+    doctor_of_one: dict[str, StationResult] = field(default_factory=dict)
     data: Path = Path()
     left: list[str] = field(default_factory=list)
     """What still listened after the stop."""
@@ -69,6 +72,10 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seen]:
             seen.values[query] = stack.value(query)
         seen.courses = stack.query("gpt_sessions_total[10m]")
         seen.down = [series["metric"] for series in stack.query('up{job!~"prometheus|alertmanager"} == 0')]
+        pages = [bridge.metrics_url for bridge in stack.bridges]
+        api = seen.after.url
+        seen.doctor = _examined(Places(api, " ".join(pages), stack.prometheus_url), 15)
+        seen.doctor_of_one = _examined(Places(api, _of_another(stack, seen)), 0.2)
         places = {name: port for name, port in vars(stack.ports).items() if isinstance(port, int)}
         places |= {bridge.name: bridge.port for bridge in stack.bridges}
         stack.stop()
@@ -79,6 +86,15 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seen]:
         if posting.is_alive():
             posting.join(40)
         stack.stop()
+
+
+def _examined(places: Places, wait: float) -> dict[str, StationResult]:
+    return {result.station: result for result in Doctor(places, GPT, wait).examine(lambda result: None)}
+
+
+def _of_another(stack: Stack, seen: Seen) -> str:
+    """The page of a replica that lives and counts for nobody."""
+    return next(bridge.metrics_url for bridge in stack.bridges if bridge not in (seen.before, seen.after))
 
 
 def _listens(port: int) -> bool:
@@ -113,6 +129,13 @@ def test_to_prometheus_their_counters_are_one_series_that_never_falls(seen: Seen
 def test_one_that_is_gone_is_missed_by_name(seen: Seen) -> None:
     assert seen.before is not None
     assert [series["instance"] for series in seen.down] == [seen.before.metrics_address]
+
+
+def test_the_doctor_finds_the_page_that_counts_for_all(seen: Seen) -> None:
+    answers = {station: result.answer for station, result in seen.doctor.items()}
+    assert (answers["puente"], answers["/metrics"], answers["Prometheus"]) == ("sí", "sí", "sí"), seen.doctor
+    alone = seen.doctor_of_one["/metrics"]
+    assert alone.answer == "no" and "un --metrics-url por réplica" in alone.todo
 
 
 def test_nothing_of_it_is_left(seen: Seen) -> None:
