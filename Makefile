@@ -21,12 +21,13 @@ run: .venv/run.stamp  ## set up and serve on 127.0.0.1:8000
 	@exec $(BIN)/otel-bridge serve
 
 # REAL=1: the rules' own waits (eight minutes). KEEP=1: stay up after the story.
-demo: .venv/run.stamp  ## the stack without Docker: traffic, an incident, its alert firing and resolving
-	@MAKING="make demo" scripts/ensure-tools prometheus prometheus-alertmanager
-	@exec $(BIN)/python -m deploy.native $(if $(REAL),--factor 1) $(if $(KEEP),--keep)
+# REPLICAS=3: three bridges over PostgreSQL behind Caddy, one of which is killed in the middle.
+demo: .venv/run.stamp  ## the stack without Docker: traffic, an incident, its alert firing and resolving (REPLICAS=3)
+	@MAKING="make demo" scripts/ensure-tools prometheus prometheus-alertmanager $(if $(REPLICAS),caddy postgresql)
+	@exec $(BIN)/python -m deploy.native $(if $(REAL),--factor 1) $(if $(KEEP),--keep) $(if $(REPLICAS),--replicas $(REPLICAS))
 
-up:  ## the stack with Docker (DOMAIN=koomtai.com for a public one; writes .env the first time)
-	@scripts/make-env $(DOMAIN)
+up:  ## the stack with Docker (DOMAIN=koomtai.com for a public one, REPLICAS=3 for three bridges; writes .env)
+	@scripts/make-env $(if $(REPLICAS),--replicas $(REPLICAS)) $(DOMAIN)
 	@if docker compose version >/dev/null 2>&1; then exec docker compose up -d --build; else exec docker-compose up -d --build; fi
 
 boards: .venv/dev.stamp  ## write grafana/dashboards from grafana/boards

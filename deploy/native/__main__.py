@@ -38,7 +38,7 @@ class Story:
         # The day goes by fast, but not so fast that its night falls on the incident.
         self.traffic = Traffic(api, GPT, rate=rate, speed=240.0 if stack.factor > 1 else 40.0, hour=9.0)
         self._failure: PostFailed | None = None
-        self._thread = threading.Thread(target=self._post, name="traffic", daemon=True)
+        self._thread = self._new_thread()
         self._states: dict[tuple[str, str], str] = {}
         self._told = 0
 
@@ -48,7 +48,13 @@ class Story:
     def tell(self, minutes: float, keep: bool) -> None:
         """The whole story. Raises TimeoutError where the alert does not fire or resolve, ProgramEnded, PostFailed."""
         stack, factor = self.stack, self.stack.factor
-        self.say("otel-bridge, Prometheus y Alertmanager, con los ficheros de este repositorio")
+        if stack.replicas:
+            self.say(
+                f"{stack.replicas} otel-bridge sobre un PostgreSQL, detrás de Caddy, con Prometheus y Alertmanager,"
+            )
+            self.say("con los ficheros de este repositorio")
+        else:
+            self.say("otel-bridge, Prometheus y Alertmanager, con los ficheros de este repositorio")
         if factor == 1:
             self.say(f"reglas tal cual, con sus tiempos reales: esto dura unos {minutes:.0f} minutos")
         else:
@@ -67,33 +73,51 @@ class Story:
         self._watch(60 + 500 / factor, lambda: self._state() == "firing", f"la alerta {ALERT} disparada")
         self.say(f"a los {time.monotonic() - begun:.0f} s; {self._burn()}")
         self._watch(60 + 120 / factor, lambda: self._paged("firing"), "aviso a la guardia")
+        if stack.replicas:
+            self._kill_steward()
         self.traffic.slow.clear()
         self.say("FIN DEL INCIDENTE: las respuestas vuelven a tardar lo de siempre")
         begun = time.monotonic()
         self._watch(60 + 700 / factor, lambda: self._state() is None, f"la alerta {ALERT} resuelta")
         self.say(f"a los {time.monotonic() - begun:.0f} s; {self._burn()}")
         self._watch(60 + 120 / factor, lambda: self._paged("resolved"), "aviso de que está resuelta")
+        if stack.replicas:
+            self._compare()
         self._end()
         if keep:
+            if stack.replicas:
+                self.stop.clear()
+                self._thread = self._new_thread()
+                self._thread.start()
             self.say("todo sigue en marcha y con tráfico; Ctrl-C lo para")
             self._watch(float("inf"), None)
 
     def _addresses(self) -> None:
         stack = self.stack
-        rows = [("API", f"{stack.public_url}/api"), ("métricas", stack.metrics_url)]
+        rows = [("API", f"{stack.public_url}/api")]
+        if stack.replicas:
+            rows += [(bridge.name, f"{bridge.url}  (métricas: {bridge.metrics_url})") for bridge in stack.bridges]
+            rows.append(
+                ("PostgreSQL", f"127.0.0.1:{stack.ports.postgres}, hecho para esto; sus datos se borran al final")
+            )
+        else:
+            rows.append(("métricas", stack.metrics_url))
         rows += [("Prometheus", f"{stack.prometheus_url}/alerts"), ("Alertmanager", stack.alertmanager_url)]
         if stack.has("tempo"):
             rows.append(("Tempo", stack.tempo_url))
         if stack.has("grafana"):
             rows.append(("Grafana", f"{stack.grafana_url}/  (admin · {stack.grafana_password})"))
         for name, place in rows:
-            self.say(f"  {name:<13}{place}")
+            self.say(f"  {name:<15}{place}")
         absent = [name for name in ("tempo", "grafana", "caddy") if not stack.has(name)]
         if absent:
             self.say(f"  no están en esta máquina, y no hacen falta: {', '.join(absent)}")
         self.say(
             f"tráfico documentado hacia {stack.public_url}/api; un día dura {1440 / self.traffic.speed:.0f} minutos"
         )
+
+    def _new_thread(self) -> threading.Thread:
+        return threading.Thread(target=self._post, name="traffic", daemon=True)
 
     def _post(self) -> None:
         try:
@@ -122,6 +146,35 @@ class Story:
                     return
                 raise TimeoutError(f"en {seconds:.0f} s no hubo {what}")
             time.sleep(0.5)
+
+    def _kill_steward(self) -> None:
+        """`kill -9` of the replica that counts for all; told once another does, and the killed one is back."""
+        stack = self.stack
+        self._watch(60, lambda: stack.steward() is not None, "una réplica que cuente por todas")
+        dead = stack.steward()
+        assert dead is not None
+        retries, begun = self.traffic.api.retries, time.monotonic()
+        self.say(f"kill -9 a {dead.name}, la réplica que cuenta por todas")
+        stack.kill_bridge(dead)
+        self._watch(60, lambda: stack.steward() not in (None, dead), "otra réplica que cuente por todas")
+        heir = stack.steward()
+        self.say(f"a los {time.monotonic() - begun:.0f} s cuenta por todas {heir.name if heir else 'otra'}")
+        stack.start_bridge(dead)
+        stack.wait_ready(dead)
+        self.say(
+            f"{dead.name} vuelve a estar en marcha; los clientes repitieron {self.traffic.api.retries - retries} envíos"
+        )
+
+    def _compare(self) -> None:
+        """What clients were told is taken, with what is counted. Raises TimeoutError where that differs."""
+        self.stop.set()
+        self._thread.join(40)
+        posted = self.traffic.tally.events
+        counted = f'sum(gen_ai_client_operation_duration_seconds_count{{gen_ai_agent_id="{GPT}"}})'
+        self._watch(30, lambda: self.stack.value(counted) == posted, f"{posted} eventos contados, los confirmados")
+        self.say(
+            f"{posted} eventos confirmados a los clientes = {posted} contados: nada se perdió ni se contó dos veces"
+        )
 
     def _changes(self) -> None:
         now = self.stack.alerts()
@@ -199,11 +252,18 @@ def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
     raise KeyboardInterrupt
 
 
+def _replicas(text: str) -> int:
+    if text not in "23456789" or len(text) != 1:
+        raise argparse.ArgumentTypeError(f"«{text}»: from 2 to 9")
+    return int(text)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="make demo", description=__doc__)
     parser.add_argument("--factor", type=float, default=10.0, help="how many times shorter waits are (default: 10)")
     parser.add_argument("--rate", type=float, default=6.0, help="events a second in the busiest hour (default: 6)")
     parser.add_argument("--keep", action="store_true", help="stay up after the story, until Ctrl-C")
+    parser.add_argument("--replicas", type=_replicas, default=0, help="so many bridges over one PostgreSQL (2 to 9)")
     parser.add_argument("--folder", help="data and logs (default: .run/demo)")
     arguments = parser.parse_args()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -212,7 +272,7 @@ def main() -> int:
     try:
         with _folder(arguments.folder) as folder:
             try:
-                story = Story(Stack(folder, arguments.factor), arguments.rate)
+                story = Story(Stack(folder, arguments.factor, replicas=arguments.replicas), arguments.rate)
                 story.tell(2.0 if arguments.factor >= 5 else 8.0, arguments.keep)
                 return 0
             finally:

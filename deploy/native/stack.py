@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import secrets
@@ -81,7 +82,7 @@ class Stack:
         self._bridge_environ = bridge_environ
         self.tempo_environ: dict[str, str] = {}
         """What Tempo is to be given beside its places."""
-        self._binary = {name: find(name) for name in optional}
+        self._binary = {name: find(name) for name in (*optional, *(("caddy",) if replicas else ()))}
         self._postgres: Postgres | None = None
         self._user_hash_key = secrets.token_hex(16)
         # Neither the user's OTEL_* nor a proxy may change what is shown.
@@ -211,13 +212,17 @@ class Stack:
         return found
 
     def _need_postgres(self) -> Path:
-        self._binary["caddy"] = self._need("caddy", "caddy")
+        self._need("caddy", "caddy")
         found = binaries()
         if found is None:
             raise Missing("falta PostgreSQL: en Debian, apt install postgresql")
         return found
 
     # --- programs -------------------------------------------------------------------------------------------------
+
+    def kill_bridge(self, bridge: Bridge) -> None:
+        """`kill -9`."""
+        self.programs.kill(bridge.name)
 
     def start_bridge(self, bridge: Bridge) -> None:
         ports = ["--port", str(bridge.port), "--metrics-port", str(bridge.metrics_port)]
@@ -309,6 +314,14 @@ class Stack:
             (one["labels"]["alertname"], one["labels"].get("ventana", "")): (one["state"], one["annotations"])
             for one in found
         }
+
+    def steward(self) -> Bridge | None:
+        """The replica that counts for all, as it says itself."""
+        for bridge in self.bridges:
+            with contextlib.suppress(OSError), urllib.request.urlopen(bridge.metrics_url, timeout=5) as answer:
+                if b"\notel_bridge_steward 1" in answer.read():
+                    return bridge
+        return None
 
     def notified(self) -> list[dict[str, Any]]:
         """What Alertmanager holds, active or silenced."""

@@ -235,7 +235,8 @@ def _add_doctor(commands: Commands, common: argparse.ArgumentParser) -> None:
     )
     client.add_options(doctor)
     doctor.add_argument("--journal", metavar="URL", help="the journal, where a server keeps it (default: configured)")
-    doctor.add_argument("--metrics-url", metavar="URL", help="the bridge's /metrics (default: the configuration's)")
+    metrics_help = "the bridge's /metrics (default: the configuration's); of replicas, one --metrics-url each"
+    doctor.add_argument("--metrics-url", metavar="URL", action="append", help=metrics_help)
     doctor.add_argument("--prometheus", metavar="URL", help="default: the environment's PROMETHEUS_URL")
     doctor.add_argument("--tempo", metavar="URL", help="default: the environment's TEMPO_URL")
     doctor.add_argument("--grafana", metavar="URL", help="default: GRAFANA_URL; its login: GRAFANA_USER and _PASSWORD")

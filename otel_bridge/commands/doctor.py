@@ -22,7 +22,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     places = Places(
         api=bridge.url,
-        metrics=arguments.metrics_url or bridge.metrics_url,
+        metrics=" ".join(arguments.metrics_url or [bridge.metrics_url]),
         prometheus=place("prometheus", "PROMETHEUS_URL"),
         traces=place("tempo", "TEMPO_URL"),
         grafana=place("grafana", "GRAFANA_URL"),

@@ -18,12 +18,12 @@ from typing import Any, Literal
 from urllib.parse import urlencode
 
 import urllib3
-from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from otel_bridge import __version__, journal
 from otel_bridge.catalog import OPERATION_DURATION, SESSIONS
 from otel_bridge.commands.api import Api, PostFailed, shown_url
 from otel_bridge.commands.discards import discards
+from otel_bridge.commands.pages import Page, choose
 from otel_bridge.commands.synthetic import SyntheticSession
 from otel_bridge.config.postgres_url import shown
 from otel_bridge.errors import OperatorError
@@ -42,6 +42,7 @@ class Places:
 
     api: str
     metrics: str
+    """Of replicas, those of each, with spaces between them."""
     prometheus: str | None = None
     traces: str | None = None
     grafana: str | None = None
@@ -85,7 +86,7 @@ class Doctor:
         self._wait = wait_seconds
         self._pool = urllib3.PoolManager(timeout=urllib3.Timeout(total=10.0), retries=False)
         self._export: str | None = None
-        urls = (places.api, places.metrics, places.prometheus, places.traces, places.grafana)
+        urls = (places.api, *places.metrics.split(), places.prometheus, places.traces, places.grafana)
         self._masks = {url: shown_url(url) for url in urls if url and url != shown_url(url)}
         """What is never told, and what stands for it."""
 
@@ -146,14 +147,19 @@ class Doctor:
         return StationResult(station, "sí", f"sesión {self.session.id} y su evento, tomados")
 
     def _metrics(self) -> StationResult:
-        counted = self._counted()
-        if counted is None:
+        page = self._page()
+        if page is None:
             raise NotYet(
                 f"{self.places.metrics} no responde",
                 "di dónde está con --metrics-url; el puente lo abre en --metrics-host y --metrics-port",
             )
-        self.session.after = counted
-        if self._exemplar():
+        if not page.counts_for_all:
+            raise NotYet(
+                "responde una réplica que no cuenta por todas, y ninguna que lo haga",
+                "di dónde está cada una: un --metrics-url por réplica; si ya están, docs/runbooks/BridgeNoSteward.md",
+            )
+        self.session.after = counted = page.events(self.session.gpt)
+        if page.shows_trace(self.session.trace_id):
             return StationResult("/metrics", "sí", f"el ejemplar lleva la traza {self.session.trace_id}")
         if counted > self.session.before:
             return StationResult("/metrics", "sí", f"el contador de {self.session.gpt} subió a {counted:g}")
@@ -303,25 +309,15 @@ class Doctor:
             raise NotYet(f"{base}{path} respondió {status}", "¿es la dirección de Prometheus?")
         return document["data"]
 
-    def _scrape(self) -> str | None:
-        status, body = self._get(self.places.metrics, Accept=OPENMETRICS)
-        return body.decode() if status == 200 else None
+    def _page(self) -> Page | None:
+        """/metrics, of replicas that of the one that counts for all; None where none answers."""
+        answers = [self._get(url, Accept=OPENMETRICS) for url in self.places.metrics.split()]
+        return choose([body.decode() for status, body in answers if status == 200])
 
     def _counted(self) -> float | None:
         """Events of the GPT on /metrics; None where it does not answer."""
-        text = self._scrape()
-        if text is None:
-            return None
-        return sum(
-            sample.value
-            for family in text_string_to_metric_families(text)  # type: ignore[no-untyped-call]
-            for sample in family.samples
-            if sample.name == f"{OPERATION_DURATION.name}_count"
-            and sample.labels.get("gen_ai_agent_id") == self.session.gpt
-        )
-
-    def _exemplar(self) -> bool:
-        return f'trace_id="{self.session.trace_id}"' in (self._scrape() or "")
+        page = self._page()
+        return None if page is None else page.events(self.session.gpt)
 
 
 def _document(body: bytes) -> Any:

@@ -52,3 +52,43 @@ def test_what_is_no_domain_name_is_refused(tmp_path: Path, domain: str) -> None:
     assert done.returncode == 2
     assert domain in done.stderr
     assert not (tmp_path / "env").exists()
+
+
+# --- replicas ---------------------------------------------------------------------------------------------------------
+
+OF_REPLICAS = {"POSTGRES_PASSWORD", "USER_HASH_KEY", "COMPOSE_FILE"}
+
+
+def test_replicas_get_secrets_of_their_own_with_or_without_a_domain(tmp_path: Path) -> None:
+    assert make_env(tmp_path / "one", "--replicas", "3").returncode == 0
+    assert make_env(tmp_path / "two", "koomtai.com", "--replicas", "3").returncode == 0
+    one, two = values(tmp_path / "one"), values(tmp_path / "two")
+    assert set(one) == {"GRAFANA_PASSWORD", *OF_REPLICAS} and two["DOMAIN"] == "koomtai.com"
+    secrets = [each[name] for each in (one, two) for name in ("GRAFANA_PASSWORD", "POSTGRES_PASSWORD", "USER_HASH_KEY")]
+    assert len(set(secrets)) == 6 and min(map(len, secrets)) >= 32
+
+
+def test_what_replicas_need_is_added_to_a_file_that_is_there_once(tmp_path: Path) -> None:
+    file = tmp_path / "env"
+    file.write_text("GRAFANA_PASSWORD=mía\nUSER_HASH_KEY=la-de-siempre-123", "utf-8")
+    assert make_env(file, "--replicas", "3").returncode == 0
+    added = file.read_text("utf-8")
+    assert added.startswith("GRAFANA_PASSWORD=mía\nUSER_HASH_KEY=la-de-siempre-123\nPOSTGRES_PASSWORD=")
+    assert make_env(file, "--replicas", "3").returncode == 0
+    assert file.read_text("utf-8") == added
+
+
+def test_a_compose_file_that_somebody_else_chose_is_not_overruled(tmp_path: Path) -> None:
+    file = tmp_path / "env"
+    mine = "GRAFANA_PASSWORD=mía\nCOMPOSE_FILE=docker-compose.yml:mine.yml\n"
+    file.write_text(mine, "utf-8")
+    done = make_env(file, "--replicas", "3")
+    assert done.returncode == 1 and "docker-compose.scale.yml" in done.stderr
+    assert file.read_text("utf-8") == mine
+
+
+@pytest.mark.parametrize("count", ["", "5", "tres"])
+def test_as_many_replicas_as_there_are_in_the_file(tmp_path: Path, count: str) -> None:
+    done = make_env(tmp_path / "env", "--replicas", count)
+    assert done.returncode == 2 and "docker-compose.scale.yml has 3" in done.stderr
+    assert not (tmp_path / "env").exists()
