@@ -14,7 +14,8 @@ from tests.journal.backends import Backend
 PACKAGE = Path(otel_bridge.__file__).parent
 BELOW = (PACKAGE / "journal" / "sqlite", PACKAGE / "journal" / "postgres")
 FORBIDDEN = re.compile(
-    r"psycopg|Postgres[A-Z]|\.postgres\b|import sqlite3?\b|from sqlite3|sqlite3\.|Sqlite[A-Z]|\.sqlite\b|(?i:\bwal\b)|\bstatvfs\b|journal_path"
+    r"psycopg|Postgres[A-Z]|\.postgres\b|import sqlite3?\b|from sqlite3|sqlite3\.|Sqlite[A-Z]|\.sqlite\b|(?i:\bwal\b)|"
+    r"\bstatvfs\b|journal_path"
 )
 ALLOWED = {
     "config/settings.py": {"journal_path"},  # reads the URL, and puts the key of user hashes beside the file
