@@ -1,7 +1,7 @@
 """`make bench`: starts what it needs, drives it from another process, prints one table, writes RESULTS.md.
 
-    python -m benchmarks [--short] [--only single batch drain sustained latency memory growth commits replicas peers
-        stages redaction]
+    python -m benchmarks [--short] [--only single batch drain sustained latency memory growth commits replicas counting
+        sizes peers stages redaction]
 
 Ratios are taken in one run, the two sides alternating, so that a machine that is slow today is slow for both. The
 promises stay on in every figure: fsync before the answer, counted once, redacted.
@@ -24,7 +24,7 @@ from functools import partial
 from pathlib import Path
 from statistics import median
 
-from benchmarks import bounded, commits, replicas, stages
+from benchmarks import bounded, commits, counting, replicas, sizes, stages
 from benchmarks.drivers import CONNECTIONS, HERE, answers, bare, drained, open_sessions, post_all, process, wrk
 from benchmarks.peers import peers
 from benchmarks.redaction.corpus import corpus
@@ -215,6 +215,16 @@ class Bench:
         for what, figure, note in replicas.run(self.folder, rounds, seconds, [1, 2, 3]):
             self.row(what, figure, note)
 
+    def counting(self) -> None:
+        """What one replica counts for all: the fold, totals, pages."""
+        for what, figure, note in counting.run(self.folder, 60_000 if self.short else 200_000):
+            self.row(what, figure, note)
+
+    def sizes(self) -> None:
+        """Bytes an event in PostgreSQL, and of its log."""
+        for what, figure, note in sizes.run(50_000 if self.short else 200_000):
+            self.row(what, figure, note)
+
     # 8 --------------------------------------------------------------------------------------------------------------
 
     def peers(self) -> None:
@@ -250,6 +260,8 @@ PARTS = (
     "growth",
     "commits",
     "replicas",
+    "counting",
+    "sizes",
     "peers",
     "stages",
     "redaction",

@@ -40,9 +40,9 @@ Row = tuple[str, str, str]
 
 
 @contextmanager
-def server() -> Iterator[Cluster]:
+def server(**settings: str) -> Iterator[Cluster]:
     """A PostgreSQL of its own, whose commits reach the disk."""
-    cluster = Cluster(SETTINGS)
+    cluster = Cluster({**SETTINGS, **settings})
     try:
         yield cluster.start()
     finally:
@@ -77,13 +77,14 @@ class Traffic:
     def __init__(self, open_at_once: int) -> None:
         self._open_at_once = open_at_once
         self._now_us = time.time_ns() // 1000
-        self._sessions: list[bytes] = []
+        self.sessions: list[bytes] = []
+        """That are open."""
         self._count = 0
 
     def session(self) -> Session:
         self._now_us += 1
         session = Session(ids.new_uuid(self._now_us), "devops-expert", USER, self._now_us, self._now_us)
-        self._sessions.append(session.id)
+        self.sessions.append(session.id)
         return session
 
     def event(self, session: bytes) -> tuple[Event, bytes]:
@@ -97,7 +98,7 @@ class Traffic:
 
     def opened(self) -> list[Append]:
         """Posts that open the sessions which the next events are of."""
-        self._sessions.clear()
+        self.sessions.clear()
         return [Append([self.session()], [None]) for _ in range(self._open_at_once)]
 
     def group(self, size: int = 64) -> list[Append]:
@@ -107,16 +108,16 @@ class Traffic:
             self._count += 1
             if self._count % (EVENTS_A_SESSION + 1) == 0:
                 appends.append(Append([self.session()], [None]))
-                self._sessions.pop(0)
+                self.sessions.pop(0)
             else:
-                event, key = self.event(self._sessions[self._count % len(self._sessions)])
+                event, key = self.event(self.sessions[self._count % len(self.sessions)])
                 appends.append(Append([event], [key]))
         return appends
 
     def batch(self, size: int = 1_000) -> list[Append]:
         """One post of `size` events."""
         sessions = size // EVENTS_A_SESSION
-        pairs = [self.event(self._sessions[-1 - i % sessions]) for i in range(size)]
+        pairs = [self.event(self.sessions[-1 - i % sessions]) for i in range(size)]
         return [Append([event for event, _ in pairs], [key for _, key in pairs])]
 
 
