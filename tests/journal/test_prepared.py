@@ -68,3 +68,16 @@ def test_the_server_keeps_no_more_plans_than_a_few(db: Connection) -> None:
     assert db.execute(count).fetchone() == (MOST,)
     prepared.run("SELECT 0, %b::bigint", [0])  # prepared anew
     assert db.execute(count).fetchone() == (MOST,)
+
+
+def test_a_statement_that_psycopg_has_forgotten_is_prepared_again(db: Connection) -> None:
+    """After a ROLLBACK its cursors deallocate everything, also what they have not prepared."""
+    prepared = Prepared(db)
+    prepared.run(TURN, [7, 1, True])
+    db.execute("BEGIN")
+    db.execute("SELECT 1")
+    db.execute("ROLLBACK")
+    db.execute("SELECT 1")
+    assert db.execute("SELECT count(*) FROM pg_prepared_statements WHERE name LIKE 'commit%'").fetchone() == (0,)
+    prepared.run(TURN, [8, 1, True])
+    assert db.execute("SELECT count(*) FROM otel_bridge.turn WHERE turn > 6").fetchone() == (2,)

@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from psycopg.errors import error_from_result
+from psycopg.errors import InvalidSqlStatementName, error_from_result
 from psycopg.generators import execute
 from psycopg.pq import ExecStatus, Format
 from psycopg.pq.abc import PGresult
@@ -35,9 +35,17 @@ class Prepared:
     def run(self, text: str, values: Sequence[Any]) -> None:
         """Runs a statement whose values stand as `%b`: numbers, and what is binary already. What it returns is not
         read. Raises psycopg.Error, as a cursor does."""
-        name = self._names.get(text) or self._prepare(text)
         sent = [value if isinstance(value, bytes) else b"%d" % value for value in values]
         formats = [_BINARY if isinstance(value, bytes) else _TEXT for value in values]
+        try:
+            self._run(text, sent, formats)
+        except InvalidSqlStatementName:
+            # A cursor of this connection has seen a ROLLBACK: psycopg then has the server forget all that is prepared.
+            self._names.clear()
+            self._run(text, sent, formats)
+
+    def _run(self, text: str, sent: Sequence[bytes], formats: Sequence[Format]) -> None:
+        name = self._names.get(text) or self._prepare(text)
         self._db.pgconn.send_query_prepared(name, sent, formats, result_format=_BINARY)
         self._finish()
 

@@ -128,6 +128,10 @@ class Load:
             for client in self.clients:
                 client.finish(120)
 
+    @property
+    def failed(self) -> bool:
+        return any(client.failure is not None for client in self.clients)
+
     def check_alive(self) -> None:
         for client in self.clients:
             if client.failure is not None:

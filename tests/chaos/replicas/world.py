@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -41,6 +40,7 @@ class World:
         self.fleet = Fleet(folder, dsn, replicas, **{**self.receiver.environ, **SOON, **environ})
         self.scraper = Scraper(self.fleet)
         self.repeated = 0
+        self._loads: list[Load] = []
 
     def start(self) -> World:
         self.fleet.start()
@@ -48,29 +48,28 @@ class World:
         return self
 
     @contextmanager
-    def load(
-        self, clients: int = 4, seed: int = 1, at: list[Target] | None = None, seconds: float = 0.0, **options: Any
-    ) -> Iterator[Load]:
+    def load(self, clients: int = 4, seed: int = 1, at: list[Target] | None = None, **options: Any) -> Iterator[Load]:
         """Clients, of which each has been answered once before the scenario begins, and again after it ended."""
         where = at or [("127.0.0.1", bridge.port) for bridge in self.fleet.bridges]
         with Load(where, clients, seed, self.ledger, **options) as load:
-            self._answered(load)
-            began = time.monotonic()
+            self._loads.append(load)
+            self.wait_taken(clients, 90)
             yield load
-            self._answered(load)
-            while time.monotonic() < began + seconds:
-                load.check_alive()
-                time.sleep(0.05)
+            self.wait_taken(clients, 90)
+        self._loads.remove(load)
         self.repeated += load.repeated
 
-    def _answered(self, load: Load) -> None:
-        before = load.ledger.acknowledged
+    def wait(self, condition: Callable[[], object], what: str, timeout: float = 60) -> None:
+        """As `wait_for`, but for a client that was told what it must not be told: that ends the test."""
+        failed: list[Load] = []
 
-        def more() -> bool:
+        def met() -> object:
+            failed.extend(load for load in self._loads if load.failed)
+            return failed or condition()
+
+        wait_for(met, what, timeout)
+        for load in failed:
             load.check_alive()
-            return load.ledger.acknowledged >= before + len(load.clients)
-
-        wait_for(more, "answers to the clients", 90)
 
     def refused(self, before: int = 0) -> int:
         """503 until now."""
@@ -79,12 +78,12 @@ class World:
     def wait_refused(self, timeout: float = 30) -> None:
         """Until somebody is told that nothing can be taken."""
         before = self.refused()
-        wait_for(lambda: self.refused(before) > 0, "a post that is refused", timeout)
+        self.wait(lambda: self.refused(before) > 0, "a post that is refused", timeout)
 
     def wait_taken(self, count: int = 20, timeout: float = 60) -> None:
         """Until so many more are acknowledged."""
         before = self.ledger.acknowledged
-        wait_for(lambda: self.ledger.acknowledged >= before + count, f"{count} more that are taken", timeout)
+        self.wait(lambda: self.ledger.acknowledged >= before + count, f"{count} more that are taken", timeout)
 
     def ready(self, timeout: float = 60) -> None:
         """Every replica is."""
@@ -107,7 +106,7 @@ class World:
         return (
             f"{found}; {self.scraper.pages} pages, {self.scraper.reigns} changes of the steward seen; "
             f"{self.ledger.unanswered} posts got no answer, {self.ledger.statuses[503]} a 503 "
-            f"({self.ledger.unknown} of them of unknown outcome), {self.ledger.statuses[200]} were recognised as repeats"
+            f"({self.ledger.unknown} of unknown outcome), {self.ledger.statuses[200]} were recognised as repeats"
         )
 
     def close(self) -> None:
