@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 
@@ -16,6 +17,7 @@ from otel_bridge import journal
 from otel_bridge.journal import Finding, Severity, StoreError
 from otel_bridge.journal.postgres import inspection, migrations, schema
 from tests.harness.bridge import Bridge
+from tests.harness.otlp import OtlpReceiver
 from tests.harness.pgbouncer import PgBouncer
 from tests.harness.postgres import Cluster
 from tests.harness.waiting import wait_for
@@ -222,6 +224,21 @@ def test_connections(cluster: Cluster, role: tuple[str, str], url: str) -> None:
     finally:
         for other in others:
             other.close()
+
+
+def test_a_replica_has_no_more_connections_than_are_reckoned_with(
+    make_bridge: Callable[..., Bridge], receiver: OtlpReceiver, cluster: Cluster, role: tuple[str, str]
+) -> None:
+    bridge = make_bridge(OTEL_BRIDGE_JOURNAL=role[1], **receiver.environ).start()
+    seen = 0
+    deadline = time.monotonic() + 4  # what is opened for a moment about once a second is seen, too
+    session = bridge.session()
+    while time.monotonic() < deadline:
+        bridge.event(session)
+        bridge.scrape()
+        sql = "SELECT count(*) FROM pg_stat_activity WHERE usename = %s"
+        seen = max(seen, cluster.sql(sql, role[0])[0][0])
+    assert 5 <= seen <= inspection.CONNECTIONS
 
 
 def test_a_clock_apart(role: tuple[str, str]) -> None:

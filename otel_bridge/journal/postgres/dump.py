@@ -78,7 +78,8 @@ def _fix(holder: Connection, counter: Connection, db: Connection, where: str, se
     counter.execute(f"SET lock_timeout = '{HOLD_SECONDS}s'")
     for _ in range(ATTEMPTS):
         try:
-            totals.catch_up(counter)  # most of it while nobody waits
+            for _ in range(3):
+                totals.catch_up(counter)  # most of it while nobody waits
             holder.execute("BEGIN")
             # Nobody waits for long for a process that is halted here.
             holder.execute(f"SET LOCAL lock_timeout = '{HOLD_SECONDS}s'")
