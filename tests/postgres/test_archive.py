@@ -222,7 +222,7 @@ def test_commits_wait_a_moment_for_a_backup_and_not_for_one_that_is_halted(
     def halted(*arguments: Any) -> int:
         nonlocal calls
         calls += 1
-        if calls == 2:  # while it holds the lanes
+        if calls == dump.ROUNDS + 1:  # while it holds the lanes
             going_on.wait(30)
         return 0
 
@@ -237,7 +237,7 @@ def test_commits_wait_a_moment_for_a_backup_and_not_for_one_that_is_halted(
 
     thread = threading.Thread(target=back_up)
     thread.start()
-    wait_for(lambda: calls == 2, "a backup that holds the lanes")
+    wait_for(lambda: calls == dump.ROUNDS + 1, "a backup that holds the lanes")
     commit(lanes[0], append(at(1)))  # goes on when the server has ended the one that holds it
     assert not done
     going_on.set()

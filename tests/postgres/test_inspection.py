@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 
@@ -16,6 +17,7 @@ from otel_bridge import journal
 from otel_bridge.journal import Finding, Severity, StoreError
 from otel_bridge.journal.postgres import inspection, migrations, schema
 from tests.harness.bridge import Bridge
+from tests.harness.otlp import OtlpReceiver
 from tests.harness.pgbouncer import PgBouncer
 from tests.harness.postgres import Cluster
 from tests.harness.waiting import wait_for
@@ -207,16 +209,17 @@ def test_the_version_and_the_encoding(cluster: Cluster, url: str, monkeypatch: p
 
 
 def test_connections(cluster: Cluster, role: tuple[str, str], url: str) -> None:
-    limit = "the role's CONNECTION LIMIT"
-    cluster.sql(f"ALTER ROLE {role[0]} CONNECTION LIMIT 53")
+    limit, enough = "the role's CONNECTION LIMIT", 6 * inspection.CONNECTIONS
+    cluster.sql(f"ALTER ROLE {role[0]} CONNECTION LIMIT {enough - 1}")
     told = found(role[1])[limit]
-    assert (told.severity, told.found) == (WARNING, "room for 5 replica(s), of 9 connections each")
-    assert told.todo.startswith("Allow 54 or more")
-    cluster.sql(f"ALTER ROLE {role[0]} CONNECTION LIMIT 8")
+    assert (told.severity, told.found) == (WARNING, "room for 5 replica(s), of 12 connections each")
+    assert told.todo.startswith("Allow 72 or more")
+    cluster.sql(f"ALTER ROLE {role[0]} CONNECTION LIMIT {inspection.CONNECTIONS - 1}")
     assert found(role[1])[limit].severity == STOPS
-    cluster.sql(f"ALTER ROLE {role[0]} CONNECTION LIMIT 54")
+    cluster.sql(f"ALTER ROLE {role[0]} CONNECTION LIMIT {enough}")
     assert limit not in found(role[1])
-    others = [psycopg.connect(url) for _ in range(64)]
+    kept_for_superusers = 3
+    others = [psycopg.connect(url) for _ in range(120 - kept_for_superusers - enough + 1)]
     try:
         assert found(role[1])["max_connections"].found.startswith("room for 5 replica(s)")
     finally:
@@ -224,14 +227,29 @@ def test_connections(cluster: Cluster, role: tuple[str, str], url: str) -> None:
             other.close()
 
 
+def test_a_replica_has_no_more_connections_than_are_reckoned_with(
+    make_bridge: Callable[..., Bridge], receiver: OtlpReceiver, cluster: Cluster, role: tuple[str, str]
+) -> None:
+    bridge = make_bridge(OTEL_BRIDGE_JOURNAL=role[1], **receiver.environ).start()
+    seen = 0
+    deadline = time.monotonic() + 4  # what is opened for a moment about once a second is seen, too
+    session = bridge.session()
+    while time.monotonic() < deadline:
+        bridge.event(session)
+        bridge.scrape()
+        sql = "SELECT count(*) FROM pg_stat_activity WHERE usename = %s"
+        seen = max(seen, cluster.sql(sql, role[0])[0][0])
+    assert 5 <= seen <= inspection.CONNECTIONS - 4
+
+
 def test_a_clock_apart(role: tuple[str, str]) -> None:
     look = "import sys; from otel_bridge import journal; print(*(one.line() for one in journal.inspect(sys.argv[1])))"
-    said = [
-        subprocess.run(
-            ["faketime", "-f", offset, sys.executable, "-c", look, role[1]], capture_output=True, text=True, check=True
-        ).stdout
-        for offset in ("+10s", "-10s", "+1s")
-    ]
+    said = []
+    for offset in ("+10s", "-10s", "+1s"):
+        command = ["faketime", "-f", offset, sys.executable, "-c", look, role[1]]
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        said.append(done.stdout)
     assert "clock: the server's is 10." in said[0] and "s behind this one's. Run NTP" in said[0]
     assert re.search(r"clock: the server's is (9|10)\.[0-9] s ahead of this one's\. Run NTP", said[1])
     assert said[2] == "\n"

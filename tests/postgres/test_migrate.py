@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 
 import psycopg
 import pytest
 
 from otel_bridge import journal
 from otel_bridge.errors import StartRefused
-from otel_bridge.journal import StoreError
+from otel_bridge.export.pipe import CONSUMER
+from otel_bridge.journal import DEDUP_HORIZON_US, Parked, StoreError
 from otel_bridge.journal.postgres import migrations, schema
 from tests.harness.bridge import Bridge
 from tests.harness.postgres import Cluster
 from tests.harness.waiting import wait_for
+from tests.journal.stores import append, commit, transact
+from tests.unit.samples import SESSION_ID, START_US, event, session
 
 SECOND = "ALTER TABLE otel_bridge.lane ADD COLUMN later text; CREATE TABLE otel_bridge.added (n integer);"
 """What a release to come may do."""
@@ -182,6 +186,54 @@ def test_a_role_that_is_let_serve_writes_every_table_and_changes_none(
         ):
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
                 served.execute(statement)
+
+
+def test_what_a_bridge_does_needs_no_more_than_that(cluster: Cluster, url: str) -> None:
+    role = f"serve_{name_of(url)}"
+    cluster.sql(f"CREATE ROLE {role} LOGIN")
+    migrate(url, role)
+    day = DEDUP_HORIZON_US
+    with closing(journal.open(url.replace("postgres@", f"{role}@"), CONSUMER)) as store:
+        store.begin_service()
+        assert store.replicas is not None and store.replicas.claim_key(b"k" * 16)
+        commit(store, append(session(), event(1), keys=[None, b"k1"]))
+        refused = [Parked(2, b"p", "refused", "no", START_US, 1)]
+        transact(store, lambda: (store.advance(2, 1, refused), store.save_snapshot(2, b"own")))
+        transact(store, lambda: store.repark(refused))
+        transact(store, lambda: store.unpark([2]))
+        with closing(store.replicas.steward()) as steward:
+            assert steward.hold()
+            steward.save(steward.load()[0], lambda segments: None, lambda saved: b"state", True)
+        with closing(store.reader()) as reader:
+            idles = reader.idle_candidates(START_US + day, 10)
+            assert reader.windows(START_US, {"1d": 86_400}) and reader.top_users(START_US, 86_400, 1)
+        assert len(transact(store, lambda: store.fall_idle(idles, START_US + day))) == 1
+        for days in (1, 2, 3, 4):  # tables of keys are emptied
+            commit(store, append(event(10 + days, arrived_us=START_US + days * day), keys=[b"k%d" % days]))
+            transact(store, lambda: store.forget(1_000))
+        transact(store, lambda: store.mend(START_US, [SESSION_ID], 10))
+        transact(store, lambda: store.trim(START_US + 9 * day, START_US + 9 * day, 100, [SESSION_ID]))
+        store.maintain(1 << 40, lambda run: run())
+        assert store.replicas.lanes()[0].last == store.last
+    assert journal.mark_replay(url.replace("postgres@", f"{role}@"), None) == 0
+
+
+def test_two_releases_serve_side_by_side_while_the_tables_are_the_newer_ones(
+    cluster: Cluster, url: str, newer: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with closing(journal.open(url, CONSUMER)) as old:
+        commit(old, append(session()))
+        newer()
+        assert migrate(url) == ["schema otel_bridge: upgraded to version 2"]  # while the old release serves
+        commit(old, append(event(1)))
+        with closing(journal.open(url, CONSUMER)) as new:
+            commit(new, append(event(2)))
+        monkeypatch.undo()
+        with closing(journal.open(url, CONSUMER)) as old_again:
+            commit(old_again, append(event(3)))
+    cluster.sql("UPDATE otel_bridge.journal SET serves_from = 2", database=name_of(url))
+    with pytest.raises(StartRefused, match="Run a newer release"):
+        journal.open(url, CONSUMER)
 
 
 # --- servers on which no tables are made -----------------------------------------------------------------------------

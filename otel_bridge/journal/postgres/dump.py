@@ -33,6 +33,8 @@ from otel_bridge.journal.store import StoreDamaged, StoreUnavailable
 
 HOLD_SECONDS = 2
 """How long commits may be held up for the moment that is copied, at the most."""
+ROUNDS = 3
+"""Of adding to sessions and usage what they lack: the last one, for which commits are held up, has little left."""
 ATTEMPTS = 20
 _BODIES = 200
 """Segments whose bodies are read at once."""
@@ -78,7 +80,8 @@ def _fix(holder: Connection, counter: Connection, db: Connection, where: str, se
     counter.execute(f"SET lock_timeout = '{HOLD_SECONDS}s'")
     for _ in range(ATTEMPTS):
         try:
-            totals.catch_up(counter)  # most of it while nobody waits
+            for _ in range(ROUNDS):
+                totals.catch_up(counter)  # most of it while nobody waits
             holder.execute("BEGIN")
             # Nobody waits for long for a process that is halted here.
             holder.execute(f"SET LOCAL lock_timeout = '{HOLD_SECONDS}s'")

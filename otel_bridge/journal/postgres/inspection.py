@@ -18,8 +18,9 @@ from otel_bridge.journal.postgres import migrations, schema
 from otel_bridge.journal.postgres.connection import Connection
 from otel_bridge.journal.postgres.visiting import parameters, visit
 
-CONNECTIONS = 9
-"""Of one replica, at the most (tests/postgres/test_inspection.py counts them)."""
+CONNECTIONS = 12
+"""Of one replica, at the most: 8 (tests/postgres/test_inspection.py counts them), and 4 while it delivers what another
+one has left."""
 REPLICAS = 3
 """There should be room for so many, and for as many beside them during a rolling restart."""
 FREEZE_MAX_AGE = 1_500_000_000
