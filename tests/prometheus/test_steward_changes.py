@@ -67,14 +67,19 @@ class Replica:
         self.journal = journal
         self.is_steward = is_steward
         self.pages = 0
-        self.slow = 0.0
-        """Seconds between a page's making and its being sent."""
+        self.behind: Replica | None = None
+        """Whose next page comes before what this one has made."""
         replica = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
+                upto = replica.behind and (replica.behind, replica.behind.pages + 1)
                 body = replica.page().encode()
-                time.sleep(replica.slow)
+                if upto:
+                    other, pages = upto
+                    with contextlib.suppress(AssertionError):  # Prometheus waits a second
+                        wait_for(lambda: other.pages >= pages, "the other's page", 0.9, 0.005)
+                        time.sleep(0.05)
                 self.send_response(200)
                 self.send_header("Content-Type", "application/openmetrics-text; version=1.0.0; charset=utf-8")
                 self.send_header("Content-Length", str(len(body)))
@@ -139,12 +144,16 @@ def both(one: Replica, other: Replica) -> None:
 
 
 def late(one: Replica, other: Replica) -> None:
-    """The old one's last page is made before the new one's first, and comes after it."""
-    one.slow = 0.5
-    before = one.pages
-    wait_for(lambda: one.pages > before, "a page that is on its way", pause=0.005)
-    one.is_steward, other.is_steward = False, True
-    other.seen(4)
+    """The old one's last page is made before the new one's first, and comes after it. To and fro: one of them is
+    scraped soon after the other."""
+    for old, new in ((one, other), (other, one)):
+        old.behind = new
+        before = old.pages
+        while old.pages == before:
+            time.sleep(0.002)
+        old.is_steward, new.is_steward = False, True
+        new.seen(2)
+        old.behind = None
 
 
 CASES = {"matado": killed, "cedido": given_up, "a-la-vez": both, "tarde": late}
@@ -233,6 +242,12 @@ def test_counters_go_on_where_another_replica_is_steward(scene: Scene, job: str)
     assert samples == sorted(samples), "a counter fell"
     assert (samples[0], samples[-1] - PAST) == (PAST, scene.truth(job))
     assert scene.prometheus.value(f'resets({SESSIONS}{{job="{job}"}}[10m])') == 0
+
+
+def test_a_page_that_comes_late_is_refused(scene: Scene) -> None:
+    told = scene.prometheus.http.get(f"{scene.prometheus.url}/metrics", timeout=10).text
+    refused = re.search(r"^prometheus_target_scrapes_sample_out_of_order_total (\d+)$", told, re.MULTILINE)
+    assert refused and int(refused[1]) > 0
 
 
 @pytest.mark.parametrize("job", CASES)
