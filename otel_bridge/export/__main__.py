@@ -7,19 +7,20 @@ import os
 import signal
 import sys
 import threading
-from typing import IO
+from collections.abc import Callable
+from typing import IO, NoReturn
 
 import msgspec
 
 from otel_bridge import journal, signals
 from otel_bridge.config import Otlp
 from otel_bridge.errors import OperatorError
-from otel_bridge.export.delivery import Delivery
+from otel_bridge.export.delivery import AWAY_SECONDS, Delivery
 from otel_bridge.export.otlp import connect
 from otel_bridge.export.pipe import CONSUMER, Report, Setup, Stop, read_frame, write_frame
 from otel_bridge.export.shutdown import Shutdown
 from otel_bridge.export.spans import SpanProjection
-from otel_bridge.journal import StoreDamaged, StoreError
+from otel_bridge.journal import StoreDamaged, StoreUnavailable
 
 
 def main() -> int:
@@ -37,24 +38,40 @@ def main() -> int:
         return 0
     setup = msgspec.msgpack.decode(first, type=Setup)
     shutdown = Shutdown()
-    try:
-        reader = journal.open_reader(setup.journal, CONSUMER)
-    except OperatorError as refusal:
-        print(*(f"otel-bridge exporter: {line}" for line in refusal.lines()), sep="\n", file=sys.stderr)  # noqa: T201
-        return 1
     projection, transport = SpanProjection(setup.gpts, setup.resource), connect(msgspec.convert(setup.otlp, Otlp))
     threading.Thread(target=_listen, args=(stdin, shutdown), name="bridge", daemon=True).start()
-    code = 0
+    code = 1
     try:
-        Delivery(reader, projection, transport, lambda report: write_frame(stdout, report), shutdown).run()
+        _when_it_answers(
+            shutdown,
+            lambda: Delivery(
+                journal.open_reader(setup.journal, CONSUMER), projection, transport,
+                lambda report: write_frame(stdout, report), shutdown,
+            ),
+        ).run()  # fmt: skip
+        code = 0
     except BrokenPipeError:
-        pass
-    except StoreError as error:
-        print(f"otel-bridge exporter: {error}", file=sys.stderr)  # noqa: T201
-        if isinstance(error, StoreDamaged):  # the bridge says so on `/readyz`
+        code = 0
+    except OperatorError as refusal:
+        print(*(f"otel-bridge exporter: {line}" for line in refusal.lines()), sep="\n", file=sys.stderr)  # noqa: T201
+        if isinstance(refusal, StoreDamaged):  # the bridge says so on `/readyz`
             with contextlib.suppress(BrokenPipeError):
-                write_frame(stdout, Report(message=error.advice, damaged=error.part))
-        code = 1
+                write_frame(stdout, Report(message=refusal.advice, damaged=refusal.part))
+    _end(code)
+
+
+def _when_it_answers(shutdown: Shutdown, make: Callable[[], Delivery]) -> Delivery:
+    """What `make` makes, once the journal can be read: it may be a server that is away. Raises OperatorError."""
+    while True:
+        try:
+            return make()
+        except StoreUnavailable as error:
+            if isinstance(error, StoreDamaged) or shutdown.requested:
+                raise
+            shutdown.wait(AWAY_SECONDS)
+
+
+def _end(code: int) -> NoReturn:
     # Reports are flushed one by one. The interpreter's own end would trip over the thread that still listens.
     sys.stderr.flush()
     os._exit(code)

@@ -40,9 +40,11 @@ from otel_bridge.export.request_size import RequestSize
 from otel_bridge.export.result import SendResult
 from otel_bridge.export.shutdown import Shutdown
 from otel_bridge.export.spans import SpanProjection
-from otel_bridge.journal.store import Parked, Reader, StoreDamaged
+from otel_bridge.journal.store import Parked, Reader, StoreDamaged, StoreUnavailable
 
 POLL_SECONDS = 0.1
+AWAY_SECONDS = 0.5
+"""Pause before a journal that cannot be read now is asked again."""
 DAMAGED_SECONDS = 5.0
 """Pause before what cannot be read is tried again."""
 LINGER_SECONDS = 0.05
@@ -80,6 +82,8 @@ class Delivery:
         """Whether the last batch was small: records come one by one."""
         self._unreadable: StoreDamaged | None = None
         """Why nothing after the cursor can be read."""
+        self._away = False
+        """Whether the journal could not be read at the last try, and may be at the next."""
 
     def run(self) -> None:
         """Until stopped: then what waits is delivered, until the deadline or the first failure."""
@@ -91,7 +95,7 @@ class Delivery:
             if self._shutdown.requested and (not moved or self._shutdown.expired):
                 break
             if not moved or self._trickle:
-                self._shutdown.wait(LINGER_SECONDS if moved else POLL_SECONDS)
+                self._shutdown.wait(AWAY_SECONDS if self._away else LINGER_SECONDS if moved else POLL_SECONDS)
         self.close()
 
     def drain(self) -> bool:
@@ -123,10 +127,15 @@ class Delivery:
         if self._trickle or self._shutdown.expired:
             return None
         try:
-            return self._journal.batch(position, self._size.spans)
+            batch = self._journal.batch(position, self._size.spans)
         except StoreDamaged as error:  # what is in flight goes on
             self._unreadable = error
             return None
+        except StoreUnavailable:  # the bridge cannot write it either, and says so
+            self._away = True
+            return None
+        self._away = False
+        return batch
 
     def _tell_unreadable(self, error: StoreDamaged) -> None:
         self._unreadable = None

@@ -11,7 +11,7 @@ from otel_bridge.export.pipe import Report
 from otel_bridge.export.probe import Probe
 from otel_bridge.export.result import SendResult
 from otel_bridge.export.shutdown import Shutdown
-from otel_bridge.journal.store import Parked, Reader, StoreDamaged
+from otel_bridge.journal.store import Parked, Reader, StoreDamaged, StoreUnavailable
 from otel_bridge.records import Idle
 
 REPLAY_POLL_SECONDS = 1.0
@@ -52,6 +52,8 @@ class Replay:
             asked = self._reader.parked(REPLAY_RECORDS, replay_only=True)
         except StoreDamaged as error:  # what is not parked is delivered nevertheless
             self._report(Report(message=error.advice, damaged=error.part))
+            return
+        except StoreUnavailable:
             return
         for parked in asked:
             if self._shutdown.expired:

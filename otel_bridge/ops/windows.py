@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from otel_bridge import catalog, clock
 from otel_bridge.config import Config
-from otel_bridge.journal import Reader, StoreDamaged, TopUser, Window
+from otel_bridge.journal import Reader, StoreDamaged, StoreUnavailable, TopUser, Window
 from otel_bridge.journal.damage import Damage
 
 COST_FACTOR = 20
@@ -54,6 +54,8 @@ class Windows:
             top_users = self._reader.top_users(now_us, catalog.WINDOWS["1d"], catalog.TOP_USERS)
         except StoreDamaged as error:
             self._damage.note(error)
+            self.latest = None
+        except StoreUnavailable:  # housekeeping and `/readyz` say so
             self.latest = None
         else:
             self.latest = (windows, top_users)

@@ -16,13 +16,13 @@ class Place:
     """A journal, its replicas, and what they deliver to."""
 
     def __init__(self, cluster: Cluster, database: str, fleet: Fleet, receiver: OtlpReceiver) -> None:
-        self._cluster = cluster
+        self.cluster = cluster
         self._database = database
         self.fleet = fleet
         self.receiver = receiver
 
     def sql(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
-        return self._cluster.sql(statement, *values, database=self._database)
+        return self.cluster.sql(statement, *values, database=self._database)
 
 
 @pytest.fixture(scope="module")

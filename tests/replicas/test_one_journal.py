@@ -112,3 +112,22 @@ def test_everything_is_delivered_once_by_the_replica_that_took_it(place: Place) 
     assert exported == place.fleet.metric(catalog.RECORDS.name, result="accepted") == sum(place.receiver.times.values())
     assert set(place.receiver.times.values()) == {1}
     assert place.fleet.metric(catalog.LEDGER_GAP.name) == 0
+
+
+def test_a_server_that_is_away_for_a_while_is_waited_for_by_every_part(place: Place) -> None:
+    def restarts(bridge: Bridge) -> float:
+        return sum(value for (name, _), value in page(bridge).items() if name == catalog.WORKER_RESTARTS.name)
+
+    before = [restarts(bridge) for bridge in place.fleet.bridges]
+    session = place.fleet.bridges[0].session()
+    place.cluster.crash()
+    assert {bridge.http.get(f"{bridge.api}/sessions/{session}").status_code for bridge in place.fleet.bridges} == {503}
+    for bridge in place.fleet.bridges:
+        shown = families(bridge)
+        assert shown == catalog.OF_EACH_PROCESS, "what cannot be saved is not shown"
+    place.cluster.start()
+    for bridge in place.fleet.bridges:
+        wait_for(lambda bridge=bridge: bridge.event(session).status_code == 201, "a post that is taken", 20)
+    wait_for(lambda: place.fleet.metric(catalog.PENDING.name) == 0, "all that is delivered", 20)
+    assert place.fleet.metric(catalog.LEDGER_GAP.name) == 0
+    assert [restarts(bridge) for bridge in place.fleet.bridges] == before, "a worker has died"
