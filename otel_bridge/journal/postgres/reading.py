@@ -107,9 +107,9 @@ class PostgresReader:
         catch_up(self._db, self._parts)
 
     @reading(DamagedPart.SESSIONS)
-    def long_fills(self, since_us: int) -> list[tuple[bytes, int]]:
-        """How far long sessions have come that were heard of since then (`totals.py`)."""
-        return totals.long_fills(self._db, since_us)
+    def long_fills(self) -> list[tuple[bytes, int]]:
+        """How far long sessions have come (`totals.py`)."""
+        return totals.long_fills(self._db)
 
     @reading(DamagedPart.SESSIONS)
     def catch_up(self) -> None:

@@ -31,18 +31,19 @@ log = logging.getLogger(__name__)
 
 STEP_SEGMENTS, STEP_BYTES = 1_000, 1 << 20
 """Of each lane that one transaction adds: others wait for it."""
-LOCKED_SECONDS = 5
-"""For which a replica that is halted holds up the others: then the server ends its transaction. They wait no longer."""
+HALTED_SECONDS = 3
+"""For which a replica that is halted holds up the others: then the server ends its transaction. They wait for twice as
+long at the most."""
 _NOT_ADDED = (13, 14)
 """Columns: what is added to is live; a digest is its commit's."""
 PARTS = Parts()
 """What an event counts where nobody says another number."""
 
-_BEHIND = """SELECT lane, coalesce(seq, lane::bigint << 40), seq IS NULL FROM otel_bridge.lane
-    LEFT JOIN otel_bridge.counted USING (lane) WHERE EXISTS (SELECT FROM otel_bridge.segment
-        WHERE segment.last > coalesce(seq, lane::bigint << 40) AND segment.last < (lane::bigint + 1) << 40)"""
-_BOUNDS = f"""SELECT set_config('idle_in_transaction_session_timeout', '{LOCKED_SECONDS}s', true),
-    set_config('lock_timeout', '{LOCKED_SECONDS}s', true)"""
+_BEHIND = """SELECT lane, coalesce(seq, lane::bigint << 40), newest, seq IS NULL FROM otel_bridge.lane
+    LEFT JOIN otel_bridge.counted USING (lane), LATERAL (SELECT max(last) AS newest FROM otel_bridge.segment
+        WHERE segment.last > coalesce(seq, lane::bigint << 40) AND segment.last < (lane::bigint + 1) << 40) AS more
+    WHERE newest IS NOT NULL"""
+_BOUNDS = "SELECT set_config('idle_in_transaction_session_timeout', %s, true), set_config('lock_timeout', %s, true)"
 _ROWS = f"SELECT {COLUMNS} FROM otel_bridge.session WHERE id = ANY(%b::bytea[])"
 _ADD_SESSIONS = """INSERT INTO otel_bridge.session (id, gpt, "user", started_us, last_us, first_event_us, last_event_us,
         events, failed, tokens_in, tokens_out, stretch_us, stretch_events, stretch_last_us, active_us, fill,
@@ -71,7 +72,7 @@ _WITH_TAIL = f"""WITH tail AS (
         AND position(%b IN body) > 0) AS more)
     SELECT tail.bodies, {COLUMNS} FROM tail LEFT JOIN otel_bridge.session ON id = %b"""
 _FILLS = "SELECT id, fill FROM otel_bridge.session WHERE id = ANY(%b::bytea[])"
-_LONG = "SELECT id, fill FROM otel_bridge.session WHERE fill > 1200000 AND last_us >= %s"
+_LONG = "SELECT id, fill FROM otel_bridge.session WHERE fill > 1200000 ORDER BY last_us DESC LIMIT 4000"
 """Of half a part: an index has these."""
 
 
@@ -79,40 +80,37 @@ def catch_up(connection: Connection, parts: Parts = PARTS) -> int:
     """Adds what is committed and not counted yet; returns how many records that was. In the transaction that is open,
     if one is (its locks are held until it ends), else in steps, each a transaction of its own. `parts`: says what an
     event counts in its part. Raises StoreDamaged where the end of a lane cannot be read: what can be is added."""
+    behind = connection.execute(_BEHIND).fetchall()
+    if any(is_new for _, _, _, is_new in behind):
+        connection.execute(
+            "INSERT INTO otel_bridge.counted (lane, seq) SELECT lane, lane::bigint << 40 FROM otel_bridge.lane "
+            "ORDER BY lane ON CONFLICT (lane) DO NOTHING"
+        )
+    until = {lane: newest for lane, _, newest, _ in behind}  # what comes meanwhile is the next call's
     total = 0
-    while True:
-        behind = connection.execute(_BEHIND).fetchall()
-        if not behind:
-            return total
-        if any(is_new for _, _, is_new in behind):
-            connection.execute(
-                "INSERT INTO otel_bridge.counted (lane, seq) SELECT lane, lane::bigint << 40 FROM otel_bridge.lane "
-                "ORDER BY lane ON CONFLICT (lane) DO NOTHING"
-            )
+    while any(seq < until.get(lane, 0) for lane, seq, _, _ in behind):
         if connection.info.transaction_status == TransactionStatus.INTRANS:
-            count = _step(connection, parts)
+            total += _step(connection, parts)
         else:
             with connection.transaction():
-                count = _step(connection, parts)
-        if count is None:
-            return total
-        total += count
+                total += _step(connection, parts)
+        behind = connection.execute(_BEHIND).fetchall()
+    return total
 
 
-def _step(connection: Connection, parts: Parts) -> int | None:
-    """In a transaction. Returns how many records it has added: 0 where another one has; None: nothing follows, though
-    a lane says so (its newest records have vanished, and the ledger shows it)."""
-    connection.execute(_BOUNDS)
+def _step(connection: Connection, parts: Parts) -> int:
+    """In a transaction. Returns how many records it has added: 0 where another one has."""
+    connection.execute(_BOUNDS, (f"{HALTED_SECONDS * 1000:.0f}", f"{HALTED_SECONDS * 2000:.0f}"))
     # The lowest lane's row is the lock: it is always there, and whoever comes later waits at it.
     counted = connection.execute("SELECT lane, seq FROM otel_bridge.counted ORDER BY lane FOR UPDATE").fetchall()
     before: dict[int, int] = dict(counted)
-    behind = [(lane, before[lane]) for lane, _, _ in connection.execute(_BEHIND).fetchall() if lane in before]
+    behind = [(lane, before[lane]) for lane, *_ in connection.execute(_BEHIND).fetchall() if lane in before]
     runs, positions, unreadable = _read(connection, behind)
     segments = list(heapq.merge(*runs, key=lambda segment: segment.arrived_us))
     if not segments:
         if unreadable is not None:
             raise unreadable
-        return None if behind else 0
+        return 0
     _write(connection, [added(_decoded(one.body), parts) for one in segments if not one.damaged], parts)
     connection.execute(_MOVE, (int4_array([*positions]), int8_array([*positions.values()])))
     return sum(one.size for one in segments)
@@ -195,10 +193,10 @@ def fills(connection: Connection, ids: Sequence[bytes]) -> list[tuple[bytes, int
     return connection.execute(_FILLS, (bytea_array(ids),), binary=True).fetchall()
 
 
-def long_fills(connection: Connection, since_us: int) -> list[tuple[bytes, int]]:
-    """The same of the sessions that have filled half a part and were heard of since then: few. A replica that asks for
+def long_fills(connection: Connection) -> list[tuple[bytes, int]]:
+    """The same of the sessions that have filled half a part, those that were heard of last. A replica that asks for
     them about once a second knows in time of every session that others fill."""
-    return connection.execute(_LONG, (since_us,), binary=True).fetchall()
+    return connection.execute(_LONG, binary=True).fetchall()
 
 
 def _session_of(record: Record) -> bytes | None:

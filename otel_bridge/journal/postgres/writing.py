@@ -68,8 +68,6 @@ LOCK_SECONDS = 5
 """For which the question what became of a commit waits for that commit, before it is asked anew."""
 RETRY_SECONDS = 0.5
 """After a server could not be reached, before it is tried again."""
-HEARD_OF_US = 600 * 1_000_000
-"""Long sessions that others may fill are those that were heard of since then."""
 ATTEMPTS = 5
 """Of a commit that meets a change of turn, or keys that others are taking."""
 
@@ -576,7 +574,7 @@ class PostgresStore:
         if self._counting is None:
             self._counting = self.reader()
         self._counting.catch_up()
-        long = self._counting.long_fills(CLOCK.now_us() - HEARD_OF_US)
+        long = self._counting.long_fills()
         if long:
             between_commits(lambda: self.parts.learn(long))
 
