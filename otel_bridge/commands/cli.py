@@ -26,6 +26,8 @@ examples:
   otel-bridge check                                  read the configuration, say what is wrong, exit
   otel-bridge journal status                         what is pending, exported, parked
   otel-bridge journal backup /var/backups/           a copy of it in one file, while the bridge serves
+  otel-bridge journal migrate --journal postgresql://owner@db1/otel_bridge
+                                                     tables for a journal that several bridges share
   otel-bridge demo --speed 240 --incident            documented traffic, a day in six minutes, slow answers in it
   otel-bridge doctor --prometheus http://localhost:9090
                                                      a synthetic session, then proof of it at every station

@@ -12,8 +12,9 @@ import pytest
 from otel_bridge import journal
 from otel_bridge.commands import cli
 from otel_bridge.export.pipe import CONSUMER
-from otel_bridge.journal import Parked, Store
+from otel_bridge.journal import Parked, Store, StoreLost
 from otel_bridge.journal.postgres.schema import base
+from tests.harness.postgres import Cluster
 from tests.journal.stores import append, commit, transact
 from tests.unit.samples import event, session
 
@@ -56,6 +57,20 @@ def test_status_tells_of_every_lane_and_of_all_together(
     assert lanes == [(0, 3, 2, 1), (1, 1, 0, 1)]
     assert all(one["replica"] and 0 < one["lease_seconds"] <= 15 for one in told["lanes"])
     assert "steward         " in text and "   1  " in text and "segment" in text and "none: nobody" not in text
+
+
+def test_status_tells_that_the_journal_went_back(
+    two: tuple[Store, Store], cluster: Cluster, url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As a promoted standby that lacks what came last leaves it."""
+    cluster.sql("DELETE FROM otel_bridge.segment WHERE last = 3", database=url.rpartition("/")[2])
+    cluster.sql("UPDATE otel_bridge.lane SET last = 2, total = 2, commits = 2 WHERE lane = 0",
+                database=url.rpartition("/")[2])  # fmt: skip
+    with pytest.raises(StoreLost, match="lane 0 had 3 records, and has 2 now"):
+        two[0].write_alone([append(event(9))])
+    assert cli.main(["journal", "status", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)["went_back"]
+    assert (told["kind"], told["records"], told["records_before"]) == ("older", 2, 3)
 
 
 def test_a_lane_that_nobody_has_is_told_as_free(two: tuple[Store, Store], capsys: pytest.CaptureFixture[str]) -> None:

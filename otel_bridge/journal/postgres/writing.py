@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 import uuid
@@ -22,6 +21,7 @@ from otel_bridge.journal.postgres import (
     consumer,
     generations,
     grouping,
+    identity,
     idle,
     lane,
     migrations,
@@ -216,7 +216,7 @@ class PostgresStore:
         found = WentBack("older", now.last - base, self._held.last - base, 0, CLOCK.now_us())
         with suppress(psycopg.Error):
             # Whoever starts next would not see it: the journal says it.
-            self._db.execute("UPDATE otel_bridge.journal SET went_back = %s", (json.dumps(found._asdict()),))
+            self._db.execute("UPDATE otel_bridge.journal SET went_back = %s", (identity.encoded(found),))
         raise StoreLost(
             f"the journal went back: lane {self.lane} had {found.before} records, and has {found.last} now. A standby "
             "that was behind was promoted, or a backup was put in place: records that were acknowledged are gone. "
