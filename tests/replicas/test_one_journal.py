@@ -102,7 +102,7 @@ def test_windows_are_counted_over_all_replicas(place: Place) -> None:
         assert replica.event(replica.session(usuario_id=user)).status_code == 201
     known = place.sql('SELECT count(DISTINCT "user") FROM otel_bridge.session')[0][0]
     wait_for(
-        lambda: place.fleet.metric(catalog.ACTIVE_USERS.name, window="1d") == known, "every user in the window", 10
+        lambda: place.fleet.metric(catalog.ACTIVE_USERS.name, window="1d") == known, "every user in the window", 60
     )
 
 
