@@ -9,10 +9,14 @@ from __future__ import annotations
 import time
 import zlib
 from collections.abc import Iterator, Sequence
+from typing import Any
+
+import psycopg
 
 from otel_bridge.journal.postgres.arrays import bytea_array
 from otel_bridge.journal.postgres.connection import Connection
 from otel_bridge.journal.postgres.schema import RING
+from otel_bridge.journal.postgres.segments import is_damage
 from otel_bridge.journal.store import DamagedPart, StoreDamaged
 from otel_bridge.records import Event, decode
 
@@ -25,16 +29,19 @@ SEARCH_SECONDS = 0.1
 READ_SEGMENTS = (4, 200)
 """Segments that are read at once, from the least to the most."""
 READ_BYTES = 4 << 20
+PAST_ALL = 1 << 62
 MOST_OF_A_RANGE = 64
 """Keys that are told of one range: honest ones hold one."""
 
-_SIDE = """SELECT last, count, arrived_us, crc, body FROM (
-    SELECT *, sum(octet_length(body)) OVER (ORDER BY arrived_us {order}, last {order}) - octet_length(body) AS before
-    FROM otel_bridge.segment WHERE arrived_us {within} %s AND arrived_us {until} %s AND (arrived_us, last) {beyond}
-    (%s, %s) ORDER BY arrived_us {order}, last {order} LIMIT %s
-) AS side WHERE before <= %s ORDER BY arrived_us {order}, last {order}"""
-_BEFORE = _SIDE.format(order="DESC", within="<=", until=">=", beyond="<")
-_BEHIND = _SIDE.format(order="ASC", within=">=", until="<=", beyond=">")
+_NEXT = """FROM otel_bridge.segment WHERE arrived_us {within} %s AND arrived_us {until} %s
+    AND (arrived_us, last) {beyond} (%s, %s) ORDER BY arrived_us {order}, last {order} LIMIT %s"""
+_BEFORE = _NEXT.format(order="DESC", within="<=", until=">=", beyond="<")
+_BEHIND = _NEXT.format(order="ASC", within=">=", until="<=", beyond=">")
+_BODIES = """SELECT last, count, arrived_us, crc, body FROM (
+    SELECT *, sum(octet_length(body)) OVER (ROWS UNBOUNDED PRECEDING) - octet_length(body) AS before
+    FROM (SELECT * {next}) AS few
+) AS side WHERE before <= %s"""
+_HEAD = "SELECT arrived_us, last {next}"
 
 
 def arrivals(connection: Connection, keys: Sequence[tuple[bytes, bytes]]) -> list[tuple[bytes, int]]:
@@ -56,16 +63,17 @@ def arrivals(connection: Connection, keys: Sequence[tuple[bytes, bytes]]) -> lis
 
 def event_near(connection: Connection, event_id: bytes, arrived_us: int, gpt: str | None) -> Event | None:
     """As `Reader.event_near`."""
+    sides = [
+        _Side(connection, _BEFORE, arrived_us, arrived_us - SLACK_US),
+        _Side(connection, _BEHIND, arrived_us, arrived_us + SLACK_US),
+    ]
     deadline = time.monotonic() + SEARCH_SECONDS
-    damaged = False
-    for crc, body in _outwards(connection, arrived_us, deadline):
-        if zlib.crc32(body) != crc:
-            damaged = True
-        elif event_id in body:
+    for body in _outwards(sides, deadline):
+        if event_id in body:
             for record in decode(body):
                 if isinstance(record, Event) and record.id == event_id and gpt in (None, record.gpt):
                     return record
-    if damaged:
+    if any(side.damaged for side in sides):
         raise StoreDamaged(
             "the journal is damaged where an event is looked for", DamagedPart.LOOKED_FOR,
             "An event that somebody rates cannot be looked for: the records about it are damaged. They are parked "
@@ -74,13 +82,11 @@ def event_near(connection: Connection, event_id: bytes, arrived_us: int, gpt: st
     return None
 
 
-def _outwards(connection: Connection, arrived_us: int, deadline: float) -> Iterator[tuple[int, bytes]]:
-    """(checksum, body) of the segments about a time, the nearer ones first. Ends where they are too far away, or at the
+def _outwards(sides: Sequence[_Side], deadline: float) -> Iterator[bytes]:
+    """Bodies of segments to both sides of a time, the nearer ones first. Ends where they are too far away, or at the
     deadline."""
-    before = _Side(connection, _BEFORE, arrived_us, arrived_us - SLACK_US, 1 << 62)
-    behind = _Side(connection, _BEHIND, arrived_us, arrived_us + SLACK_US, 1 << 62)
     for step in STEPS:
-        for side in (before, behind):
+        for side in sides:
             yield from side.read(step, deadline)
         if time.monotonic() > deadline:
             return
@@ -89,24 +95,51 @@ def _outwards(connection: Connection, arrived_us: int, deadline: float) -> Itera
 class _Side:
     """Segments to one side of a time, onwards from it."""
 
-    def __init__(self, connection: Connection, sql: str, start_us: int, end_us: int, last: int) -> None:
+    def __init__(self, connection: Connection, following: str, start_us: int, end_us: int) -> None:
         self._connection = connection
-        self._sql = sql
-        self._end_us = end_us
-        self._start_us = start_us
-        self._at = (start_us, last)
+        self._bodies, self._head = _BODIES.format(next=following), _HEAD.format(next=following)
+        self._start_us, self._end_us = start_us, end_us
+        self._at: tuple[int, ...] = (start_us, PAST_ALL)
+        self._most = READ_SEGMENTS[1]
         self._ended = False
+        self.damaged = False
+        """Whether something of it cannot be read. What is beyond a row that cannot be read at all is not looked at."""
 
-    def read(self, records: int, deadline: float) -> Iterator[tuple[int, bytes]]:
-        """The next so many records, in whole segments."""
-        limit, most = READ_SEGMENTS
+    def read(self, records: int, deadline: float) -> Iterator[bytes]:
+        """The bodies of the next so many records, in whole segments."""
+        limit = READ_SEGMENTS[0]
         while records > 0 and not self._ended and time.monotonic() <= deadline:
-            asked = min(limit, records)
-            values = (self._start_us, self._end_us, *self._at, asked, READ_BYTES)
-            rows = self._connection.execute(self._sql, values, binary=True).fetchall()
-            self._ended = not rows
-            limit = min(2 * limit, most)
+            rows = self._next(min(limit, self._most, records))
+            limit *= 2
             for last, count, arrived_us, crc, body in rows:
                 self._at = (arrived_us, last)
                 records -= count
-                yield crc, body
+                if zlib.crc32(body) != crc:
+                    self.damaged = True
+                else:
+                    yield body
+
+    def _next(self, limit: int) -> list[tuple[Any, ...]]:
+        try:
+            rows = self._ask(self._bodies, limit, READ_BYTES)
+            self._ended = not rows
+            return rows
+        except psycopg.Error as error:
+            if not is_damage(error):
+                raise
+        self.damaged = True
+        if limit == 1:
+            try:
+                heads = self._ask(self._head, 1)
+            except psycopg.Error as error:
+                if not is_damage(error):
+                    raise
+                heads = []
+            self._ended = not heads
+            self._at = next(iter(heads), self._at)  # its body alone cannot be read
+        self._most = 1  # what can be read about it is read one by one
+        return []
+
+    def _ask(self, sql: str, *bounds: int) -> list[tuple[Any, ...]]:
+        values = (self._start_us, self._end_us, *self._at, *bounds)
+        return self._connection.execute(sql, values, binary=True).fetchall()

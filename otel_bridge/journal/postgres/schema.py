@@ -68,7 +68,7 @@ CREATE TABLE otel_bridge.segment (
     crc bigint NOT NULL, total bigint NOT NULL, epoch bigint NOT NULL, body bytea NOT NULL
 );
 ALTER TABLE otel_bridge.segment ALTER COLUMN body SET STORAGE EXTERNAL;
-CREATE INDEX segment_arrived ON otel_bridge.segment (arrived_us);
+CREATE INDEX segment_arrived ON otel_bridge.segment (arrived_us, last);
 {"".join(_SEEN.format(slot=slot) for slot in range(RING))}
 CREATE TABLE otel_bridge.session (
     id bytea PRIMARY KEY, gpt text NOT NULL, "user" text NOT NULL, started_us bigint NOT NULL,
