@@ -20,6 +20,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 
+import psutil
+
 from benchmarks.commits import processor_seconds, server
 from benchmarks.drivers import CONNECTIONS, Load, open_sessions, wrk
 from tests.harness.bridge import ROOT, Bridge
@@ -31,6 +33,7 @@ BATCH_CONNECTIONS = 6
 SINGLE_SESSIONS = 1_000
 """So many that none of them outgrows its first trace."""
 BATCH_SESSIONS = 100
+IDLE_REPLICAS = 3
 Row = tuple[str, str, str]
 
 
@@ -74,12 +77,12 @@ class Side:
 
     def measure(self, kind: str, seconds: float) -> Seen:
         single = kind == "single events"
-        spent = [self._bridge_seconds(bridge) for bridge in self.bridges]
+        spent = [_seconds(bridge) for bridge in self.bridges]
         served, driven, began = self.server_seconds(), _children_seconds(), time.perf_counter()
         with ThreadPoolExecutor(len(self.bridges)) as threads:
             loads = list(threads.map(lambda bridge: self._load(bridge, single, seconds), self.bridges))
         took = time.perf_counter() - began
-        by_bridge = [self._bridge_seconds(one) - before for one, before in zip(self.bridges, spent, strict=True)]
+        by_bridge = [_seconds(one) - before for one, before in zip(self.bridges, spent, strict=True)]
         served, driven = self.server_seconds() - served, _children_seconds() - driven
         steward, page_s = self._page()
         events = sum(load.requests for load in loads) * (1 if single else BATCH)
@@ -112,11 +115,6 @@ class Side:
                 return i, time.perf_counter() - began
         raise SystemExit("no bridge counts for all")
 
-    @staticmethod
-    def _bridge_seconds(bridge: Bridge) -> float:
-        assert bridge.process is not None
-        return processor_seconds(bridge.process.pid)
-
 
 def _children_seconds() -> float:
     """Of the programs that have ended: wrk."""
@@ -139,6 +137,7 @@ def _many(folder: Path, cluster: Cluster, replicas: int) -> Callable[[], list[Br
 def run(folder: Path, rounds: int, seconds: float, replicas: list[int]) -> Iterator[Row]:
     with server() as cluster:
         assert cluster.process is not None
+        yield from idle(folder / "idle", cluster, 2 * seconds)
         pid = cluster.process.pid
         sides = [Side("SQLite", _one(folder / "sqlite"), lambda: 0.0)]
         for count in replicas:
@@ -154,6 +153,46 @@ def run(folder: Path, rounds: int, seconds: float, replicas: list[int]) -> Itera
         for kind in sides[0].seen:
             for side in sides:
                 yield from _rows(kind, side, sides[0])
+
+
+def idle(folder: Path, cluster: Cluster, seconds: float) -> Iterator[Row]:
+    """What a replica takes that has nothing to do; one of them is the steward."""
+    assert cluster.process is not None
+    folder.mkdir()
+    database = cluster.database()
+    endpoint = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"}
+    fleet = Fleet(folder, cluster.dsn(database), IDLE_REPLICAS, **endpoint).start()
+    try:
+        spent, served = [_seconds(one) for one in fleet.bridges], processor_seconds(cluster.process.pid)
+        time.sleep(seconds)
+        of_bridges = [_seconds(one) - before for one, before in zip(fleet.bridges, spent, strict=True)]
+        served = processor_seconds(cluster.process.pid) - served
+        connections = cluster.sql("SELECT count(*) FROM pg_stat_activity WHERE datname = %s", database)[0][0]
+        resident = [_resident(one) for one in fleet.bridges]
+    finally:
+        fleet.close()
+    yield (
+        "a replica with nothing to do: resident memory",
+        f"{median(resident):.0f} MiB",
+        f"bridge and its export process; {connections / IDLE_REPLICAS:.1f} connections each",
+    )
+    yield (
+        "  processor, of one core",
+        f"{median(of_bridges) / seconds:.1%}",
+        f"the steward {max(of_bridges) / seconds:.1%}; PostgreSQL {served / seconds / IDLE_REPLICAS:.1%} a replica",
+    )
+
+
+def _seconds(bridge: Bridge) -> float:
+    assert bridge.process is not None
+    return processor_seconds(bridge.process.pid)
+
+
+def _resident(bridge: Bridge) -> float:
+    """MiB of the bridge and its export process."""
+    assert bridge.process is not None
+    main = psutil.Process(bridge.process.pid)
+    return float(sum(one.memory_info().rss for one in (main, *main.children(recursive=True))) / (1 << 20))
 
 
 def _rows(kind: str, side: Side, first: Side) -> Iterator[Row]:
