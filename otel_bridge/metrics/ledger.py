@@ -7,6 +7,7 @@ import time
 
 from otel_bridge import clock
 from otel_bridge.journal import Journal, Ledger, Reader, StoreDamaged
+from otel_bridge.metrics.cost import Cost
 from otel_bridge.metrics.state import MetricState
 
 LEDGER_SECONDS = 0.5
@@ -52,7 +53,7 @@ class LedgerView:
         self._state = state
         self._lock = threading.Lock()
         self._taken = 0.0
-        self._cost = 0.0
+        self._cost = Cost()
         self._last: tuple[int, Ledger] | None = None
         self._lag = Lag()
 
@@ -63,7 +64,7 @@ class LedgerView:
     def read(self) -> tuple[int, Ledger]:
         """(accepted, ledger). Raises TimeoutError where the writer does not answer, StoreError."""
         with self._lock:
-            if self._last is not None and time.monotonic() - self._taken < max(LEDGER_SECONDS, 10 * self._cost):
+            if self._last is not None and time.monotonic() - self._taken < max(LEDGER_SECONDS, 10 * self._cost.seconds):
                 return self._last
             started = time.monotonic()
             accepted = self._journal.run_between_commits(self._begin_snapshot).result(timeout=5)
@@ -73,7 +74,7 @@ class LedgerView:
                 self._journal.damage.note(error)
                 raise
             self._taken = time.monotonic()
-            self._cost = self._taken - started
+            self._cost.took(self._taken - started)
             ledger = self._last[1]
             self._lag.seen(ledger.cursor, ledger.oldest_pending_us if ledger.pending else None)
             return self._last

@@ -29,6 +29,7 @@ from otel_bridge.config import Config
 from otel_bridge.journal import Position, Segment, Steward, StoreDamaged, StoreError, StoreLost, Total
 from otel_bridge.journal.damage import Damage
 from otel_bridge.metrics import own as own_counts
+from otel_bridge.metrics.cost import Cost
 from otel_bridge.metrics.ledger import LEDGER_SECONDS, Lag
 from otel_bridge.metrics.own import OwnCounts
 from otel_bridge.metrics.scrapers import Scraper, Scrapers
@@ -60,7 +61,7 @@ class Account:
         self.saved_at = time.monotonic()
         self.ledger: tuple[int, Total] | None = None
         """(accepted, ledger) as they were counted last, of one state of the journal."""
-        self.counted_at, self.count_cost = -math.inf, 0.0
+        self.counted_at, self._cost = -math.inf, Cost()
         self.lag = Lag()
 
     def fold(self, segments: list[Segment]) -> None:
@@ -71,12 +72,12 @@ class Account:
     @property
     def wants_ledger(self) -> bool:
         """A young ledger is shown again: to count it costs with the backlog."""
-        return time.monotonic() - self.counted_at >= max(LEDGER_SECONDS, 10 * self.count_cost)
+        return time.monotonic() - self.counted_at >= max(LEDGER_SECONDS, 10 * self._cost.seconds)
 
     def counted(self, total: Total, began: float) -> None:
         self.ledger = sum(self.state.accepted.values()), total
         self.counted_at = time.monotonic()
-        self.count_cost = self.counted_at - began
+        self._cost.took(self.counted_at - began)
         oldest_us = total.oldest_pending_us if total.pending else None
         self.lag.seen(oldest_us or 0, oldest_us)
 

@@ -9,6 +9,7 @@ from otel_bridge import catalog, clock
 from otel_bridge.config import Config
 from otel_bridge.journal import Reader, StoreDamaged, StoreUnavailable, TopUser, Window
 from otel_bridge.journal.damage import Damage
+from otel_bridge.metrics.cost import Cost
 
 COST_FACTOR = 20
 """Counting costs with the sessions that are kept. Its pause is so many times as long as it took: it takes no more than
@@ -26,7 +27,7 @@ class Windows:
         self._reader = reader
         self._damage = damage
         self._is_steward = is_steward
-        self._cost = 0.0
+        self._cost = Cost()
         self.latest: tuple[list[Window], list[TopUser]] | None = None
         """None until they have been counted once (a gauge must not fall to 0 because the bridge restarted), and while
         they cannot be, or another replica counts them."""
@@ -40,7 +41,7 @@ class Windows:
         """How long to wait before the next step."""
         if self.latest is None and not self._is_steward():
             return ELSEWHERE_SECONDS
-        return max(self._interval, COST_FACTOR * self._cost)
+        return max(self._interval, COST_FACTOR * self._cost.seconds)
 
     def step(self) -> None:
         """Counts once. Raises StoreError."""
@@ -59,4 +60,4 @@ class Windows:
             self.latest = None
         else:
             self.latest = (windows, top_users)
-        self._cost = time.monotonic() - started
+        self._cost.took(time.monotonic() - started)

@@ -57,6 +57,14 @@ def own(folder: Path) -> None:
         os.chown(folder, user["user"], user["group"])
 
 
+@contextmanager
+def public() -> Iterator[Path]:
+    """A folder that PostgreSQL's account can reach, as pytest's cannot be."""
+    with tempfile.TemporaryDirectory(prefix="otel-bridge-pg-") as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
 def _signal(processes: list[psutil.Process], what: signal.Signals) -> None:
     for process in processes:
         with suppress(psutil.NoSuchProcess):

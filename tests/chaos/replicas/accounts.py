@@ -44,12 +44,6 @@ def journaled(sql: Sql) -> tuple[Counter[bytes], Counter[bytes]]:
     return sessions, events
 
 
-def remembered(sql: Sql) -> int:
-    """Keys that more than one of the tables has, other than by the turn: none may be taken twice."""
-    tables = " UNION ALL ".join(f"SELECT key FROM otel_bridge.seen_{slot}" for slot in range(schema.RING))
-    return int(sql(f"SELECT count(DISTINCT key) FROM ({tables}) AS every")[0][0])
-
-
 def totals(sql: Sql) -> tuple[int, int]:
     """Events of all sessions, and of the hours' usage, once they are caught up with."""
     events = sql("SELECT coalesce(sum(events), 0)::int8 FROM otel_bridge.session")[0][0]

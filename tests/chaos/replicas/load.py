@@ -7,6 +7,7 @@ import json
 import random
 import time
 import uuid
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -37,6 +38,8 @@ class Roaming(Client):
         self._known: list[tuple[dict[str, Any], dict[str, str], str]] = []
         """Some events that were taken: body, headers, id."""
         self.repeated = 0
+        self.told: Counter[str] = Counter()
+        """Types of the 503 that it got."""
         self._at = random.Random(seed ^ 0x5EED)
 
     def run(self) -> None:
@@ -98,7 +101,9 @@ class Roaming(Client):
                 int(response.headers["Retry-After"]) > 0
                 and "application/problem+json" in response.headers["Content-Type"]
             ), (response.headers, answer)
-            assert json.loads(answer)["type"].startswith("urn:otel-bridge:"), answer
+            kind = json.loads(answer)["type"]
+            assert kind.startswith("urn:otel-bridge:"), answer
+            self.told[kind] += 1
         return response.status, answer
 
 
@@ -127,6 +132,10 @@ class Load:
         if kind is None:
             for client in self.clients:
                 client.finish(120)
+
+    def told(self) -> Counter[str]:
+        """Types of 503 that its clients got."""
+        return sum((client.told for client in self.clients), Counter())
 
     @property
     def failed(self) -> bool:

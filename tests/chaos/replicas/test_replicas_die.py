@@ -8,11 +8,12 @@ import time
 
 import pytest
 
-from tests.chaos.conftest import long_form
 from tests.chaos.lanes import LONG
+from tests.chaos.replicas.accounts import account
 from tests.chaos.replicas.world import Say, World, again, standing_still
 from tests.harness.bridge import Bridge
 from tests.harness.fleet import STEWARD, page
+from tests.harness.otlp import OK, Reply
 from tests.harness.postgres import Cluster
 from tests.harness.waiting import wait_for
 
@@ -81,16 +82,28 @@ def test_a_replica_that_stands_still_past_its_lease_is_fenced_and_goes_on(
     say(f"{STILL} times past the lease, {changes} of them the steward, {fenced} lanes changed: {world.figures(found)}")
 
 
-@long_form
-def test_a_replica_that_never_comes_back_is_drained_by_another(world: World, cluster: Cluster, say: Say) -> None:
-    """Its export process is killed with it, so that something waits in its lane."""
+def test_what_a_replica_that_is_gone_has_left_is_delivered_by_another(world: World) -> None:
+    gone = world.fleet.bridges[1]
+    world.receiver.behave = lambda spans: Reply(503)
+    with world.load(clients=2, seed=5, at=[("127.0.0.1", gone.port)]):
+        world.wait_taken(50)
+    wait_for(lambda: world.fleet.metric("otel_bridge_pending_records") >= 50, "records that wait")
+    gone.kill()
+    world.receiver.behave = lambda spans: OK
+    found = account(world.fleet, world.sql, world.ledger, world.receiver)
+    found.check()
+    assert found.delivered == found.acknowledged, str(found)
+    gone.start()
+    world.check()
 
 
 def test_whoever_stops_in_order_leaves_nothing_to_wait_for(world: World) -> None:
     """A rolling restart under load: every post is answered, and nobody waits for a lease."""
     before = world.ledger.unanswered
     with world.load(clients=3, seed=4, pause=0.004):
-        for bridge in world.fleet.bridges:
+        steward = world.fleet.steward()
+        assert steward is not None
+        for bridge in world.fleet.bridges if LONG else [steward]:
             assert bridge.stop() == 0, bridge.output()[-2000:]
             world.wait_taken()
             bridge.start()

@@ -23,8 +23,8 @@ CONNECTIONS = 14
 """That a replica holds at the most, its export process included."""
 SOON = {"OTEL_BRIDGE_WINDOWS_INTERVAL_SECONDS": "1"}
 """So that what is counted on a timer is counted within a scenario."""
-MOVES = r"UPDATE otel_bridge\.lane SET last"
-"""In every statement that is a commit."""
+COMMITS = r"UPDATE otel_bridge\.lane SET last|^COMMIT$"
+"""Statements that are a commit, or of one."""
 
 
 class World:
@@ -96,7 +96,8 @@ class World:
         found = account(self.fleet, self.sql, self.ledger, self.receiver)
         found.check()
         assert found.delivered == found.acknowledged, str(found)
-        wait_for(lambda: totals(self.sql) == (len(self.ledger.events),) * 2, "totals of all events", 30)
+        events = len(self.ledger.events)
+        wait_for(lambda: totals(self.sql) == (events, events), f"totals of {events} events", 30)
         self.scraper.check()
         epoch = self.sql("SELECT epoch FROM otel_bridge.steward")[0][0]
         assert self.scraper.reigns < epoch, (self.scraper.reigns, epoch)
