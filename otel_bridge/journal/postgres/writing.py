@@ -121,6 +121,9 @@ class PostgresStore:
                     raise StartRefused(f"journal {place(url)}: {unfit}.")
                 self._take_lane()
                 self._take_on(self._held)
+                if self.lane == 0 and self._held.epoch == 1:
+                    # The first to open it: where a backup was put there, it says so.
+                    self.went_back = identity.identity(self._db).went_back
             except BaseException as error:
                 self._db.close()
                 if isinstance(error, psycopg.Error):
