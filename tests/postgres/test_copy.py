@@ -155,6 +155,7 @@ def test_a_backup_of_a_served_database_is_restored_to_a_file_or_another_database
     assert done.returncode == 0 and "what was there is now the schema otel_bridge_before_2" in done.stdout, done.stderr
     bridge.environ["OTEL_BRIDGE_JOURNAL"] = url.replace("postgres@", f"{role}@")  # which may still serve it
     bridge.start()
+    assert bridge.output().count("WENT BACK") == 1
     assert counters(bridge) == before
     same_ledger(bridge)
     went_back = json.loads(bridge.run("journal", "status", "--json").stdout)["went_back"]

@@ -23,11 +23,11 @@ def test_the_records_of_replicas_that_died_are_delivered_by_another(place: Place
     assert taken == 12
     one.kill()
     two.kill()
-    wait_for(lambda: place.fleet.metric(catalog.PENDING.name) == taken, "all that waits", 20)
+    wait_for(lambda: place.fleet.metric(catalog.PENDING.name) == taken, "all that waits", 60)
     place.receiver.behave = lambda spans: OK
     wait_for(lambda: place.fleet.metric(catalog.PENDING.name) == 0, "all that is delivered", 30)
     assert len(place.receiver.times) == taken
-    wait_for(lambda: lanes(place) == 1, "their lanes, given back", 10)
+    wait_for(lambda: lanes(place) == 1, "their lanes, given back", 60)
     assert place.fleet.metric(catalog.EXPORTED.name) == taken
     assert place.fleet.metric(catalog.LEDGER_GAP.name) == 0
     assert place.fleet.metric(catalog.EXPORT_ATTEMPTS.name, result="ok") >= 2
@@ -41,7 +41,7 @@ def test_who_drains_a_lane_gives_it_back_at_its_own_stop(place: Place) -> None:
     session = one.session()
     assert one.event(session).status_code == 201
     one.kill()
-    wait_for(lambda: lanes(place, "% drains") == 1 and lanes(place) == 2, "a lane that is drained beside its own", 20)
+    wait_for(lambda: lanes(place, "% drains") == 1 and lanes(place) == 2, "a lane that is drained beside its own", 60)
     assert three.stop() == 0
     assert lanes(place) == 0
     place.receiver.behave = lambda spans: OK

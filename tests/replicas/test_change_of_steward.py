@@ -99,7 +99,7 @@ def test_a_replica_that_was_taken_for_dead_goes_on_in_another_lane(place: Place)
     for _ in range(4):
         assert bridge.post("/sessions", {}).status_code == 422
     steward_of(place)
-    wait_for(lambda: fleet.metric(catalog.RECORDS.name, **rejected) == 4, "its refusals", 10)
+    wait_for(lambda: fleet.metric(catalog.RECORDS.name, **rejected) == 4, "its refusals", 60)
     state = bridge.http.get(f"{bridge.url}/readyz").json()["replicas"]
     lane = state["carril"]
     session = bridge.session()
@@ -111,10 +111,10 @@ def test_a_replica_that_was_taken_for_dead_goes_on_in_another_lane(place: Place)
     assert bridge.post("/sessions", {}).status_code == 422
     now = bridge.http.get(f"{bridge.url}/readyz").json()["replicas"]["carril"]
     assert now != lane
-    wait_for(lambda: fleet.metric(catalog.RECORDS.name, **rejected) == 5, "what it refused in both lanes", 10)
+    wait_for(lambda: fleet.metric(catalog.RECORDS.name, **rejected) == 5, "what it refused in both lanes", 60)
     # Its exporter delivers from there; what it may have left behind is whoever's that drains the lane.
     place.sql("UPDATE otel_bridge.lane SET owner = NULL, lease_until = '-infinity' WHERE lane = %s", lane)
-    wait_for(lambda: fleet.metric(catalog.PENDING.name) == 0, "all that is delivered", 20)
+    wait_for(lambda: fleet.metric(catalog.PENDING.name) == 0, "all that is delivered", 60)
     delivered = place.receiver.find(trace_id=session.replace("-", ""))
     assert len(delivered) >= 2
     assert fleet.metric(catalog.LEDGER_GAP.name) == 0

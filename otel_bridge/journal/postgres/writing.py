@@ -79,6 +79,9 @@ class PostgresStore:
             reader = self.reader()
             try:
                 reader.check()
+                if self.lane == 0 and self._holding.held.epoch == 1:
+                    # The first to open it: where a backup was put there, it says so.
+                    self.went_back = reader.identity().went_back
                 if not self._drains:
                     reader.catch_up()  # how far sessions have come is read from what is counted
             finally:
