@@ -56,6 +56,8 @@ class Account:
         self.state = MetricState(config.gpts, config.max_models_per_gpt, config.max_errors_per_gpt)
         self.position = position
         self.caught_up = False
+        self.behind = True
+        """Whether the last look left something to fold."""
         self.changed = False
         """Whether something was folded that is not saved."""
         self.saved_at = time.monotonic()
@@ -107,6 +109,8 @@ class Stewardship:
         self._ends = threading.Event()
         self.failure: str | None = None
         """Why the store cannot be used by the steward now."""
+        self._told: str | None = None
+        """What the log says of that."""
         self.doubts: dict[int, object] = {}
         """By lane: when its replica did not believe its clock last."""
 
@@ -194,8 +198,10 @@ class Stewardship:
         if self._account is not None and self.failure is None:
             self._try(self._follow)
         account = self._account
-        waits = account is None or self.failure is not None
-        pause = CONTEND_SECONDS if waits else FOLLOW_SECONDS if account.caught_up else 0.0  # type: ignore[union-attr]
+        if account is None or self.failure is not None:
+            pause = CONTEND_SECONDS
+        else:
+            pause = 0.0 if account.behind else FOLLOW_SECONDS
         try:
             asked = self._asked.get(timeout=pause) if pause else self._asked.get_nowait()
         except queue.Empty:
@@ -234,8 +240,8 @@ class Stewardship:
         log.info("this replica is the steward now: it counts for all")
 
     def _follow(self, account: Account) -> None:
-        if not self._steward.follow(account.position, account.fold):
-            account.caught_up = True
+        account.behind = self._steward.follow(account.position, account.fold)
+        account.caught_up = account.caught_up or not account.behind
         age = time.monotonic() - account.saved_at
         if age > (SAVE_SECONDS if account.changed else QUIET_SAVE_SECONDS):
             self._save(account, lambda _: self._document(account), False)
@@ -272,7 +278,7 @@ class Stewardship:
         except StoreError as error:
             self._fail(error)
         else:
-            self.failure = None
+            self.failure = self._told = None
 
     def _fail(self, error: StoreError) -> None:
         if isinstance(error, StoreDamaged):
@@ -283,9 +289,9 @@ class Stewardship:
             self._drop()
             self.failure = None
             return
-        if self.failure != str(error):
+        if self._told != str(error):
             log.error("the steward's part waits: %s", error)
-        self.failure = str(error)
+        self.failure = self._told = str(error)
 
     def _drop(self) -> None:
         self._account, self._until = None, 0.0

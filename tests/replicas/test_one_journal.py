@@ -114,6 +114,43 @@ def test_everything_is_delivered_once_by_the_replica_that_took_it(place: Place) 
     assert place.fleet.metric(catalog.LEDGER_GAP.name) == 0
 
 
+def test_a_gpt_that_is_new_in_the_configuration_has_its_series_on_the_stewards_page(place: Place) -> None:
+    new = '\n[gpts.nuevo]\nname = "Nuevo"\nprovider = "openai"\nmodel = "gpt-x"\n'
+    for bridge in place.fleet.bridges:
+        bridge.config.write_text(bridge.config.read_text(encoding="utf-8") + new, encoding="utf-8")
+
+    def sessions() -> list[float]:
+        shown = place.fleet.scrape()
+        return [
+            v
+            for (name, has), v in shown.items()
+            if name == catalog.SESSIONS.name and ("gen_ai_agent_id", "nuevo") in has
+        ]
+
+    wait_for(sessions, "its series at 0", 10)
+    before = sum(sessions())
+    for bridge in place.fleet.bridges:
+        wait_for(lambda bridge=bridge: bridge.session(gpt_id="nuevo"), "a session of the new GPT", 10)
+    assert sum(sessions()) == before + 3
+
+
+def test_a_replica_that_would_hash_users_with_another_key_does_not_start(place: Place) -> None:
+    lanes = place.sql("SELECT lane FROM otel_bridge.lane WHERE owner IS NOT NULL ORDER BY lane")
+    stranger = place.fleet.add()
+    for key in ("x" * 64, ""):
+        stranger.environ["OTEL_BRIDGE_USER_HASH_KEY"] = key
+        stranger.start(wait=False)
+        assert stranger.process is not None
+        assert stranger.process.wait(30) == 2
+    place.fleet.bridges.remove(stranger)
+    refused = [line for line in stranger.output().splitlines() if line.startswith("otel-bridge: journal")]
+    assert len(refused) == 2 and "hashed with another key" in refused[0] and "not here" in refused[1]
+    assert not (stranger.folder / "data" / "otel-bridge.key").exists(), (
+        "a key of its own is in the way of the right one"
+    )
+    assert place.sql("SELECT lane FROM otel_bridge.lane WHERE owner IS NOT NULL ORDER BY lane") == lanes
+
+
 def test_a_server_that_is_away_for_a_while_is_waited_for_by_every_part(place: Place) -> None:
     def restarts(bridge: Bridge) -> float:
         return sum(value for (name, _), value in page(bridge).items() if name == catalog.WORKER_RESTARTS.name)

@@ -126,3 +126,19 @@ def test_a_retry_is_known_after_a_clock_that_went_back_is_right_again(machine: M
     for _ in range(4):
         machine.run(HOUR)
         assert isinstance(machine.post(3, b"ckey"), Duplicate)
+
+
+def test_what_another_replicas_clock_has_stamped_is_looked_for_after_its_doubt(machine: Machine) -> None:
+    looks: list[bytes] = []
+
+    def look(start: bytes, now_us: int) -> None:
+        looks.append(start)
+        machine.timekeeping._mend_from = None
+
+    machine.timekeeping._mend = look  # type: ignore[method-assign]
+    machine.timekeeping.mend({})
+    machine.timekeeping.mend({})
+    assert looks == [b""]
+    for at in (5, 6, 6, 6):
+        machine.timekeeping.mend({1: (4, at)})
+    assert looks == [b""] * 3, "as long as it doubts, and once more"
