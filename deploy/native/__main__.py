@@ -161,9 +161,8 @@ class Story:
         self.say(f"a los {time.monotonic() - begun:.0f} s cuenta por todas {heir.name if heir else 'otra'}")
         stack.start_bridge(dead)
         stack.wait_ready(dead)
-        self.say(
-            f"{dead.name} vuelve a estar en marcha; los clientes repitieron {self.traffic.api.retries - retries} envíos"
-        )
+        repeated = self.traffic.api.retries - retries
+        self.say(f"{dead.name} vuelve a estar en marcha; envíos que los clientes repitieron: {repeated}")
 
     def _compare(self) -> None:
         """What clients were told is taken, with what is counted. Raises TimeoutError where that differs."""

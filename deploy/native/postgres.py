@@ -86,7 +86,7 @@ class Postgres:
         self._run("createdb", *self._place(), f"--username={USER}", DATABASE, PGPASSWORD=self._password)
 
     def remove(self) -> None:
-        """Once it has stopped: its data, where that is not in the folder."""
+        """Its data, once it has stopped."""
         remove_left_over(self._link.parent)
 
     def _place(self) -> list[str]:
@@ -111,10 +111,9 @@ class Postgres:
 
 
 def remove_left_over(folder: Path) -> None:
-    """What a demo that was killed has left elsewhere."""
+    """The data of a cluster that does not run, also of a demo that was killed."""
     link = folder / "postgres"
-    if link.is_symlink():
-        data = link.resolve()
-        if data.name.startswith(_PREFIX):
-            shutil.rmtree(data, ignore_errors=True)
-        link.unlink()
+    data = link.resolve()
+    if not link.is_symlink() or data.name.startswith(_PREFIX):
+        shutil.rmtree(data, ignore_errors=True)
+    link.unlink(missing_ok=True)

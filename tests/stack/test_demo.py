@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import os
 import re
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 
 from otel_bridge.catalog import DEFAULT_EVENT_TYPES
 from otel_bridge.commands.api import Api, PostFailed
 from otel_bridge.commands.traffic import Traffic
 from tests.harness.bridge import Bridge
+from tests.harness.demo import assert_told, native, ours
 from tests.harness.ports import free_port
 from tests.harness.stand_in import UNEXPECTED, StandIn
 from tests.harness.waiting import wait_for
 
-ROOT = Path(__file__).resolve().parents[2]
 DURATION = "gen_ai_client_operation_duration_seconds"
 
 
@@ -142,29 +139,6 @@ def test_a_restart_of_the_bridge_loses_none_of_it(make_bridge: object) -> None:
 # --- make demo --------------------------------------------------------------------------------------------------------
 
 
-def native(folder: Path, *arguments: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "deploy.native", "--folder", str(folder / "demo"), *arguments]
-    env = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
-    return subprocess.Popen(
-        command,
-        cwd=ROOT,
-        env={**env, "PYTHONUNBUFFERED": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-
-
-def ours(folder: Path) -> list[str]:
-    """Processes that were started for this folder and still run."""
-    commands = []
-    for process in psutil.process_iter(["cmdline", "status"]):
-        command = " ".join(process.info["cmdline"] or ())
-        if str(folder) in command and process.info["status"] != psutil.STATUS_ZOMBIE:
-            commands.append(command)
-    return commands
-
-
 def test_make_demo_tells_an_incident_from_traffic_to_resolve(tmp_path: Path) -> None:
     running = native(tmp_path, "--factor", "40", "--rate", "25")
     try:
@@ -172,7 +146,7 @@ def test_make_demo_tells_an_incident_from_traffic_to_resolve(tmp_path: Path) -> 
     finally:
         running.kill()
     assert running.returncode == 0, said
-    story = [
+    story = (
         "ventanas y esperas 40 veces más cortas",
         "tráfico documentado hacia",
         "INCIDENTE",
@@ -183,9 +157,8 @@ def test_make_demo_tells_an_incident_from_traffic_to_resolve(tmp_path: Path) -> 
         "Alertmanager → guardia: GPTLatencyBudgetBurn 1h RESUELTA",
         "el libro cuadra",
         "todo parado",
-    ]
-    places = [said.find(text) for text in story]
-    assert -1 not in places, (story[places.index(-1)], said)
+    )
+    assert_told(story, said)
     assert ours(tmp_path) == []
 
 
