@@ -10,12 +10,14 @@ from typing import Any
 from otel_bridge.journal.parts import Parts
 from otel_bridge.journal.postgres.arrays import bytea_array
 from otel_bridge.journal.postgres.connection import Connection
+from otel_bridge.journal.postgres.schema import HEARD_US
 from otel_bridge.journal.postgres.totals import PARTS, catch_up
 from otel_bridge.records import Idle
 
 _PERIOD = "id, gpt, coalesce((stretch_last_us - stretch_us) / 1e6, 0.0)::float8, stretch_events"
 """What `Idle` says of a session."""
-CANDIDATES = f"SELECT {_PERIOD} FROM otel_bridge.session WHERE live AND last_us < %s ORDER BY last_us LIMIT %s"
+CANDIDATES = f"""SELECT {_PERIOD} FROM otel_bridge.session
+    WHERE live AND heard <= %s / {HEARD_US} AND last_us < %s ORDER BY heard, last_us LIMIT %s"""
 _FALL = f"""UPDATE otel_bridge.session SET live = false, stretch_us = NULL, stretch_last_us = NULL, stretch_events = 0
     FROM (SELECT {_PERIOD} FROM otel_bridge.session
         WHERE id = ANY(%b::bytea[]) AND live AND last_us < %s ORDER BY id FOR UPDATE) AS old (id, gpt, length, events)

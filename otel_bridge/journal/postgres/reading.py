@@ -255,7 +255,7 @@ class PostgresReader:
     @reading(DamagedPart.SESSIONS)
     def idle_candidates(self, before_us: int, limit: int) -> list[Idle]:
         self._catch_up()
-        return [idle_of(row, clock.now_us()) for row in self._rows(CANDIDATES, before_us, limit)]
+        return [idle_of(row, clock.now_us()) for row in self._rows(CANDIDATES, before_us, before_us, limit)]
 
     # --- the journal ------------------------------------------------------------------------------------------------
 

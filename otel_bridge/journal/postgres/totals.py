@@ -72,7 +72,7 @@ _WITH_TAIL = f"""WITH tail AS (
         AND position(%b IN body) > 0) AS more)
     SELECT tail.bodies, {COLUMNS} FROM tail LEFT JOIN otel_bridge.session ON id = %b"""
 _FILLS = "SELECT id, fill FROM otel_bridge.session WHERE id = ANY(%b::bytea[])"
-_LONG = "SELECT id, fill FROM otel_bridge.session WHERE fill > 1200000 ORDER BY last_us DESC LIMIT 4000"
+_LONG = "SELECT id, fill FROM otel_bridge.session WHERE long ORDER BY heard DESC LIMIT 4000"
 """Of half a part: an index has these."""
 
 
