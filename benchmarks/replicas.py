@@ -33,7 +33,9 @@ BATCH_CONNECTIONS = 6
 SINGLE_SESSIONS = 1_000
 """So many that none of them outgrows its first trace."""
 BATCH_SESSIONS = 100
-IDLE_REPLICAS = 3
+QUIET_REPLICAS = 3
+PACE = 1_000
+"""Single events a second that quiet replicas get."""
 Row = tuple[str, str, str]
 
 
@@ -137,7 +139,7 @@ def _many(folder: Path, cluster: Cluster, replicas: int) -> Callable[[], list[Br
 def run(folder: Path, rounds: int, seconds: float, replicas: list[int]) -> Iterator[Row]:
     with server() as cluster:
         assert cluster.process is not None
-        yield from idle(folder / "idle", cluster, 2 * seconds)
+        yield from quiet(folder / "quiet", cluster, 2 * seconds)
         pid = cluster.process.pid
         sides = [Side("SQLite", _one(folder / "sqlite"), lambda: 0.0)]
         for count in replicas:
@@ -155,32 +157,55 @@ def run(folder: Path, rounds: int, seconds: float, replicas: list[int]) -> Itera
                 yield from _rows(kind, side, sides[0])
 
 
-def idle(folder: Path, cluster: Cluster, seconds: float) -> Iterator[Row]:
-    """What a replica takes that has nothing to do; one of them is the steward."""
+def quiet(folder: Path, cluster: Cluster, seconds: float) -> Iterator[Row]:
+    """What replicas take that have nothing to do, and at a thousand single events a second."""
     assert cluster.process is not None
+    pid = cluster.process.pid
     folder.mkdir()
     database = cluster.database()
     endpoint = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"}
-    fleet = Fleet(folder, cluster.dsn(database), IDLE_REPLICAS, **endpoint).start()
+    fleet = Fleet(folder, cluster.dsn(database), QUIET_REPLICAS, **endpoint).start()
+    bridges = fleet.bridges
+
+    def spent() -> list[float]:
+        return [processor_seconds(pid), *map(_seconds, bridges)]
+
     try:
-        spent, served = [_seconds(one) for one in fleet.bridges], processor_seconds(cluster.process.pid)
+        before = spent()
         time.sleep(seconds)
-        of_bridges = [_seconds(one) - before for one, before in zip(fleet.bridges, spent, strict=True)]
-        served = processor_seconds(cluster.process.pid) - served
+        served, *of_bridges = [(now - then) / seconds for now, then in zip(spent(), before, strict=True)]
         connections = cluster.sql("SELECT count(*) FROM pg_stat_activity WHERE datname = %s", database)[0][0]
-        resident = [_resident(one) for one in fleet.bridges]
+        yield (
+            "a replica with nothing to do: resident memory",
+            f"{median(map(_resident, bridges)):.0f} MiB",
+            f"bridge and its export process; {connections / len(bridges):.1f} connections each",
+        )
+        yield (
+            "  processor, of one core",
+            f"{median(of_bridges):.1%}",
+            f"the steward {max(of_bridges):.1%}; PostgreSQL {served / len(bridges):.1%} a replica",
+        )
+        sessions = ",".join(str(one) for one in open_sessions(bridges[0], SINGLE_SESSIONS))
+        each = CONNECTIONS // len(bridges)
+        pause = round(1_000 * each * len(bridges) / PACE)
+        before, commits = spent(), _commits(cluster, database)
+        with ThreadPoolExecutor(len(bridges)) as threads:
+            loads = list(threads.map(lambda one: wrk(one.port, sessions, seconds, pause, each), bridges))
+        served, *of_bridges = [(now - then) / seconds for now, then in zip(spent(), before, strict=True)]
+        rate = sum(load.rate for load in loads)
+        commits = (_commits(cluster, database) - commits) / seconds
+        yield (
+            f"{QUIET_REPLICAS} replicas at {rate:,.0f} single events/s: PostgreSQL, of one core",
+            f"{served:.0%}",
+            f"{commits:,.0f} commits/s, {served / rate * 1e6:.0f} µs an event; bridges {sum(of_bridges):.0%}; "
+            f"p99 {max(load.p99 for load in loads):.0f} ms",
+        )
     finally:
         fleet.close()
-    yield (
-        "a replica with nothing to do: resident memory",
-        f"{median(resident):.0f} MiB",
-        f"bridge and its export process; {connections / IDLE_REPLICAS:.1f} connections each",
-    )
-    yield (
-        "  processor, of one core",
-        f"{median(of_bridges) / seconds:.1%}",
-        f"the steward {max(of_bridges) / seconds:.1%}; PostgreSQL {served / seconds / IDLE_REPLICAS:.1%} a replica",
-    )
+
+
+def _commits(cluster: Cluster, database: str) -> float:
+    return float(cluster.sql("SELECT sum(commits) FROM otel_bridge.lane", database=database)[0][0] or 0)
 
 
 def _seconds(bridge: Bridge) -> float:
