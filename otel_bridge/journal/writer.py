@@ -43,6 +43,8 @@ OUTCOME_SECONDS = 0.5
 STALLED_SECONDS = 5.0
 """After which a commit that has not returned is one that nobody else waits behind: its server waits for a standby, or
 does not answer. It is not given up, for it may be taken all the same."""
+WATCH_SECONDS = 1.0
+"""Between two looks at whether what waits waits behind such a commit."""
 HELD_SECONDS = 2.0
 """What comes while an outcome is not known waits for so long; from then on nobody waits but who is in that commit."""
 
@@ -104,6 +106,8 @@ class Journal:
         """What wakes the writer."""
         self._wakes = False
         """Whether the event loop will wake the writer at the end of its turn."""
+        self._watches = False
+        """Whether the event loop will look, in a while, if what waits waits in vain."""
         self._left = False
         """Whether the last group left something behind."""
         self._ends = False
@@ -150,6 +154,9 @@ class Journal:
             if self._loop is None:
                 self._loop = asyncio.get_running_loop()
             self._loop.call_soon(self._wake)
+            if not self._watches:
+                self._watches = True
+                self._loop.call_later(WATCH_SECONDS, self._watch)
         if self._is_dead():  # since the check above: nobody else would answer
             self._drain(errors.JOURNAL_UNAVAILABLE)
         return append
@@ -164,12 +171,28 @@ class Journal:
         self._wakes = False
         self._queue.put(_Wake.GATHERED)
 
+    def _watch(self) -> None:
+        """Nobody waits behind a commit that does not return: who came before that was seen is told, too."""
+        if self.stalled:
+            self._refuse_gathered()
+        self._watches = bool(self._waiting)
+        if self._watches:
+            assert self._loop is not None
+            self._loop.call_later(WATCH_SECONDS, self._watch)
+
+    def _refuse_gathered(self) -> None:
+        """Those that the writer has not taken yet. Nothing of them was taken. Any thread."""
+        with contextlib.suppress(IndexError):
+            while True:
+                self._answer([self._gathered.popleft()], _refuse(errors.JOURNAL_UNAVAILABLE))
+
     def _is_dead(self) -> bool:
         return self.fatal_error is not None
 
     @property
     def stalled(self) -> bool:
-        """Whether a commit takes so long that what comes now is refused. Any thread."""
+        """Whether a commit, or the question what became of it, takes so long that what comes now is refused. Any
+        thread."""
         since = self._committing_since
         return since is not None and time.monotonic() - since > STALLED_SECONDS
 
@@ -257,10 +280,11 @@ class Journal:
                     tasks.append(item)
                 item = self._queue.get_nowait()
         count = 0
-        while self._gathered and count < GROUP_RECORDS:
-            waiting = self._gathered.popleft()
-            group.append(waiting)
-            count += len(waiting.records)
+        with contextlib.suppress(IndexError):  # `_watch` may be taking them, too
+            while count < GROUP_RECORDS:
+                waiting = self._gathered.popleft()
+                group.append(waiting)
+                count += len(waiting.records)
         self._left = bool(self._gathered)
         return self._left or not self._ends
 
@@ -325,7 +349,6 @@ class Journal:
                     store.commit()
                 taken = True
             except OutcomeUnknown as error:
-                self._committing_since = None
                 taken = self._learn_outcome(error)
                 if taken and not tasks:
                     records = new_records(group)
@@ -367,9 +390,7 @@ class Journal:
                 raise _OutcomeLost(str(unknown))
             if time.monotonic() - since > HELD_SECONDS:
                 self._refuses = True
-                with contextlib.suppress(IndexError):
-                    while True:
-                        self._answer([self._gathered.popleft()], _refuse(errors.JOURNAL_UNAVAILABLE))
+                self._refuse_gathered()
             with contextlib.suppress(queue.Empty):
                 item = self._queue.get(timeout=OUTCOME_SECONDS)
                 if item is _Wake.STOP:

@@ -195,10 +195,12 @@ def test_who_comes_meanwhile_waits_for_a_moment_and_is_refused_then(
 
 def test_behind_a_commit_that_does_not_return_nobody_waits(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(writer_module, "STALLED_SECONDS", 0.05)
+    monkeypatch.setattr(writer_module, "WATCH_SECONDS", 0.02)
     store = backend.open()
-    release, write_alone = threading.Event(), store.write_alone
+    release, under_way, write_alone = threading.Event(), threading.Event(), store.write_alone
 
     def slow(appends: list[Append]) -> list[Record]:
+        under_way.set()
         release.wait(30)
         return write_alone(appends)
 
@@ -206,6 +208,11 @@ def test_behind_a_commit_that_does_not_return_nobody_waits(backend: Backend, mon
 
     async def scenario(journal: Journal) -> None:
         in_hand = journal.append(append(event(1)))
+        await until(under_way.is_set)
+        behind = journal.append(append(event(4)))  # before anybody knows
+        with pytest.raises(Problem) as caught:
+            await asyncio.wait_for(behind, 10)
+        assert caught.value.kind is errors.JOURNAL_UNAVAILABLE and "Retry-After" in caught.value.headers
         await until(lambda: journal.stalled)
         with pytest.raises(Problem) as caught:
             journal.append(append(event(2)))
@@ -217,6 +224,40 @@ def test_behind_a_commit_that_does_not_return_nobody_waits(backend: Backend, mon
 
     served(backend, scenario, store=store)
     assert held(backend.open()) == [event(1), event(3)]
+
+
+def test_behind_a_question_that_is_not_answered_nobody_waits(
+    backend: Backend, losing: LostAnswers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What became of a commit is asked by a write: that, too, waits for a standby, or a server that stands still."""
+    monkeypatch.setattr(writer_module, "STALLED_SECONDS", 0.05)
+    monkeypatch.setattr(writer_module, "WATCH_SECONDS", 0.02)
+    resolve, release = losing.resolve_outcome, threading.Event()
+
+    def slow() -> bool | None:
+        release.wait(30)
+        return resolve()
+
+    losing.resolve_outcome = slow  # type: ignore[method-assign]
+    losing.learnt.set()
+
+    async def scenario(journal: Journal) -> None:
+        losing.lose = [True]
+        in_hand = journal.append(append(event(1)))
+        await until(lambda: not journal.outcome_known)
+        behind = journal.append(append(event(2)))
+        with pytest.raises(Problem) as caught:
+            await asyncio.wait_for(behind, 10)
+        assert caught.value.kind is errors.JOURNAL_UNAVAILABLE and "Retry-After" in caught.value.headers
+        await until(lambda: journal.stalled)
+        with pytest.raises(Problem):
+            journal.append(append(event(3)))
+        release.set()
+        await asyncio.wait_for(in_hand, 10)
+        await asyncio.wait_for(journal.append(append(event(5))), 10)
+
+    served(backend, scenario, store=losing)
+    assert held(backend.open()) == [event(1), event(5)]
 
 
 def test_a_stop_before_it_is_learnt_tells_senders_that_it_is_not_known(backend: Backend, losing: LostAnswers) -> None:

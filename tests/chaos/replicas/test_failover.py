@@ -78,21 +78,20 @@ def test_commits_that_wait_for_a_synchronous_standby_are_not_answered_before_it_
     look as if they were taken, and are not yet. Then the primary is lost, too."""
     pair = Pair(synchronous=True)
     world = make_world(pair)
-    commits = "%UPDATE otel_bridge.lane%"
     cancelled = terminated = 0
     with world.load(clients=6, seed=40, pause=0.004):
         with pair.behind():
             acknowledged = wait_for(lambda: _settled(world), "nothing that is acknowledged any more")
             for _ in range(10):
-                cancelled += pair.primary.terminate(world.database, commits, "SyncRep", "cancel")
-                terminated += pair.primary.terminate(world.database, commits, "SyncRep")
+                cancelled += pair.primary.terminate(world.database, "%", "SyncRep", "cancel")
+                terminated += pair.primary.terminate(world.database, "%", "SyncRep")
                 time.sleep(0.1)
             world.wait_refused()
             assert world.ledger.acknowledged == acknowledged
         world.wait_taken()
         with pair.behind():
             wait_for(lambda: _settled(world), "nothing that is acknowledged any more")
-            pair.primary.terminate(world.database, commits, "SyncRep", "cancel")
+            pair.primary.terminate(world.database, "%", "SyncRep", "cancel")
             pair.primary.crash()
         pair.fail_over()
         world.wait_taken()
