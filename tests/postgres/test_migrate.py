@@ -122,7 +122,7 @@ def test_a_schema_of_a_newer_release_is_never_taken_back(
     cluster.sql("UPDATE otel_bridge.journal SET version = 7, serves_from = 1", database=name_of(url))
     assert cli.main(["journal", "migrate", "--journal", url]) == 2
     said = capsys.readouterr().err
-    assert "version 7, made by a newer release" in said and "run the newer release's `journal migrate`" in said
+    assert "version 7, written by a newer release" in said and "run the newer release's `journal migrate`" in said
     assert version(cluster, url) == (7, 1)
 
 
