@@ -65,7 +65,9 @@ def build_parser() -> argparse.ArgumentParser:
     serve.add_argument("--metrics-host", help="address /metrics listens on (default: 127.0.0.1)")
     serve.add_argument("--metrics-port", help="port /metrics listens on (default: 9464)")
     serve.add_argument(
-        "--journal", metavar="URL", help="where records are kept (default: sqlite:///data/otel-bridge.db)"
+        "--journal",
+        metavar="URL",
+        help="where records are kept: sqlite:///… or postgresql://… (default: sqlite:///data/otel-bridge.db)",
     )
     serve.set_defaults(run=_lazy("serve:run"))
 

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,9 @@ from tests.harness.bridge import ROOT, Bridge
 from tests.harness.otlp import OK, OtlpReceiver, Received, Reply
 from tests.harness.postgres import Cluster
 from tests.harness.waiting import wait_for
+from tests.journal.stores import append, commit
+from tests.unit.samples import event as event_record
+from tests.unit.samples import session as session_record
 
 Make = Callable[..., Bridge]
 FILE = "sqlite:///data/otel-bridge.db"
@@ -170,13 +174,16 @@ def test_a_backup_of_a_served_database_is_restored_to_a_file_or_another_database
     same_ledger(bridge)
 
 
-def test_a_copy_that_is_killed_leaves_nothing_and_is_made_again(
-    make_bridge: Make, cluster: Cluster, url: str, tmp_path: Path
-) -> None:
-    bridge = make_bridge().start()
-    bridge.event(bridge.session())
-    assert bridge.stop() == 0
-    source = f"sqlite:///{bridge.journal}"
+@pytest.fixture
+def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A file with a session and an event, in the working directory."""
+    monkeypatch.chdir(tmp_path)
+    with closing(journal.open(FILE, CONSUMER)) as store:
+        commit(store, append(session_record(), event_record(1)))
+    return f"sqlite:///{tmp_path}/data/otel-bridge.db"
+
+
+def test_a_copy_that_is_killed_leaves_nothing_and_is_made_again(cluster: Cluster, url: str, source: str) -> None:
     killed = (
         "import os, signal, sys\nfrom otel_bridge import journal\nfrom otel_bridge.ops.forms import SnapshotForms\n"
         "def tell(table, rows):\n    if table == 'usage': os.kill(os.getpid(), signal.SIGKILL)\n"
@@ -186,50 +193,47 @@ def test_a_copy_that_is_killed_leaves_nothing_and_is_made_again(
     assert done.returncode == -9, done.stderr
     for table in ("segment", "session", "lane", "sink", "folded"):
         assert cluster.sql(f"SELECT count(*) FROM otel_bridge.{table}", database=name_of(url)) == [(0,)]
-    assert copied(bridge, FILE, url)["records"] == 2
+    assert cli.main(["journal", "copy", source, url]) == 0
 
 
-def test_a_bridge_that_has_accepted_nothing_has_left_an_empty_journal(make_bridge: Make, url: str) -> None:
-    bridge = make_bridge().start()
-    bridge.session()
-    assert bridge.stop() == 0
-    tried = make_bridge(OTEL_BRIDGE_JOURNAL=url).start()
-    counters(tried)
-    served = bridge.run("journal", "copy", FILE, url)
-    assert served.returncode == 2 and "1 replica(s) serve it" in served.stderr
-    tried.kill()  # its lease goes on, and its process is known to be gone
-    assert copied(bridge, FILE, url)["records"] == 1
+def test_a_bridge_that_has_accepted_nothing_has_left_an_empty_journal(
+    url: str, source: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with closing(journal.open(url, CONSUMER)) as tried:
+        assert tried.replicas is not None and tried.replicas.claim_key(b"k" * 16)
+        assert cli.main(["journal", "copy", source, url]) == 2
+        assert "1 replica(s) serve it, on " in capsys.readouterr().err
+    assert cli.main(["journal", "copy", source, url]) == 0
+    with closing(journal.open(url, CONSUMER)) as store:
+        assert store.last == 2 and store.replicas is not None
+        assert store.replicas.claim_key(b"k" * 16), "nobody has hashed users of it with that key"
 
 
 def test_what_is_served_damaged_missing_or_there_already_is_refused_and_left(
-    make_bridge: Make, cluster: Cluster, url: str, empty: str, monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
-    bridge = make_bridge().start()
-    bridge.session()
-    monkeypatch.chdir(bridge.folder)
-
+    cluster: Cluster, url: str, empty: str, source: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     def refusal(*arguments: str) -> str:
         assert cli.main(["journal", "copy", *arguments]) == 2
         said = capsys.readouterr()
         assert said.out == ""
         return said.err
 
-    assert "an otel-bridge serves it. Stop it first" in refusal(FILE, url)
-    assert bridge.stop() == 0
-    assert "otel-bridge journal migrate" in refusal(FILE, empty)
-    assert "journal backup" in refusal(FILE, "sqlite:///data/other.db")
+    with closing(journal.open(source, CONSUMER)):
+        assert "an otel-bridge serves it. Stop it first" in refusal(source, url)
+    assert "otel-bridge journal migrate" in refusal(source, empty)
+    assert "journal backup" in refusal(source, "sqlite:///data/other.db")
     assert "named twice" in refusal(url, url)
     assert "there is none yet" in refusal("sqlite:///data/none.db", url)
     assert "there is one, and it is left" in refusal(url, FILE)
-    assert "unknown parameter 'sslmod'" in refusal(FILE, f"{url}?sslmod=x")
-    assert "s3cr3t" not in refusal(FILE, "postgresql://u:s3cr3t@127.0.0.1:1/db")
+    assert "unknown parameter 'sslmod'" in refusal(source, f"{url}?sslmod=x")
+    assert "s3cr3t" not in refusal(source, "postgresql://u:s3cr3t@127.0.0.1:1/db")
     cluster.sql("INSERT INTO otel_bridge.usage VALUES (1, 'a', 'b', 1, 1)", database=name_of(url))
-    assert "it is not empty (usage)" in refusal(FILE, url)
-    content = bytearray(bridge.journal.read_bytes())
+    assert "it is not empty (usage)" in refusal(source, url)
+    file = tmp_path / "data/otel-bridge.db"
+    content = bytearray(file.read_bytes())
     content[3 * 8192 : 4 * 8192] = bytes(8192)
-    bridge.journal.write_bytes(content)
-    assert "the file is damaged" in refusal(FILE, url)
+    file.write_bytes(content)
+    assert "the file is damaged" in refusal(source, url)
 
 
 def test_a_file_of_the_first_release_is_upgraded_by_a_bridge_before(tmp_path: Path, url: str) -> None:

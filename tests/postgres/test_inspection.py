@@ -9,11 +9,13 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from pathlib import Path
 
 import psycopg
 import pytest
 
 from otel_bridge import journal
+from otel_bridge.commands import cli
 from otel_bridge.journal import Finding, Severity, StoreError
 from otel_bridge.journal.postgres import inspection, migrations, schema
 from tests.harness.bridge import Bridge
@@ -22,6 +24,7 @@ from tests.harness.pgbouncer import PgBouncer
 from tests.harness.postgres import Cluster
 from tests.harness.waiting import wait_for
 
+Run = Callable[..., tuple[int, str, str]]
 GOOD = {"autovacuum_freeze_max_age": "1500000000", "max_connections": "120"}
 STOPS, WRONG, WARNING = Severity.STOPS, Severity.WRONG, Severity.WARNING
 
@@ -61,44 +64,50 @@ def role(cluster: Cluster, url: str) -> tuple[str, str]:
 # --- what is said -----------------------------------------------------------------------------------------------------
 
 
-def test_nothing_is_wrong_with_a_server_that_is_as_it_should_be(
-    make_bridge: Callable[..., Bridge], role: tuple[str, str]
-) -> None:
+@pytest.fixture
+def said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Runs a command in a folder without a configuration; its exit code, and what it says."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        code = cli.main(list(arguments))
+        return code, *capsys.readouterr()
+
+    return run
+
+
+def test_nothing_is_wrong_with_a_server_that_is_as_it_should_be(said: Run, role: tuple[str, str]) -> None:
     assert journal.inspect(role[1]) == []
-    done = make_bridge(OTEL_BRIDGE_JOURNAL=role[1]).run("check")
-    assert (done.returncode, done.stderr) == (0, "") and f"the journal's server: good; {role[1]}\n" in done.stdout
+    code, out, err = said("check", "--journal", role[1])
+    assert (code, err) == (0, "") and f"the journal's server: good; {role[1]}\n" in out
 
 
 def test_check_tells_all_of_it_and_fails_where_a_promise_does_not_hold(
-    make_bridge: Callable[..., Bridge], cluster: Cluster, url: str, empty: str
+    said: Run, cluster: Cluster, url: str, empty: str
 ) -> None:
     cluster.sql(f"ALTER DATABASE {name_of(url)} SET statement_timeout = '30s'")
-    bridge = make_bridge(OTEL_BRIDGE_JOURNAL=url)
-    warned = bridge.run("check")
-    assert (
-        warned.returncode == 0 and "warning: the journal's server: statement_timeout: 30,000 ms. ALTER" in warned.stdout
-    )
+    code, out, _ = said("check", "--journal", url)
+    assert code == 0 and "warning: the journal's server: statement_timeout: 30,000 ms. ALTER" in out
     cluster.sql(f"ALTER DATABASE {name_of(url)} SET default_transaction_isolation = 'serializable'")
-    wrong = bridge.run("check")
-    assert wrong.returncode == 2 and "wrong: the journal's server: default_transaction_isolation: seria" in wrong.stdout
+    code, out, _ = said("check", "--journal", url)
+    assert code == 2 and "wrong: the journal's server: default_transaction_isolation: serializable" in out
     cluster.sql(f"ALTER DATABASE {name_of(empty)} SET statement_timeout = '30s'")
-    refused = bridge.run("check", "--journal", empty)
-    assert refused.returncode == 2 and refused.stdout == ""
-    assert "schema: the database has no schema otel_bridge yet" in refused.stderr and "statement_" in refused.stderr
+    code, out, err = said("check", "--journal", empty)
+    assert (code, out) == (2, "")
+    assert "schema: the database has no schema otel_bridge yet" in err and "statement_timeout" in err
 
 
-def test_a_server_that_cannot_be_reached_is_wrong_and_its_password_is_not_shown(
-    make_bridge: Callable[..., Bridge],
-) -> None:
-    done = make_bridge(OTEL_BRIDGE_JOURNAL="postgresql://u:s3cr3t@127.0.0.1:1/db").run("check")
-    assert done.returncode == 2 and "wrong: journal postgresql://u:***@127.0.0.1:1/db: cannot be" in done.stdout
-    assert "s3cr3t" not in done.stdout + done.stderr
+def test_a_server_that_cannot_be_reached_is_wrong_and_its_password_is_not_shown(said: Run) -> None:
+    code, out, err = said("check", "--journal", "postgresql://u:s3cr3t@127.0.0.1:1/db")
+    assert code == 2 and "wrong: journal postgresql://u:***@127.0.0.1:1/db: cannot be" in out
+    assert "s3cr3t" not in out + err
 
 
-def test_the_doctor_has_a_station_of_it(make_bridge: Callable[..., Bridge], role: tuple[str, str], empty: str) -> None:
-    def asked(journal_url: str) -> tuple[int, dict[str, str]]:
-        done = make_bridge(OTEL_BRIDGE_JOURNAL=journal_url).run("doctor", "--json", "--wait", "0.1")
-        return done.returncode, json.loads(done.stdout)["stations"]["diario"]
+def test_the_doctor_has_a_station_of_it(said: Run, role: tuple[str, str], empty: str) -> None:
+    def asked(url: str) -> tuple[int, dict[str, str]]:
+        nobody = ("--url", "http://127.0.0.1:1", "--metrics-url", "http://127.0.0.1:1")
+        code, out, _ = said("doctor", "--json", "--wait", "0.1", "--journal", url, *nobody)
+        return code, json.loads(out)["stations"]["diario"]
 
     good, wrong, away = asked(role[1]), asked(empty), asked("postgresql://u:s3cr3t@127.0.0.1:1/db")
     assert good == (1, {"answer": "sí", "words": f"{role[1]} está como debe", "todo": ""})  # there is no bridge
@@ -227,18 +236,18 @@ def test_connections(cluster: Cluster, role: tuple[str, str], url: str) -> None:
             other.close()
 
 
-def test_a_replica_has_no_more_connections_than_are_reckoned_with(
+def test_a_start_logs_what_is_wrong_and_a_replica_has_no_more_connections_than_are_reckoned_with(
     make_bridge: Callable[..., Bridge], receiver: OtlpReceiver, cluster: Cluster, role: tuple[str, str]
 ) -> None:
+    cluster.sql(f"ALTER ROLE {role[0]} SET statement_timeout = '30s'")
     bridge = make_bridge(OTEL_BRIDGE_JOURNAL=role[1], **receiver.environ).start()
-    seen = 0
-    deadline = time.monotonic() + 4  # what is opened for a moment about once a second is seen, too
-    session = bridge.session()
+    assert "the journal's server: statement_timeout: 30,000 ms" in bridge.output()
+    seen, session = 0, bridge.session()
+    deadline = time.monotonic() + 3  # what is opened for a moment about once a second is seen, too
     while time.monotonic() < deadline:
         bridge.event(session)
         bridge.scrape()
-        sql = "SELECT count(*) FROM pg_stat_activity WHERE usename = %s"
-        seen = max(seen, cluster.sql(sql, role[0])[0][0])
+        seen = max(seen, cluster.sql("SELECT count(*) FROM pg_stat_activity WHERE usename = %s", role[0])[0][0])
     assert 5 <= seen <= inspection.CONNECTIONS - 4
 
 

@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from pathlib import Path
 
 import psycopg
 import pytest
 
 from otel_bridge import journal
+from otel_bridge.commands import cli
 from otel_bridge.errors import StartRefused
 from otel_bridge.export.pipe import CONSUMER
 from otel_bridge.journal import DEDUP_HORIZON_US, Parked, StoreError
 from otel_bridge.journal.postgres import migrations, schema
-from tests.harness.bridge import Bridge
 from tests.harness.postgres import Cluster
 from tests.harness.waiting import wait_for
 from tests.journal.stores import append, commit, transact
@@ -54,11 +55,10 @@ def version(cluster: Cluster, url: str) -> tuple[int, int]:
 # --- what it does ---------------------------------------------------------------------------------------------------
 
 
-def test_the_tables_are_made_once(make_bridge: Callable[..., Bridge], cluster: Cluster, empty: str) -> None:
-    bridge = make_bridge(OTEL_BRIDGE_JOURNAL=empty)
-    first, again = bridge.run("journal", "migrate"), bridge.run("journal", "migrate")
-    assert (first.returncode, first.stdout) == (0, f"schema otel_bridge: made, version {schema.VERSION}\n")
-    assert again.stdout == f"schema otel_bridge: version {schema.VERSION} already, nothing to do\n"
+def test_the_tables_are_made_once(cluster: Cluster, empty: str, capsys: pytest.CaptureFixture[str]) -> None:
+    for said in ("made, version 1", "version 1 already, nothing to do"):
+        assert cli.main(["journal", "migrate", "--journal", empty]) == 0
+        assert capsys.readouterr().out == f"schema otel_bridge: {said}\n"
     there = cluster.sql("SELECT tablename FROM pg_tables WHERE schemaname = 'otel_bridge'", database=name_of(empty))
     assert {name for (name,) in there} == set(schema.tables(schema.VERSION))
 
@@ -117,12 +117,12 @@ def test_a_step_does_not_wait_for_a_table_that_somebody_holds_while_commits_wait
 
 
 def test_a_schema_of_a_newer_release_is_never_taken_back(
-    cluster: Cluster, url: str, make_bridge: Callable[..., Bridge]
+    cluster: Cluster, url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     cluster.sql("UPDATE otel_bridge.journal SET version = 7, serves_from = 1", database=name_of(url))
-    done = make_bridge(OTEL_BRIDGE_JOURNAL=url).run("journal", "migrate")
-    assert done.returncode == 2 and "version 7, written by a newer release" in done.stderr
-    assert "run the newer release's `journal migrate`" in done.stderr
+    assert cli.main(["journal", "migrate", "--journal", url]) == 2
+    said = capsys.readouterr().err
+    assert "version 7, written by a newer release" in said and "run the newer release's `journal migrate`" in said
     assert version(cluster, url) == (7, 1)
 
 
@@ -260,8 +260,10 @@ def test_a_database_that_takes_no_writes_is_named_so(cluster: Cluster, empty: st
         migrate(empty)
 
 
-def test_a_sqlite_journal_needs_none(make_bridge: Callable[..., Bridge]) -> None:
-    bridge = make_bridge()
-    done = bridge.run("journal", "migrate")
-    assert done.returncode == 0 and "nothing to do" in done.stdout and not bridge.journal.exists()
-    assert bridge.run("journal", "migrate", "--grant", "somebody").returncode == 2
+def test_a_sqlite_journal_needs_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["journal", "migrate"]) == 0 and "nothing to do" in capsys.readouterr().out
+    assert cli.main(["journal", "migrate", "--grant", "somebody"]) == 2
+    assert list(tmp_path.iterdir()) == []
