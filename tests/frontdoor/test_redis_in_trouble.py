@@ -125,7 +125,12 @@ def wants_a_password(redis: RedisServer) -> Callable[[], object]:
     redis("CONFIG", "SET", "requirepass", SECRET)
     redis.password = SECRET
     redis("CLIENT", "KILL", "SKIPME", "yes", "TYPE", "normal")
-    return lambda: redis("CONFIG", "SET", "requirepass", "")
+
+    def mend() -> None:
+        redis("CONFIG", "SET", "requirepass", "")
+        redis.password = None
+
+    return mend
 
 
 def allows_nothing(redis: RedisServer) -> Callable[[], object]:
@@ -515,7 +520,12 @@ def test_over_tls_with_an_authority_of_ones_own(
 
 
 @pytest.mark.parametrize(
-    "query", ["ssl_ca_certs=/no/such/file.pem", "ssl_cert_reqs=perhaps", "ssl_certfile=/no/such/file.pem"]
+    "query",
+    [
+        "ssl_ca_certs=/no/such/file.pem",
+        "ssl_cert_reqs=perhaps",
+        "ssl_certfile=/no/such/file.pem&ssl_keyfile=/no/such/file.key",
+    ],
 )
 def test_what_the_client_refuses_stops_the_start(query: str) -> None:
     with pytest.raises(StartRefused, match="rate_limit_storage"):

@@ -45,7 +45,11 @@ class RedisServer:
                  *self.arguments, *arguments],
                 stdout=log, stderr=subprocess.STDOUT, env={**os.environ, **self.environ},
             )  # fmt: skip
-        wait_for(self._answers, "a Redis that answers")
+        try:
+            wait_for(self._answers, "a Redis that answers")
+        except BaseException:
+            self.kill()  # nobody else would
+            raise
         return self
 
     def _answers(self) -> bool:
