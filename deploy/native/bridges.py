@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-
-from deploy.native.processes import free_port
 
 
 @dataclass(frozen=True)
@@ -32,7 +31,7 @@ class Bridge:
         return f"http://{self.metrics_address}/metrics"
 
 
-def place_bridges(replicas: int) -> list[Bridge]:
-    """One (0), or so many replicas, on the documented ports and those that follow, where they are free."""
+def place_bridges(replicas: int, free: Callable[[int], int]) -> list[Bridge]:
+    """One (0), or so many replicas, on the documented ports and those that follow. `free`: as `Stack` has it."""
     names = [f"otel-bridge-{number}" for number in range(1, replicas + 1)] or ["otel-bridge"]
-    return [Bridge(name, free_port(8000 + at), free_port(9464 + at)) for at, name in enumerate(names)]
+    return [Bridge(name, free(8000 + at), free(9464 + at)) for at, name in enumerate(names)]

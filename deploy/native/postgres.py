@@ -20,7 +20,7 @@ SETTINGS = {
     "listen_addresses": "127.0.0.1",
     "unix_socket_directories": "",
     "shared_buffers": "64MB",
-    "max_connections": "60",
+    "max_connections": "240",  # nine replicas, each twice during a restart
     "autovacuum_freeze_max_age": "1500000000",  # as docker-compose.scale.yml has it
 }
 

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import urllib.parse
 import urllib.request
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -38,24 +38,20 @@ def find(*names: str) -> str | None:
     return next((found for name in names if (found := shutil.which(name, path=path))), None)
 
 
-def _port(number: int) -> Any:
-    return field(default_factory=lambda: free_port(number))
-
-
-@dataclass
 class Ports:
-    """The documented ones where they are free."""
+    """Where all but the bridges listens: as documented, or elsewhere where that is taken."""
 
-    prometheus: int = _port(9090)
-    alertmanager: int = _port(9093)
-    caddy: int = _port(8080)
-    grafana: int = _port(3000)
-    tempo: int = _port(3200)
-    tempo_otlp: int = _port(4318)
-    tempo_otlp_grpc: int = _port(4317)
-    tempo_grpc: int = _port(0)
-    tempo_members: int = _port(0)
-    postgres: int = _port(5432)
+    def __init__(self, free: Callable[[int], int]) -> None:
+        self.prometheus = free(9090)
+        self.alertmanager = free(9093)
+        self.caddy = free(8080)
+        self.grafana = free(3000)
+        self.tempo = free(3200)
+        self.tempo_otlp = free(4318)
+        self.tempo_otlp_grpc = free(4317)
+        self.tempo_grpc = free(0)
+        self.tempo_members = free(0)
+        self.postgres = free(5432)
 
 
 class Stack:
@@ -67,14 +63,16 @@ class Stack:
         factor: float = 1.0,
         optional: tuple[str, ...] = ("tempo", "grafana", "caddy"),
         replicas: int = 0,
+        free: Callable[[int], int] = free_port,
         **bridge_environ: str,
     ) -> None:
         """`factor`: how many times shorter waits and windows are. `optional`: programs used where they are there.
-        `replicas`: so many bridges over one PostgreSQL, behind Caddy; 0: one, on SQLite."""
+        `replicas`: so many bridges over one PostgreSQL, behind Caddy; 0: one, on SQLite. `free`: the port that is
+        wanted, or another."""
         self.folder = folder
         self.factor = factor
-        self.ports = Ports()
-        self.bridges = place_bridges(replicas)
+        self.ports = Ports(free)
+        self.bridges = place_bridges(replicas, free)
         self.replicas = replicas
         self.programs = Programs(folder, ROOT)
         self.pager: Pager | None = None

@@ -17,6 +17,7 @@ from deploy.native.stack import Stack
 from otel_bridge.commands.api import Api
 from otel_bridge.commands.stations import Doctor, Places, StationResult
 from otel_bridge.commands.traffic import Traffic, post_traffic
+from tests.harness.ports import free_port
 from tests.harness.waiting import wait_for
 
 GPT = "devops-expert"
@@ -47,7 +48,10 @@ class Seen:
 
 @pytest.fixture(scope="module")
 def seen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seen]:
-    stack = Stack(tmp_path_factory.mktemp("stack") / "run", 60, optional=(), replicas=3)
+    # Ports of its own: while a replica is dead, nobody else's bridge may come to listen on its port.
+    stack = Stack(
+        tmp_path_factory.mktemp("stack") / "run", 60, optional=(), replicas=3, free=lambda wanted: free_port()
+    )
     traffic = Traffic(Api(stack.public_url), GPT, rate=60, hour=10, seed=1)
     stop = threading.Event()
     posting = threading.Thread(target=post_traffic, args=(traffic, lambda text: None), kwargs={"stop": stop})
