@@ -5,8 +5,11 @@ from __future__ import annotations
 import signal
 import time
 
+import requests
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
+
 from otel_bridge import catalog
-from tests.harness.bridge import Bridge
+from tests.harness.bridge import OPENMETRICS, Bridge
 from tests.harness.fleet import Page, page
 from tests.harness.waiting import wait_for
 from tests.replicas.conftest import Place
@@ -35,11 +38,41 @@ def steward_of(place: Place) -> Bridge:
     return wait_for(place.fleet.steward, "a steward", CHANGE_SECONDS)
 
 
+class Prometheus:
+    """As it scrapes each replica: by its own name, over connections that stay."""
+
+    def __init__(self) -> None:
+        self._http = requests.Session()
+        self._http.headers.update(
+            {**OPENMETRICS, "User-Agent": "Prometheus/test", "X-Prometheus-Scrape-Timeout-Seconds": "10"}
+        )
+
+    def page(self, bridge: Bridge) -> dict[str, float]:
+        """Events of models that nobody has configured, as the page of a replica has them."""
+        pages = text_string_to_metric_families(self._http.get(bridge.metrics_url, timeout=10).text)  # type: ignore[no-untyped-call]
+        return {
+            sample.labels["gen_ai_request_model"]: sample.value
+            for family in pages
+            for sample in family.samples
+            if sample.name == f"{catalog.OPERATION_DURATION.name}_count"
+            and sample.labels["gen_ai_request_model"] in ("antes", "despues")
+        }
+
+    def close(self) -> None:
+        self._http.close()
+
+
 def test_a_steward_that_is_killed_is_followed_by_another_and_nothing_falls(place: Place) -> None:
     post(place, 3)
     steward = steward_of(place)
+    prometheus = Prometheus()
+    assert [prometheus.page(bridge) for bridge in place.fleet.bridges] == [{}, {}, {}]
+    session = steward.session()
+    assert steward.event(session, modelo="antes").status_code == 201
+    assert [prometheus.page(steward) for _ in range(3)] == [{"antes": 0}, {"antes": 1}, {"antes": 1}]
     before = page(steward)
     post(place, 2)
+    assert steward.event(session, modelo="despues").status_code == 201
     began = time.monotonic()
     steward.kill()
     other = steward_of(place)
@@ -48,6 +81,10 @@ def test_a_steward_that_is_killed_is_followed_by_another_and_nothing_falls(place
     now = counters(page(other))
     fallen = {key: (value, now.get(key)) for key, value in counters(before).items() if now.get(key, -1) < value}
     assert not fallen
+    # A value that was shown goes on; what is new since begins at 0, as on one machine.
+    assert prometheus.page(other) == {"antes": 1, "despues": 0}
+    assert prometheus.page(other) == {"antes": 1, "despues": 1}
+    prometheus.close()
     steward.start()
     accepted = place.sql("SELECT sum(count) FROM otel_bridge.segment")[0][0]
     assert place.fleet.metric(catalog.RECORDS.name, result="accepted") == accepted
