@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import sys
 import time
@@ -133,7 +134,11 @@ def _identity(body: bytes) -> dict[str, str]:
 def replay(arguments: argparse.Namespace) -> int:
     """Marks, waits for what becomes of it, and says it. 1 where none of the numbers is a parked record's."""
     url = load(arguments).journal
-    reader = journal.open_reader(url, CONSUMER)
+    with contextlib.closing(journal.open_reader(url, CONSUMER)) as reader:
+        return _replay(arguments, url, reader)
+
+
+def _replay(arguments: argparse.Namespace, url: str, reader: journal.Reader) -> int:
     parked_now = reader.replay_marks()
     asked = [seq for seq in arguments.seq or parked_now if seq in parked_now]
     unknown = sorted(set(arguments.seq) - set(asked))
@@ -151,7 +156,6 @@ def replay(arguments: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         replayed, interrupted = _Replayed.of(reader, asked), True
     damaged = [one.seq for one in reader.parked(len(parked_now)) if one.reason == DAMAGED] if replayed.again else []
-    reader.close()
     print(replayed)
     if replayed.again:
         print("What was refused again is parked as before; `otel-bridge journal parked` shows the endpoint's words.")

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
+from otel_bridge.commands import cli
 from tests.harness.bridge import GUIDE_EVENT, Bridge
 from tests.harness.otlp import OtlpReceiver
 from tests.harness.postgres import Cluster
@@ -14,8 +17,9 @@ SECRET = "s3cr3t-word"
 
 
 def test_it_is_in_no_log_answer_page_or_command_line(
-    make_bridge: Callable[..., Bridge], receiver: OtlpReceiver, cluster: Cluster, url: str
-) -> None:
+    make_bridge: Callable[..., Bridge], receiver: OtlpReceiver, cluster: Cluster, url: str,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
     name = url.rpartition("/")[2]
     bridge = make_bridge(
         **receiver.environ,
@@ -30,9 +34,11 @@ def test_it_is_in_no_log_answer_page_or_command_line(
     lines = [Path(f"/proc/{pid}/cmdline").read_bytes() for pid in (bridge.process.pid, *children)]
     assert children and not any(SECRET.encode() in line for line in lines)
     shown = [bridge.http.get(bridge.metrics_url, timeout=10).text]
-    for command in (("journal", "status"), ("journal", "parked"), ("journal", "replay"), ("check",)):
-        done = bridge.run(*command)
-        shown += [done.stdout, done.stderr]
+    monkeypatch.chdir(bridge.folder)
+    monkeypatch.setenv("OTEL_BRIDGE_JOURNAL", bridge.environ["OTEL_BRIDGE_JOURNAL"])
+    for command in (["journal", "status"], ["journal", "parked"], ["journal", "replay"], ["check"]):
+        cli.main(command)
+        shown += capsys.readouterr()
     cluster.sql(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")  # from here on the server refuses
     cluster.terminate(name)
     # The first is held: what became of its commit cannot be learnt. The next ones are refused.
@@ -48,10 +54,9 @@ def test_it_is_in_no_log_answer_page_or_command_line(
         "a bridge that is not ready",
     )
     shown += [ready, bridge.http.get(bridge.metrics_url, timeout=10).text]
-    for command in (("journal", "status"), ("check",), ("journal", "backup", "b.db"), ("journal", "migrate")):
-        done = bridge.run(*command)
-        assert done.returncode == 2
-        shown += [done.stdout, done.stderr]
+    for command in (["journal", "status"], ["check"], ["journal", "backup", "b.db"], ["journal", "migrate"]):
+        assert cli.main(command) == 2
+        shown += capsys.readouterr()
     bridge.kill()
     again = bridge.run("serve", "--port", "0", "--metrics-port", "0", timeout=60)
     assert again.returncode != 0
