@@ -114,8 +114,10 @@ class Archive(Protocol):
     """The newest record's sequence number."""
     total: int
     """Spans of all that was ever accepted."""
-    size: int
-    """Bytes, about."""
+
+    @property
+    def size(self) -> int:
+        """Bytes, about."""
 
     @property
     def sinks(self) -> Sequence[SinkRow]: ...

@@ -125,10 +125,6 @@ class PostgresArchive:
             ).fetchall()
         ]
         self.snapshot = self._snapshot(forms, self._trimmed + records[0] + records[1])
-        (self.size,) = self._row(
-            "SELECT coalesce(sum(pg_table_size(c.oid)), 0)::bigint FROM pg_class c JOIN pg_namespace n "
-            "ON n.oid = c.relnamespace WHERE n.nspname = 'otel_bridge' AND c.relkind = 'r'"
-        )
         self._moved: dict[int, int] = {}
         """Numbers of parked records, as they were and are, once the segments have been read."""
 
@@ -141,6 +137,12 @@ class PostgresArchive:
         (shared,) = self._db.execute("SELECT body FROM otel_bridge.steward", binary=True).fetchone() or (None,)
         own = self._db.execute("SELECT body FROM otel_bridge.snapshot ORDER BY lane", binary=True).fetchall()
         return None if shared is None else (seq, forms.joined(shared, [body for (body,) in own]))
+
+    @property
+    def size(self) -> int:
+        """Of the rows that there are: tables keep the room of deleted ones."""
+        held = self.sums
+        return held.body_bytes + 60 * held.segments + 60 * held.keys + 200 * held.sessions + 60 * held.usage_rows
 
     @cached_property
     def sums(self) -> Sums:

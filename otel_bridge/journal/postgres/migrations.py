@@ -69,7 +69,7 @@ def migrate(connection: Connection, tell: Callable[[str], None]) -> None:
     taken = 0
     while True:
         try:
-            version = _step(connection)
+            version = _step(connection, tell)
         except (errors.UniqueViolation, errors.DuplicateSchema, errors.DuplicateTable) as error:
             # Another has made it meanwhile, and has it now: this one looks again.
             taken += 1
@@ -102,7 +102,7 @@ def _take(connection: Connection, version: int) -> None:
     )
 
 
-def _step(connection: Connection) -> int | None:
+def _step(connection: Connection, tell: Callable[[str], None]) -> int | None:
     """Makes the next version; None: this release knows none after the one that is there."""
     for attempt in range(ATTEMPTS):
         try:
@@ -130,6 +130,8 @@ def _step(connection: Connection) -> int | None:
                     "(SELECT pid, query, xact_start FROM pg_stat_activity ORDER BY xact_start), end it, and run this "
                     "again. Nothing was changed."
                 ) from None
+            if attempt == 0:
+                tell("a table is in use: waiting for it, and letting commits by")
             time.sleep(1)
     raise AssertionError("unreachable")
 
