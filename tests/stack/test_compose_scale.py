@@ -16,7 +16,7 @@ from otel_bridge.commands.cli import build_parser
 from tests.harness.compose import FILE, ROOT, SCALE, compose, render
 
 BOTH = (FILE, SCALE)
-SECRETS = {"GRAFANA_PASSWORD": "secreto", "POSTGRES_PASSWORD": "otro", "USER_HASH_KEY": "0123456789abcdef"}
+SECRETS = {"GRAFANA_PASSWORD": "secreto", "POSTGRES_PASSWORD": "otro"}
 REPLICAS = ("otel-bridge", "otel-bridge-2", "otel-bridge-3")
 
 
@@ -42,27 +42,37 @@ def test_the_replicas_are_alike(services: dict[str, Any]) -> None:
     assert all(other == first for other in others)
 
 
-def test_they_share_a_journal_a_key_of_user_hashes_and_the_counts_of_limits(services: dict[str, Any]) -> None:
+def test_they_share_a_journal_and_the_counts_of_limits(services: dict[str, Any]) -> None:
     from otel_bridge import config
 
     environ = {name: str(value) for name, value in services["otel-bridge-2"]["environment"].items()}
     loaded = config.load(str(ROOT / "otel-bridge.toml"), environ)
     assert loaded.journal == "postgresql://otel_bridge:otro@postgres:5432/otel_bridge"
-    assert loaded.user_hash_key == "0123456789abcdef"
     assert loaded.rate_limit_storage == "redis://redis:6379"
     assert services["postgres"]["environment"]["POSTGRES_PASSWORD"] == "otro"
 
 
-@pytest.mark.parametrize("missing", ["POSTGRES_PASSWORD", "USER_HASH_KEY"])
-def test_without_its_secrets_it_does_not_start_and_says_what_to_do(tmp_path: Path, missing: str) -> None:
-    done = compose("config", folder=tmp_path, files=BOTH, **{**SECRETS, missing: ""})
+def test_they_share_the_key_of_the_user_hash(services: dict[str, Any]) -> None:
+    """It is in a file, below the folder that they start in: that is one volume."""
+    from otel_bridge import config
+
+    environ = {name: str(value) for name, value in services["otel-bridge-2"]["environment"].items()}
+    loaded = config.load(str(ROOT / "otel-bridge.toml"), environ)
+    assert loaded.user_hash_key is None and not loaded.key_path.is_absolute()
+    (folder,) = re.findall(r"^WORKDIR (/var/\S+)$", (ROOT / "Dockerfile").read_text("utf-8"), re.MULTILINE)
+    for name in REPLICAS:
+        assert f"journal:{folder}:rw" in services[name]["volumes"]
+
+
+def test_without_its_password_it_does_not_start_and_says_what_to_do(tmp_path: Path) -> None:
+    done = compose("config", folder=tmp_path, files=BOTH, **{**SECRETS, "POSTGRES_PASSWORD": ""})
     assert done.returncode != 0
     assert "scripts/make-env --replicas 3" in done.stderr
 
 
 def test_no_password_ships() -> None:
-    assert not re.search(r"(PASSWORD|KEY): (?!\$\{)\S", SCALE.read_text("utf-8"))
-    assert not re.search(r"^(?:# ?)?(POSTGRES_PASSWORD|USER_HASH_KEY)=\S", example(), re.MULTILINE)
+    assert not re.search(r"PASSWORD: (?!\$\{)\S", SCALE.read_text("utf-8"))
+    assert not re.search(r"^(?:# ?)?POSTGRES_PASSWORD=\S", example(), re.MULTILINE)
 
 
 def example() -> str:

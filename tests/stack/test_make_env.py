@@ -56,24 +56,24 @@ def test_what_is_no_domain_name_is_refused(tmp_path: Path, domain: str) -> None:
 
 # --- replicas ---------------------------------------------------------------------------------------------------------
 
-OF_REPLICAS = {"POSTGRES_PASSWORD", "USER_HASH_KEY", "COMPOSE_FILE"}
+OF_REPLICAS = {"POSTGRES_PASSWORD", "COMPOSE_FILE"}
 
 
-def test_replicas_get_secrets_of_their_own_with_or_without_a_domain(tmp_path: Path) -> None:
+def test_replicas_get_a_password_of_their_own_with_or_without_a_domain(tmp_path: Path) -> None:
     assert make_env(tmp_path / "one", "--replicas", "3").returncode == 0
     assert make_env(tmp_path / "two", "koomtai.com", "--replicas", "3").returncode == 0
     one, two = values(tmp_path / "one"), values(tmp_path / "two")
     assert set(one) == {"GRAFANA_PASSWORD", *OF_REPLICAS} and two["DOMAIN"] == "koomtai.com"
-    secrets = [each[name] for each in (one, two) for name in ("GRAFANA_PASSWORD", "POSTGRES_PASSWORD", "USER_HASH_KEY")]
-    assert len(set(secrets)) == 6 and min(map(len, secrets)) >= 32
+    secrets = [each[name] for each in (one, two) for name in ("GRAFANA_PASSWORD", "POSTGRES_PASSWORD")]
+    assert len(set(secrets)) == 4 and min(map(len, secrets)) >= 32
 
 
 def test_what_replicas_need_is_added_to_a_file_that_is_there_once(tmp_path: Path) -> None:
     file = tmp_path / "env"
-    file.write_text("GRAFANA_PASSWORD=mía\nUSER_HASH_KEY=la-de-siempre-123", "utf-8")
-    assert make_env(file, "--replicas", "3").returncode == 0
+    file.write_text("GRAFANA_PASSWORD=mía", "utf-8")
+    assert "docs/stack.md" in make_env(file, "--replicas", "3").stdout
     added = file.read_text("utf-8")
-    assert added.startswith("GRAFANA_PASSWORD=mía\nUSER_HASH_KEY=la-de-siempre-123\nPOSTGRES_PASSWORD=")
+    assert added.startswith("GRAFANA_PASSWORD=mía\nPOSTGRES_PASSWORD=") and set(values(file)) >= OF_REPLICAS
     assert make_env(file, "--replicas", "3").returncode == 0
     assert file.read_text("utf-8") == added
 
