@@ -12,6 +12,7 @@ from otel_bridge.journal.postgres.connection import Connection
 from otel_bridge.journal.postgres.totals import PARTS, catch_up
 
 _MEND_SESSIONS = """UPDATE otel_bridge.session SET last_us = least(last_us, now),
+    due_us = least(due_us, now),
     active_us = CASE WHEN active_us > now THEN now ELSE active_us END,
     stretch_us = CASE WHEN stretch_us > now THEN now ELSE stretch_us END,
     stretch_last_us = CASE WHEN stretch_last_us > now THEN now ELSE stretch_last_us END

@@ -46,13 +46,13 @@ _HEAD = "SELECT arrived_us, last {next}"
 
 def arrivals(connection: Connection, keys: Sequence[tuple[bytes, bytes]]) -> list[tuple[bytes, int]]:
     """As `Reader.arrivals`."""
-    turn = connection.execute("SELECT turn FROM otel_bridge.journal").fetchall()[0][0]
+    turns = connection.execute("SELECT turn FROM otel_bridge.turn WHERE NOT emptied ORDER BY turn DESC").fetchall()
     bounds = bytea_array([least for least, _ in keys]), bytea_array([greatest for _, greatest in keys])
     found: dict[tuple[bytes, int], None] = {}  # a key may stand in two generations around their change
-    for slot in range(turn, turn - RING, -1):
+    for (turn,) in turns:
         rows = connection.execute(
             f"SELECT known.key, known.arrived_us FROM unnest(%b::bytea[], %b::bytea[]) AS range (least, greatest), "
-            f"LATERAL (SELECT key, arrived_us FROM otel_bridge.seen_{slot % RING} "
+            f"LATERAL (SELECT key, arrived_us FROM otel_bridge.seen_{turn % RING} "
             f"WHERE key >= range.least AND key <= range.greatest LIMIT {MOST_OF_A_RANGE}) AS known",
             bounds,
             binary=True,

@@ -11,14 +11,12 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 import psycopg
 from psycopg.pq import TransactionStatus
 
-from otel_bridge import clock
 from otel_bridge.journal.accounts import HOUR_US
 from otel_bridge.journal.parts import Parts, parts_of
-from otel_bridge.journal.postgres import balance, lookup, sizes, totals
+from otel_bridge.journal.postgres import balance, idle, lookup, sizes, totals
 from otel_bridge.journal.postgres.arrays import bytea_array
 from otel_bridge.journal.postgres.connection import Connection, connect, translated
 from otel_bridge.journal.postgres.identity import identity
-from otel_bridge.journal.postgres.idle import CANDIDATES, idle_of
 from otel_bridge.journal.postgres.schema import base, lane_of
 from otel_bridge.journal.postgres.segments import Segments
 from otel_bridge.journal.postgres.totals import PARTS, catch_up, session_with_tail
@@ -255,7 +253,7 @@ class PostgresReader:
     @reading(DamagedPart.SESSIONS)
     def idle_candidates(self, before_us: int, limit: int) -> list[Idle]:
         self._catch_up()
-        return [idle_of(row, clock.now_us()) for row in self._rows(CANDIDATES, before_us, before_us, limit)]
+        return idle.candidates(self._db, before_us, limit)
 
     # --- the journal ------------------------------------------------------------------------------------------------
 

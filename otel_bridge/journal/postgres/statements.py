@@ -28,8 +28,8 @@ MOVE = f"""UPDATE otel_bridge.lane SET last = %b, total = %b, commits = commits 
 SEGMENT = """INSERT INTO otel_bridge.segment (last, count, spans, arrived_us, crc, total, epoch, body) VALUES """
 _SEGMENT_ROW = "(%b, %b, %b, %b, %b, %b, %b, %b)"
 
-SESSIONS = """INSERT INTO otel_bridge.session (id, gpt, "user", started_us, last_us, active_us, digest)
-    SELECT id, gpt, "user", started, arrived, arrived, digest FROM
+SESSIONS = """INSERT INTO otel_bridge.session (id, gpt, "user", started_us, last_us, active_us, due_us, digest)
+    SELECT id, gpt, "user", started, arrived, arrived, arrived, digest FROM
     unnest(%b::bytea[], %b::text[], %b::text[], %b::int8[], %b::int8[], %b::bytea[])
     AS one (id, gpt, "user", started, arrived, digest) ORDER BY id"""
 

@@ -45,18 +45,21 @@ _BEHIND = """SELECT lane, coalesce(seq, lane::bigint << 40), newest, seq IS NULL
     WHERE newest IS NOT NULL"""
 _BOUNDS = "SELECT set_config('idle_in_transaction_session_timeout', %s, true), set_config('lock_timeout', %s, true)"
 _ROWS = f"SELECT {COLUMNS} FROM otel_bridge.session WHERE id = ANY(%b::bytea[])"
-_ADD_SESSIONS = """INSERT INTO otel_bridge.session (id, gpt, "user", started_us, last_us, first_event_us, last_event_us,
-        events, failed, tokens_in, tokens_out, stretch_us, stretch_events, stretch_last_us, active_us, fill,
-        unmeasured_latency, unmeasured_in, unmeasured_out)
-    SELECT * FROM unnest(%b::bytea[], %b::text[], %b::text[], %b::int8[], %b::int8[], %b::int8[], %b::int8[],
+_ADD_SESSIONS = """INSERT INTO otel_bridge.session AS kept (id, gpt, "user", started_us, last_us, first_event_us,
+        last_event_us, events, failed, tokens_in, tokens_out, stretch_us, stretch_events, stretch_last_us, active_us,
+        fill, unmeasured_latency, unmeasured_in, unmeasured_out, due_us)
+    SELECT *, last FROM unnest(%b::bytea[], %b::text[], %b::text[], %b::int8[], %b::int8[],
         %b::int8[], %b::int8[], %b::int8[], %b::int8[], %b::int8[], %b::int8[], %b::int8[], %b::int8[], %b::int8[],
-        %b::int8[], %b::int8[], %b::int8[]) AS more (id) ORDER BY id
+        %b::int8[], %b::int8[], %b::int8[], %b::int8[], %b::int8[])
+    AS more (id, gpt, who, started, last, first_event, last_event, events, failed, tokens_in, tokens_out, stretch,
+        stretch_events, stretch_last, active, fill, latency, of_in, of_out) ORDER BY id
     ON CONFLICT (id) DO UPDATE SET last_us = excluded.last_us, first_event_us = excluded.first_event_us,
         last_event_us = excluded.last_event_us, events = excluded.events, failed = excluded.failed,
         tokens_in = excluded.tokens_in, tokens_out = excluded.tokens_out, stretch_us = excluded.stretch_us,
         stretch_events = excluded.stretch_events, live = true, stretch_last_us = excluded.stretch_last_us,
         active_us = excluded.active_us, fill = excluded.fill, unmeasured_latency = excluded.unmeasured_latency,
-        unmeasured_in = excluded.unmeasured_in, unmeasured_out = excluded.unmeasured_out"""
+        unmeasured_in = excluded.unmeasured_in, unmeasured_out = excluded.unmeasured_out,
+        due_us = CASE WHEN kept.live THEN kept.due_us ELSE excluded.due_us END"""
 _ADD_USAGE = """INSERT INTO otel_bridge.usage AS kept (hour, gpt, "user", events, tokens)
     SELECT hour, gpt, who, events, tokens FROM unnest(%b::int8[], %b::text[], %b::text[], %b::int8[], %b::int8[])
     AS more (hour, gpt, who, events, tokens) ORDER BY hour, gpt, who
@@ -72,8 +75,7 @@ _WITH_TAIL = f"""WITH tail AS (
         AND position(%b IN body) > 0) AS more)
     SELECT tail.bodies, {COLUMNS} FROM tail LEFT JOIN otel_bridge.session ON id = %b"""
 _FILLS = "SELECT id, fill FROM otel_bridge.session WHERE id = ANY(%b::bytea[])"
-_LONG = "SELECT id, fill FROM otel_bridge.session WHERE long ORDER BY heard DESC LIMIT 4000"
-"""Of half a part: an index has these."""
+_LONG = "SELECT id, fill FROM otel_bridge.session WHERE live AND long"
 
 
 def catch_up(connection: Connection, parts: Parts = PARTS) -> int:
@@ -194,8 +196,8 @@ def fills(connection: Connection, ids: Sequence[bytes]) -> list[tuple[bytes, int
 
 
 def long_fills(connection: Connection) -> list[tuple[bytes, int]]:
-    """The same of the sessions that have filled half a part, those that were heard of last. A replica that asks for
-    them about once a second knows in time of every session that others fill."""
+    """The same of the live sessions that have filled half a part: few. A replica that asks for them about once a second
+    knows in time of every session that others fill."""
     return connection.execute(_LONG, binary=True).fetchall()
 
 
