@@ -367,11 +367,12 @@ GPT = {"gen_ai_agent_id": "devops-expert"}
                 _alert("BridgeNoSteward", "ticket", **SHARED),
                 _alert("BridgeExportStalled", "ticket", **SHARED),
                 _alert("BridgeWorkerDown", worker="steward", **REPLICA),
+                _alert("BridgeWorkerDown", "ticket", worker="windows", **REPLICA),
                 _alert("BridgeLedgerGap", job="otra"),
                 _alert("GPTSilent", "ticket", **GPT),
             ],
             {"BridgeNoSteward/page", "BridgeWorkerDown/page", "BridgeLedgerGap/page"},
-            id="replicas without a steward explain what they share, and nothing of one of them or of another journal",
+            id="replicas without a steward explain what they share and what fails again and again, nothing else",
         ),
         pytest.param(
             [

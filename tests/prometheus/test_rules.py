@@ -33,6 +33,7 @@ LABELS = {label for metric in catalog.METRICS for label in metric.labels}
 SCRAPE_LABELS = {"job", "instance"}
 RULE_LABELS = {"dia", "hora"}
 """What recording rules add."""
+ALERT_LABELS = {"alertname", "alertstate", "severity", "ventana"}
 TEMPOS = {"tempo_discarded_spans_total": {"reason", "tenant"}}
 """Series of the trace store that rules read, with their labels: a real one shows them so (test_tempo_limits.py)."""
 URNS = {kind.type for kind in errors.ERROR_KINDS}
@@ -92,7 +93,7 @@ def check_names(query: Query, where: str) -> None:
         if name in TEMPOS:
             allowed = SCRAPE_LABELS | TEMPOS[name]
         if name == "ALERTS":
-            allowed |= LABELS | {"alertname", "alertstate", "severity", "ventana"}
+            allowed |= LABELS | ALERT_LABELS
         for label, operator, value in matchers:
             assert label in allowed, f"{where}: {name} has no label {label}"
             closed = VALUES.get((name, label))
@@ -102,7 +103,8 @@ def check_names(query: Query, where: str) -> None:
             if label == "le" and metric:
                 edges = {f"{edge:g}" for edge in metric.buckets} | {"+Inf"}
                 assert value in edges, f"{where}: {name} has no bucket that ends at {value}"
-    unknown = query.grouping - LABELS - SCRAPE_LABELS - RULE_LABELS - {"le"}
+    of_alerts = ALERT_LABELS if {name for name, _ in query.selectors} == {"ALERTS"} else set()
+    unknown = query.grouping - LABELS - SCRAPE_LABELS - RULE_LABELS - of_alerts - {"le"}
     assert not unknown, f"{where}: no metric has the labels {sorted(unknown)}"
 
 
