@@ -68,7 +68,7 @@ def run(events: int) -> Iterator[Row]:
     """Bytes an event, and of the server's log, with ten times as many keys remembered."""
     with server(autovacuum="off") as cluster:
         yield from _sides(cluster, events)
-        yield from _totals(cluster, events // 10)
+        yield from _totals(cluster, 2_000)
 
 
 def _sides(cluster: Cluster, events: int) -> Iterator[Row]:
