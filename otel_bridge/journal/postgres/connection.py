@@ -10,6 +10,7 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from otel_bridge.journal.postgres import arrays
+from otel_bridge.journal.postgres.patience import Patience, Patient
 from otel_bridge.journal.store import DamagedPart, StoreDamaged, StoreError, StoreFull, StoreUnavailable
 
 Connection = psycopg.Connection[tuple[Any, ...]]
@@ -61,12 +62,15 @@ def place(url: str) -> str:
     return f"postgresql://{user}{host}{f':{port}' if port else ''}/{parts.get('dbname') or ''}"
 
 
-def connect(url: str, **parameters: Any) -> Connection:
-    """A connection in autocommit mode. Raises psycopg.Error."""
+def connect(url: str, patience: Patience | None = None, seconds: float = 0.0, **parameters: Any) -> Connection:
+    """A connection in autocommit mode. `patience`: how long an answer is waited for; `seconds`: longer on this one.
+    Raises psycopg.Error."""
     dsn = split(url)[0]
     given = conninfo_to_dict(dsn)
     wanted = {name: value for name, value in {**_DEFAULTS, **parameters}.items() if name not in given}
-    connection = psycopg.connect(make_conninfo(dsn, **wanted), autocommit=True, prepare_threshold=0)
+    connection = Patient.connect(make_conninfo(dsn, **wanted), autocommit=True, prepare_threshold=0)
+    if patience is not None:
+        connection.patience, connection.seconds = patience, seconds or patience.seconds
     try:
         server = connection.info.server_version
         session = (

@@ -22,6 +22,7 @@ from otel_bridge.journal.postgres import identity, lane, migrations, schema
 from otel_bridge.journal.postgres.connection import Connection, connect, is_lost, place, store_error, translated, words
 from otel_bridge.journal.postgres.generations import Generations
 from otel_bridge.journal.postgres.lane import Held
+from otel_bridge.journal.postgres.patience import Patience
 from otel_bridge.journal.postgres.prepared import Prepared
 from otel_bridge.journal.store import (
     DamagedPart,
@@ -39,6 +40,9 @@ LOCK_SECONDS = 5
 RETRY_SECONDS = 0.5
 """After a server could not be reached, before it is tried again."""
 
+PATIENCE_SECONDS = 20.0
+"""For which an answer is waited for. Longer than a server takes over a commit when it is busiest."""
+
 
 class Holding:
     """Belongs to the writer thread."""
@@ -47,6 +51,7 @@ class Holding:
         """Claims a lane, or makes one. `orphan`: drains this one, and takes no other in its place. Raises
         StartRefused."""
         self.dsn = dsn
+        self.patience = Patience(PATIENCE_SECONDS)
         self.generations = Generations()
         self._drains = orphan is not None
         self._uncertain: tuple[Held, Held] | None = None
@@ -76,7 +81,7 @@ class Holding:
             raise
 
     def _connect(self) -> Connection:
-        db = connect(self.dsn)
+        db = connect(self.dsn, self.patience)
         self._watch(db)
         return db
 

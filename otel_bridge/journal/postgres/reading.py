@@ -17,6 +17,7 @@ from otel_bridge.journal.postgres import balance, idle, lookup, sizes, totals
 from otel_bridge.journal.postgres.arrays import bytea_array
 from otel_bridge.journal.postgres.connection import Connection, connect, translated
 from otel_bridge.journal.postgres.identity import identity
+from otel_bridge.journal.postgres.patience import Patience
 from otel_bridge.journal.postgres.schema import base, lane_of
 from otel_bridge.journal.postgres.segments import Segments
 from otel_bridge.journal.postgres.totals import PARTS, catch_up, session_with_tail
@@ -33,6 +34,9 @@ from otel_bridge.journal.store import (
     Window,
 )
 from otel_bridge.records import Event, Idle
+
+PATIENCE_SECONDS = 120.0
+"""For which an answer is waited for: some of what is read costs with the journal."""
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -76,16 +80,27 @@ def reading(
 class PostgresReader:
     """A connection of its own, made anew where it is lost."""
 
-    def __init__(self, url: str, consumer: str, lane: Callable[[], int | None], parts: Parts = PARTS) -> None:
+    def __init__(
+        self,
+        url: str,
+        consumer: str,
+        lane: Callable[[], int | None],
+        parts: Parts = PARTS,
+        patience: Patience | None = None,
+    ) -> None:
         """`lane`: whose segments, cursor and ledger are read; None: the ledger counts over all of them. `parts`: says
-        what an event counts in its part. Raises StoreError."""
+        what an event counts in its part. `patience`: of its replica's connections. Raises StoreError."""
         self._url = url
         self._consumer = consumer
         self._lane = lane
         self._parts = parts
         self._old_from = b""
+        self._patience = patience or Patience(PATIENCE_SECONDS)
         with translated():
-            self._connection = connect(url)
+            self._connection = self._connect()
+
+    def _connect(self) -> Connection:
+        return connect(self._url, self._patience, PATIENCE_SECONDS)
 
     @property
     def lost(self) -> bool:
@@ -95,7 +110,7 @@ class PostgresReader:
     @property
     def _db(self) -> Connection:
         if self._connection.closed:
-            self._connection = connect(self._url)
+            self._connection = self._connect()
         return self._connection
 
     def _rows(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:

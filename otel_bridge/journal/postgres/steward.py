@@ -22,6 +22,7 @@ from psycopg.pq import TransactionStatus
 from otel_bridge.journal.postgres.arrays import int4_array, int8_array
 from otel_bridge.journal.postgres.connection import Connection, connect, store_error
 from otel_bridge.journal.postgres.lane import is_gone, process_name
+from otel_bridge.journal.postgres.patience import Patience
 from otel_bridge.journal.postgres.schema import base
 from otel_bridge.journal.postgres.segments import READ_BYTES, Segments
 from otel_bridge.journal.store import (
@@ -39,6 +40,8 @@ log = logging.getLogger(__name__)
 LEASE_SECONDS = 6.0
 IDLE_SECONDS = 5
 """Between two statements of a save."""
+PATIENCE_SECONDS = 30.0
+"""For which an answer is waited for: a ledger costs with the backlog."""
 READ_SEGMENTS = 500
 """Of one lane that are read at once: `READ_BYTES` bounds them, too."""
 
@@ -214,7 +217,7 @@ class PostgresSteward:
         """The connection, made anew where it was lost, and left outside of any transaction."""
         try:
             if self._connection is None:
-                self._connection = connect(self._url)
+                self._connection = connect(self._url, Patience(PATIENCE_SECONDS))
                 self._connection.execute(f"SET idle_in_transaction_session_timeout = '{IDLE_SECONDS}s'")
                 self._connection.add_notice_handler(self._on_notice)
             yield self._connection

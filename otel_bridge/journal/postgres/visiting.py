@@ -17,7 +17,7 @@ from otel_bridge.journal.postgres.connection import Connection, connect, store_e
 from otel_bridge.journal.store import StoreUnavailable
 
 CONNECT_SECONDS = 10
-_NAME = {"application_name": "otel-bridge journal", "connect_timeout": CONNECT_SECONDS}
+_NAME: dict[str, Any] = {"application_name": "otel-bridge journal", "connect_timeout": CONNECT_SECONDS}
 
 
 def parameters(url: str) -> dict[str, Any]:

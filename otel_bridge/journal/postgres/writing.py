@@ -396,7 +396,8 @@ class PostgresStore:
         return None
 
     def reader(self) -> PostgresReader:
-        return PostgresReader(self._holding.dsn, self._consumer, lambda: self.lane, self.parts)
+        holding = self._holding
+        return PostgresReader(holding.dsn, self._consumer, lambda: self.lane, self.parts, holding.patience)
 
     def close(self) -> None:
         if self._closed:
