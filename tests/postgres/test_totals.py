@@ -18,7 +18,7 @@ from otel_bridge.ids import DAY_US
 from otel_bridge.journal import Append, Store
 from otel_bridge.journal.accounts import HOUR_US
 from otel_bridge.journal.parts import PART_BYTES, PART_EVENTS
-from otel_bridge.journal.postgres import totals
+from otel_bridge.journal.postgres import idle, totals
 from otel_bridge.journal.postgres.connection import connect
 from otel_bridge.records import Event, Extras, Idle, Record, ToolCall
 from tests.harness.postgres import Cluster
@@ -300,3 +300,27 @@ def test_a_replica_that_starts_knows_how_far_the_last_one_came(url: str) -> None
     second = journal.open(url, "otlp")
     assert _taken(second, event(5_000)).part == 1
     second.close()
+
+
+# --- idle -------------------------------------------------------------------------------------------------------------
+
+
+def test_of_many_live_sessions_those_that_are_due_are_looked_at_and_once(
+    stores: list[Store], url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(idle, "DUE_SESSIONS", 4)
+    write(stores[0], *[session(n, arrived_us=START_US + n) for n in range(1, 13)])
+    later_us = START_US + HOUR_US
+    write(stores[1], *[event(n, session=uid(n), arrived_us=later_us + n) for n in range(1, 13) if n not in (5, 11)])
+    reader = stores[2].reader()
+    found = [one.session for _ in range(3) for one in reader.idle_candidates(later_us, 2)]
+    assert set(found) == {uid(5), uid(11)}
+    postponed = f"SELECT count(*) FROM otel_bridge.session WHERE due_us = last_us AND last_us > {later_us}"
+    assert rows(url, postponed) == [(10,)]
+    stores[2].begin()
+    assert len(stores[2].fall_idle(reader.idle_candidates(later_us, 10), later_us)) == 2
+    stores[2].commit()
+    assert reader.idle_candidates(later_us, 2) == []
+    write(stores[0], event(50, session=uid(5), arrived_us=later_us + 50))
+    assert [one.session for one in reader.idle_candidates(later_us + 100, 20)][-1] == uid(5)
+    reader.close()

@@ -49,7 +49,7 @@ _REPLAYED = f"""{_PARKED} WHERE replay AND (%(lane)s::int IS NULL OR seq >> 40 =
 """A lane sends again what is its own; what was a lane's that nobody holds, the lowest of those that are held."""
 _TOP_USERS = """SELECT gpt, "user", events, tokens FROM (
     SELECT gpt, "user", events, tokens,
-        row_number() OVER (PARTITION BY gpt ORDER BY events DESC, tokens DESC, "user") AS place
+        row_number() OVER (PARTITION BY gpt ORDER BY events DESC, tokens DESC, "user" COLLATE "C") AS place
     FROM (SELECT gpt, "user", sum(events)::bigint AS events, sum(tokens)::bigint AS tokens
         FROM otel_bridge.usage WHERE hour >= %s GROUP BY gpt, "user") AS sums
 ) AS ranked WHERE place <= %s AND events > 0"""
