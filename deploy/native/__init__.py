@@ -6,7 +6,7 @@
 | `processes` | programs side by side: started, waited for, stopped; none outlives its parent |
 | `files` | what Prometheus and Alertmanager read, `grafana`: what Grafana is given |
 | `postgres` | a PostgreSQL of its own, for replicas |
-| `bridges` | the bridges' names and ports |
+| `places` | where everything listens |
 | `stack` | which programs, with which files and ports |
 | `pager` | a real receiver for Alertmanager's webhook |
 | `__main__` | the story |

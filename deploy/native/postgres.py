@@ -11,7 +11,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from deploy.native.processes import Account, Programs
+from deploy.native.processes import Account, ProgramEnded, Programs
 
 USER = "otel_bridge"
 DATABASE = "otel_bridge"
@@ -35,7 +35,8 @@ def binaries() -> Path | None:
 
 
 def account() -> Account | None:
-    """Whom it runs as: PostgreSQL refuses root, and its Debian package has made a user for it. None: as we are."""
+    """Whom it runs as: PostgreSQL refuses root, and its Debian package has made a user for it. None: as we are. Raises
+    KeyError: there is no such user."""
     if os.geteuid() != 0:
         return None
     user = pwd.getpwnam("postgres")
@@ -57,7 +58,7 @@ class Postgres:
         return f"postgresql://{USER}:{self._password}@127.0.0.1:{self._port}/{DATABASE}"
 
     def start(self, running: Programs) -> None:
-        """Raises TimeoutError, ProgramEnded or CalledProcessError."""
+        """Raises TimeoutError or ProgramEnded."""
         if self._account is None:
             self._data.mkdir(mode=0o700)
         else:
@@ -97,17 +98,17 @@ class Postgres:
         return subprocess.run(command, timeout=10).returncode == 0
 
     def _run(self, name: str, *arguments: str, **environ: str) -> None:
-        command = [str(self._programs / name), *arguments]
-        subprocess.run(
-            command,
+        done = subprocess.run(
+            [str(self._programs / name), *arguments],
             cwd=self._data,
             env={**os.environ, **environ},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
+            capture_output=True,
+            text=True,
             timeout=120,
-            check=True,
             **(self._account or {}),
         )
+        if done.returncode:
+            raise ProgramEnded(f"{name} terminó con {done.returncode}:\n{done.stderr.strip()}")
 
 
 def remove_left_over(folder: Path) -> None:

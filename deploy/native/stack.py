@@ -15,12 +15,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from deploy.native.bridges import Bridge, place_bridges
 from deploy.native.files import add_target, write_alertmanager, write_prometheus, write_replicas
 from deploy.native.grafana import grafana_places, grafana_settings
 from deploy.native.pager import Pager
-from deploy.native.postgres import Postgres, binaries, remove_left_over
-from deploy.native.processes import Programs, answers, free_port
+from deploy.native.places import Bridge, Ports, place_bridges
+from deploy.native.postgres import Postgres, account, binaries, remove_left_over
+from deploy.native.processes import ProgramEnded, Programs, answers, free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 OTEL_BRIDGE = [sys.executable, "-m", "otel_bridge"]
@@ -36,22 +36,6 @@ def find(*names: str) -> str | None:
     """The first of these programs on PATH, or where Debian puts servers."""
     path = os.environ.get("PATH", os.defpath) + os.pathsep + "/usr/sbin"
     return next((found for name in names if (found := shutil.which(name, path=path))), None)
-
-
-class Ports:
-    """Where all but the bridges listens: as documented, or elsewhere where that is taken."""
-
-    def __init__(self, free: Callable[[int], int]) -> None:
-        self.prometheus = free(9090)
-        self.alertmanager = free(9093)
-        self.caddy = free(8080)
-        self.grafana = free(3000)
-        self.tempo = free(3200)
-        self.tempo_otlp = free(4318)
-        self.tempo_otlp_grpc = free(4317)
-        self.tempo_grpc = free(0)
-        self.tempo_members = free(0)
-        self.postgres = free(5432)
 
 
 class Stack:
@@ -214,6 +198,12 @@ class Stack:
         found = binaries()
         if found is None:
             raise Missing("falta PostgreSQL: en Debian, apt install postgresql")
+        try:
+            account()
+        except KeyError:
+            raise Missing(
+                "PostgreSQL no corre como root, y no hay un usuario «postgres»: hazlo como otro usuario"
+            ) from None
         return found
 
     # --- programs -------------------------------------------------------------------------------------------------
@@ -245,9 +235,12 @@ class Stack:
         """With the tables in it."""
         self._postgres = Postgres(self.folder, self.ports.postgres, binaries)
         self._postgres.start(self.programs)
-        with (self.folder / "migrate.log").open("wb") as log:
-            command = [*OTEL_BRIDGE, "journal", "migrate", *CONFIG]
-            subprocess.run(command, cwd=ROOT, env=self._bridge_env(), stdout=log, stderr=log, timeout=60, check=True)
+        command = [*OTEL_BRIDGE, "journal", "migrate", *CONFIG]
+        log = self.folder / "migrate.log"
+        with log.open("wb") as sink:
+            done = subprocess.run(command, cwd=ROOT, env=self._bridge_env(), stdout=sink, stderr=sink, timeout=60)
+        if done.returncode:
+            raise ProgramEnded(f"journal migrate terminó con {done.returncode}:\n{log.read_text('utf-8').strip()}")
 
     def _start_tempo(self, binary: str) -> None:
         env = {

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from deploy.native.bridges import Bridge
+from deploy.native.places import Bridge
 from deploy.native.stack import Stack
 from otel_bridge.commands.api import Api
 from otel_bridge.commands.stations import Doctor, Places, StationResult
