@@ -373,19 +373,26 @@ class Journal:
         """Whether the commit under way was taken. Asks the store until it has learnt it; what comes meanwhile waits.
         Raises _OutcomeLost, _StoreIsLost."""
         self.outcome_known = False
-        self.last_error = f"whether the last commit was taken is not known yet: {unknown}"
-        log.error("%s", self.last_error)
+        why = f"whether the last commit was taken is not known yet: {unknown}"
         since = time.monotonic()
         while True:
             try:
                 taken = self.store.resolve_outcome()
             except Exception as error:
+                self.last_error = why
+                log.error("%s", why)
                 raise _StoreIsLost(f"{type(error).__name__}: {error}") from error
             if taken is not None:
                 self.outcome_known, self._refuses = True, False
-                log.warning("the commit of unknown outcome was %s", "taken" if taken else "not taken: it goes again")
+                log.log(
+                    logging.WARNING if self.last_error == why else logging.INFO,  # what was learnt at once is no news
+                    "the commit of unknown outcome was %s", "taken" if taken else "not taken: it goes again",
+                )  # fmt: skip
                 self._left = bool(self._gathered)  # their wake may have been read here
                 return taken
+            if self.last_error != why:
+                self.last_error = why
+                log.error("%s", why)
             if self._ends:
                 raise _OutcomeLost(str(unknown))
             if time.monotonic() - since > HELD_SECONDS:
@@ -396,7 +403,7 @@ class Journal:
                 if item is _Wake.STOP:
                     self._ends = True
                 elif isinstance(item, _Task):  # who asks for one must not be held: a stop waits for some of them
-                    item.future.set_exception(StoreUnavailable(self.last_error))
+                    item.future.set_exception(StoreUnavailable(why))
 
     def _fail(self, group: list[Append], tasks: list[_Task], error: Exception) -> None:
         for task in tasks:
