@@ -120,7 +120,7 @@ class Journal:
         self._refuses = False
         """Whether that has not been known for long."""
         self._committing_since: float | None = None
-        """Since when the commit under way is under way (monotonic)."""
+        """Since when the commit under way, or what is done between two, is under way (monotonic)."""
         self.last_error: str | None = None
         """Why the last commit failed, or that its outcome is not known, until one succeeds; `/readyz` reads it."""
         self.damage = Damage()
@@ -308,6 +308,7 @@ class Journal:
                         self._serve([], [task])
         for task in tasks:
             if not task.transactional:
+                self._committing_since = time.monotonic()  # it may write, too: nobody waits behind it for ever
                 try:
                     task.future.set_result(task.run())
                 except StoreLost as error:
@@ -315,6 +316,8 @@ class Journal:
                     self._lose(error)
                 except Exception as error:
                     task.future.set_exception(error)
+                finally:
+                    self._committing_since = None
 
     def _lose(self, error: StoreLost) -> NoReturn:
         self.last_error = str(error)

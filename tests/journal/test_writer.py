@@ -13,6 +13,7 @@ from otel_bridge import errors
 from otel_bridge.errors import Problem
 from otel_bridge.journal import Append, Journal, Store, StoreFull, StoreUnavailable
 from otel_bridge.records import Record
+from tests.harness.waiting import wait_for
 from tests.journal.backends import Backend
 from tests.journal.stores import HOUR_US, Fold, append, held, hold, served, sizes
 from tests.unit.samples import START_US, event, idle, session, uid
@@ -159,6 +160,26 @@ def test_a_store_that_cannot_write_is_503_for_all_who_wait(
 
     served(backend, scenario)
     assert held(backend.open()) == [event(3)]
+
+
+def test_nobody_waits_behind_work_between_two_commits_that_does_not_end(
+    backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A lease that is renewed waits for a standby, as a commit does."""
+    monkeypatch.setattr("otel_bridge.journal.writer.STALLED_SECONDS", 0.1)
+    monkeypatch.setattr("otel_bridge.journal.writer.WATCH_SECONDS", 0.05)
+
+    async def scenario(journal: Journal) -> None:
+        release = hold(journal)
+        with pytest.raises(Problem) as refused:
+            await asyncio.wait_for(journal.append(append(event(1))), 20)
+        assert refused.value.kind == errors.JOURNAL_UNAVAILABLE and journal.stalled
+        release.set()
+        wait_for(lambda: not journal.stalled, "a writer that goes on")
+        await journal.append(append(event(2)))
+
+    served(backend, scenario)
+    assert held(backend.open()) == [event(2)]
 
 
 def test_more_than_may_wait_is_refused_at_once(backend: Backend) -> None:

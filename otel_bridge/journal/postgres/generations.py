@@ -50,17 +50,16 @@ class Generations:
         self._held_us: int | None = None
 
     def load(self, db: Connection, turn: Turn) -> None:
-        """Takes on what the lane's row says."""
+        """Takes on what the lane's row says: all of it, or, where this raises, nothing."""
         rows = db.execute(
             "SELECT turn, started_us FROM otel_bridge.turn WHERE NOT emptied AND turn <= %s ORDER BY turn", (turn.turn,)
         ).fetchall()
-        self.now = turn
-        self.started_us = rows[-1][1] if rows else 0
-        self.older = tuple(one % RING for one, _ in rows[:-1])
+        older = tuple(one % RING for one, _ in rows[:-1])
         found: list[bytes] = []
-        for slot in self.older:
+        for slot in older:
             sql = f"SELECT key FROM otel_bridge.seen_{slot} WHERE key < %s ORDER BY key DESC LIMIT 1"
             found += [row[0] for row in db.execute(sql, (_PAST_TIMED,))]
+        self.now, self.started_us, self.older = turn, rows[-1][1] if rows else 0, older
         self._last_timed = max(found, default=None)
 
     @property

@@ -11,7 +11,6 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import NoReturn
 
 import psycopg
 from psycopg.pq import TransactionStatus
@@ -102,20 +101,22 @@ class Holding:
         self._take_on(held)
 
     def _take_on(self, held: Held) -> None:
-        self.held = held
+        # The turn first: where it cannot be loaded now, the row is still not as this replica knows it, and the next
+        # commit finds that out again. The other way round keys would go where no other replica looks.
         if self.generations.now != held.turn or not self.generations.now.turn:
             self.generations.load(self.db, held.turn)
+        self.held = held
 
     def again(self) -> None:
         """Finds out why the row is not as this replica left it, and takes on what it may. Raises StoreLost,
         psycopg.Error."""
         found = lane.look(self.db, self.held.lane)
+        if found is not None:
+            self._refuse_gone_back(self.held, found[1])
         if found is None or found[0] != self._owner:
             self._fence()
             return
         now = found[1]
-        if now.commits < self.held.commits or now.last < self.held.last:
-            self._refuse_gone_back(now)
         if now.commits != self.held.commits:
             raise StoreLost(f"lane {self.held.lane} was written by another process that says it is this one")
         if now.turn != self.held.turn or now.epoch != self.held.epoch:
@@ -125,8 +126,8 @@ class Holding:
         """Takes on a turn that was just told to all lanes, also within a transaction. Raises psycopg.Error."""
         found = lane.look(self.db, self.held.lane)
         if found is not None and found[1].epoch == self.held.epoch and found[1].commits == self.held.commits:
+            self.generations.load(self.db, found[1].turn)
             self.held.turn = found[1].turn
-            self.generations.load(self.db, self.held.turn)
 
     def _fence(self) -> None:
         """Another has taken this lane, for this replica was silent for long: it goes on with another lane."""
@@ -138,7 +139,11 @@ class Holding:
             "lane %d was taken over while this replica was silent: it goes on in lane %d", before, self.held.lane
         )
 
-    def _refuse_gone_back(self, now: Held) -> NoReturn:
+    def _refuse_gone_back(self, before: Held, now: Held) -> None:
+        """Whoever has the lane by now: it only grows. Another may have claimed it first, in a failover that took longer
+        than its lease. Raises StoreLost."""
+        if now.commits >= before.commits and now.last >= before.last:
+            return
         base = schema.base(self.held.lane)
         found = WentBack("older", now.last - base, self.held.last - base, 0, CLOCK.now_us())
         with suppress(psycopg.Error):
@@ -266,13 +271,15 @@ class Holding:
 
     def _taken(self, before: Held, after: Held, now: Held | None) -> bool:
         if now is None:
+            found = lane.look(self.db, before.lane)
+            if found is not None:
+                self._refuse_gone_back(before, found[1])
             # The lane is another's. What this life wrote there bears its epoch.
             row = self.db.execute(
                 "SELECT 1 FROM otel_bridge.segment WHERE last = %s AND epoch = %s", (after.last, before.epoch)
             ).fetchone()
             self._fence()
             return row is not None and after.last > before.last
-        if now.commits < before.commits or now.last < before.last:
-            self._refuse_gone_back(now)
+        self._refuse_gone_back(before, now)
         self._take_on(now)
         return now.commits == after.commits and after is not before

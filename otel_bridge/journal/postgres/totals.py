@@ -43,6 +43,8 @@ _BEHIND = """SELECT lane, coalesce(seq, lane::bigint << 40), newest, seq IS NULL
     LEFT JOIN otel_bridge.counted USING (lane), LATERAL (SELECT max(last) AS newest FROM otel_bridge.segment
         WHERE segment.last > coalesce(seq, lane::bigint << 40) AND segment.last < (lane::bigint + 1) << 40) AS more
     WHERE newest IS NOT NULL"""
+_LOCKED = "SELECT lane, seq FROM otel_bridge.counted ORDER BY lane FOR UPDATE"
+"""The lowest lane's row is the lock: it is always there, and whoever comes later waits at it."""
 _BOUNDS = "SELECT set_config('idle_in_transaction_session_timeout', %s, true), set_config('lock_timeout', %s, true)"
 _ROWS = f"SELECT {COLUMNS} FROM otel_bridge.session WHERE id = ANY(%b::bytea[])"
 _ADD_SESSIONS = """INSERT INTO otel_bridge.session AS kept (id, gpt, "user", started_us, last_us, first_event_us,
@@ -80,8 +82,11 @@ _LONG = "SELECT id, fill FROM otel_bridge.session WHERE live AND long"
 
 def catch_up(connection: Connection, parts: Parts = PARTS) -> int:
     """Adds what is committed and not counted yet; returns how many records that was. In the transaction that is open,
-    if one is (its locks are held until it ends), else in steps, each a transaction of its own. `parts`: says what an
-    event counts in its part. Raises StoreDamaged where the end of a lane cannot be read: what can be is added."""
+    if one is, else in steps, each a transaction of its own. One that is open holds the lock until it ends, also where
+    nothing is behind: else another could write a session down as it was before this one changes it. `parts`: says what
+    an event counts in its part. Raises StoreDamaged where the end of a lane cannot be read: what can be is added."""
+    if connection.info.transaction_status == TransactionStatus.INTRANS:
+        _lock(connection)
     behind = connection.execute(_BEHIND).fetchall()
     if any(is_new for _, _, _, is_new in behind):
         connection.execute(
@@ -102,10 +107,7 @@ def catch_up(connection: Connection, parts: Parts = PARTS) -> int:
 
 def _step(connection: Connection, parts: Parts) -> int:
     """In a transaction. Returns how many records it has added: 0 where another one has."""
-    connection.execute(_BOUNDS, (f"{HALTED_SECONDS * 1000:.0f}", f"{HALTED_SECONDS * 2000:.0f}"))
-    # The lowest lane's row is the lock: it is always there, and whoever comes later waits at it.
-    counted = connection.execute("SELECT lane, seq FROM otel_bridge.counted ORDER BY lane FOR UPDATE").fetchall()
-    before: dict[int, int] = dict(counted)
+    before = _lock(connection)
     behind = [(lane, before[lane]) for lane, *_ in connection.execute(_BEHIND).fetchall() if lane in before]
     runs, positions, unreadable = _read(connection, behind)
     segments = list(heapq.merge(*runs, key=lambda segment: segment.arrived_us))
@@ -116,6 +118,12 @@ def _step(connection: Connection, parts: Parts) -> int:
     _write(connection, [added(_decoded(one.body), parts) for one in segments if not one.damaged], parts)
     connection.execute(_MOVE, (int4_array([*positions]), int8_array([*positions.values()])))
     return sum(one.size for one in segments)
+
+
+def _lock(connection: Connection) -> dict[int, int]:
+    """Up to where each lane is counted; nobody else counts until the transaction ends."""
+    connection.execute(_BOUNDS, (f"{HALTED_SECONDS * 1000:.0f}", f"{HALTED_SECONDS * 2000:.0f}"))
+    return dict(connection.execute(_LOCKED).fetchall())
 
 
 def _read(
