@@ -154,7 +154,10 @@ class Patroni:
             leader = self.leader()
             assert leader is not None
             leader.restart_agent()
-            wait_for(synchronous, "synchronous standby", 60)
+            try:
+                wait_for(synchronous, "synchronous standby", 60)
+            except AssertionError as error:
+                raise AssertionError("\n".join([str(error), *(node.output()[-3000:] for node in self.nodes)])) from None
 
     def switch_over(self) -> None:
         """An orderly one, as an operator asks for it; returns when it is done."""

@@ -21,6 +21,8 @@ DEAD_SECONDS = 10
 IDLE_SECONDS = 10
 """For which a transaction may wait for its client: of a process that stands still, or a machine that is gone, the
 server lets go what others wait for. Shorter than a lease, so that a lane's locks are gone when its lease is over."""
+CANCELLED = "01000"
+"""The warning with which a commit «succeeds» whose wait for its standby was cancelled: it may be lost in a failover."""
 LANE = "#lane="
 """Behind a URL: the lane that a process of this replica reads."""
 

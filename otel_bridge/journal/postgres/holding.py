@@ -18,7 +18,16 @@ from psycopg.pq import TransactionStatus
 from otel_bridge.clock import CLOCK
 from otel_bridge.errors import StartRefused
 from otel_bridge.journal.postgres import identity, lane, migrations, schema
-from otel_bridge.journal.postgres.connection import Connection, connect, is_lost, place, store_error, translated, words
+from otel_bridge.journal.postgres.connection import (
+    CANCELLED,
+    Connection,
+    connect,
+    is_lost,
+    place,
+    store_error,
+    translated,
+    words,
+)
 from otel_bridge.journal.postgres.generations import Generations
 from otel_bridge.journal.postgres.lane import Held
 from otel_bridge.journal.postgres.patience import Patience
@@ -90,7 +99,7 @@ class Holding:
 
     def _on_notice(self, notice: psycopg.errors.Diagnostic) -> None:
         # A COMMIT whose wait for its standby was cancelled «succeeds» with a warning: it may be lost in a failover.
-        if notice.sqlstate == "01000":
+        if notice.sqlstate == CANCELLED:
             self._cancelled = True
 
     # --- the row --------------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from otel_bridge.journal.accounts import HOUR_US
 from otel_bridge.journal.parts import Parts, parts_of
 from otel_bridge.journal.postgres import balance, idle, lookup, sizes, totals
 from otel_bridge.journal.postgres.arrays import bytea_array
-from otel_bridge.journal.postgres.connection import Connection, connect, translated
+from otel_bridge.journal.postgres.connection import CANCELLED, Connection, connect, translated
 from otel_bridge.journal.postgres.identity import identity
 from otel_bridge.journal.postgres.patience import Patience
 from otel_bridge.journal.postgres.schema import base, lane_of
@@ -30,6 +30,7 @@ from otel_bridge.journal.store import (
     SessionInfo,
     SessionRow,
     StoreDamaged,
+    StoreUnavailable,
     TopUser,
     Window,
 )
@@ -37,6 +38,9 @@ from otel_bridge.records import Event, Idle
 
 PATIENCE_SECONDS = 120.0
 """For which an answer is waited for: some of what is read costs with the journal."""
+
+CONFIRM = "SELECT pg_logical_emit_message(true, 'otel-bridge', '')"
+"""A write of nothing: a note in the log that nobody reads. Its commit waits for the synchronous standby."""
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -95,12 +99,27 @@ class PostgresReader:
         self._lane = lane
         self._parts = parts
         self._old_from = b""
+        self._cancelled = False
         self._patience = patience or Patience(PATIENCE_SECONDS)
         with translated():
             self._connection = self._connect()
 
     def _connect(self) -> Connection:
-        return connect(self._url, self._patience, PATIENCE_SECONDS)
+        connection = connect(self._url, self._patience, PATIENCE_SECONDS)
+        connection.add_notice_handler(self._on_notice)
+        return connection
+
+    def _on_notice(self, notice: psycopg.errors.Diagnostic) -> None:
+        self._cancelled = self._cancelled or notice.sqlstate == CANCELLED
+
+    def _confirm(self) -> None:
+        """What was not found is not there. A server that was taken for gone, and that its standby has followed, goes on
+        answering by what it had; but a write of its own it cannot end, for no standby has it. Raises psycopg.Error,
+        StoreUnavailable."""
+        self._cancelled = False
+        self._db.execute(CONFIRM)
+        if self._cancelled:
+            raise StoreUnavailable("the server may not be the one that takes writes any more")
 
     @property
     def lost(self) -> bool:
@@ -135,23 +154,33 @@ class PostgresReader:
     @reading(DamagedPart.SESSIONS)
     def sessions(self, ids: Sequence[bytes]) -> dict[bytes, SessionInfo]:
         sql = 'SELECT id, gpt, "user" FROM otel_bridge.session WHERE id = ANY(%b::bytea[])'
-        return {session: SessionInfo(gpt, user) for session, gpt, user in self._rows(sql, bytea_array(ids))}
+        found = {session: SessionInfo(gpt, user) for session, gpt, user in self._rows(sql, bytea_array(ids))}
+        if len(found) < len(set(ids)):
+            self._confirm()
+        return found
 
     @reading(DamagedPart.SESSIONS)
     def session(self, session_id: bytes) -> SessionRow | None:
         row = session_with_tail(self._db, session_id, self._parts)
         if row is None:
+            self._confirm()
             return None
         totals = (*row[1:4], *row[5:11], bool(row[13]), parts_of(row[17]), (row[18], row[19], row[20]))
         return SessionRow._make(totals)
 
     @reading(DamagedPart.KEYS)
     def arrivals(self, keys: Sequence[tuple[bytes, bytes]]) -> list[tuple[bytes, int]]:
-        return lookup.arrivals(self._db, keys)
+        found = lookup.arrivals(self._db, keys)
+        if not found:
+            self._confirm()
+        return found
 
     @reading(DamagedPart.LOOKED_FOR)
     def event_near(self, event_id: bytes, arrived_us: int, gpt: str | None = None) -> Event | None:
-        return lookup.event_near(self._db, event_id, arrived_us, gpt)
+        found = lookup.event_near(self._db, event_id, arrived_us, gpt)
+        if found is None:
+            self._confirm()
+        return found
 
     # --- the lane ---------------------------------------------------------------------------------------------------
 

@@ -20,7 +20,7 @@ import psycopg
 from psycopg.pq import TransactionStatus
 
 from otel_bridge.journal.postgres.arrays import int4_array, int8_array
-from otel_bridge.journal.postgres.connection import Connection, connect, store_error
+from otel_bridge.journal.postgres.connection import CANCELLED, Connection, connect, store_error
 from otel_bridge.journal.postgres.lane import is_gone, process_name
 from otel_bridge.journal.postgres.patience import Patience
 from otel_bridge.journal.postgres.schema import base
@@ -239,7 +239,7 @@ class PostgresSteward:
             self._connection = None
 
     def _on_notice(self, notice: psycopg.errors.Diagnostic) -> None:
-        if notice.sqlstate == "01000":  # a COMMIT whose wait for its standby was cancelled
+        if notice.sqlstate == CANCELLED:  # a COMMIT whose wait for its standby was cancelled
             self._unsure = True
 
 
