@@ -202,23 +202,23 @@ def _rows(name: str, wanted: int, postgres: list[Costs], sqlite: list[Costs]) ->
         f"least {least:.1f}; SQLite {of(sqlite, 'writer_us'):.1f} µs, and ratio to it {ratio(lambda c: c.writer_us)}",
     )
     yield (
-        "  server's processor time an event",
+        f"  {name}: server's processor time an event",
         f"{of(postgres, 'server_us'):.1f} µs",
         f"with the writer's, ratio to SQLite {ratio(lambda c: c.writer_us + c.server_us)}",
     )
     yield (
-        "  behind the commits, writer's process and server",
+        f"  {name}: behind the commits, writer's process and server",
         f"{of(postgres, 'behind_us'):.1f} µs",
         f"SQLite {of(sqlite, 'behind_us'):.1f} µs; of all, ratio to SQLite "
         f"{ratio(lambda c: c.writer_us + c.server_us + c.behind_us)}",
     )
     yield (
-        "  a commit",
+        f"  {name}: a commit",
         f"{of(postgres, 'commit_ms'):.1f} ms",
         f"SQLite {of(sqlite, 'commit_ms'):.1f} ms, ratio to it {ratio(lambda c: c.commit_ms)}",
     )
     yield (
-        "  events/s of one writer",
+        f"  {name}: events/s of one writer",
         f"{of(postgres, 'rate'):,.0f}",
         f"SQLite {of(sqlite, 'rate'):,.0f}, ratio to it {ratio(lambda c: c.rate)}",
     )

@@ -127,7 +127,7 @@ def steward(cluster: Cluster, events: int) -> Iterator[Row]:
         )
         work = followed(url, records, cluster)
         yield (
-            "  the steward's, read from the server: records/s of one core",
+            f"  the steward's, {name}, read from the server: records/s of one core",
             f"{records / work.own:,.0f}",
             f"{work.own / records * 1e6:.2f} µs each, the server's {work.server / records * 1e6:.2f} µs",
         )

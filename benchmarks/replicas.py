@@ -181,7 +181,7 @@ def quiet(folder: Path, cluster: Cluster, seconds: float) -> Iterator[Row]:
             f"bridge and its export process; {connections / len(bridges):.1f} connections each",
         )
         yield (
-            "  processor, of one core",
+            "  its processor time, of one core",
             f"{median(of_bridges):.1%}",
             f"the steward {max(of_bridges):.1%}; PostgreSQL {served / len(bridges):.1%} a replica",
         )
@@ -234,7 +234,8 @@ def _rows(kind: str, side: Side, first: Side) -> Iterator[Row]:
     what = f"{bridges:.1f} µs" if side is first else f"{bridges:.1f} + {served:.1f} µs"
     took = median(one.page_s for one in seen) * 1e3
     note = f"of all processors: {told}; a page at the end {took:.0f} ms"
-    yield f"  processor time an event{'' if side is first else ', bridges and server'}", what, note
+    processor = f"  processor time an event{'' if side is first else ', bridges and server'}"
+    yield f"{processor} ({kind}, {side.name})", what, note
 
 
 def main() -> None:

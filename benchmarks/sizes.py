@@ -96,7 +96,7 @@ def _sides(cluster: Cluster, events: int) -> Iterator[Row]:
         fill(url, appends, events)
         written = _log_since(cluster, before)
         yield (
-            "  of the server's log",
+            f"  of the server's log, {name}",
             f"{written / events:.0f}",
             f"{events:,} events from a checkpoint on, {10 * events:,} keys remembered before; without the totals",
         )

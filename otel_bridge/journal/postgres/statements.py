@@ -91,6 +91,8 @@ def commit(
 
 @lru_cache(256)
 def _text(rows: int, sessions: bool, keys: int, table: int, older: tuple[int, ...]) -> str:
+    # What nobody reads runs from the last to the first: keys, then sessions, as in the careful way. Two replicas with
+    # the same of both then wait for one another, and never each for the other.
     parts = [f"moved AS ({MOVE} RETURNING 1)", f"segments AS ({SEGMENT}{', '.join([_SEGMENT_ROW] * rows)})"]
     if sessions:
         parts.append(f"sessions AS ({SESSIONS})")
