@@ -26,6 +26,9 @@ request: ContextVar[tuple[bytes, bytes | None] | None] = ContextVar("request", d
 """The request that is being served: its checked id, and its `traceparent` as received."""
 _TRACE_ID = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-")
 
+_worker: dict[str, int] = {}
+"""What each line says of the worker that writes it, where there are several."""
+
 _SPEAKING = (OSError, RuntimeError, OperatorError)
 """Exceptions whose message is the system's or ours. A KeyError's or ValueError's may be what a client wrote."""
 _SILENT = (RecursionError, NotImplementedError)
@@ -70,7 +73,7 @@ def _exception(record: logging.LogRecord) -> str | None:
 
 def _marks(record: logging.LogRecord) -> dict[str, Any]:
     """The fields of a record, and those of the request that was being served."""
-    fields = dict(getattr(record, "fields", {}))
+    fields = {**_worker, **getattr(record, "fields", {})}
     mark = request.get()
     if mark is not None:
         fields.setdefault("request_id", mark[0].decode("ascii"))
@@ -107,6 +110,11 @@ class _Json(logging.Formatter):
         return _UNPRINTABLE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
+def name_worker(number: int) -> None:
+    """Has each line say which of several workers wrote it."""
+    _worker["worker"] = number
+
+
 def set_up(style: str, level: str) -> None:
     """Sends every logger to standard error, in the style asked for (`auto`: text on a terminal, else JSON)."""
     handler = logging.StreamHandler(sys.stderr)
@@ -122,5 +130,5 @@ def set_up(style: str, level: str) -> None:
         logging.getLogger(name).propagate = True
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
     # Their messages contain what clients sent; the bridge logs itself what it needs of them.
-    for name in ("mcp", "sse_starlette", "httpx2", "limits"):
+    for name in ("mcp", "sse_starlette", "httpx2", "redis"):
         logging.getLogger(name).setLevel(logging.CRITICAL + 1)

@@ -22,6 +22,7 @@ from otel_bridge.app import Bridge
 from otel_bridge.config import Config
 from otel_bridge.errors import StartRefused
 from otel_bridge.http.protocol import MAX_CONNECTIONS, Bounds, Protocol
+from otel_bridge.orders import Orders, Worker
 
 log = logging.getLogger(__name__)
 
@@ -52,8 +53,14 @@ def _max_connections() -> int:
 class _Server(uvicorn.Server):
     """uvicorn's server with our signals: the first stops in order and exits with 0, a second ends at once."""
 
-    def __init__(self, config: uvicorn.Config, bounds: Bounds, on_hangup: Callable[[], None]) -> None:
+    def __init__(
+        self, config: uvicorn.Config, bounds: Bounds, on_hangup: Callable[[], None], orders: Orders | None
+    ) -> None:
+        """`orders`: of who started this process, where it is one of several. They come beside signals, which may have
+        been sent to both: an order and a signal are not two signals."""
         super().__init__(config)
+        self._orders = orders
+        self._stopping = False
         self.stopped_by: int | None = None
         self._bounds = bounds
         self._on_hangup = on_hangup
@@ -61,23 +68,35 @@ class _Server(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         loop = asyncio.get_running_loop()
-
-        def stop(number: int) -> None:
-            if self.stopped_by is not None:
-                os._exit(128 + number)
-            self.stopped_by = number
-            log.info("stopping: what was taken on is answered, then what waits for export gets its time")
-            self.should_exit = True
-            # Nothing is reloaded any more, and a loop that closes leaves a signal to what it does by default.
-            loop.remove_signal_handler(signal.SIGHUP)
-            signal.signal(signal.SIGHUP, signal.SIG_IGN)
-
         for number in signals.STOPPING:
-            loop.add_signal_handler(number, stop, number)
+            loop.add_signal_handler(number, self._on_signal, number)
         loop.add_signal_handler(signal.SIGHUP, self._on_hangup)
         for kept in signals.take():
-            stop(kept) if kept in signals.STOPPING else self._on_hangup()
+            self._on_signal(kept) if kept in signals.STOPPING else self._on_hangup()
+        if self._orders is not None:
+            self._orders.follow(self._stop, self._on_hangup)
         yield
+
+    def _on_signal(self, number: int) -> None:
+        if self.stopped_by is not None:
+            os._exit(128 + number)
+        self.stopped_by = number
+        self._stop()
+
+    def _stop(self) -> None:
+        if self._stopping:
+            return
+        self._stopping = True
+        log.info("stopping: what was taken on is answered, then what waits for export gets its time")
+        self.should_exit = True
+        # Nothing is reloaded any more, and a loop that closes leaves a signal to what it does by default.
+        asyncio.get_running_loop().remove_signal_handler(signal.SIGHUP)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self._orders is not None:
+            self._orders.say_ready()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Serves a moment longer, so that requests on their way are answered and connections end by agreement."""
@@ -127,14 +146,20 @@ def settings(bridge: Bridge) -> uvicorn.Config:
     )
 
 
-def serve(config: Config, announce: Callable[[Bridge, int], None], read_config: Callable[[], Config]) -> int:
-    """Serves until a signal; returns the exit code. SIGHUP reads the configuration again. Raises StartRefused."""
+def serve(
+    config: Config,
+    announce: Callable[[Bridge, int], None],
+    read_config: Callable[[], Config],
+    worker: Worker | None = None,
+) -> int:
+    """Serves until a signal; returns the exit code. SIGHUP reads the configuration again. `worker`: as one of several
+    that accept on one port. Raises StartRefused."""
     if signals.stopped_by() is not None:
         log.info("stopped before it had started")
         return 0
-    listener = bind(config.host, config.port)
+    listener = bind(config.host, config.port) if worker is None else worker.listener
     bridge = Bridge(config, read_config, _max_connections())
-    server = _Server(settings(bridge), bridge.bounds, bridge.reloader.soon)
+    server = _Server(settings(bridge), bridge.bounds, bridge.reloader.soon, worker and worker.orders)
 
     # What is here now stays: the collector need not look at it again, and looks less often at what comes and goes.
     gc.collect()

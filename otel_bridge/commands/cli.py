@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from otel_bridge import __version__, config
 from otel_bridge.commands import client
 from otel_bridge.errors import OperatorError
+from otel_bridge.orders import Worker
 
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -59,7 +60,16 @@ def build_parser() -> argparse.ArgumentParser:
     init.add_argument("file", nargs="?", default=config.DEFAULT_FILE, help=f"where (default: {config.DEFAULT_FILE})")
     init.set_defaults(run=_lazy("init:run"))
 
-    serve = commands.add_parser("serve", parents=[common], help="run the bridge")
+    serve = commands.add_parser(
+        "serve",
+        parents=[common],
+        help="run the bridge",
+        epilog="examples:\n"
+        "  otel-bridge serve --port 8080\n"
+        "  otel-bridge serve --workers 4 --journal postgresql://otel_bridge@db1/otel_bridge\n"
+        "                           four processes behind one port, /metrics on 9464, 9465, 9466 and 9467",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     serve.add_argument("--host", help="address the API listens on (default: 127.0.0.1)")
     serve.add_argument("--port", help="port the API listens on (default: 8000)")
     serve.add_argument("--metrics-host", help="address /metrics listens on (default: 127.0.0.1)")
@@ -68,6 +78,14 @@ def build_parser() -> argparse.ArgumentParser:
         "--journal",
         metavar="URL",
         help="where records are kept: sqlite:///… or postgresql://… (default: sqlite:///data/otel-bridge.db)",
+    )
+    serve.add_argument(
+        "--workers",
+        type=_whole(1, 1000),
+        default=1,
+        metavar="N",
+        help="processes behind the port, each a replica: with a postgresql:// journal only. Their /metrics listen on "
+        "metrics_port and the ports after it (default: 1)",
     )
     serve.set_defaults(run=_lazy("serve:run"))
 
@@ -310,20 +328,21 @@ def _number(text: str) -> float:
         return math.nan
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Runs one command; returns the exit code (2: what was asked for cannot be done as configured)."""
+def main(argv: Sequence[str] | None = None, worker: Worker | None = None) -> int:
+    """Runs one command; returns the exit code (2: what was asked for cannot be done as configured). `worker`: as one
+    of several that serve."""
     _stand_in_for_closed_output()
     try:
-        return _run(argv)
+        return _run(argv, worker)
     finally:
         _let_go_of_output()
 
 
-def _run(argv: Sequence[str] | None) -> int:
+def _run(argv: Sequence[str] | None, worker: Worker | None) -> int:
     program = "otel-bridge"
     try:
         try:
-            arguments = build_parser().parse_args(argv)
+            arguments = build_parser().parse_args(argv, argparse.Namespace(worker=worker))
         except SystemExit:  # the help was asked for, or what was asked for is no command
             sys.stdout.flush()
             raise

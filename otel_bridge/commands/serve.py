@@ -14,20 +14,35 @@ from otel_bridge.config import Config
 from otel_bridge.errors import StartRefused
 from otel_bridge.journal import WentBack
 from otel_bridge.ops.going_back import summary
+from otel_bridge.orders import Worker
 
 log = logging.getLogger(__name__)
 
 
 def run(arguments: argparse.Namespace) -> int:
+    worker: Worker | None = arguments.worker
+    if arguments.workers > 1:
+        from otel_bridge.commands import workers  # most serve alone
+
+        return workers.run(arguments)
+    if worker is not None:
+        logs.name_worker(worker.number)
     loaded, warnings, findings, _ = load_to_serve(arguments)
     logs.set_up(loaded.log_format, loaded.log_level)
-    for warning in [*warnings, *(f"the journal's server: {finding.line()}" for finding in findings)]:
-        log.warning("%s", warning)
+    announces = worker is None or worker.announces
+    if announces:  # else another worker has said it
+        for warning in [*warnings, *(f"the journal's server: {finding.line()}" for finding in findings)]:
+            log.warning("%s", warning)
     os.umask(0o077)  # the journal and its key are for this user alone
 
     def announce(bridge: Bridge, port: int) -> None:
-        for line in _banner(bridge.config, port, bridge.listener.port, bridge.went_back):
-            print(line, flush=True)
+        lines = []
+        if announces:
+            lines = _banner(bridge.config, port, bridge.listener.port, bridge.went_back)
+        if worker is not None:
+            metrics = f"{local_url(bridge.config.metrics_host, bridge.listener.port)}/metrics"
+            lines.append(f"  worker {worker.number:<3} process {os.getpid()}, {metrics}")
+        print(*lines, sep="\n", flush=True)
 
     source = loaded.source
 
@@ -40,7 +55,7 @@ def run(arguments: argparse.Namespace) -> int:
         source = current.source
         return current
 
-    return server.serve(loaded, announce, reread)
+    return server.serve(loaded, announce, reread, worker)
 
 
 def _banner(loaded: Config, port: int, metrics_port: int, went_back: WentBack | None) -> list[str]:

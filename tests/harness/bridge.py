@@ -43,6 +43,8 @@ class Bridge:
         self.config.write_text(config, encoding="utf-8")
         self.port, self.metrics_port = free_port(), free_port()
         self.environ = {"OTEL_BRIDGE_RATE_LIMIT": "off", "OTEL_BRIDGE_LOG_FORMAT": "json", **environ}
+        self.arguments: list[str] = []
+        """More of `serve`."""
         self.under: list[str] = []
         """What starts it, where it is not us: a program that runs the command after it (`prlimit --nofile=…`)."""
         self.process: subprocess.Popen[bytes] | None = None
@@ -77,7 +79,11 @@ class Bridge:
     def start(self, wait: bool = True) -> Bridge:
         log = self.log.open("ab")
         self.process = subprocess.Popen(
-            [*self.under, *self.command("serve", "--port", str(self.port), "--metrics-port", str(self.metrics_port))],
+            [
+                *self.under,
+                *self.command("serve", "--port", str(self.port), "--metrics-port", str(self.metrics_port)),
+                *self.arguments,
+            ],
             cwd=self.folder,
             env=self.env(),
             stdout=log,

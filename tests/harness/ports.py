@@ -23,6 +23,17 @@ def free_port() -> int:
                 return port
 
 
+def free_ports(count: int) -> int:
+    """The first of so many that follow each other, below those that bind() gives."""
+    for first in range(12_000 + 3000 * WORKER, 15_000 + 3000 * WORKER, count):
+        ports = range(first, first + count)
+        with _lock:
+            if not _given.intersection(ports) and not any(answers(port) for port in ports):
+                _given.update(ports)
+                return first
+    raise AssertionError("no free ports")
+
+
 def answers(port: int) -> bool:
     """Whether somebody listens there."""
     with socket.socket() as probe:
