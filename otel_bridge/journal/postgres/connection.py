@@ -23,6 +23,8 @@ IDLE_SECONDS = 10
 server lets go what others wait for. Shorter than a lease, so that a lane's locks are gone when its lease is over."""
 CANCELLED = "01000"
 """The warning with which a commit «succeeds» whose wait for its standby was cancelled: it may be lost in a failover."""
+CONFIRM = "SELECT pg_logical_emit_message(true, 'otel-bridge', '')"
+"""A write of nothing: a note in the log that nobody reads. Its commit waits for the synchronous standby."""
 LANE = "#lane="
 """Behind a URL: the lane that a process of this replica reads."""
 

@@ -11,6 +11,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from typing import Any
 
 import psycopg
 from psycopg.pq import TransactionStatus
@@ -20,6 +21,7 @@ from otel_bridge.errors import StartRefused
 from otel_bridge.journal.postgres import identity, lane, migrations, schema
 from otel_bridge.journal.postgres.connection import (
     CANCELLED,
+    CONFIRM,
     Connection,
     connect,
     is_lost,
@@ -127,6 +129,7 @@ class Holding:
             return
         now = found[1]
         if now.commits != self.held.commits:
+            self._confirmed(CONFIRM)
             raise StoreLost(f"lane {self.held.lane} was written by another process that says it is this one")
         if now.turn != self.held.turn or now.epoch != self.held.epoch:
             self._take_on(now)
@@ -155,14 +158,22 @@ class Holding:
             return
         base = schema.base(self.held.lane)
         found = WentBack("older", now.last - base, self.held.last - base, 0, CLOCK.now_us())
-        with suppress(psycopg.Error):
-            # Whoever starts next would not see it: the journal says it.
-            self.db.execute("UPDATE otel_bridge.journal SET went_back = %s", (identity.encoded(found),))
+        # Whoever starts next would not see it: the journal says it.
+        self._confirmed("UPDATE otel_bridge.journal SET went_back = %s", identity.encoded(found))
         raise StoreLost(
             f"the journal went back: lane {self.held.lane} had {found.before} records, and has {found.last} now. A "
             "standby that was behind was promoted, or a backup put in place: records that were acknowledged are gone. "
             "Nothing more is taken by this process; see the runbook of a journal that went back"
         )
+
+    def _confirmed(self, write: str, *values: Any) -> None:
+        """Ends a write before anything is concluded from what was read: a primary that was taken for gone, and that its
+        standby has followed, has less than the journal, and cannot end one. Raises psycopg.Error."""
+        self._cancelled = False
+        self.db.execute(write, values or None)
+        if self._cancelled:
+            self.db.close()
+            raise psycopg.OperationalError("the server may not be the one that takes writes any more")
 
     def renew(self) -> None:
         """Lengthens the lease. Raises StoreUnavailable, StoreLost."""

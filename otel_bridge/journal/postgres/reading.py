@@ -15,7 +15,7 @@ from otel_bridge.journal.accounts import HOUR_US
 from otel_bridge.journal.parts import Parts, parts_of
 from otel_bridge.journal.postgres import balance, idle, lookup, sizes, totals
 from otel_bridge.journal.postgres.arrays import bytea_array
-from otel_bridge.journal.postgres.connection import CANCELLED, Connection, connect, translated
+from otel_bridge.journal.postgres.connection import CANCELLED, CONFIRM, Connection, connect, translated
 from otel_bridge.journal.postgres.identity import identity
 from otel_bridge.journal.postgres.patience import Patience
 from otel_bridge.journal.postgres.schema import base, lane_of
@@ -38,9 +38,6 @@ from otel_bridge.records import Event, Idle
 
 PATIENCE_SECONDS = 120.0
 """For which an answer is waited for: some of what is read costs with the journal."""
-
-CONFIRM = "SELECT pg_logical_emit_message(true, 'otel-bridge', '')"
-"""A write of nothing: a note in the log that nobody reads. Its commit waits for the synchronous standby."""
 
 P = ParamSpec("P")
 R = TypeVar("R")
