@@ -59,7 +59,11 @@ class Config:
     )
     journal_max_size: int = setting(20 << 30, "Journal size at which ingest answers 503.", readers.size(1024))
     disk_min_free: int = setting(64 << 20, "Free disk space below which ingest answers 503.", readers.size(0))
-    retention_days: float = setting(35.0, "Days that exported records are kept.", readers.number(0.01, 3650))
+    retention_days: float = setting(
+        35.0,
+        "Days that exported records are kept; in PostgreSQL two at the most, what they add up to this long.",
+        readers.number(0.01, 3650),
+    )
     redaction: Redaction = setting(
         "on", "Redaction of content: on, off, or full (content is not kept at all).", readers.choice(Redaction)
     )

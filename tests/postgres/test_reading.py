@@ -9,6 +9,7 @@ import pytest
 
 from otel_bridge import journal
 from otel_bridge.journal import Append, Ledger, Reader, Store, StoreUnavailable
+from otel_bridge.journal.postgres.connection import connect
 from otel_bridge.journal.postgres.schema import base
 from otel_bridge.records import Record, decode
 from tests.harness.postgres import LAX, Cluster
@@ -135,3 +136,12 @@ def test_while_the_server_is_away_a_reader_says_so_and_then_goes_on() -> None:
                     reader.sessions([SESSION_ID])
             cluster.start()
             assert reader.sessions([SESSION_ID])
+
+
+def test_what_the_database_sets_for_others_holds_nobody_up(cluster: Cluster, url: str) -> None:
+    name = url.rpartition("/")[2]
+    for setting in ("default_transaction_isolation = 'serializable'", "lock_timeout = '1ms'"):
+        cluster.sql(f"ALTER DATABASE {name} SET {setting}")
+    with closing(connect(url)) as connection:
+        assert connection.execute("SHOW transaction_isolation").fetchall() == [("read committed",)]
+        assert connection.execute("SHOW lock_timeout").fetchall() == [("0",)]

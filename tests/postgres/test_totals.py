@@ -227,6 +227,25 @@ def test_a_session_falls_idle_once_and_with_all_that_came_for_it(stores: list[St
     reader.close()
 
 
+def test_what_comes_while_a_session_ends_is_of_its_next_period(cluster: Cluster, stores: list[Store], url: str) -> None:
+    """Also where there was nothing to add before it ended: who adds meanwhile waits."""
+    write(stores[0], session(), event(1), event(2))
+    reader = stores[1].reader()
+    reader.catch_up()  # type: ignore[attr-defined]
+    stores[0].begin()
+    (ended,) = stores[0].end(SESSION_ID, START_US)
+    write(stores[1], event(3))
+    adding = threading.Thread(target=reader.catch_up)  # type: ignore[attr-defined]
+    adding.start()
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = %s AND wait_event_type = 'Lock'"
+    wait_for(lambda: cluster.sql(waiting, url.rpartition("/")[2])[0][0] == 1, "somebody who waits", 20)
+    stores[0].commit()
+    adding.join()
+    reader.close()
+    assert isinstance(ended, Idle) and ended.events == 2
+    assert rows(url, "SELECT events, stretch_events, live FROM otel_bridge.session") == [(3, 1, True)]
+
+
 def test_a_replica_that_is_halted_while_it_adds_holds_up_the_others_for_a_while_only(
     stores: list[Store], url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

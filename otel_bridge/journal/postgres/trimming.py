@@ -137,7 +137,7 @@ class Trimming:
         # Only the oldest rows are looked at: a clock that stepped must not make this a scan.
         if lane not in self._careful:
             found = [Old._make(row) for row in connection.execute(_OLDEST, (after, safe, limit)).fetchall()]
-            self._from[lane] = found[0].last - 1 if found else after  # what is deleted is not passed again and again
+            self._from[lane] = found[0].last - 1 if found else safe  # what is deleted is not passed again and again
             return found
         rows: list[Old] = []
         self._careful.discard(lane)
