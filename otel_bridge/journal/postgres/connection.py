@@ -35,6 +35,7 @@ _DEFAULTS = {
 }
 
 _SESSION = f"""SELECT set_config('statement_timeout', '0', false), set_config('transaction_timeout', '0', false),
+    set_config('default_transaction_isolation', 'read committed', false),
     set_config('idle_in_transaction_session_timeout', '{IDLE_SECONDS}s', false),
     set_config('tcp_keepalives_idle', '{DEAD_SECONDS}', false), set_config('tcp_keepalives_interval', '3', false),
     set_config('tcp_keepalives_count', '3', false),
@@ -43,8 +44,9 @@ _SESSION = f"""SELECT set_config('statement_timeout', '0', false), set_config('t
         CASE WHEN current_setting('synchronous_commit') IN ('off', 'local') THEN 'on'
         ELSE current_setting('synchronous_commit') END, false)"""
 """What a role or a database may have set and a promise does not survive: a commit that is cancelled has been taken all
-the same, and one that does not wait for the disk has not. And how soon the server notices that we are gone. A
-transaction that it ends before its COMMIT has come was not taken."""
+the same, one that does not wait for the disk has not, and half of those that meet others' rows are refused where each
+is to see one state alone. And how soon the server notices that we are gone. A transaction that it ends before its
+COMMIT has come was not taken."""
 
 
 def split(url: str) -> tuple[str, int | None]:
