@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import psycopg
@@ -11,10 +13,14 @@ import pytest
 from otel_bridge import journal
 from otel_bridge.journal import OutcomeUnknown, StoreLost, StoreUnavailable
 from otel_bridge.journal.accounts import HOUR_US
+from otel_bridge.journal.postgres import dump, lane, migrations, totals
 from otel_bridge.journal.postgres.connection import connect
 from otel_bridge.journal.postgres.generations import Generations, Turn
+from otel_bridge.journal.postgres.visiting import visit
 from otel_bridge.journal.postgres.writing import PostgresStore
+from otel_bridge.ops.forms import SnapshotForms
 from tests.harness.postgres import Cluster
+from tests.harness.waiting import wait_for
 from tests.journal.stores import append
 from tests.unit.samples import START_US, event, session
 
@@ -118,3 +124,63 @@ def test_nobody_adds_to_sessions_beside_one_that_ends_their_periods(stores: list
             other.execute("SELECT 1 FROM otel_bridge.counted FOR UPDATE")
     store.commit()
     reader.close()
+
+
+def test_a_backup_lets_a_step_by_that_holds_the_totals_and_waits_for_its_lane(
+    stores: list[PostgresStore], cluster: Cluster, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step, other = stores
+    take(other, 1, START_US)
+    take(step, 3, START_US)
+    rounds, ended = [0], threading.Event()
+
+    def end() -> None:
+        waits = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%counted%'"
+        wait_for(lambda: cluster.sql(waits), "a backup that waits for the totals", pause=0.02)
+        step.commit()
+        ended.set()
+
+    def catch_up(connection: Any, *rest: Any) -> int:
+        added = totals.catch_up(connection, *rest)
+        rounds[0] += 1
+        if rounds[0] == dump.ROUNDS:
+            take(other, 2, START_US)
+            step.begin()
+            step._db.execute("SELECT 1 FROM otel_bridge.counted ORDER BY lane FOR UPDATE")
+            threading.Thread(target=end).start()
+        return added
+
+    monkeypatch.setattr(dump, "totals", SimpleNamespace(catch_up=catch_up))
+    with dump.archive(url, SnapshotForms(), served=True) as archive:
+        assert ended.wait(30)
+        assert archive.sums.usage_events == archive.sums.records == 3
+
+
+def test_a_process_of_another_machine_of_the_same_name_is_not_taken_for_gone() -> None:
+    mine = lane.process_name()
+    host, kernel, _, started = mine.split(" ")
+    boot, _, namespace = kernel.partition(":")
+    nobody = 1 << 22  # no process id is so high
+    assert boot and namespace and not lane.is_gone(mine, mine)
+    assert lane.is_gone(f"{host} {kernel} {nobody} {started}", mine)
+    assert not lane.is_gone(f"{host} 00000000:{namespace} {nobody} {started}", mine)
+
+
+def test_a_replica_that_starts_within_a_restore_has_the_turn_of_what_was_restored(url: str, cluster: Cluster) -> None:
+    with visit(url) as db:
+        db.execute("UPDATE otel_bridge.journal SET turn = 10")
+        db.execute("UPDATE otel_bridge.turn SET turn = 10")
+        started: list[PostgresStore] = []
+        with db.transaction():
+            db.execute("SELECT 1 FROM otel_bridge.journal FOR UPDATE")
+            thread = threading.Thread(target=lambda: started.append(journal.open(url, "otlp")))  # type: ignore[arg-type]
+            thread.start()
+            waits = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%FOR SHARE%'"
+            wait_for(lambda: cluster.sql(waits), "a replica that waits")
+            db.execute("ALTER SCHEMA otel_bridge RENAME TO before")  # as `journal restore --replace` does
+            migrations.make(db)
+        thread.join(30)
+        rows = db.execute("SELECT lane, turn FROM otel_bridge.lane").fetchall()
+    (store,) = started
+    assert (rows, store.generations.now) == ([(0, 1)], Turn(1, False))
+    store.close()

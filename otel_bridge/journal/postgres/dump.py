@@ -33,6 +33,8 @@ from otel_bridge.journal.store import StoreDamaged, StoreUnavailable
 
 HOLD_SECONDS = 2
 """How long commits may be held up for the moment that is copied, at the most."""
+LET_BY_MS = 300
+"""How long the totals are waited for in that moment."""
 ROUNDS = 3
 """Of adding to sessions and usage what they lack: the last one, for which commits are held up, has little left."""
 ATTEMPTS = 20
@@ -91,7 +93,11 @@ def _fix(holder: Connection, counter: Connection, db: Connection, where: str, se
                 holder.execute("SELECT 1 FROM otel_bridge.lane ORDER BY lane FOR UPDATE")
             else:
                 refuse_served(holder, where)
-            totals.catch_up(counter)
+            with counter.transaction():
+                # A replica's step may hold the totals and wait for its lane: it goes first, and this one comes again.
+                counter.execute(f"SET LOCAL lock_timeout = '{LET_BY_MS}ms'")
+                counter.execute("SELECT 1 FROM otel_bridge.counted ORDER BY lane FOR UPDATE")
+                totals.catch_up(counter)
             db.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
             db.execute("SELECT 1 FROM otel_bridge.journal")
             if served:

@@ -50,12 +50,18 @@ class Held:
 
 
 def process_name() -> str:
-    """This process, as the lane's row names it: host, namespace of process ids, process id and when it started."""
+    """This process, as the lane's row names it: host, where its process id counts, process id and when it started."""
+    return f"{socket.gethostname()} {_kernel()} {os.getpid()} {_started(os.getpid())}"
+
+
+def _kernel() -> str:
+    """This start of this machine, and the namespace of process ids. Hosts of one image share their name and even the
+    number of the namespace: by these alone each would take the other's process for gone. Empty: not known."""
     try:
-        namespace = str(Path("/proc/self/ns/pid").readlink()).removeprefix("pid:[").removesuffix("]")
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").partition("-")[0]
+        return f"{boot}:{Path('/proc/self/ns/pid').readlink().name.removeprefix('pid:[').removesuffix(']')}"
     except OSError:
-        namespace = ""
-    return f"{socket.gethostname()} {namespace} {os.getpid()} {_started(os.getpid())}"
+        return ""
 
 
 def _started(pid: int) -> str:
@@ -105,6 +111,7 @@ def claim(db: Connection, owner: uuid.UUID, only_orphans: bool = False) -> Held 
 
 def _new(db: Connection, values: dict[str, Any]) -> Held:
     while True:
+        made = None
         try:
             with db.transaction():
                 # The turn must not change between its reading and the row: `generations.advance` tells every lane.
@@ -117,10 +124,14 @@ def _new(db: Connection, values: dict[str, Any]) -> Held:
                     f"RETURNING {_ROW}",
                     {**values, "lane": row[0], "last": schema.base(row[0]), "turn": turn[0], "doubled": turn[1]},
                 ).fetchone()
+                if db.execute("SELECT turn, doubled FROM otel_bridge.journal").fetchone() != turn:
+                    # It has waited for a restore, and that turn is of the journal that was moved aside.
+                    made = None
+                    raise psycopg.Rollback
         except psycopg.errors.UniqueViolation:
             continue  # another made it at the same moment
-        assert made is not None
-        return Held.of(made)
+        if made is not None:
+            return Held.of(made)
 
 
 def look(db: Connection, lane: int) -> tuple[uuid.UUID | None, Held] | None:
