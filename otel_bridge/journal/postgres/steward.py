@@ -128,14 +128,16 @@ class PostgresSteward:
     def follow(self, position: Position, fold: Callable[[list[Segment]], None]) -> bool:
         with self._server(DamagedPart.SEGMENTS) as db:
             behind = self._behind(db, position)
+            read = 0
             # Round and round: the lane behind that of the last call comes first.
             for lane in sorted(behind, key=lambda lane: (lane <= self._followed, lane)):
                 size = _read(db, lane, position, fold)
                 self._followed = lane
                 if position.get(lane, base(lane)) >= behind[lane] or not size:
                     del behind[lane]
-                if size >= READ_BYTES:
-                    break
+                read += size
+                if read >= READ_BYTES:
+                    break  # the lease is to be renewed meanwhile, however many lanes there are
         return bool(behind)
 
     def save(
