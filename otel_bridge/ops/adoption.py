@@ -13,8 +13,9 @@ from collections import Counter
 from collections.abc import Sequence
 
 from otel_bridge.config import Config, Otlp
+from otel_bridge.errors import StartRefused
 from otel_bridge.export.exporter import Exporter
-from otel_bridge.journal import Journal, Reader, Replicas, Store, StoreLost, StoreUnavailable
+from otel_bridge.journal import Journal, Reader, Replicas, Store, StoreError, StoreLost, StoreUnavailable
 from otel_bridge.ops.supervisor import Worker
 from otel_bridge.records import Record
 
@@ -60,7 +61,7 @@ class Adoption:
     def _adopt(self) -> Store | None:
         try:
             store = self._replicas.adopt()
-        except StoreUnavailable as error:
+        except (StoreError, StartRefused) as error:
             if self._waits_for != str(error):
                 log.error("nobody looks for what replicas that are gone have left: %s", error)
             self._waits_for = str(error)

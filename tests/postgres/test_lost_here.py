@@ -184,3 +184,18 @@ def test_a_replica_that_starts_within_a_restore_has_the_turn_of_what_was_restore
     (store,) = started
     assert (rows, store.generations.now) == ([(0, 1)], Turn(1, False))
     store.close()
+
+
+def test_a_lane_that_ends_with_damage_is_adopted_all_the_same(stores: list[PostgresStore], url: str) -> None:
+    one, other = stores
+    take(one, 1, START_US)
+    with connect(url) as db:
+        db.execute("UPDATE otel_bridge.segment SET body = '\\x00' WHERE last = %s", (one.last,))
+        db.execute("UPDATE otel_bridge.lane SET lease_until = '-infinity' WHERE lane = %s", (one.lane,))
+    adopted = other.replicas.adopt()
+    assert adopted is not None and adopted.last == one.last
+    reader = adopted.reader()
+    (left,) = reader.segments(0, 10)
+    assert left.damaged and left.spans == 1  # its exporter sets that aside
+    reader.close()
+    adopted.close()

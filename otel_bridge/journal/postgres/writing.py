@@ -75,6 +75,8 @@ class PostgresStore:
         """Of the housekeeping thread: every replica adds to the totals, so that they lack no more than a second."""
         self._holding = Holding(split(url)[0], orphan)
         self._follow()
+        if self._drains:
+            return  # what of it is damaged is its exporter's to step over: nothing is added to it
         try:
             reader = self.reader()
             try:
@@ -82,8 +84,7 @@ class PostgresStore:
                 if self.lane == 0 and self._holding.held.epoch == 1:
                     # The first to open it: where a backup was put there, it says so.
                     self.went_back = reader.identity().went_back
-                if not self._drains:
-                    reader.catch_up()  # how far sessions have come is read from what is counted
+                reader.catch_up()  # how far sessions have come is read from what is counted
             finally:
                 reader.close()
         except StoreError as error:
