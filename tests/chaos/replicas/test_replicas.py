@@ -1,32 +1,40 @@
-"""Replicas that are killed, or stand still until they are taken for dead, under load."""
+"""Replicas that are killed, or stand still until they are taken for dead, under load; and races between them."""
 
 from __future__ import annotations
 
 import os
 import random
 import time
+from collections.abc import Callable
 
+import psycopg
 import pytest
 
+from otel_bridge.ids import DAY_US
+from otel_bridge.journal.postgres import generations
+from tests.chaos.conftest import long_form
 from tests.chaos.lanes import LONG
 from tests.chaos.replicas.accounts import account
-from tests.chaos.replicas.world import Say, World, again, standing_still
+from tests.chaos.replicas.racing import RACERS, race
+from tests.chaos.replicas.world import PAUSE, Say, World, again, standing_still
 from tests.harness.bridge import Bridge
 from tests.harness.fleet import STEWARD, page
 from tests.harness.otlp import OK, Reply
 from tests.harness.postgres import Cluster
 from tests.harness.waiting import wait_for
 
-KILLS = int(os.environ.get("CHAOS_KILLS", "200" if LONG else "6"))
-STILL = int(os.environ.get("CHAOS_STILL", "12" if LONG else "2"))
+KILLS = int(os.environ.get("CHAOS_KILLS", "200" if LONG else "4"))
+STILL = int(os.environ.get("CHAOS_STILL", "12" if LONG else "1"))
 LEASE = 15.0
+RACES = int(os.environ.get("CHAOS_RACES", "10000" if LONG else "160"))
+KEYS = int(os.environ.get("CHAOS_KEYS", "6000"))
 
 
 @pytest.mark.timeout(120 + 10 * KILLS)
 def test_replicas_killed_at_random_moments_lose_nothing_and_count_nothing_twice(world: World, say: Say) -> None:
     seed = int(os.environ.get("CHAOS_SEED", "0")) or random.SystemRandom().randrange(1, 1 << 30)
     moments, began, stewards = random.Random(seed), time.monotonic(), 0
-    with world.load(clients=6, seed=seed % 100_000 + 10, pause=0.004) as load:
+    with world.load(clients=6, seed=seed % 100_000 + 10, pause=PAUSE) as load:
         for kill in range(KILLS):
             time.sleep(moments.uniform(0.0, 1.2))
             steward = world.fleet.steward() if kill % 3 == 2 else None
@@ -62,7 +70,7 @@ def test_a_replica_that_stands_still_past_its_lease_is_fenced_and_goes_on(
 ) -> None:
     """What it had under way is not taken behind the back of who follows it, and is posted elsewhere meanwhile."""
     changes = 0
-    with world.load(clients=8, seed=3, pause=0.004, patience=2.0):
+    with world.load(clients=8, seed=3, pause=PAUSE, patience=2.0):
         for turn in range(STILL):
             steward = world.fleet.steward()
             assert steward is not None
@@ -97,15 +105,46 @@ def test_what_a_replica_that_is_gone_has_left_is_delivered_by_another(world: Wor
     world.check()
 
 
-def test_whoever_stops_in_order_leaves_nothing_to_wait_for(world: World) -> None:
-    """A rolling restart under load: every post is answered, and nobody waits for a lease."""
-    before = world.ledger.unanswered
-    with world.load(clients=3, seed=4, pause=0.004):
-        steward = world.fleet.steward()
-        assert steward is not None
-        for bridge in world.fleet.bridges if LONG else [steward]:
+@long_form
+def test_a_rolling_restart_under_load_waits_for_no_lease(world: World) -> None:
+    """A rolling restart under load: each takes a lane at once that another has given up."""
+    lanes = "SELECT count(*) FROM otel_bridge.lane"
+    before = world.sql(lanes)
+    with world.load(clients=3, seed=4, pause=PAUSE):
+        for bridge in world.fleet.bridges:
             assert bridge.stop() == 0, bridge.output()[-2000:]
             world.wait_taken()
             bridge.start()
     world.check()
-    assert world.ledger.unanswered - before < 1000
+    assert world.sql(lanes) == before
+
+
+@pytest.mark.timeout(1800)
+def test_one_event_raced_on_three_replicas_is_taken_once(world: World, say: Say) -> None:
+    began = time.monotonic()
+    outcomes = race(world, RACES, lambda progress: None)
+    assert outcomes == {(200, 200, 201): RACES + RACERS}
+    found = world.check()
+    say(f"{RACES} events at three replicas each, in {time.monotonic() - began:.0f} s: {world.figures(found)}")
+
+
+@long_form
+@pytest.mark.timeout(1800)
+def test_keys_raced_while_the_turn_of_keys_changes_are_taken_once(world: World, cluster: Cluster, say: Say) -> None:
+    turns = []
+
+    def turn(progress: Callable[[], float]) -> None:
+        """A replica whose clock is ahead, day by day, as far as there are tables."""
+        with psycopg.connect(cluster.dsn(world.database), autocommit=True) as db:
+            for day in range(1, 4):
+                wait_for(lambda day=day: progress() > day / 5, "a race that goes on", 600)
+                generations.advance(db, time.time_ns() // 1000 + day * DAY_US, 0)
+                row = db.execute("SELECT turn FROM otel_bridge.journal").fetchone()
+                assert row is not None
+                turns.append(row[0])
+
+    outcomes = race(world, KEYS, turn)
+    assert outcomes == {(200, 200, 201): KEYS + RACERS}
+    found = world.check()
+    assert turns == [turns[0], turns[0] + 1, turns[0] + 2] and max(outcomes.values()) > 0
+    say(f"{KEYS} keys through the turns {turns}: {world.figures(found)}")
