@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -15,9 +16,11 @@ from otel_bridge.journal.postgres import generations
 from tests.chaos.conftest import long_form
 from tests.chaos.lanes import LONG
 from tests.chaos.replicas.accounts import account
+from tests.chaos.replicas.load import Target
 from tests.chaos.replicas.racing import RACERS, race
-from tests.chaos.replicas.world import PAUSE, Say, World, again, standing_still
+from tests.chaos.replicas.world import PAUSE, Say, World, standing_still
 from tests.harness.bridge import Bridge
+from tests.harness.caddy import Caddy
 from tests.harness.fleet import STEWARD, page
 from tests.harness.otlp import OK, Reply
 from tests.harness.postgres import Cluster
@@ -30,16 +33,34 @@ RACES = int(os.environ.get("CHAOS_RACES", "10000" if LONG else "160"))
 KEYS = int(os.environ.get("CHAOS_KEYS", "6000"))
 
 
+@pytest.fixture
+def balancer(world: World, tmp_path: Path) -> Iterator[Target]:
+    """A real Caddy before the replicas, which asks how they are."""
+    upstream = " ".join(f"127.0.0.1:{bridge.port}" for bridge in world.fleet.bridges)
+    made = Caddy(tmp_path, upstream, "127.0.0.1:9", "replicas").start()
+    yield "localhost", made.port
+    made.close()
+
+
 @pytest.mark.timeout(120 + 10 * KILLS)
-def test_replicas_killed_at_random_moments_lose_nothing_and_count_nothing_twice(world: World, say: Say) -> None:
+def test_replicas_killed_at_random_moments_lose_nothing_and_count_nothing_twice(
+    world: World, balancer: Target, say: Say
+) -> None:
+    """Half of the posts come through the balancer, half of them do not."""
     seed = int(os.environ.get("CHAOS_SEED", "0")) or random.SystemRandom().randrange(1, 1 << 30)
     moments, began, stewards = random.Random(seed), time.monotonic(), 0
-    with world.load(clients=6, seed=seed % 100_000 + 10, pause=PAUSE) as load:
+    at = [("127.0.0.1", bridge.port) for bridge in world.fleet.bridges]
+    at += [balancer] * len(at)
+    with world.load(clients=6, seed=seed % 100_000 + 10, at=at, pause=PAUSE) as load:
         for kill in range(KILLS):
             time.sleep(moments.uniform(0.0, 1.2))
             steward = world.fleet.steward() if kill % 3 == 2 else None
             stewards += steward is not None
-            again(steward or moments.choice(world.fleet.bridges))
+            killed = steward or moments.choice(world.fleet.bridges)
+            killed.kill()
+            killed.start(wait=False)
+            if moments.random() > 0.2:  # else the next is killed while this one is still starting, or this one again
+                killed.wait_ready(60)
             load.check_alive()
     found = world.check()
     assert "went back" not in world.fleet.output()

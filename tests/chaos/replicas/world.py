@@ -140,10 +140,4 @@ def standing_still(bridge: Bridge) -> Iterator[None]:
                 one.send_signal(signal.SIGCONT)
 
 
-def again(bridge: Bridge) -> None:
-    """kill -9, and a new start that nobody waits for."""
-    bridge.kill()
-    bridge.start(wait=False)
-
-
 Say = Callable[[str], None]
