@@ -1,5 +1,5 @@
-"""The one server of three replicas in trouble, under load: nothing is lost, half taken or taken twice, whoever posts is
-told so, and all of it goes on by itself."""
+"""The one server of several replicas in trouble, under load: nothing is lost, half taken or taken twice, whoever posts
+is told so, and all of it goes on by itself."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ import pytest
 import requests
 
 from otel_bridge import errors
+from tests.chaos.conftest import long_form
 from tests.chaos.disks import mounted
 from tests.chaos.lanes import LONG
 from tests.chaos.ledger import Say
-from tests.chaos.replicas.world import COMMITS, CONNECTIONS, World
+from tests.chaos.replicas.world import COMMITS, CONNECTIONS, PAUSE, World
 from tests.harness.postgres import Cluster, own, public
 from tests.harness.waiting import wait_for
 from tests.harness.wire import Cut, Wire
@@ -28,7 +29,7 @@ MOVES = "%UPDATE otel_bridge.lane SET last%"
 
 @pytest.fixture(scope="module")
 def wire(cluster: Cluster) -> Iterator[Wire]:
-    """Between the third replica and the server."""
+    """Between the last replica and the server."""
     made = Wire(cluster.port)
     yield made
     made.close()
@@ -41,9 +42,10 @@ def world(cluster: Cluster, wire: Wire, tmp_path_factory: pytest.TempPathFactory
         tmp_path_factory.mktemp("replicas"),
         cluster.dsn(database),
         lambda statement: cluster.sql(statement, database=database),
+        replicas=3 if LONG else 2,
     )
     made.database = database
-    made.fleet.bridges[2].environ["OTEL_BRIDGE_JOURNAL"] = f"postgresql://postgres@127.0.0.1:{wire.port}/{database}"
+    made.fleet.bridges[-1].environ["OTEL_BRIDGE_JOURNAL"] = f"postgresql://postgres@127.0.0.1:{wire.port}/{database}"
     try:
         yield made.start()
     finally:
@@ -63,7 +65,7 @@ def test_immediate_restarts_of_the_server_under_load(world: World, cluster: Clus
     """As a crash: what was under way is undone, or was committed and its answer is lost. Replicas hold their answers
     until they know which."""
     moments, unknown = random.Random(5), world.ledger.unanswered + world.ledger.unknown
-    with world.load(clients=6, seed=11, pause=0.002):
+    with world.load(clients=6, seed=11, pause=PAUSE):
         for _ in range(ROUNDS):
             time.sleep(moments.uniform(0.0, 1.0))
             cluster.restart()
@@ -76,10 +78,10 @@ def test_immediate_restarts_of_the_server_under_load(world: World, cluster: Clus
 def test_back_ends_that_are_terminated_under_load(world: World, cluster: Cluster, say: Say) -> None:
     """All of them, or those of commits; and commits that are cancelled."""
     moments, ended, cancelled = random.Random(6), 0, 0
-    with world.load(clients=6, seed=12, pause=0.0):
-        for turn in range(ROUNDS * 5):
+    with world.load(clients=6, seed=12, pause=PAUSE):
+        for turn in range(ROUNDS * 4):
             time.sleep(moments.uniform(0.0, 0.3))
-            ended += cluster.terminate(world.database, "%" if turn % 5 == 0 else MOVES)
+            ended += cluster.terminate(world.database, "%" if turn % 4 == 0 else MOVES)
             cancelled += cluster.terminate(world.database, MOVES, how="cancel")
             world.wait_taken(1)
     say(f"{ended} back ends terminated, {cancelled} statements cancelled: {world.figures(world.check())}")
@@ -89,7 +91,7 @@ def test_back_ends_that_are_terminated_under_load(world: World, cluster: Cluster
 def test_connections_cut_within_a_commit(world: World, wire: Wire, say: Say) -> None:
     """The request does not arrive, or is carried out and its answer does not arrive: the replica asks what became of
     it, and answers what is so."""
-    bridge = world.fleet.bridges[2]
+    bridge = world.fleet.bridges[-1]
     unknown, cuts = world.ledger.unanswered + world.ledger.unknown, wire.cuts
     with world.load(clients=3, seed=13, at=[("127.0.0.1", bridge.port)]):
         for turn in range(ROUNDS * 3):
@@ -117,8 +119,9 @@ def _not_ready(url: str) -> str | None:
     return answer.text if answer.status_code == 503 and answer.json()["problemas"] else None
 
 
+@long_form
 def test_a_server_that_is_away(world: World, cluster: Cluster, say: Say) -> None:
-    with world.load(clients=4, seed=14, pause=0.01):
+    with world.load(clients=4, seed=14, pause=PAUSE):
         cluster.crash()
         _trouble(world)
         cluster.start()
@@ -127,7 +130,7 @@ def test_a_server_that_is_away(world: World, cluster: Cluster, say: Say) -> None
 
 
 def test_a_server_that_is_read_only(world: World, cluster: Cluster) -> None:
-    with world.load(clients=4, seed=15, pause=0.01):
+    with world.load(clients=4, seed=15, pause=PAUSE):
         cluster.alter(default_transaction_read_only="on")
         _trouble(world)
         cluster.alter(default_transaction_read_only="DEFAULT")
@@ -158,27 +161,30 @@ def _crowded(world: World, cluster: Cluster) -> Iterator[None]:
                 other.close()
 
 
+@long_form
 def test_a_server_that_is_out_of_connections(world: World, cluster: Cluster) -> None:
-    with world.load(clients=4, seed=16, pause=0.01):
+    with world.load(clients=4, seed=16, pause=PAUSE):
         with _crowded(world, cluster):
             _trouble(world)
         world.wait_taken()
     world.check()
 
 
+@long_form
 def test_a_server_that_stands_still(world: World, cluster: Cluster) -> None:
     """It closes no connection and answers nothing."""
-    with world.load(clients=4, seed=17, pause=0.01):
+    with world.load(clients=4, seed=17, pause=PAUSE):
         with cluster.stopped():
             _trouble(world)
         world.wait_taken()
     world.check()
 
 
+@long_form
 def test_a_network_that_swallows_everything_of_one_replica(world: World, wire: Wire, say: Say) -> None:
     """The others go on; what the one was told nothing of, it asks for when the network is back."""
-    bridge = world.fleet.bridges[2]
-    with world.load(clients=4, seed=18, pause=0.01, patience=3.0):
+    bridge = world.fleet.bridges[-1]
+    with world.load(clients=4, seed=18, pause=PAUSE, patience=3.0):
         wire.silent = True
         wait_for(lambda: _not_ready(bridge.url), "a replica that says that it is not ready", 60)
         world.wait_taken()
@@ -196,7 +202,7 @@ def test_a_server_whose_disk_is_full(world: World, cluster: Cluster) -> None:
         cluster.sql(f"CREATE TABLESPACE small LOCATION '{place}'")
         move = "ALTER TABLE otel_bridge.segment SET TABLESPACE {}"
         cluster.sql(move.format("small"), database=world.database)
-        with world.load(clients=4, seed=19, pause=0.01) as load:
+        with world.load(clients=4, seed=19, pause=PAUSE) as load:
             disk.fill()
             _trouble(world)
             assert set(load.told()) <= {errors.DISK_FULL.type, errors.JOURNAL_UNAVAILABLE.type}

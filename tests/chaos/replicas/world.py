@@ -10,6 +10,7 @@ from typing import Any
 
 import psutil
 
+from tests.chaos.lanes import LONG
 from tests.chaos.ledger import Account, Forgetful, Ledger
 from tests.chaos.replicas.accounts import Sql, account, totals
 from tests.chaos.replicas.load import Load, Target
@@ -21,6 +22,8 @@ from tests.harness.waiting import wait_for
 
 CONNECTIONS = 14
 """That a replica holds at the most, its export process included."""
+PAUSE = 0.004 if LONG else 0.02
+"""Between two posts of a client."""
 SOON = {"OTEL_BRIDGE_WINDOWS_INTERVAL_SECONDS": "1"}
 """So that what is counted on a timer is counted within a scenario."""
 COMMITS = r"UPDATE otel_bridge\.lane SET last|^COMMIT$"
@@ -38,7 +41,7 @@ class World:
         self.ledger = Ledger()
         self.sql = sql
         self.fleet = Fleet(folder, dsn, replicas, **{**self.receiver.environ, **SOON, **environ})
-        self.scraper = Scraper(self.fleet)
+        self.scraper = Scraper(self.fleet, 0.1 if LONG else 0.4)
         self.repeated = 0
         self._loads: list[Load] = []
 
@@ -135,12 +138,6 @@ def standing_still(bridge: Bridge) -> Iterator[None]:
         for one in here:
             with suppress(psutil.NoSuchProcess):
                 one.send_signal(signal.SIGCONT)
-
-
-def again(bridge: Bridge) -> None:
-    """kill -9, and a new start that nobody waits for."""
-    bridge.kill()
-    bridge.start(wait=False)
 
 
 Say = Callable[[str], None]

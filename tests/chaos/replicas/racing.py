@@ -1,10 +1,9 @@
-"""The same event at three replicas at once: one of them takes it, whatever happens meanwhile."""
+"""The same post at every replica in the same moment, again and again."""
 
 from __future__ import annotations
 
 import http.client
 import json
-import os
 import threading
 import time
 import uuid
@@ -12,20 +11,10 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-import psycopg
-import pytest
-
-from otel_bridge.ids import DAY_US
-from otel_bridge.journal.postgres import generations
-from tests.chaos.lanes import LONG
-from tests.chaos.replicas.world import Say, World
+from tests.chaos.replicas.world import World
 from tests.harness.bridge import GUIDE_EVENT, GUIDE_SESSION
 from tests.harness.fleet import Fleet
-from tests.harness.postgres import Cluster
-from tests.harness.waiting import wait_for
 
-RACES = int(os.environ.get("CHAOS_RACES", "10000" if LONG else "240"))
-KEYS = int(os.environ.get("CHAOS_KEYS", "6000" if LONG else "600"))
 RACERS = 4
 """Races at once, each with a thread a replica."""
 Answer = tuple[int, str]
@@ -106,7 +95,7 @@ Beside = Callable[[Callable[[], float]], None]
 """What is done meanwhile; it is told how much of the race is over (0 … 1)."""
 
 
-def _race(world: World, count: int, beside: Beside) -> Counter[tuple[int, ...]]:
+def race(world: World, count: int, beside: Beside) -> Counter[tuple[int, ...]]:
     """Runs so many races; how often each set of statuses came. What was taken is in the world's ledger."""
     serial = len(world.ledger.events)
     races = [Race(world.fleet, serial * RACERS + number, count // RACERS) for number in range(RACERS)]
@@ -123,33 +112,3 @@ def _race(world: World, count: int, beside: Beside) -> Counter[tuple[int, ...]]:
             outcomes[tuple(sorted(status for status, _ in answers))] += 1
         world.ledger.events.update(uuid.UUID(answers[0][1]).bytes for answers in events)
     return outcomes
-
-
-@pytest.mark.timeout(1800)
-def test_one_event_raced_on_three_replicas_is_taken_once(world: World, say: Say) -> None:
-    began = time.monotonic()
-    outcomes = _race(world, RACES, lambda progress: None)
-    assert outcomes == {(200, 200, 201): RACES + RACERS}
-    found = world.check()
-    say(f"{RACES} events at three replicas each, in {time.monotonic() - began:.0f} s: {world.figures(found)}")
-
-
-@pytest.mark.timeout(1800)
-def test_keys_raced_while_the_turn_of_keys_changes_are_taken_once(world: World, cluster: Cluster, say: Say) -> None:
-    turns = []
-
-    def turn(progress: Callable[[], float]) -> None:
-        """A replica whose clock is ahead, day by day, as far as there are tables."""
-        with psycopg.connect(cluster.dsn(world.database), autocommit=True) as db:
-            for day in range(1, 4):
-                wait_for(lambda day=day: progress() > day / 5, "a race that goes on", 600)
-                generations.advance(db, time.time_ns() // 1000 + day * DAY_US, 0)
-                row = db.execute("SELECT turn FROM otel_bridge.journal").fetchone()
-                assert row is not None
-                turns.append(row[0])
-
-    outcomes = _race(world, KEYS, turn)
-    assert outcomes == {(200, 200, 201): KEYS + RACERS}
-    found = world.check()
-    assert turns == [turns[0], turns[0] + 1, turns[0] + 2] and max(outcomes.values()) > 0
-    say(f"{KEYS} keys through the turns {turns}: {world.figures(found)}")
