@@ -53,8 +53,6 @@ class Worker(NamedTuple):
 
     number: int
     """From 1 on."""
-    listener: socket.socket
-    """The port that all workers accept on."""
     orders: Orders
     announces: bool
     """Whether it says for all what they serve."""

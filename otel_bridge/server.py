@@ -112,14 +112,18 @@ class _Server(uvicorn.Server):
                 connection.give_up()
 
 
-def bind(host: str, port: int) -> socket.socket:
-    """A listening socket, so that a taken port is told before anything else has started."""
+def bind(host: str, port: int, shared: bool = False) -> socket.socket:
+    """A listening socket, so that a taken port is told before anything else has started. `shared`: with others of this
+    user, between which Linux divides the connections; it does not listen yet, and gets none."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
+        if shared:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         listener.bind((host, port))
-        listener.listen(2048)
+        if not shared:
+            listener.listen(2048)
     except OSError as error:
         listener.close()
         raise StartRefused(
@@ -153,11 +157,11 @@ def serve(
     worker: Worker | None = None,
 ) -> int:
     """Serves until a signal; returns the exit code. SIGHUP reads the configuration again. `worker`: as one of several
-    that accept on one port. Raises StartRefused."""
+    that share the port. Raises StartRefused."""
     if signals.stopped_by() is not None:
         log.info("stopped before it had started")
         return 0
-    listener = bind(config.host, config.port) if worker is None else worker.listener
+    listener = bind(config.host, config.port, shared=worker is not None)
     bridge = Bridge(config, read_config, _max_connections())
     server = _Server(settings(bridge), bridge.bounds, bridge.reloader.soon, worker and worker.orders)
 

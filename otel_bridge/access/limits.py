@@ -13,7 +13,7 @@ from otel_bridge.access.memory import BoundedMemory
 from otel_bridge.access.redis import Redis
 from otel_bridge.access.refusal import refusal
 from otel_bridge.access.shared import SharedCounts
-from otel_bridge.config import Rate
+from otel_bridge.config import LIMITS_IN_MEMORY, Rate
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +24,7 @@ class RateLimits:
     def __init__(self, storage_url: str, key: bytes = b"") -> None:
         """`key`: of the user hash; the replicas that share limits have the same. Raises StartRefused."""
         self._memory = BoundedMemory()
-        self._redis = None if storage_url == "memory://" else Redis(storage_url, key)
+        self._redis = None if storage_url == LIMITS_IN_MEMORY else Redis(storage_url, key)
         self._shared = None if self._redis is None else SharedCounts(self._redis, self._memory)
 
     @property

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from otel_bridge import config, journal
 from otel_bridge.access import keys
-from otel_bridge.config import Config, Gpt
+from otel_bridge.config import LIMITS_IN_MEMORY, Config, Gpt
 from otel_bridge.errors import StartRefused
 from otel_bridge.journal import Finding, Severity, StoreError
 
@@ -38,7 +38,7 @@ def load_to_serve(arguments: argparse.Namespace) -> ToServe:
             keys.refuse_keyless(loaded)
         except StartRefused as refusal:
             diagnostics.add(str(refusal))
-    if "rate_limit_storage" not in diagnostics.uncertain and loaded.rate_limit_storage != "memory://":
+    if "rate_limit_storage" not in diagnostics.uncertain and loaded.rate_limit_storage != LIMITS_IN_MEMORY:
         from otel_bridge.access.redis import Redis  # most configurations have none
 
         try:
@@ -75,13 +75,18 @@ def registered_gpt(loaded: Config, gpt_id: str) -> Gpt:
 
 
 def missing(loaded: Config) -> list[str]:
-    """What the bridge runs without: export, keys, prices."""
+    """What the bridge runs without: export, keys, limits in common, prices."""
     names = []
     if loaded.otlp is None:
         names.append("export (set OTEL_EXPORTER_OTLP_ENDPOINT; until then records wait in the journal)")
     keyless = [gpt.id for gpt in loaded.gpts.values() if not gpt.closed]
     if keyless:
         names.append(f"API keys of {', '.join(keyless)} (anyone who reaches the port can post)")
+    limited = loaded.rate_limit is not None or any(gpt.rate_limit for gpt in loaded.gpts.values())
+    if loaded.in_database and limited and loaded.rate_limit_storage == LIMITS_IN_MEMORY:
+        names.append(
+            "limits that replicas share (set rate_limit_storage; until then each counts its callers by itself)"
+        )
     unpriced = [gpt.id for gpt in loaded.gpts.values() if not gpt.prices]
     if unpriced:
         names.append(f"prices of {', '.join(unpriced)} (no cost is counted)")

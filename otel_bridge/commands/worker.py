@@ -11,13 +11,11 @@ from otel_bridge.orders import Orders, Worker
 
 
 def main() -> int:
-    """Its number, two file descriptors and whether it announces; then the arguments of `otel-bridge`."""
+    """Its number, its end of the line (a file descriptor), whether it announces; then arguments of `otel-bridge`."""
     signals.hold()
     signal.pthread_sigmask(signal.SIG_UNBLOCK, signals.ALL)  # whoever starts it has blocked them until here
-    number, listener, line, announces, *arguments = sys.argv[1:]
-    worker = Worker(
-        int(number), socket.socket(fileno=int(listener)), Orders(socket.socket(fileno=int(line))), announces == "yes"
-    )
+    number, line, announces, *arguments = sys.argv[1:]
+    worker = Worker(int(number), Orders(socket.socket(fileno=int(line))), announces == "yes")
     from otel_bridge.commands import cli  # takes long
 
     return cli.main(arguments, worker=worker)

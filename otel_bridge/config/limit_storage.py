@@ -7,7 +7,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from otel_bridge.config.readers import UNWRITABLE, url_parts
 
-MEMORY = "memory://"
+LIMITS_IN_MEMORY = "memory://"
 _EXPECTED = (
     "memory://, redis://user:password@host:port/database, rediss://… (TLS) or unix:///path?db=number. In a user and a "
     "password @ : / ? # % are written %40 %3A %2F %3F %23 %25"
@@ -22,8 +22,8 @@ _TLS = frozenset(("ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_password",
 
 def limit_storage(raw: object) -> str:
     """`memory://` or the URL of a Redis. Times, tries and connections are ours: the URL has no options for them."""
-    if raw == MEMORY:
-        return MEMORY
+    if raw == LIMITS_IN_MEMORY:
+        return LIMITS_IN_MEMORY
     if not isinstance(raw, str):
         raise ValueError(_EXPECTED)
     scheme = raw.partition("://")[0].lower()

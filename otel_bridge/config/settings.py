@@ -10,7 +10,7 @@ from typing import Any, Generic, Literal, TypeVar
 
 from otel_bridge.config import oauth, postgres_url, readers
 from otel_bridge.config.gpts import Gpt
-from otel_bridge.config.limit_storage import MEMORY, limit_storage
+from otel_bridge.config.limit_storage import LIMITS_IN_MEMORY, limit_storage
 from otel_bridge.config.otlp import Otlp
 from otel_bridge.config.rates import Rate
 from otel_bridge.config.readers import Reader
@@ -81,7 +81,7 @@ class Config:
     trace_url: str | None = setting(None, "Link to a trace in your trace store, with {trace_id}.", readers.trace_url)
     rate_limit: Rate | None = setting(Rate(6000, 60), "Requests allowed a caller, or off.", readers.rate)
     rate_limit_storage: str = setting(
-        MEMORY,
+        LIMITS_IN_MEMORY,
         "Where limits are counted: memory://, or the URL of a Redis that replicas share.",
         limit_storage,
         may_hold_secret=True,

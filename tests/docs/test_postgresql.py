@@ -38,7 +38,7 @@ def test_who_follows_the_page_gets_a_journal_that_is_served_backed_up_and_moved(
         with psycopg.connect(cluster.dsn("postgres"), autocommit=True) as superuser:
             for statement in filter(str.strip, blocks("sql")[0].split(";")):
                 superuser.execute(statement)
-        set_up, look, back_up, move = blocks("bash")
+        set_up, _, look, back_up, move = blocks("bash")  # _: tests/replicas/test_workers.py
         shell = f'otel-bridge() {{ {sys.executable} -m otel_bridge "$@"; }}\nset -e\n'
         environ = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
         environ["PYTHONPATH"] = str(ROOT)

@@ -12,6 +12,7 @@ import yaml
 
 from otel_bridge import config
 from otel_bridge.commands import cli
+from otel_bridge.commands.configuration import missing
 from otel_bridge.config import SETTINGS, Config, Price, Rate
 from otel_bridge.config.gpts import GPT_READERS, PAGES
 from otel_bridge.errors import StartRefused
@@ -191,6 +192,19 @@ def test_a_wrong_value_names_key_value_and_what_was_expected(load: Load, key: st
     said = refusal(load, f"{key} = {written}\n{GPT}")
     assert f": {key}: found {found}, expected " in said
     assert said.split(":")[0].endswith("otel-bridge.toml")
+
+
+@pytest.mark.parametrize(
+    ("environ", "told"),
+    [
+        ({"OTEL_BRIDGE_JOURNAL": "postgresql://h/db"}, True),
+        ({"OTEL_BRIDGE_JOURNAL": "postgresql://h/db", "OTEL_BRIDGE_RATE_LIMIT_STORAGE": "redis://h"}, False),
+        ({"OTEL_BRIDGE_JOURNAL": "postgresql://h/db", "OTEL_BRIDGE_RATE_LIMIT": "off"}, False),
+        ({}, False),
+    ],
+)
+def test_replicas_that_share_no_limits_are_told_so(load: Load, environ: dict[str, str], told: bool) -> None:
+    assert any("limits that replicas share" in what for what in missing(load(GPT, environ))) == told
 
 
 @pytest.mark.parametrize("scheme", ["redis+sentinel", "redis+cluster", "rediss+cluster", "sentinel"])
