@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import NamedTuple
-from urllib.parse import unquote
+from urllib.parse import unquote, unquote_to_bytes
 
 SCHEMES = ("postgresql://", "postgres://")
 HIDDEN = "***"
@@ -31,7 +31,7 @@ def is_postgres(url: str) -> bool:
 def parts(url: str) -> Parts | None:
     """None: libpq would not read it, or would read something that nobody means."""
     scheme = next((one for one in SCHEMES if url.startswith(one)), None)
-    if scheme is None or not url.isprintable() or " " in url or _PERCENT.search(url):
+    if scheme is None or not url.isprintable() or " " in url or _PERCENT.search(url) or not _is_text(url):
         return None
     rest = url[len(scheme) :]
     user = password = None
@@ -48,6 +48,15 @@ def parts(url: str) -> Parts | None:
     if any(len(pair) != 2 or not pair[0] for pair in pairs):
         return None
     return Parts(scheme, user, password, hosts, database, [(name, value) for name, value in pairs])
+
+
+def _is_text(url: str) -> bool:
+    """Whether what is written with % is UTF-8: as such it is sent and shown."""
+    try:
+        unquote_to_bytes(url).decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _is_host(text: str) -> bool:

@@ -56,6 +56,7 @@ def test_a_url_is_shown_without_its_passwords(url: str, shown: str) -> None:
         f"postgresql://u:{SECRET} x@h/db",
         f"postgresql://u:{SECRET}\n@h/db",
         f"postgresql://u:{SECRET}%00@h/db",
+        f"postgresql://u:{SECRET}%a1@h/db",
     ],
 )
 def test_what_libpq_would_not_read_or_would_read_otherwise_is_no_url_and_is_not_shown(url: str) -> None:
