@@ -9,7 +9,7 @@ from otel_bridge.journal.accounts import HOUR_US
 from otel_bridge.journal.parts import Parts
 from otel_bridge.journal.postgres.arrays import bytea_array
 from otel_bridge.journal.postgres.connection import Connection
-from otel_bridge.journal.postgres.totals import PARTS, catch_up
+from otel_bridge.journal.postgres.totals import PARTS, TO_USAGE, catch_up
 
 _MEND_SESSIONS = """UPDATE otel_bridge.session SET last_us = least(last_us, now),
     due_us = least(due_us, now),
@@ -19,13 +19,12 @@ _MEND_SESSIONS = """UPDATE otel_bridge.session SET last_us = least(last_us, now)
     FROM (SELECT id, %s::bigint AS now FROM otel_bridge.session
         WHERE id = ANY(%b::bytea[]) ORDER BY id FOR UPDATE) AS old
     WHERE session.id = old.id"""
-_MEND_USAGE = """WITH gone AS (DELETE FROM otel_bridge.usage WHERE (hour, gpt, "user") IN (
+_MEND_USAGE = f"""WITH gone AS (DELETE FROM otel_bridge.usage WHERE (hour, gpt, "user") IN (
         SELECT hour, gpt, "user" FROM otel_bridge.usage WHERE hour > %s ORDER BY 1, 2, 3 LIMIT %s)
     RETURNING gpt, "user", events, tokens),
     added AS (INSERT INTO otel_bridge.usage AS kept (hour, gpt, "user", events, tokens)
         SELECT %s, gpt, "user", sum(events), sum(tokens) FROM gone GROUP BY gpt, "user" ORDER BY gpt, "user"
-        ON CONFLICT (hour, gpt, "user") DO UPDATE
-        SET events = kept.events + excluded.events, tokens = kept.tokens + excluded.tokens)
+        {TO_USAGE})
     SELECT count(*) FROM gone"""
 
 

@@ -26,7 +26,7 @@ from otel_bridge.journal.archive import Forms, KeyRow, ParkedRow, SegmentRow, Se
 from otel_bridge.journal.postgres import migrations, totals
 from otel_bridge.journal.postgres.connection import Connection, place
 from otel_bridge.journal.postgres.schema import RING
-from otel_bridge.journal.postgres.served import refuse_served
+from otel_bridge.journal.postgres.served import hold, refuse_served
 from otel_bridge.journal.postgres.sums import sums
 from otel_bridge.journal.postgres.visiting import visit
 from otel_bridge.journal.store import StoreDamaged, StoreUnavailable
@@ -89,8 +89,7 @@ def _fix(holder: Connection, counter: Connection, db: Connection, where: str, se
             holder.execute(f"SET LOCAL lock_timeout = '{HOLD_SECONDS}s'")
             holder.execute(f"SET LOCAL idle_in_transaction_session_timeout = '{HOLD_SECONDS if served else 0}s'")
             if served:
-                holder.execute("SELECT 1 FROM otel_bridge.journal FOR UPDATE")
-                holder.execute("SELECT 1 FROM otel_bridge.lane ORDER BY lane FOR UPDATE")
+                hold(holder)
             else:
                 refuse_served(holder, where)
             with counter.transaction():

@@ -7,8 +7,9 @@ from collections.abc import Callable
 
 import psycopg
 
-from otel_bridge.journal.postgres import lane
+from otel_bridge.journal.postgres import lane, steward
 from otel_bridge.journal.postgres.connection import connect, translated
+from otel_bridge.journal.postgres.steward import PostgresSteward
 from otel_bridge.journal.postgres.writing import PostgresStore
 from otel_bridge.journal.store import Lane, Steward, Store
 
@@ -24,8 +25,6 @@ class PostgresReplicas:
         return self._own_lane()
 
     def steward(self) -> Steward:
-        from otel_bridge.journal.postgres.steward import PostgresSteward
-
         return PostgresSteward(self._dsn, self._consumer)
 
     def adopt(self) -> Store | None:
@@ -43,15 +42,9 @@ class PostgresReplicas:
         return PostgresStore(self._dsn, self._consumer, (db, held, owner))
 
     def lanes(self) -> list[Lane]:
-        from otel_bridge.journal.postgres import steward
-
         with translated(), connect(self._dsn) as db:
             return steward.lanes(db, self._consumer)
 
     def claim_key(self, fingerprint: bytes) -> bool:
         with translated(), connect(self._dsn) as db:
-            db.execute(
-                "UPDATE otel_bridge.journal SET key_fingerprint = %s WHERE key_fingerprint IS NULL", (fingerprint,)
-            )
-            row = db.execute("SELECT key_fingerprint FROM otel_bridge.journal").fetchone()
-            return row is not None and row[0] == fingerprint
+            return steward.claim_key(db, fingerprint)

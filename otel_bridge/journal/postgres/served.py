@@ -7,11 +7,16 @@ from otel_bridge.journal.postgres.connection import Connection
 from otel_bridge.journal.postgres.lane import is_gone, process_name
 
 
+def hold(db: Connection) -> None:
+    """Until the transaction ends no replica commits, and no lane can be claimed or made."""
+    db.execute("SELECT 1 FROM otel_bridge.journal FOR UPDATE")
+    db.execute("SELECT 1 FROM otel_bridge.lane ORDER BY lane FOR UPDATE")
+
+
 def refuse_served(db: Connection, where: str) -> None:
     """Raises StartRefused where a replica serves, or may go on. In a transaction it stays so: no lane can be claimed or
     made until that ends."""
-    db.execute("SELECT 1 FROM otel_bridge.journal FOR UPDATE")
-    db.execute("SELECT 1 FROM otel_bridge.lane ORDER BY lane FOR UPDATE")
+    hold(db)
     mine = process_name()
     alive = [
         (str(name).partition(" ")[0], seconds)

@@ -27,6 +27,7 @@ MOVE = f"""UPDATE otel_bridge.lane SET last = %b, total = %b, commits = commits 
 
 SEGMENT = """INSERT INTO otel_bridge.segment (last, count, spans, arrived_us, crc, total, epoch, body) VALUES """
 _SEGMENT_ROW = "(%b, %b, %b, %b, %b, %b, %b, %b)"
+ONE_SEGMENT = SEGMENT + _SEGMENT_ROW
 
 SESSIONS = """INSERT INTO otel_bridge.session (id, gpt, "user", started_us, last_us, active_us, due_us, digest)
     SELECT id, gpt, "user", started, arrived, arrived, arrived, digest FROM

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 import psycopg
 from psycopg.pq import TransactionStatus
 
+from otel_bridge.journal.postgres import balance
 from otel_bridge.journal.postgres.arrays import int4_array, int8_array
 from otel_bridge.journal.postgres.connection import CANCELLED, Connection, connect, store_error
 from otel_bridge.journal.postgres.lane import is_gone, process_name
@@ -192,25 +193,8 @@ class PostgresSteward:
         return behind
 
     def _count(self, db: Connection) -> Total:
-        """The ledger's right side, each number from rows of its own."""
-        ((exported, parked),) = db.execute(
-            "SELECT coalesce((SELECT sum(exported) FROM otel_bridge.sink WHERE name = %s), 0)::bigint, "
-            "coalesce((SELECT sum(spans) FROM otel_bridge.parked), 0)::bigint",
-            (self._consumer,),
-        ).fetchall()
-        spans, unreadable, oldest_us = 0, 0, None
-        cursors = db.execute(
-            "SELECT coalesce(cursor, lane.lane::bigint << 40) FROM otel_bridge.lane "
-            "LEFT JOIN otel_bridge.sink ON sink.name = %s AND sink.lane = lane.lane",
-            (self._consumer,),
-        ).fetchall()
-        for (cursor,) in cursors:
-            pending = Segments(db).pending(cursor)
-            spans += pending.spans
-            unreadable += pending.unreadable
-            if pending.oldest_us is not None:
-                oldest_us = pending.oldest_us if oldest_us is None else min(oldest_us, pending.oldest_us)
-        return Total(exported, spans, parked, oldest_us, unreadable)
+        found = balance.ledger(db, self._consumer, lane=None)
+        return Total(found.exported, found.pending, found.parked, found.oldest_pending_us, found.unreadable)
 
     # --- the connection ---------------------------------------------------------------------------------------------
 

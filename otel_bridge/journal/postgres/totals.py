@@ -62,11 +62,13 @@ _ADD_SESSIONS = """INSERT INTO otel_bridge.session AS kept (id, gpt, "user", sta
         active_us = excluded.active_us, fill = excluded.fill, unmeasured_latency = excluded.unmeasured_latency,
         unmeasured_in = excluded.unmeasured_in, unmeasured_out = excluded.unmeasured_out,
         due_us = CASE WHEN kept.live THEN kept.due_us ELSE excluded.due_us END"""
-_ADD_USAGE = """INSERT INTO otel_bridge.usage AS kept (hour, gpt, "user", events, tokens)
+TO_USAGE = """ON CONFLICT (hour, gpt, "user") DO UPDATE
+    SET events = kept.events + excluded.events, tokens = kept.tokens + excluded.tokens"""
+"""Adds to the usage of an hour that is `kept` already."""
+_ADD_USAGE = f"""INSERT INTO otel_bridge.usage AS kept (hour, gpt, "user", events, tokens)
     SELECT hour, gpt, who, events, tokens FROM unnest(%b::int8[], %b::text[], %b::text[], %b::int8[], %b::int8[])
     AS more (hour, gpt, who, events, tokens) ORDER BY hour, gpt, who
-    ON CONFLICT (hour, gpt, "user") DO UPDATE
-    SET events = kept.events + excluded.events, tokens = kept.tokens + excluded.tokens"""
+    {TO_USAGE}"""
 _MOVE = """UPDATE otel_bridge.counted SET seq = more.seq FROM unnest(%b::int4[], %b::int8[]) AS more (lane, seq)
     WHERE counted.lane = more.lane"""
 _WITH_TAIL = f"""WITH tail AS (

@@ -249,7 +249,7 @@ class PostgresStore:
 
     def _put_segments(self, records: list[Record]) -> None:
         for row in self._segments(records):
-            self._db.execute(f"{statements.SEGMENT}({', '.join(['%b'] * 8)})", row, prepare=True, binary=True)
+            self._db.execute(statements.ONE_SEGMENT, row, prepare=True, binary=True)
 
     def _assign(self, records: list[Record]) -> list[Session]:
         """Sets the parts of the events among them; returns the sessions that they make."""
@@ -293,18 +293,8 @@ class PostgresStore:
             self.last += len(part)
             spans = _spans(part)
             self._total += spans
-            rows.append(
-                (
-                    self.last,
-                    len(part),
-                    spans,
-                    part[0].arrived_us,
-                    zlib.crc32(body),
-                    self._total,
-                    self._holding.held.epoch,
-                    body,
-                )
-            )
+            crc, epoch = zlib.crc32(body), self._holding.held.epoch
+            rows.append((self.last, len(part), spans, part[0].arrived_us, crc, self._total, epoch, body))
         return rows
 
     def fall_idle(self, idles: list[Idle], before_us: int) -> list[Record]:
