@@ -18,20 +18,17 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, NamedTuple
+from typing import Any
 
-import msgspec
 import psycopg
 from psycopg import errors
 from psycopg.pq import TransactionStatus
 
+from otel_bridge.journal import rows
 from otel_bridge.journal.postgres.connection import Connection
 from otel_bridge.journal.postgres.schema import base, lane_of
+from otel_bridge.journal.rows import BAD, READ_BYTES, Bad, Body, Pending, Row
 from otel_bridge.journal.store import DamagedPart, Segment, StoreDamaged
-from otel_bridge.records import decode
-
-READ_BYTES = 4 << 20
-"""Of segments that are read at once."""
 
 _WHOLE = """SELECT last, count, spans, arrived_us, crc, body FROM (
     SELECT *, sum(octet_length(body)) OVER (ORDER BY last) - octet_length(body) AS before FROM otel_bridge.segment
@@ -39,37 +36,6 @@ _WHOLE = """SELECT last, count, spans, arrived_us, crc, body FROM (
 ) AS run WHERE before <= %s ORDER BY last"""
 _HEADS = "SELECT last, count, spans, arrived_us FROM otel_bridge.segment WHERE last"
 _ENDLESS = "the newest records cannot be read"
-
-
-class Row(NamedTuple):
-    """A segment without its body."""
-
-    last: int
-    records: int
-    spans: int
-    arrived_us: int
-
-    @property
-    def before(self) -> int:
-        """The sequence number before its first record."""
-        return self.last - self.records
-
-
-class Bad(NamedTuple):
-    """No row that can be believed is to be read there."""
-
-
-BAD = Bad()
-
-
-class Pending(NamedTuple):
-    """What of a lane is behind a cursor."""
-
-    spans: int
-    unreadable: int
-    """Those of them that cannot be read."""
-    oldest_us: int | None
-    """When the first segment that has spans arrived."""
 
 
 def end(lane: int) -> int:
@@ -87,19 +53,7 @@ class Segments:
     def read(self, after: int, limit: int, size: int = READ_BYTES) -> list[Segment]:
         """Segments of a lane after a sequence number, of about so many bytes at the most; what cannot be read is one,
         without a body."""
-        found, is_all = self._run(after, limit, size)
-        while not is_all and len(found) < limit and sum(len(one.body) for one in found) <= size:
-            try:
-                segment = self._step(found[-1].last if found else after)
-            except StoreDamaged:
-                if found:
-                    break  # what could be read goes first
-                raise
-            if segment is None:
-                break
-            following, is_all = self._run(segment.last, limit - len(found) - 1, size)
-            found += [segment, *following]
-        return found
+        return rows.read(after, limit, size, lambda at, most: self._run(at, most, size), self._step)
 
     def pending(self, cursor: int) -> Pending:
         """The spans of all of a lane that is behind a cursor, counted from its rows."""
@@ -116,13 +70,7 @@ class Segments:
         except psycopg.Error as error:
             if not is_damage(error):
                 raise
-        spans, unreadable, oldest_us = 0, 0, None
-        for segment in self.walk(cursor):
-            spans += segment.spans
-            unreadable += segment.spans * segment.damaged
-            if oldest_us is None and segment.spans:
-                oldest_us = segment.arrived_us
-        return Pending(spans, unreadable, oldest_us)
+        return Pending.of(self.walk(cursor))
 
     def newest(self, lane: int) -> Row | None:
         """The lane's last row, whole; None where there is none. Raises StoreDamaged where it is not what was
@@ -149,13 +97,13 @@ class Segments:
         if limit < 1:
             return found, False
         try:
-            rows = self._rows(_WHOLE, (after, end(lane_of(after)), limit, size))
+            found_rows = self._rows(_WHOLE, (after, end(lane_of(after)), limit, size))
         except psycopg.Error as error:
             if not is_damage(error):
                 raise
             return found, False
         position = after
-        for last, records, spans, arrived_us, crc, body in rows:
+        for last, records, spans, arrived_us, crc, body in found_rows:
             if last - records != position or zlib.crc32(body) != crc or not 0 <= spans <= records:
                 return found, False
             found.append(Segment(last, records, spans, arrived_us, body))
@@ -181,7 +129,7 @@ class Segments:
         sound = 0 <= row.spans <= row.records and 0 < row.records <= row.last - base(lane)
         return row if sound else BAD
 
-    def _body(self, last: int) -> tuple[int, bytes] | None:
+    def _body(self, last: int) -> Body | None:
         """(checksum, body); None where it cannot be read."""
         try:
             found = self._rows("SELECT crc, body FROM otel_bridge.segment WHERE last = %s", (last,))
@@ -235,13 +183,7 @@ class Segments:
     def _whole(self, row: Row, with_body: bool) -> Segment:
         if not with_body:
             return Segment(*row, b"")
-        crc, body = self._body(row.last) or (None, b"")
-        if zlib.crc32(body) == crc:
-            return Segment(*row, body)
-        spans = self._between(row.before, row._replace(spans=0))
-        return Segment(*row, body, damaged=True)._replace(
-            spans=row.spans if spans is None or not 0 <= spans <= row.records else spans
-        )
+        return rows.as_segment(row, self._body(row.last), lambda: self._between(row.before, row._replace(spans=0)))
 
     def _beyond(self, after: int) -> Row | None:
         """The first row past the damage behind `after`; None where none can be read."""
@@ -258,23 +200,11 @@ class Segments:
         return None
 
     def _first_of(self, row: Row, tried: int) -> Row:
-        """The first of the rows before this one, down to a key that was tried, that can be read and follow."""
-        while row.before > tried:
-            before = self._at(row.before, upwards=False)
-            if not isinstance(before, Row) or before.last != row.before or before.before < tried:
-                break
-            row = before
-        return row
+        return rows.first_of(row, tried, lambda key: self._at(key, upwards=False))
 
     def _believed(self, row: Row, after: int) -> bool:
         """Whether a row behind damage is what it says."""
-        crc, body = self._body(row.last) or (None, b"")
-        if row.before < after or zlib.crc32(body) != crc:
-            return False
-        try:
-            return len(decode(body)) == row.records
-        except msgspec.DecodeError:
-            return False
+        return row.before >= after and rows.is_intact(row, self._body(row.last))
 
     def _between(self, after: int, row: Row) -> int | None:
         """Spans between a sequence number and a row, where that is known."""

@@ -25,7 +25,8 @@ from otel_bridge.journal.postgres.connection import CANCELLED, Connection, conne
 from otel_bridge.journal.postgres.lane import is_gone, process_name
 from otel_bridge.journal.postgres.patience import Patience
 from otel_bridge.journal.postgres.schema import base
-from otel_bridge.journal.postgres.segments import READ_BYTES, Segments
+from otel_bridge.journal.postgres.segments import Segments
+from otel_bridge.journal.rows import READ_BYTES
 from otel_bridge.journal.store import (
     DamagedPart,
     Lane,

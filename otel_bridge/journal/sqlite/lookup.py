@@ -13,7 +13,8 @@ import sqlite3
 import time
 from collections.abc import Iterator, Sequence
 
-from otel_bridge.journal.sqlite.rows import PAST_ALL, Row, Rows
+from otel_bridge.journal.rows import Row
+from otel_bridge.journal.sqlite.rows import PAST_ALL, Rows
 from otel_bridge.journal.sqlite.segments import Segments
 from otel_bridge.journal.store import DamagedPart, Segment, StoreDamaged
 from otel_bridge.records import Event, decode

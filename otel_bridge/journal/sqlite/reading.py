@@ -11,11 +11,12 @@ from typing import Any
 from otel_bridge import clock
 from otel_bridge.journal.accounts import HOUR_US
 from otel_bridge.journal.parts import fill_of, parts_of
+from otel_bridge.journal.rows import Pending
 from otel_bridge.journal.sqlite.database import connect, reading
 from otel_bridge.journal.sqlite.identity import identity
 from otel_bridge.journal.sqlite.lookup import Lookup
 from otel_bridge.journal.sqlite.names import log_of
-from otel_bridge.journal.sqlite.segments import Pending, Segments
+from otel_bridge.journal.sqlite.segments import Segments
 from otel_bridge.journal.store import (
     DamagedPart,
     Identity,

@@ -8,13 +8,10 @@ transactions that do: SQLite lets one that has met damage write nothing more.
 from __future__ import annotations
 
 import sqlite3
-import zlib
-from typing import Any, NamedTuple
+from typing import Any
 
-import msgspec
-
+from otel_bridge.journal.rows import BAD, Bad, Body, Row, first_of, is_intact
 from otel_bridge.journal.sqlite.database import is_damage
-from otel_bridge.records import decode
 
 NARROW = 10_000
 """Keys past the last readable row that are tried one by one. Past those, each step is a hundredth of the way."""
@@ -23,27 +20,6 @@ GAP_PROBES = 64
 PAST_ALL = 1 << 62
 
 HEADS = "SELECT last, count, spans, arrived_us FROM segment WHERE last"
-
-
-class Row(NamedTuple):
-    """A segment without its body."""
-
-    last: int
-    records: int
-    spans: int
-    arrived_us: int
-
-    @property
-    def before(self) -> int:
-        """The sequence number before its first record."""
-        return self.last - self.records
-
-
-class Bad(NamedTuple):
-    """No row that can be believed is to be read there."""
-
-
-BAD = Bad()
 
 
 class Rows:
@@ -93,13 +69,8 @@ class Rows:
         return None
 
     def first_of(self, row: Row, tried: int) -> Row:
-        """The first of the rows before this one, down to a key that was tried, that can be read and follow."""
-        while row.before > tried:
-            before = self.at(row.before, upwards=False)
-            if not isinstance(before, Row) or before.last != row.before or before.before < tried:
-                break
-            row = before
-        return row
+        """As `journal.rows.first_of`."""
+        return first_of(row, tried, lambda key: self.at(key, upwards=False))
 
     def believed(self, row: Row, after: int) -> bool:
         """Whether a row behind a gap is what it says: a damaged page may show anything."""
@@ -113,15 +84,9 @@ class Rows:
 
     def intact(self, row: Row) -> bool:
         """Whether its body is what was written, and says the same."""
-        body = self.body(row.last)
-        if body is None or zlib.crc32(body[1]) != body[0]:
-            return False
-        try:
-            return len(decode(body[1])) == row.records
-        except msgspec.DecodeError:
-            return False
+        return is_intact(row, self.body(row.last))
 
-    def body(self, last: int) -> tuple[int, bytes] | None:
+    def body(self, last: int) -> Body | None:
         """(checksum, body); None where it cannot be read, its chain of pages being broken."""
         try:
             row = self._db.execute("SELECT crc, body FROM segment WHERE last = ?", (last,)).fetchone()

@@ -9,7 +9,8 @@ two readable rows is known exactly, and so are its spans: each row tells the sum
         the gap has damage in it ──▶ one segment for all of it, without a body
         no damage is to be seen ──▶ records have vanished, which is not this page's to hide: the ledger shows them
 
-How rows are found behind damage, and which are believed: `rows.py`.
+How rows are found behind damage, and which are believed: `rows.py`; what any backend does with them:
+`journal/rows.py`.
 """
 
 from __future__ import annotations
@@ -18,25 +19,13 @@ import sqlite3
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
+from otel_bridge.journal.rows import READ_BYTES, Pending, Row, as_segment, read
 from otel_bridge.journal.sqlite.database import damaged_advice, is_damage
-from otel_bridge.journal.sqlite.rows import HEADS, PAST_ALL, Row, Rows, sound
+from otel_bridge.journal.sqlite.rows import HEADS, PAST_ALL, Rows, sound
 from otel_bridge.journal.store import DamagedPart, Segment, StoreDamaged
 
-READ_BYTES = 4 << 20
-"""Of segments that are read at once."""
 _WHOLE = "SELECT last, count, spans, arrived_us, crc, body FROM segment WHERE last >= ? ORDER BY last LIMIT ?"
-
-
-class Pending(NamedTuple):
-    """What is behind a cursor."""
-
-    spans: int
-    unreadable: int
-    """Those of them that cannot be read."""
-    oldest_us: int | None
-    """When the first segment that has spans arrived."""
 
 
 class Segments:
@@ -52,19 +41,7 @@ class Segments:
 
     def read(self, after: int, limit: int) -> list[Segment]:
         """Segments after a sequence number; what cannot be read is one, without a body."""
-        found, is_all = self._run(after, limit)
-        while not is_all and len(found) < limit and sum(len(one.body) for one in found) <= READ_BYTES:
-            position = found[-1].last if found else after
-            try:
-                segment = self._step(position)
-            except StoreDamaged:
-                if found:
-                    break  # what could be read goes first
-                raise
-            if segment is None:
-                break
-            following, is_all = self._run(segment.last, limit - len(found) - 1)
-            found += [segment, *following]
+        found = read(after, limit, READ_BYTES, self._run, self._step)
         if not found:
             self.last()
         return found
@@ -118,13 +95,7 @@ class Segments:
         except sqlite3.Error as error:
             if not is_damage(error):
                 raise
-        spans, unreadable, oldest_us = 0, 0, None
-        for segment in self._walk(cursor):
-            spans += segment.spans
-            unreadable += segment.spans * segment.damaged
-            if oldest_us is None and segment.spans:
-                oldest_us = segment.arrived_us
-        return Pending(spans, unreadable, oldest_us)
+        return Pending.of(self._walk(cursor))
 
     def last(self) -> int:
         """The newest record's sequence number."""
@@ -218,13 +189,7 @@ class Segments:
     def _whole(self, row: Row, with_body: bool) -> Segment:
         if not with_body:
             return Segment(*row, b"")
-        crc, body = self._rows.body(row.last) or (None, b"")
-        if zlib.crc32(body) == crc:
-            return Segment(*row, body)
-        spans = self._rows.between(row.before, row._replace(spans=0))
-        return Segment(*row, body, damaged=True)._replace(
-            spans=row.spans if spans is None or not 0 <= spans <= row.records else spans
-        )
+        return as_segment(row, self._rows.body(row.last), lambda: self._rows.between(row.before, row._replace(spans=0)))
 
     def _note(self, after: int, last: int = -1) -> None:
         """A row did not follow; one that is in order may still stand behind others that have vanished."""
