@@ -5,8 +5,9 @@ An archive has one lane: sequence numbers count from 1 without gaps (what is tri
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple, Protocol
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from otel_bridge.journal.store import StoreError
 
@@ -146,6 +147,26 @@ class Archive(Protocol):
 
 Progress = Callable[[str, int], None]
 """Called with the table and how many of its rows are copied."""
+TOLD_ROWS = 1_000
+
+R = TypeVar("R", bound=Sequence[Any])
+
+
+def told(rows: Iterable[R], table: str, progress: Progress) -> Iterator[R]:
+    """The same rows, and how many of them there were is told meanwhile and at the end."""
+    done = 0
+    for done, row in enumerate(rows, 1):
+        yield row
+        if done % TOLD_ROWS == 0:
+            progress(table, done)
+    progress(table, done)
+
+
+def newest(rows: Iterable[Sequence[Any]]) -> Iterator[KeyRow]:
+    """Of rows in the order of their keys, and within a key from the newest on, one for each key: a key that was taken
+    again after its horizon stands in two tables, and the newer is the one that is known."""
+    for _, same in itertools.groupby(rows, key=lambda row: row[0]):
+        yield KeyRow._make(next(same)[:4])
 
 
 def refuse_other(before: Sums, after: Sums) -> None:

@@ -12,8 +12,8 @@ from otel_bridge import journal
 from otel_bridge.errors import StartRefused
 from otel_bridge.ids import DAY_US, derived_uuid, keys_of_derived, new_uuid, time_of
 from otel_bridge.intake.identity import Identity
-from otel_bridge.journal import DamagedPart, Duplicate, Store, StoreDamaged
-from otel_bridge.journal.sqlite import lookup, schema
+from otel_bridge.journal import DamagedPart, Duplicate, Store, StoreDamaged, event_search
+from otel_bridge.journal.sqlite import schema
 from otel_bridge.records import Idle, Session
 from tests.journal.backends import CONSUMER, Backend
 from tests.journal.stores import append, commit, held, transact
@@ -81,7 +81,7 @@ def test_what_is_not_there_is_not_found_and_costs_a_bounded_search(store: Store)
     reader, began = store.reader(), time.monotonic()
     for at in (0, START_US, START_US + 450 * SECOND, START_US + 90 * DAY_US):
         assert reader.event_near(uid(99_999), at) is None
-    assert time.monotonic() - began < 4 * (lookup.SEARCH_SECONDS + 1)
+    assert time.monotonic() - began < 4 * (event_search.SEARCH_SECONDS + 1)
     assert store.reader().event_near(uid(0), START_US, gpt="otro") is None
 
 

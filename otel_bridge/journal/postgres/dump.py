@@ -22,7 +22,17 @@ from typing import Any
 from psycopg import errors
 
 from otel_bridge.errors import StartRefused
-from otel_bridge.journal.archive import Forms, KeyRow, ParkedRow, SegmentRow, SessionRow, SinkRow, Sums, UsageRow
+from otel_bridge.journal.archive import (
+    Forms,
+    KeyRow,
+    ParkedRow,
+    SegmentRow,
+    SessionRow,
+    SinkRow,
+    Sums,
+    UsageRow,
+    newest,
+)
 from otel_bridge.journal.postgres import migrations, totals
 from otel_bridge.journal.postgres.connection import Connection, place
 from otel_bridge.journal.postgres.schema import RING
@@ -186,10 +196,7 @@ class PostgresArchive:
             f"SELECT key, arrived_us, digest, part, {order} AS older FROM otel_bridge.seen_{turn % RING}"
             for order, (turn,) in enumerate(turns)
         )
-        # A key that was taken again after its horizon stands in two: the newer is the one that is known.
-        rows = self._stream("seen", f"SELECT * FROM ({tables}) every ORDER BY key, older")
-        for _, same in itertools.groupby(rows, key=lambda row: row[0]):
-            yield KeyRow._make(next(same)[:4])
+        return newest(self._stream("seen", f"SELECT * FROM ({tables}) every ORDER BY key, older"))
 
     def sessions(self) -> Iterator[SessionRow]:
         columns = ", ".join(f'"{name}"' for name in SessionRow._fields)

@@ -10,7 +10,7 @@ from psycopg import errors, sql
 
 from otel_bridge import clock
 from otel_bridge.errors import StartRefused
-from otel_bridge.journal.archive import Archive, Forms, Progress, refuse_other
+from otel_bridge.journal.archive import Archive, Forms, Progress, refuse_other, told
 from otel_bridge.journal.postgres import migrations
 from otel_bridge.journal.postgres.connection import Connection, place
 from otel_bridge.journal.postgres.identity import encoded
@@ -33,7 +33,6 @@ _HOLD = ("segment", "session", "usage", "parked", *migrations.EMPTIED)
 """Tables that are empty as long as nothing was accepted."""
 _KEEP = ("lane", "sink", "snapshot", "counted", "folded", "turn")
 """Tables that a bridge writes that has accepted nothing."""
-_STEP = 1_000
 
 
 class Target(NamedTuple):
@@ -106,14 +105,10 @@ def _make_room(db: Connection, target: Target) -> tuple[list[str], int]:
 def _put(db: Connection, archive: Archive, progress: Progress) -> None:
     def put(table: str, columns: str, rows: Iterable[Sequence[Any]]) -> None:
         names, types = zip(*(column.split() for column in columns.split(", ")), strict=True)
-        done = 0
         with db.cursor().copy(f"COPY otel_bridge.{table} ({', '.join(names)}) FROM STDIN (FORMAT BINARY)") as copy:
             copy.set_types(types)
-            for done, row in enumerate(rows, 1):
+            for row in told(rows, table, progress):
                 copy.write_row(row)
-                if done % _STEP == 0:
-                    progress(table, done)
-        progress(table, done)
 
     put("segment", _SEGMENT, ((*row, 0) for row in archive.segments()))
     put("seen_1", _SEEN, archive.seen())

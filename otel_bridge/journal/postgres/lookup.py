@@ -1,7 +1,7 @@
 """An event by its id, of which there is no index: by what is remembered of its key, else by the time in the id.
 
 Segments of all lanes have an index by when they arrived. From there the event is looked for outwards, to both sides
-and within bounds. A body is searched as bytes: it is decoded only where the id is in it.
+and within bounds.
 """
 
 from __future__ import annotations
@@ -13,25 +13,18 @@ from typing import Any
 
 import psycopg
 
+from otel_bridge.journal import event_search
+from otel_bridge.journal.event_search import MOST_OF_A_RANGE, SEARCH_SECONDS, SLACK_US, STEPS
 from otel_bridge.journal.postgres.arrays import bytea_array
 from otel_bridge.journal.postgres.connection import Connection
 from otel_bridge.journal.postgres.schema import RING
 from otel_bridge.journal.postgres.segments import is_damage
-from otel_bridge.journal.store import DamagedPart, StoreDamaged
-from otel_bridge.records import Event, decode
+from otel_bridge.records import Event
 
-SLACK_US = 60 * 1_000_000
-"""How far from its arrival an event is looked for: what is drafted first may be committed later."""
-STEPS = (1, 200, 2_000, 16_000)
-"""Records that are looked at, before the time and behind it, in steps."""
-SEARCH_SECONDS = 0.1
-"""What a search takes at the most, but for a step that has begun."""
 READ_SEGMENTS = (4, 200)
 """Segments that are read at once, from the least to the most."""
 READ_BYTES = 4 << 20
 PAST_ALL = 1 << 62
-MOST_OF_A_RANGE = 64
-"""Keys that are told of one range: honest ones hold one."""
 
 _NEXT = """FROM otel_bridge.segment WHERE arrived_us {within} %s AND arrived_us {until} %s
     AND (arrived_us, last) {beyond} (%s, %s) ORDER BY arrived_us {order}, last {order} LIMIT %s"""
@@ -69,16 +62,11 @@ def event_near(connection: Connection, event_id: bytes, arrived_us: int, gpt: st
     ]
     deadline = time.monotonic() + SEARCH_SECONDS
     for body in _outwards(sides, deadline):
-        if event_id in body:
-            for record in decode(body):
-                if isinstance(record, Event) and record.id == event_id and gpt in (None, record.gpt):
-                    return record
+        found = event_search.event_in(body, event_id, gpt)
+        if found is not None:
+            return found
     if any(side.damaged for side in sides):
-        raise StoreDamaged(
-            "the journal is damaged where an event is looked for", DamagedPart.LOOKED_FOR,
-            "An event that somebody rates cannot be looked for: the records about it are damaged. They are parked "
-            "or delivered (runbook BridgeRecordsParked), and nothing else needs them.",
-        )  # fmt: skip
+        raise event_search.damaged()
     return None
 
 

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import heapq
-import itertools
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from functools import cached_property
+from operator import itemgetter
 from pathlib import Path
-from typing import Any
 
 from otel_bridge.errors import StartRefused
-from otel_bridge.journal.archive import KeyRow, ParkedRow, SegmentRow, SessionRow, SinkRow, Sums, UsageRow
+from otel_bridge.journal.archive import KeyRow, ParkedRow, SegmentRow, SessionRow, SinkRow, Sums, UsageRow, newest
 from otel_bridge.journal.sqlite import schema
 from otel_bridge.journal.sqlite.database import advice, connect, damage, uri
 from otel_bridge.journal.sqlite.reading import wal_bytes
@@ -106,14 +105,8 @@ class SqliteArchive:
     def seen(self) -> Iterator[KeyRow]:
         generations = [row[0] for row in self._db.execute("SELECT DISTINCT generation FROM seen ORDER BY 1 DESC")]
 
-        def rows(order: int, generation: int) -> Iterator[tuple[bytes, int, tuple[Any, ...]]]:
-            for row in self._db.execute(_KEYS, (generation,)):
-                yield row[0], order, row
-
-        # A key that was taken again after its horizon stands in two: the newer is the one that is known.
-        merged = heapq.merge(*(rows(order, generation) for order, generation in enumerate(generations)))
-        for _, same in itertools.groupby(merged, key=lambda one: one[0]):
-            yield KeyRow(*next(same)[2])
+        # `merge` keeps the order of what it merges, where keys are the same: the newest generation comes first.
+        return newest(heapq.merge(*(self._db.execute(_KEYS, (one,)) for one in generations), key=itemgetter(0)))
 
     def sessions(self) -> Iterator[SessionRow]:
         for row in self._db.execute(f"SELECT {', '.join(SessionRow._fields)} FROM session ORDER BY id"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -12,7 +12,7 @@ import msgspec
 
 from otel_bridge import __version__, clock
 from otel_bridge.errors import StartRefused
-from otel_bridge.journal.archive import Archive, Progress, SessionRow, refuse_other
+from otel_bridge.journal.archive import Archive, Progress, SessionRow, refuse_other, told
 from otel_bridge.journal.sqlite import folder, schema
 from otel_bridge.journal.sqlite.backup_file import verify
 from otel_bridge.journal.sqlite.database import uri
@@ -20,8 +20,6 @@ from otel_bridge.journal.sqlite.dump import SqliteArchive
 from otel_bridge.journal.sqlite.identity import BACKUP, JOURNAL, KEY, BackupRow, put_row
 from otel_bridge.journal.sqlite.new_file import new_file, put_in_place, refuse_narrow, stamp, words
 from otel_bridge.journal.store import DEDUP_HORIZON_US, Backup
-
-_STEP = 1_000
 
 
 def load_backup(
@@ -69,7 +67,7 @@ def _load(archive: Archive, part: Path, meta: dict[str, bytes], progress: Progre
 
         def put(table: str, columns: int, rows: Iterable[Sequence[object]]) -> None:
             marks = ", ".join("?" * columns)
-            db.executemany(f"INSERT INTO {table} VALUES ({marks})", _told(rows, table, progress))
+            db.executemany(f"INSERT INTO {table} VALUES ({marks})", told(rows, table, progress))
 
         put("segment", 7, archive.segments())
         put("seen", 5, ((key.arrived_us // DEDUP_HORIZON_US, *key) for key in archive.seen()))
@@ -90,14 +88,3 @@ def _load(archive: Archive, part: Path, meta: dict[str, bytes], progress: Progre
     finally:
         os.close(handle)
     return verify(part, "the copy")
-
-
-def _told(
-    rows: Iterable[Sequence[object]], table: str, progress: Callable[[str, int], None]
-) -> Iterator[Sequence[object]]:
-    done = 0
-    for done, row in enumerate(rows, 1):
-        yield row
-        if done % _STEP == 0:
-            progress(table, done)
-    progress(table, done)

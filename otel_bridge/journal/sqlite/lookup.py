@@ -1,8 +1,7 @@
 """An event by its id, of which there is no index: by what is remembered of its key, else by the time in the id.
 
 Segments stand in the order in which they were committed, which is nearly that of their arrival. So the place of an
-arrival is found by halves, and the event is looked for from there outwards, to both sides and within bounds. A body is
-searched as bytes: it is decoded only where the id is in it.
+arrival is found by halves, and the event is looked for from there outwards, to both sides and within bounds.
 
 Where the clock went back, times come twice: then the place is looked for from the end as well.
 """
@@ -13,24 +12,18 @@ import sqlite3
 import time
 from collections.abc import Iterator, Sequence
 
+from otel_bridge.journal import event_search
+from otel_bridge.journal.event_search import MOST_OF_A_RANGE, SEARCH_SECONDS, SLACK_US, STEPS
 from otel_bridge.journal.rows import Row
 from otel_bridge.journal.sqlite.rows import PAST_ALL, Rows
 from otel_bridge.journal.sqlite.segments import Segments
-from otel_bridge.journal.store import DamagedPart, Segment, StoreDamaged
-from otel_bridge.records import Event, decode
+from otel_bridge.journal.store import Segment
+from otel_bridge.records import Event
 
-SLACK_US = 60 * 1_000_000
-"""How far from its arrival an event is looked for: what is drafted first may be committed later."""
-STEPS = (1, 200, 2_000, 16_000)
-"""Records that are looked at, before the place and behind it, in steps."""
 WHATEVER_THEIR_TIME = 3
 """So many of the steps back are taken although the time is passed: the clock may have gone back behind them."""
-SEARCH_SECONDS = 0.1
-"""What a search takes at the most, but for a step that has begun."""
 READ_SEGMENTS = (1, 500)
 """Segments that are read at once, from the least to the most."""
-MOST_OF_A_RANGE = 64
-"""Keys that are told of one range: honest ones hold one."""
 
 
 class Lookup:
@@ -67,16 +60,10 @@ class Lookup:
             for segment in self._outwards(place, begin, end, arrived_us, deadline):
                 if segment.damaged:
                     damaged = True
-                elif event_id in segment.body:
-                    for record in decode(segment.body):
-                        if isinstance(record, Event) and record.id == event_id and gpt in (None, record.gpt):
-                            return record
+                elif (found := event_search.event_in(segment.body, event_id, gpt)) is not None:
+                    return found
         if damaged:
-            raise StoreDamaged(
-                "the journal is damaged where an event is looked for", DamagedPart.LOOKED_FOR,
-                "An event that somebody rates cannot be looked for: the records about it are damaged. They are parked "
-                "or delivered (runbook BridgeRecordsParked), and nothing else needs them.",
-            )  # fmt: skip
+            raise event_search.damaged()
         return None
 
     # --- the place --------------------------------------------------------------------------------------------------
