@@ -14,6 +14,11 @@ LEDGER_SECONDS = 0.5
 """A ledger that young is shown again; counting it costs with the backlog, so an older one may be, too."""
 
 
+def is_young(counted_at: float, cost: Cost) -> bool:
+    """Whether a ledger that was counted then (monotonic) is shown again."""
+    return time.monotonic() - counted_at < max(LEDGER_SECONDS, 10 * cost.seconds)
+
+
 class Lag:
     """How long the oldest pending record waits."""
 
@@ -64,7 +69,7 @@ class LedgerView:
     def read(self) -> tuple[int, Ledger]:
         """(accepted, ledger). Raises TimeoutError where the writer does not answer, StoreError."""
         with self._lock:
-            if self._last is not None and time.monotonic() - self._taken < max(LEDGER_SECONDS, 10 * self._cost.seconds):
+            if self._last is not None and is_young(self._taken, self._cost):
                 return self._last
             started = time.monotonic()
             accepted = self._journal.run_between_commits(self._begin_snapshot).result(timeout=5)

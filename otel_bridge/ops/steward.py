@@ -30,7 +30,7 @@ from otel_bridge.journal import Position, Segment, Steward, StoreDamaged, StoreE
 from otel_bridge.journal.damage import Damage
 from otel_bridge.metrics import own as own_counts
 from otel_bridge.metrics.cost import Cost
-from otel_bridge.metrics.ledger import LEDGER_SECONDS, Lag
+from otel_bridge.metrics.ledger import Lag, is_young
 from otel_bridge.metrics.own import OwnCounts
 from otel_bridge.metrics.scrapers import Scraper, Scrapers
 from otel_bridge.metrics.shared import Shared, ShownLedger, shared
@@ -73,8 +73,7 @@ class Account:
 
     @property
     def wants_ledger(self) -> bool:
-        """A young ledger is shown again: to count it costs with the backlog."""
-        return time.monotonic() - self.counted_at >= max(LEDGER_SECONDS, 10 * self._cost.seconds)
+        return not is_young(self.counted_at, self._cost)
 
     def counted(self, total: Total, began: float) -> None:
         self.ledger = sum(self.state.accepted.values()), total
