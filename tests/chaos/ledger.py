@@ -11,17 +11,16 @@ import uuid
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 from otel_bridge import errors, journal
 from otel_bridge.export.pipe import CONSUMER
 from otel_bridge.records import Event, Idle, Session, decode, event_span_id, session_span_id
 from tests.harness.bridge import GUIDE_EVENT, GUIDE_SESSION, Bridge
 from tests.harness.otlp import OtlpReceiver
-from tests.harness.waiting import wait_for
+from tests.harness.settling import Counts
 
 ANSWER_SECONDS = 20.0
-RECORDS = "otel_bridge_records_total"
 
 
 @dataclass
@@ -223,27 +222,6 @@ def journaled(bridge: Bridge) -> tuple[Counter[bytes], Counter[bytes]]:
                     assert isinstance(record, Idle)
     reader.close()
     return sessions, events
-
-
-class Counts(Protocol):
-    """Whoever shows what is counted: a bridge, or many."""
-
-    def scrape(self) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]: ...
-
-    def metric(self, name: str, **labels: str) -> float: ...
-
-
-def settle(bridge: Counts, timeout: float = 60.0) -> None:
-    """Waits until nothing is pending."""
-
-    def settled() -> bool:
-        found = bridge.scrape()
-        value = {name: found.get((f"otel_bridge_{name}", ()), -1.0) for name in ("pending_records", "parked_records")}
-        accepted = sum(v for (name, labels), v in found.items() if name == RECORDS and ("result", "accepted") in labels)
-        done = found.get(("otel_bridge_exported_records_total", ()), -1.0) + value["parked_records"]
-        return value["pending_records"] == 0 and done == accepted
-
-    wait_for(settled, "empty backlog", timeout)
 
 
 def account(bridge: Bridge, ledger: Ledger, receiver: OtlpReceiver, delivered: bool = True) -> Account:

@@ -14,10 +14,11 @@ import pytest
 from otel_bridge.export.renewal import MAX_AGE_SECONDS
 from tests.chaos.conftest import long_form
 from tests.chaos.lanes import side_by_side
-from tests.chaos.ledger import Say, settle
+from tests.chaos.ledger import Say
 from tests.harness.bridge import Bridge
 from tests.harness.names import Names
 from tests.harness.otlp import OK, OtlpReceiver, Reply
+from tests.harness.settling import settle
 from tests.harness.waiting import wait_for
 
 NAME = "collector.example"

@@ -15,9 +15,10 @@ from otel_bridge.journal import Append
 from otel_bridge.journal import open as open_journal
 from tests.chaos.disks import SmallDisk
 from tests.chaos.lanes import LONG, side_by_side
-from tests.chaos.ledger import Load, Say, journaled, settle
+from tests.chaos.ledger import Load, Say, journaled
 from tests.harness.bridge import GUIDE_EVENT, Bridge
 from tests.harness.otlp import OtlpReceiver
+from tests.harness.settling import settle
 from tests.harness.waiting import wait_for
 from tests.unit.samples import event
 

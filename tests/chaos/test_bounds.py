@@ -11,9 +11,10 @@ import pytest
 from benchmarks.bounded import fill
 from tests.chaos.conftest import long_form
 from tests.chaos.lanes import LONG
-from tests.chaos.ledger import Forgetful, Say, settle
+from tests.chaos.ledger import Forgetful, Say
 from tests.harness.bridge import Bridge
 from tests.harness.otlp import OK, OtlpReceiver, Reply
+from tests.harness.settling import settle
 from tests.harness.waiting import wait_for
 
 PENDING = 1_000_000 if LONG else 50_000

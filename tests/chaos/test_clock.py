@@ -18,9 +18,10 @@ from otel_bridge.journal import Append
 from otel_bridge.records import Event, Session
 from tests.chaos.conftest import long_form
 from tests.chaos.lanes import LONG, side_by_side
-from tests.chaos.ledger import Load, Say, account, settle
+from tests.chaos.ledger import Load, Say, account
 from tests.harness.bridge import GUIDE_EVENT, GUIDE_SESSION, Bridge
 from tests.harness.otlp import OK, OtlpReceiver, Reply
+from tests.harness.settling import settle
 from tests.harness.waiting import wait_for
 
 LIBRARIES = (*Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), *Path("/usr/lib").glob("faketime/libfaketimeMT*"))

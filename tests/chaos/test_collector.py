@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 
 from tests.chaos.conftest import long_form
-from tests.chaos.ledger import Load, Say, account, settle
+from tests.chaos.ledger import Load, Say, account
 from tests.harness.bridge import GUIDE_EVENT, Bridge
 from tests.harness.collector import Collector, collector_program
 from tests.harness.otlp import OtlpReceiver
 from tests.harness.ports import free_port
+from tests.harness.settling import settle
 from tests.harness.waiting import wait_for
 
 KILLS = 20

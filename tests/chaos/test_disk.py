@@ -16,9 +16,10 @@ from otel_bridge.journal import Append
 from otel_bridge.records import Event, Session
 from tests.chaos.disks import SmallDisk
 from tests.chaos.lanes import LONG, side_by_side
-from tests.chaos.ledger import Ledger, Say, account, journaled, settle
+from tests.chaos.ledger import Ledger, Say, account, journaled
 from tests.harness.bridge import GUIDE_EVENT, GUIDE_SESSION, Bridge
 from tests.harness.otlp import OK, OtlpReceiver, Reply
+from tests.harness.settling import settle
 from tests.harness.waiting import wait_for
 
 ROUNDS = 3 if LONG else 2

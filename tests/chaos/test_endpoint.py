@@ -11,9 +11,10 @@ import grpc
 import pytest
 
 from tests.chaos.lanes import LONG, side_by_side
-from tests.chaos.ledger import Ledger, Load, Say, account, settle
+from tests.chaos.ledger import Ledger, Load, Say, account
 from tests.harness.bridge import Bridge
 from tests.harness.otlp import OK, OtlpReceiver, Reply
+from tests.harness.settling import settle
 from tests.harness.waiting import wait_for
 
 FAULT_SECONDS = 60.0 if LONG else 0.6

@@ -24,9 +24,10 @@ from tests.chaos.conftest import long_form
 from tests.chaos.disks import FailingDisk
 from tests.chaos.faults import failing, strace
 from tests.chaos.lanes import LONG, side_by_side
-from tests.chaos.ledger import Client, Forgetful, Ledger, Say, account, journaled, settle
+from tests.chaos.ledger import Client, Forgetful, Ledger, Say, account, journaled
 from tests.harness.bridge import ROOT, Bridge
 from tests.harness.otlp import OtlpReceiver
+from tests.harness.settling import settle
 from tests.harness.waiting import wait_for
 
 UNKNOWN = "urn:otel-bridge:resultado-desconocido"

@@ -12,9 +12,10 @@ import psutil
 import pytest
 
 from tests.chaos.lanes import LONG
-from tests.chaos.ledger import Forgetful, Load, Say, account, settle
+from tests.chaos.ledger import Forgetful, Load, Say, account
 from tests.harness.bridge import Bridge
 from tests.harness.otlp import OtlpReceiver
+from tests.harness.settling import settle
 
 KILLS = int(os.environ.get("CHAOS_KILLS", "200" if LONG else "4"))
 

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from contextlib import closing
 
 from tests.chaos.lanes import side_by_side
-from tests.chaos.ledger import settle
 from tests.harness.bridge import GUIDE_EVENT, Bridge
 from tests.harness.otlp import OtlpReceiver
+from tests.harness.settling import settle
 from tests.harness.waiting import wait_for
 
 

@@ -17,10 +17,10 @@ import pytest
 from otel_bridge.journal.parts import PART_BYTES, PART_EVENTS
 from otel_bridge.records import event_span_id, part_trace_id, session_span_id
 from tests.chaos.lanes import LONG
-from tests.chaos.ledger import settle
 from tests.chaos.test_kill import export_process
 from tests.harness.bridge import GUIDE_EVENT, OPENMETRICS, Bridge
 from tests.harness.otlp import OK, OtlpReceiver, Reply
+from tests.harness.settling import settle
 
 BATCHES, EVENTS = (60, 500) if LONG else (6, 500)
 EXEMPLAR = re.compile(r'# \{trace_id="([0-9a-f]{32})",span_id="([0-9a-f]{16})"\}').findall

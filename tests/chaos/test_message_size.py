@@ -8,9 +8,10 @@ from collections.abc import Callable
 import grpc
 
 from tests.chaos.lanes import LONG, side_by_side
-from tests.chaos.ledger import Say, settle
+from tests.chaos.ledger import Say
 from tests.harness.bridge import GUIDE_EVENT, Bridge
 from tests.harness.otlp import OK, OtlpReceiver, Reply
+from tests.harness.settling import settle
 from tests.harness.waiting import wait_for
 
 ROUNDS = 20 if LONG else 1

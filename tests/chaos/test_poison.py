@@ -11,9 +11,9 @@ import pytest
 from google.rpc.status_pb2 import Status
 
 from tests.chaos.lanes import LONG, side_by_side
-from tests.chaos.ledger import settle
 from tests.harness.bridge import GUIDE_EVENT, Bridge
 from tests.harness.otlp import OK, OtlpReceiver, Received, Reply, json_partial, partial
+from tests.harness.settling import settle
 from tests.harness.waiting import wait_for
 
 POISON = "veneno"

@@ -13,11 +13,12 @@ import pytest
 
 from tests.chaos.conftest import long_form
 from tests.chaos.lanes import LONG, side_by_side
-from tests.chaos.ledger import Load, Say, account, settle
+from tests.chaos.ledger import Load, Say, account
 from tests.harness.bridge import Bridge
 from tests.harness.otlp import OtlpReceiver
 from tests.harness.ports import free_port
 from tests.harness.proxy import Proxy
+from tests.harness.settling import settle
 from tests.harness.waiting import wait_for
 
 NOWHERE = "http://collector.invalid:4318"

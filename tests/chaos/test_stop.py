@@ -11,9 +11,10 @@ import psutil
 import pytest
 
 from tests.chaos.lanes import LONG, side_by_side
-from tests.chaos.ledger import Load, Say, account, journaled, settle
+from tests.chaos.ledger import Load, Say, account, journaled
 from tests.harness.bridge import Bridge
 from tests.harness.otlp import OtlpReceiver, Reply
+from tests.harness.settling import settle
 from tests.harness.waiting import wait_for
 
 

@@ -22,9 +22,9 @@ import pytest
 from otel_bridge.records import event_span_id, session_span_id
 from tests.chaos.conftest import long_form
 from tests.chaos.lanes import side_by_side
-from tests.chaos.ledger import settle
 from tests.harness.bridge import GUIDE_EVENT, GUIDE_SESSION, Bridge
 from tests.harness.otlp import OtlpReceiver, Reply
+from tests.harness.settling import settle
 from tests.harness.waiting import wait_for
 from tests.journal.pages import LEAF, Pages
 

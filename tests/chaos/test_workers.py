@@ -13,10 +13,11 @@ from pathlib import Path
 import pytest
 
 from tests.chaos.lanes import LONG, side_by_side
-from tests.chaos.ledger import Load, account, settle
+from tests.chaos.ledger import Load, account
 from tests.chaos.test_kill import export_process
 from tests.harness.bridge import ROOT, Bridge
 from tests.harness.otlp import OtlpReceiver
+from tests.harness.settling import settle
 from tests.harness.waiting import wait_for
 
 

@@ -14,6 +14,7 @@ import requests
 from otel_bridge import catalog
 from otel_bridge.records import event_span_id
 from tests.e2e.conftest import Pair
+from tests.harness.settling import settle
 from tests.harness.waiting import wait_for
 
 METRIC = catalog.FEEDBACK.name
@@ -229,6 +230,6 @@ def test_other_methods_are_refused_as_at_the_other_posts(shared: Pair, event: di
 
 def test_the_ledger_counts_ratings_as_records(shared: Pair, event: dict[str, Any]) -> None:
     assert rate(shared, event["id"], {"valor": 1}).status_code == 201
-    wait_for(lambda: shared.bridge.metric("otel_bridge_pending_records") == 0, "delivery")
+    settle(shared.bridge)
     assert shared.bridge.metric("otel_bridge_ledger_gap") == 0
     assert shared.bridge.metric("otel_bridge_records_total", kind="feedback", result="accepted") > 0

@@ -11,6 +11,7 @@ import requests
 from otel_bridge import catalog
 from tests.harness.bridge import Bridge
 from tests.harness.otlp import OtlpReceiver
+from tests.harness.settling import settle
 from tests.harness.waiting import wait_for
 
 
@@ -32,7 +33,7 @@ def test_after_a_kill_a_rating_is_counted_once_delivered_and_answered_as_before(
     assert (first.status_code, again.status_code) == (201, 200) and again.json() == first.json()
     assert bridge.http.post(f"{bridge.api}/sessions/{session}/fin", timeout=30).json() == end
     wait_for(lambda: receiver.find(span_id=first.json()["span_id"]), "the rating's span")
-    wait_for(lambda: bridge.metric("otel_bridge_pending_records") == 0, "delivery")
+    settle(bridge)
     assert bridge.metric(catalog.FEEDBACK.name, result="good") == 1
     assert bridge.metric("gpt_session_events_count") == 1
     assert bridge.metric("otel_bridge_records_total", kind="feedback", result="accepted") == 1

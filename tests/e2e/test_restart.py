@@ -10,6 +10,7 @@ import requests
 
 from tests.harness.bridge import GUIDE_EVENT, Bridge
 from tests.harness.otlp import OtlpReceiver, Reply
+from tests.harness.settling import settle
 from tests.harness.waiting import wait_for
 
 Make = Callable[..., Bridge]
@@ -66,7 +67,7 @@ def test_after_kill_9_the_spans_that_were_not_exported_are_delivered(make_bridge
     bridge.start()
     wait_for(lambda: len(receiver.times) == 10, "the ten spans")
     assert totals(bridge) == before
-    wait_for(lambda: bridge.metric("otel_bridge_pending_records") == 0, "an empty backlog")
+    settle(bridge)
     assert bridge.metric("otel_bridge_exported_records_total") == 10
     assert bridge.metric("otel_bridge_ledger_gap") == 0
     assert bridge.stop() == 0
@@ -106,7 +107,7 @@ def test_a_kill_under_fire_loses_nothing_that_was_acknowledged(make_bridge: Make
         one.join()
 
     bridge.start()
-    wait_for(lambda: bridge.metric("otel_bridge_pending_records") == 0, "an empty backlog")
+    settle(bridge)
     delivered = {one.span_id for one in receiver.find(name="consulta")}
     assert set(acknowledged) <= delivered
     assert bridge.metric("gen_ai_client_operation_duration_seconds_count") == len(delivered)

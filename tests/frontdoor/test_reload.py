@@ -14,6 +14,7 @@ from otel_bridge.access import keys
 from otel_bridge.ops.reload import RELOADED
 from tests.harness.bridge import GUIDE_EVENT, GUIDE_SESSION, Bridge
 from tests.harness.otlp import OtlpReceiver
+from tests.harness.settling import settle
 from tests.harness.waiting import wait_for
 
 OLD, NEW = "otb_" + "o" * 43, "otb_" + "n" * 43
@@ -155,7 +156,7 @@ def test_a_gpt_that_is_added_counts_and_exports_and_one_that_leaves_is_unknown(
     assert bridge.http.get(f"{bridge.api}/sessions/{session}", headers=headers).status_code == 404
     assert bridge.http.get(f"{bridge.api}/sessions/{session}").status_code == 404
     assert bridge.post("/events", {**GUIDE_EVENT, "sesion_id": session}, headers=headers).status_code == 404
-    wait_for(lambda: bridge.metric("otel_bridge_pending_records") == 0, "all exported")
+    settle(bridge)
     assert bridge.metric("otel_bridge_ledger_gap") == 0
     assert bridge.stop() == 0
 

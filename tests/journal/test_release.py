@@ -18,10 +18,10 @@ import pytest
 from otel_bridge import journal
 from otel_bridge.journal import CONFLICT, Append
 from otel_bridge.records import Event, Session, decode
-from tests.chaos.ledger import settle
 from tests.chaos.test_clock import LIBRARIES
 from tests.harness.bridge import Bridge
 from tests.harness.otlp import OtlpReceiver
+from tests.harness.settling import settle
 from tests.harness.waiting import wait_for
 from tests.journal.backends import CONSUMER
 

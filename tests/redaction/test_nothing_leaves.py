@@ -10,7 +10,7 @@ import pytest
 
 from tests.harness.bridge import GUIDE_EVENT, OPENMETRICS, Bridge
 from tests.harness.otlp import OK, OtlpReceiver, Received, Reply
-from tests.harness.waiting import wait_for
+from tests.harness.settling import settle
 
 FILE = Path(__file__).with_name("cases.jsonl")
 CASES = [json.loads(line) for line in FILE.read_text(encoding="utf-8").splitlines() if line]
@@ -63,7 +63,7 @@ def test_a_planted_secret_is_found_nowhere(served: Bridge, receiver: OtlpReceive
     answers.append(served.http.get(f"{served.api}/sessions/{TABOO}", timeout=30).content)
     answers.append(served.http.post(f"{served.url}/mcp", data=TABOO, timeout=30).content)
     assert served.event(session, tipo=TABOO, modelo=TABOO).status_code == 201
-    wait_for(lambda: served.metric("otel_bridge_pending_records") == 0, "an empty backlog", 60)
+    settle(served, 60)
     assert served.metric("otel_bridge_parked_records") > 0
     answers.append(served.http.get(served.metrics_url, headers=OPENMETRICS, timeout=30).content)
     answers.append(served.http.get(f"{served.url}/readyz", timeout=30).content)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from otel_bridge import catalog
 from tests.harness.otlp import OK, Reply
+from tests.harness.settling import settle
 from tests.harness.waiting import wait_for
 from tests.replicas.conftest import Place
 
@@ -25,7 +26,7 @@ def test_the_records_of_replicas_that_died_are_delivered_by_another(place: Place
     two.kill()
     wait_for(lambda: place.fleet.metric(catalog.PENDING.name) == taken, "all that waits", 60)
     place.receiver.behave = lambda spans: OK
-    wait_for(lambda: place.fleet.metric(catalog.PENDING.name) == 0, "all that is delivered", 30)
+    settle(place.fleet, 30)
     assert len(place.receiver.times) == taken
     wait_for(lambda: lanes(place) == 1, "their lanes, given back", 60)
     assert place.fleet.metric(catalog.EXPORTED.name) == taken
@@ -46,4 +47,4 @@ def test_who_drains_a_lane_gives_it_back_at_its_own_stop(place: Place) -> None:
     assert lanes(place) == 0
     place.receiver.behave = lambda spans: OK
     three.start()
-    wait_for(lambda: place.fleet.metric(catalog.PENDING.name) == 0, "all that is delivered", 30)
+    settle(place.fleet, 30)

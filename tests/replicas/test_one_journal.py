@@ -8,6 +8,7 @@ from itertools import cycle
 from otel_bridge import catalog
 from tests.harness.bridge import GUIDE_EVENT, Bridge
 from tests.harness.fleet import page
+from tests.harness.settling import settle
 from tests.harness.waiting import wait_for
 from tests.replicas.conftest import Place
 
@@ -107,7 +108,7 @@ def test_windows_are_counted_over_all_replicas(place: Place) -> None:
 
 
 def test_everything_is_delivered_once_by_the_replica_that_took_it(place: Place) -> None:
-    wait_for(lambda: place.fleet.metric(catalog.PENDING.name) == 0, "all that is delivered", 60)
+    settle(place.fleet, 60)
     exported = place.fleet.metric(catalog.EXPORTED.name)
     assert exported == place.fleet.metric(catalog.RECORDS.name, result="accepted") == sum(place.receiver.times.values())
     assert set(place.receiver.times.values()) == {1}
@@ -165,6 +166,6 @@ def test_a_server_that_is_away_for_a_while_is_waited_for_by_every_part(place: Pl
     place.cluster.start()
     for bridge in place.fleet.bridges:
         wait_for(lambda bridge=bridge: bridge.event(session).status_code == 201, "a post that is taken", 60)
-    wait_for(lambda: place.fleet.metric(catalog.PENDING.name) == 0, "all that is delivered", 60)
+    settle(place.fleet, 60)
     assert place.fleet.metric(catalog.LEDGER_GAP.name) == 0
     assert [restarts(bridge) for bridge in place.fleet.bridges] == before, "a worker has died"

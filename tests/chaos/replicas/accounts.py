@@ -9,9 +9,10 @@ from typing import Any
 
 from otel_bridge.journal.postgres import schema
 from otel_bridge.records import Event, Idle, Session, decode
-from tests.chaos.ledger import Account, Ledger, compare, settle
+from tests.chaos.ledger import Account, Ledger, compare
 from tests.harness.fleet import Fleet
 from tests.harness.otlp import OtlpReceiver
+from tests.harness.settling import settle
 
 Sql = Callable[[str], list[tuple[Any, ...]]]
 """Runs a statement on the journal's database."""

@@ -12,11 +12,11 @@ import pytest
 
 from tests.chaos.conftest import long_form
 from tests.chaos.lanes import LONG
-from tests.chaos.ledger import settle
 from tests.chaos.replicas.accounts import journaled
 from tests.chaos.replicas.world import PAUSE, Say, World
 from tests.harness.bridge import Bridge
 from tests.harness.pair import Pair
+from tests.harness.settling import settle
 from tests.harness.waiting import wait_for
 
 FAILOVERS = int(os.environ.get("CHAOS_FAILOVERS", "10"))
