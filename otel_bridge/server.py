@@ -127,7 +127,7 @@ def bind(host: str, port: int, shared: bool = False) -> socket.socket:
     except OSError as error:
         listener.close()
         raise StartRefused(
-            f"the API cannot listen on {host}:{port}: {error.strerror}. Choose another with --port or --host."
+            f"la API no puede escuchar en {host}:{port}: {error.strerror}. Elige otro con --port o --host."
         ) from None
     listener.setblocking(False)
     return listener

@@ -17,10 +17,10 @@ def run(arguments: argparse.Namespace) -> int:
             raise FileExistsError
         _write(file, config.SHIPPED.read_text(encoding="utf-8"))
     except FileExistsError:
-        raise StartRefused(f"{file}: there already, nothing changed. Edit it, or name another file.") from None
+        raise StartRefused(f"{file}: ya existe, no se cambió nada. Edítalo, o nombra otro archivo.") from None
     except OSError as error:
-        raise StartRefused(f"{file}: cannot be written: {error.strerror}") from None
-    print(f"{file} written. Register your GPT in it, then: otel-bridge check --config {file}")
+        raise StartRefused(f"{file}: no se puede escribir: {error.strerror}") from None
+    print(f"{file} escrito. Registra tu GPT en él, y después: otel-bridge check --config {file}")
     return 0
 
 

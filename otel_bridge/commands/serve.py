@@ -31,7 +31,7 @@ def run(arguments: argparse.Namespace) -> int:
     logs.set_up(loaded.log_format, loaded.log_level)
     announces = worker is None or worker.announces
     if announces:  # else another worker has said it
-        for warning in [*warnings, *(f"the journal's server: {finding.line()}" for finding in findings)]:
+        for warning in [*warnings, *(f"el servidor del diario: {finding.line()}" for finding in findings)]:
             log.warning("%s", warning)
     os.umask(0o077)  # the journal and its key are for this user alone
 
@@ -41,7 +41,7 @@ def run(arguments: argparse.Namespace) -> int:
             lines = _banner(bridge.config, port, bridge.listener.port, bridge.went_back)
         if worker is not None:
             metrics = f"{local_url(bridge.config.metrics_host, bridge.listener.port)}/metrics"
-            lines.append(f"  worker {worker.number:<3} process {os.getpid()}, {metrics}")
+            lines.append(f"  trabajador {worker.number:<3} proceso {os.getpid()}, {metrics}")
         print(*lines, sep="\n", flush=True)
 
     source = loaded.source
@@ -50,7 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
         nonlocal source
         # A file that was read once is missed when it goes away: the shipped configuration never takes its place.
         if source != config.SHIPPED and not source.exists():
-            raise StartRefused(f"{source}: no such configuration file any more")
+            raise StartRefused(f"{source}: ese archivo de configuración ya no existe")
         current = load(arguments)
         source = current.source
         return current
@@ -61,17 +61,18 @@ def run(arguments: argparse.Namespace) -> int:
 def _banner(loaded: Config, port: int, metrics_port: int, went_back: WentBack | None) -> list[str]:
     lines = [
         f"otel-bridge {__version__}",
-        f"  post to    {local_url(loaded.host, port)}/api/sessions and /api/events",
-        f"  metrics    {local_url(loaded.metrics_host, metrics_port)}/metrics",
-        f"  journal    {loaded.journal_shown}",
+        f"  envía a    {local_url(loaded.host, port)}/api/sessions y /api/events",
+        f"  métricas   {local_url(loaded.metrics_host, metrics_port)}/metrics",
+        f"  diario     {loaded.journal_shown}",
         f"  GPTs       {', '.join(loaded.gpts)}",
     ]
     if went_back is not None:
-        lines.append(f"  WENT BACK  {summary(went_back)} (docs/respaldo.md says what follows)")
+        lines.append(f"  VOLVIÓ ATRÁS  {summary(went_back)} (docs/respaldo.md dice qué sigue)")
     if loaded.source == config.SHIPPED:
         lines.append(
-            f"  no {config.DEFAULT_FILE} here: this is the shipped configuration (otel-bridge init writes it to edit)"
+            f"  no hay {config.DEFAULT_FILE} aquí: vale la configuración incluida (otel-bridge init la escribe "
+            "para editarla)"
         )
     if loaded.otlp is not None:
-        lines.append(f"  spans to   {loaded.otlp.endpoint} ({loaded.otlp.protocol})")
-    return lines + [f"  not configured: {what}" for what in missing(loaded)]
+        lines.append(f"  spans a    {loaded.otlp.endpoint} ({loaded.otlp.protocol})")
+    return lines + [f"  sin configurar: {what}" for what in missing(loaded)]

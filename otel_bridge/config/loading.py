@@ -57,7 +57,7 @@ def read(
             values[setting.key] = setting.read(raw)
         except ValueError as error:
             if setting.secret:
-                diagnostics.add(f"{place}: found {NOT_SHOWN}, expected {error}")
+                diagnostics.add(f"{place}: se encontró {NOT_SHOWN}, se esperaba {error}")
             else:
                 diagnostics.wrong(place, raw, error)
             diagnostics.uncertain.add(setting.key)
@@ -67,7 +67,7 @@ def read(
         if key == "gpts":
             gpts = read_gpts(source, raw, diagnostics)
         elif key not in _BY_KEY:
-            nearest = diagnostics.unknown(f"{source}: unknown key {shown(key)}", key, [*_BY_KEY, "gpts"])
+            nearest = diagnostics.unknown(f"{source}: clave desconocida {shown(key)}", key, [*_BY_KEY, "gpts"])
             if nearest is not None:
                 diagnostics.uncertain.add(nearest)
         elif key not in variables and key not in arguments:
@@ -78,14 +78,14 @@ def read(
         if not name.startswith(ENV_PREFIX) or name == FILE_VARIABLE:
             continue
         if name not in _BY_VARIABLE:
-            nearest = diagnostics.unknown(f"environment: unknown variable {name}", name, [*_BY_VARIABLE])
+            nearest = diagnostics.unknown(f"entorno: variable desconocida {name}", name, [*_BY_VARIABLE])
             if nearest is not None:
                 diagnostics.uncertain.add(_BY_VARIABLE[nearest].key)
         elif _BY_VARIABLE[name].key not in arguments:
-            take(_BY_VARIABLE[name], f"environment: {name}", environ[name])
+            take(_BY_VARIABLE[name], f"entorno: {name}", environ[name])
     otlp, resource = read_otlp(environ, diagnostics), read_resource(environ, diagnostics)
     for key, raw in arguments.items():
-        take(_BY_KEY[key], f"command line: --{key.replace('_', '-')}", raw)
+        take(_BY_KEY[key], f"línea de órdenes: --{key.replace('_', '-')}", raw)
     config = Config(
         **values,
         gpts=gpts,
@@ -107,8 +107,8 @@ def _check_together(config: Config, diagnostics: Diagnostics) -> None:
     same_port = config.port != 0 and config.port == config.metrics_port and _share(config.host, config.metrics_host)
     if same_port and not diagnostics.uncertain & {"host", "port", "metrics_host", "metrics_port"}:
         diagnostics.add(
-            f"{config.source}: metrics_port: found {config.metrics_port}, which is the API's port too; expected "
-            "another (--metrics-port)"
+            f"{config.source}: metrics_port: se encontró {config.metrics_port}, que también es el puerto de la "
+            "API; se esperaba otro (--metrics-port)"
         )
 
 
@@ -137,19 +137,22 @@ def _document(source: Path, diagnostics: Diagnostics) -> dict[str, Any] | None:
     """The file's keys and tables, in its order; None where it cannot be read."""
     try:
         if not stat.S_ISREG(source.stat().st_mode):  # a device has no end, and a pipe may have no beginning
-            diagnostics.add(f"{source}: cannot be read: this is no regular file. Name one with --config.")
+            diagnostics.add(f"{source}: no se puede leer: no es un archivo normal. Nombra uno con --config.")
             return None
         return tomllib.loads(source.read_text(encoding="utf-8"))
     except FileNotFoundError:
         diagnostics.add(
-            f"{source}: no such configuration file. Name one with --config, or have one written by `otel-bridge init`."
+            f"{source}: no existe ese archivo de configuración. Nombra uno con --config, o que lo escriba "
+            "`otel-bridge init`."
         )
     except OSError as error:
-        diagnostics.add(f"{source}: cannot be read: {error.strerror}. Make it readable for this user, or name another.")
+        diagnostics.add(f"{source}: no se puede leer: {error.strerror}. Permite leerlo a este usuario, o nombra otro.")
     except UnicodeDecodeError as error:
-        diagnostics.add(f"{source}: cannot be read: {error}")
+        diagnostics.add(f"{source}: no se puede leer: {error}")
     except tomllib.TOMLDecodeError as error:
-        diagnostics.add(f"{source}: not valid TOML: {error}")
+        diagnostics.add(f"{source}: no es TOML válido: {error}")
     except (ValueError, RecursionError):  # a number of thousands of digits, a list in a list in a list …
-        diagnostics.add(f"{source}: not valid TOML: a number is too long, or tables are nested too deeply")
+        diagnostics.add(
+            f"{source}: no es TOML válido: un número es demasiado largo, o hay demasiadas tablas una dentro de otra"
+        )
     return None

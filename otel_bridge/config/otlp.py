@@ -82,29 +82,29 @@ def read_otlp(environ: Mapping[str, str], diagnostics: Diagnostics) -> Otlp | No
         return f"OTEL_EXPORTER_OTLP_{name}", ""
 
     def file(variable: str, path: str) -> tuple[str, str]:
-        return f"environment: {variable}", path
+        return f"entorno: {variable}", path
 
     if environ.get("OTEL_SDK_DISABLED", "").lower() == "true":
         return None
     endpoint_variable, endpoint = get("ENDPOINT")
     if not endpoint:
         return None
-    endpoint = diagnostics.read(f"environment: {endpoint_variable}", readers.http_url, endpoint, "")
+    endpoint = diagnostics.read(f"entorno: {endpoint_variable}", readers.http_url, endpoint, "")
     protocol_variable, protocol = get("PROTOCOL")
     protocol = protocol or "http/protobuf"
     if protocol not in ("http/protobuf", "grpc"):
-        diagnostics.wrong(f"environment: {protocol_variable}", protocol, "http/protobuf or grpc")
+        diagnostics.wrong(f"entorno: {protocol_variable}", protocol, "http/protobuf o grpc")
     if endpoint:
         endpoint = _traces_endpoint(endpoint_variable, endpoint, protocol, diagnostics)
     compression_variable, compression = get("COMPRESSION")
     if compression not in ("", "none", "gzip"):
-        diagnostics.wrong(f"environment: {compression_variable}", compression, "gzip or none")
+        diagnostics.wrong(f"entorno: {compression_variable}", compression, "gzip o none")
     headers = _headers(*get("HEADERS"), protocol, diagnostics)
     timeout_variable, timeout = get("TIMEOUT")
     # Seconds, as opentelemetry-python reads this variable.
-    seconds = diagnostics.read(f"environment: {timeout_variable}", readers.number(0.05, 3600), timeout or "10", 10.0)
+    seconds = diagnostics.read(f"entorno: {timeout_variable}", readers.number(0.05, 3600), timeout or "10", 10.0)
     insecure_variable, insecure = get("INSECURE")
-    plain = diagnostics.read(f"environment: {insecure_variable}", readers.flag, insecure or "false", False)
+    plain = diagnostics.read(f"entorno: {insecure_variable}", readers.flag, insecure or "false", False)
     authorities = file(*get("CERTIFICATE"))
     if authorities[1]:
         certificates.check_authorities(*authorities, diagnostics)
@@ -128,25 +128,25 @@ def read_otlp(environ: Mapping[str, str], diagnostics: Diagnostics) -> Otlp | No
 def _traces_endpoint(variable: str, endpoint: str, protocol: str, diagnostics: Diagnostics) -> str:
     """Where traces go: over HTTP the base has its path added. Warns where another path was probably meant."""
     path = urlsplit(endpoint).path.rstrip("/")
-    place = f"environment: {variable}"
+    place = f"entorno: {variable}"
     if protocol == "grpc":
         if path:
             diagnostics.warn(
-                f"{place}: gRPC has no paths, {path} is ignored; leave it out, or set …_PROTOCOL to http/protobuf"
+                f"{place}: gRPC no tiene rutas y {path} no se usa; quítala, o pon …_PROTOCOL a http/protobuf"
             )
         return endpoint
     for_traces = "TRACES" in variable
     signal = re.search(r"/v1/(traces|metrics|logs)$", path)
     if signal is not None and not for_traces:
         diagnostics.warn(
-            f"{place}: ends in {signal[0]}, and /v1/traces is added to it: spans go to {path}/v1/traces. "
-            "Leave the path out, or use OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"
+            f"{place}: termina en {signal[0]}, y se le añade /v1/traces: los spans van a {path}/v1/traces. Quita "
+            "la ruta, o usa OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"
         )
     elif signal is not None and signal[1] != "traces":
-        diagnostics.warn(f"{place}: ends in {signal[0]}, where no traces are taken; expected /v1/traces")
+        diagnostics.warn(f"{place}: termina en {signal[0]}, donde no se aceptan trazas; se esperaba /v1/traces")
     elif for_traces and not path:
         diagnostics.warn(
-            f"{place}: has no path, and none is added to it: spans go to /. Add /v1/traces, or use "
+            f"{place}: no tiene ruta, y no se le añade ninguna: los spans van a /. Añade /v1/traces, o usa "
             "OTEL_EXPORTER_OTLP_ENDPOINT"
         )
     return endpoint if for_traces else endpoint.rstrip("/") + "/v1/traces"
@@ -158,7 +158,7 @@ def read_resource(environ: Mapping[str, str], diagnostics: Diagnostics) -> tuple
     pairs = _pairs(variable, environ.get("OTEL_RESOURCE_ATTRIBUTES", ""), diagnostics)
     for name, value in pairs:
         if readers.UNWRITABLE.search(name + value):
-            diagnostics.add(f"environment: {variable}: expected values of printable UTF-8 text (not shown)")
+            diagnostics.add(f"entorno: {variable}: se esperaban valores de texto UTF-8 imprimible (no se muestran)")
             return ()
     return pairs
 
@@ -167,7 +167,7 @@ def read_service_name(environ: Mapping[str, str], diagnostics: Diagnostics) -> s
     """The bridge's own name. A wrong variable goes to `diagnostics`."""
     name = environ.get("OTEL_SERVICE_NAME") or "otel-bridge"
     if readers.UNWRITABLE.search(name):
-        diagnostics.wrong("environment: OTEL_SERVICE_NAME", name, "printable UTF-8 text")
+        diagnostics.wrong("entorno: OTEL_SERVICE_NAME", name, "texto UTF-8 imprimible")
     return name
 
 
@@ -180,18 +180,18 @@ def check_sdk(environ: Mapping[str, str], diagnostics: Diagnostics) -> None:
             continue
         number = _integer(raw)
         if number is None or number < 0:
-            diagnostics.wrong(f"environment: {variable}", raw, "a whole number from 0, or unset")
+            diagnostics.wrong(f"entorno: {variable}", raw, "un número entero desde 0, o unset")
     sizes = {}
     for variable, default in _SDK_BATCHES.items():
         number = _integer(environ.get(variable, ""))
         sizes[variable] = default if number is None else number  # as the SDK does, which then logs it
         if sizes[variable] <= 0:
-            diagnostics.wrong(f"environment: {variable}", environ[variable], "a whole number from 1")
+            diagnostics.wrong(f"entorno: {variable}", environ[variable], "un número entero desde 1")
     queue, batch = sizes["OTEL_BSP_MAX_QUEUE_SIZE"], sizes["OTEL_BSP_MAX_EXPORT_BATCH_SIZE"]
     if 0 < queue < batch:
         diagnostics.add(
-            f"environment: OTEL_BSP_MAX_EXPORT_BATCH_SIZE: found {batch}, expected no more than "
-            f"OTEL_BSP_MAX_QUEUE_SIZE, which is {queue}"
+            f"entorno: OTEL_BSP_MAX_EXPORT_BATCH_SIZE: se encontró {batch}, se esperaba como mucho "
+            f"OTEL_BSP_MAX_QUEUE_SIZE, que es {queue}"
         )
 
 
@@ -208,22 +208,22 @@ def _headers(variable: str, text: str, protocol: str, diagnostics: Diagnostics) 
     headers = {}
     if _QUOTED.search(text):
         diagnostics.add(
-            f"environment: {variable}: expected name=value pairs without quotes (what was found is not shown): here "
-            "they would be sent with the text; %22 stands for one that is meant"
+            f"entorno: {variable}: se esperaban pares nombre=valor sin comillas (lo encontrado no se muestra): "
+            "aquí se enviarían con el texto; %22 escribe unas que hagan falta"
         )
         return ()
     for name, value in _pairs(variable, text, diagnostics):
         name, problem = name.lower(), ""
         if not _HEADER_NAME.fullmatch(name):
-            problem = "names of letters, digits, - and _"
+            problem = "nombres de letras, cifras, - y _"
         elif protocol == "grpc" and not _GRPC_NAME.fullmatch(name):
-            problem = "names of letters, digits, - and _, none with grpc- at its front nor -bin at its end"
+            problem = "nombres de letras, cifras, - y _, sin grpc- delante ni -bin al final"
         elif name in _OURS:
-            problem = f"no {name}: every request has its own"
+            problem = f"que no hubiera {name}: cada petición lleva el suyo"
         elif not _HEADER_VALUE.fullmatch(value):
-            problem = "values of printable ASCII characters, without line ends and other control characters"
+            problem = "valores de caracteres ASCII imprimibles, sin saltos de línea ni otros caracteres de control"
         if problem:
-            diagnostics.add(f"environment: {variable}: expected {problem} (what was found is not shown)")
+            diagnostics.add(f"entorno: {variable}: se esperaba {problem} (lo encontrado no se muestra)")
             return ()
         headers[name] = value
     return tuple(headers.items())
@@ -235,7 +235,7 @@ def _pairs(variable: str, text: str, diagnostics: Diagnostics) -> tuple[tuple[st
         name, equals, value = part.partition("=")
         if not equals or not name.strip():
             # What was found is not repeated: headers carry credentials.
-            diagnostics.add(f"environment: {variable}: expected name=value pairs separated by commas")
+            diagnostics.add(f"entorno: {variable}: se esperaban pares nombre=valor separados por comas")
             return ()
         pairs.append((unquote(name.strip()), unquote(value.strip())))
     return tuple(pairs)

@@ -127,10 +127,10 @@ def _backend(url: str) -> Any:
             from otel_bridge.journal import postgres
         except ImportError:
             raise StartRefused(
-                "journal: a postgresql:// journal needs psycopg. Install it: pip install 'otel-bridge[postgres]'."
+                "journal: un diario postgresql:// necesita psycopg. Instálalo: pip install 'otel-bridge[postgres]'."
             ) from None
         return postgres
-    raise StartRefused(f"journal: this release has no backend for {scheme}: URLs")
+    raise StartRefused(f"journal: esta versión no tiene dónde guardar un diario {scheme}:")
 
 
 def exists(url: str) -> bool:

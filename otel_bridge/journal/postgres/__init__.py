@@ -52,7 +52,7 @@ def exists(url: str) -> bool:
     with visit(url) as connection:
         unfit = migrations.unfit(migrations.found(connection))
         if unfit is not None:
-            raise StartRefused(f"journal {shown(url)}: {unfit}.")
+            raise StartRefused(f"diario {shown(url)}: {unfit}.")
         row = connection.execute("SELECT key_fingerprint IS NOT NULL FROM otel_bridge.journal").fetchone()
     return bool(row and row[0])
 
@@ -76,7 +76,7 @@ def _existing(url: str) -> int | None:
     dsn, lane = split(url)
     if not exists(dsn):
         raise StartRefused(
-            f"journal {shown(dsn)}: there is none yet. Start `otel-bridge serve`, or name one with --journal."
+            f"diario {shown(dsn)}: aún no existe. Arranca `otel-bridge serve`, o nombra uno con --journal."
         )
     return lane
 

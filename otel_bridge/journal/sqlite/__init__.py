@@ -63,7 +63,7 @@ __all__ = [
 def _existing(url: str) -> Path:
     path = place(url).path
     if not is_journal(path):
-        raise StartRefused(f"journal {path}: there is none yet. Start `otel-bridge serve`, or name one with --journal.")
+        raise StartRefused(f"diario {path}: aún no existe. Arranca `otel-bridge serve`, o nombra uno con --journal.")
     refuse_another_name(path)
     return path
 
@@ -97,8 +97,8 @@ def inspect(url: str) -> list[Finding]:
 
 def migrate(url: str, role: str | None, tell: Callable[[str], None]) -> None:
     if role is not None:
-        raise StartRefused("journal: a SQLite journal has no roles; --grant is for postgresql:// ones.")
-    tell("a SQLite journal is upgraded by the bridge that opens it: nothing to do")
+        raise StartRefused("journal: un diario de SQLite no tiene roles; --grant es para los postgresql://.")
+    tell("un diario de SQLite lo actualiza el puente que lo abre: nada que hacer")
 
 
 def backup(

@@ -88,8 +88,8 @@ class SqliteStore:
             raise StartRefused(error.advice) from error
         except OSError as error:
             raise StartRefused(
-                f"journal {path}: {error.strerror}: file and directory must be writable by this user. Make them so, "
-                "or name another place with --journal."
+                f"diario {path}: {error.strerror}. Permite a este usuario escribir el archivo y su carpeta, o nombra "
+                "otro lugar con --journal."
             ) from error
 
     def _watch_over(self, place: Place) -> None:
@@ -97,7 +97,10 @@ class SqliteStore:
         self._checkpoints.open()
         self._watch = Watch(place, self._lock.descriptor)
         if self._watch.displaced is not None:
-            raise StartRefused(f"journal: {self._watch.displaced} during the start. Start again.")
+            raise StartRefused(
+                f"diario {self.path}: sus archivos se movieron, borraron o reemplazaron durante el arranque. "
+                "Arranca otra vez."
+            )
         self._rescue = Rescue(self.path, self._watch, self._checkpoints)
 
     def _prepare(self) -> None:
@@ -136,8 +139,8 @@ class SqliteStore:
         except OSError as error:
             self._abandon()
             raise StartRefused(
-                f"journal {self.path}: the disk does not take what is read from its write-ahead log: {error.strerror}. "
-                "Check the disk, make room on it, and start again; the journal is left as it is."
+                f"diario {self.path}: el disco no admite lo que se lee de su log de escritura: {error.strerror}. "
+                "Comprueba el disco, haz sitio en él, y arranca otra vez; el diario queda como está."
             ) from error
         self._db.execute("ROLLBACK")
 
