@@ -74,4 +74,6 @@ def _banner(loaded: Config, port: int, metrics_port: int, went_back: WentBack | 
         )
     if loaded.otlp is not None:
         lines.append(f"  spans to   {loaded.otlp.endpoint} ({loaded.otlp.protocol})")
+    if loaded.push is not None:
+        lines.append(f"  metrics to {loaded.push.otlp.endpoint} ({loaded.push.otlp.protocol})")
     return lines + [f"  not configured: {what}" for what in missing(loaded)]
