@@ -87,20 +87,24 @@ class Pusher:
                 self._once(scraper)
                 pause = max(0.0, self._seconds() - (time.monotonic() - began))
             if self.state == "ok" and time.monotonic() < self._last_by:
-                self._once(scraper)
+                self._once(scraper, last=True)
         finally:
             self._scrapers.leave(scraper)
             transport, self._transport = self._transport, None
             if transport is not None:
                 transport.close()
 
-    def _once(self, scraper: Scraper) -> None:
+    def _once(self, scraper: Scraper, last: bool = False) -> None:
+        """`last`: what a process shows of itself ends with it."""
         # Before the page is made: one that a steward makes later has the later time, and so the last word.
         now_us = clock.now_us()
         page = self._page(scraper)
-        there = set(label_sets(page.families))
+        families = page.families
+        if last:
+            families = [one for one in families if one.metric.name not in catalog.OF_EACH_PROCESS]
+        there = set(label_sets(families))
         times = Times(now_us * 1000, self._began_us() * 1000, self._process_us * 1000)
-        bodies = requests(page.families, self._gone(there), self._whose, times, self._request_bytes)
+        bodies = requests(families, self._gone(there), self._whose, times, self._request_bytes)
         result = SendResult("ok")
         for body in bodies:
             if time.monotonic() > page.until:  # this process was halted: another replica may count for all now

@@ -3,10 +3,12 @@ without the discovery of clouds and without its pages. Where this machine lacks 
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,6 +28,7 @@ storage: {{tsdb: {{out_of_order_time_window: 0s}}}}
 scrape_configs:
   - job_name: scraped
     static_configs: [{{targets: [{targets}]}}]
+    metric_relabel_configs: {relabel}
 """
 """What is scraped and what is pushed is told apart by `job`."""
 
@@ -60,8 +63,18 @@ def start(binary: str, tmp_path: Path) -> Iterator[Start]:
     """Starts one that takes OTLP, and maybe scrapes."""
     running: list[Prometheus] = []
 
-    def start(*targets: str, strategy: str = "UnderscoreEscapingWithSuffixes", interval: str = "1s") -> Prometheus:
-        config = CONFIG.format(targets=", ".join(f'"{one}"' for one in targets), strategy=strategy, interval=interval)
+    def start(
+        *targets: str,
+        strategy: str = "UnderscoreEscapingWithSuffixes",
+        interval: str = "1s",
+        relabel: Sequence[dict[str, Any]] = (),
+    ) -> Prometheus:
+        config = CONFIG.format(
+            targets=", ".join(f'"{one}"' for one in targets),
+            strategy=strategy,
+            interval=interval,
+            relabel=json.dumps(list(relabel)),
+        )
         folder = tmp_path / f"prometheus{len(running)}"
         running.append(Prometheus(folder, config, binary=binary, flags=["--web.enable-otlp-receiver"]))
         return running[-1].start()

@@ -36,11 +36,11 @@ ttft_objective_seconds = 1.0
 """
 
 
-def series(prometheus: Prometheus, job: str) -> Series:
+def series(prometheus: Prometheus, job: str, matching: str = OURS) -> Series:
     """Labels → value of all that came this way. `le` is told by its number: what is scraped is written `1.0`, what is
     pushed `1`."""
     found: Series = {}
-    for one in prometheus.query(f'{{{OURS}, job="{job}"}}'):
+    for one in prometheus.query(f'{{{matching}, job="{job}"}}'):
         labels = {name: text for name, text in one["metric"].items() if name not in ("job", "instance")}
         if labels["__name__"] in MOVING:
             continue
@@ -68,11 +68,11 @@ def traffic(bridge: Bridge, errors: int = 2) -> None:
     assert bridge.post(f"/sessions/{session}/fin", None).status_code in (200, 201, 204)
 
 
-def same(prometheus: Prometheus) -> Series:
+def same(prometheus: Prometheus, matching: str = OURS) -> Series:
     """Waits until both ways hold the same, and returns it."""
 
     def found() -> Series:
-        scraped, pushed = series(prometheus, "scraped"), series(prometheus, "otel-bridge")
+        scraped, pushed = series(prometheus, "scraped", matching), series(prometheus, "otel-bridge", matching)
         differ = {key: (scraped.get(key), pushed.get(key)) for key in scraped.keys() | pushed.keys()}
         assert not (differ := {key: pair for key, pair in differ.items() if pair[0] != pair[1]}), differ
         return scraped
