@@ -105,10 +105,11 @@ class _Requests:
     def __init__(self, whose: Resources, most_bytes: int) -> None:
         self.made: list[ExportMetricsServiceRequest] = []
         self._whose = whose
+        self._are_apart = whose.own != whose.shared
         self._most_bytes = most_bytes
         self._bytes = most_bytes
         self._of: dict[bool, ResourceMetrics] = {}
-        """The last request's, by whether it is what each process shows of itself."""
+        """The last request's, by whether it is what each process shows of itself, where that is apart."""
         self._open: tuple[Metric, OtlpMetric] | None = None
 
     def family(self, metric: Metric) -> OtlpMetric:
@@ -117,7 +118,7 @@ class _Requests:
             self.made.append(ExportMetricsServiceRequest())
             self._bytes, self._of, self._open = 0, {}, None
         if self._open is None or self._open[0] is not metric:
-            is_own = metric.name in catalog.OF_EACH_PROCESS
+            is_own = self._are_apart and metric.name in catalog.OF_EACH_PROCESS
             if is_own not in self._of:
                 self._of[is_own] = self.made[-1].resource_metrics.add(
                     resource=self._whose.own if is_own else self._whose.shared
