@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import socket
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
@@ -34,8 +35,10 @@ from otel_bridge.intake.sessions import Sessions
 from otel_bridge.journal import Journal, StoreError
 from otel_bridge.mcp.mount import McpMount, make_app
 from otel_bridge.metrics.listener import MetricsListener
+from otel_bridge.metrics.otlp import resources
 from otel_bridge.metrics.own import SelfMetrics
 from otel_bridge.metrics.page import BridgeCollector, Sources
+from otel_bridge.metrics.pusher import Pusher
 from otel_bridge.ops import going_back, housekeeping
 from otel_bridge.ops.adoption import Adoption
 from otel_bridge.ops.alone import Alone
@@ -132,6 +135,7 @@ class Bridge:
         )
         resource = ResourceMetadata(config)
         workers: list[Worker] = []
+        self._pusher: Pusher | None = None
         health = Health(
             self.journal,
             space,
@@ -141,6 +145,7 @@ class Bridge:
             self._issuer_keys,
             workers,
             self._counting.readiness,
+            lambda: None if self._pusher is None else self._pusher.state,
         )
         self.bounds = Bounds(config, max_connections)
         self.application = App(
@@ -160,6 +165,7 @@ class Bridge:
             started=time.time(),
             reload_failed=lambda: self.reloader.failure is not None,
             limits_fallback=lambda: self.access.limits.fallback,
+            pushes=lambda: None if self._pusher is None else self._pusher.counts(),
         )
         collector = BridgeCollector(sources)
         metrics_names = Hosts(config, lambda now: now.metrics_host)
@@ -169,7 +175,21 @@ class Bridge:
             config.metrics_host, config.metrics_port, self._stopping, one_of_many=replicas is not None,
         )  # fmt: skip
 
+        if config.push is not None:
+            # Of one bridge, what it counts is its journal's, wherever that is served.
+            instance = for_housekeeping.identity().id if replicas is None else socket.gethostname()
+            self._pusher = Pusher(
+                config.push, collector.page, self._counting.scrapers,
+                resources(
+                    config.service_name, config.resource, instance,
+                    None if replicas is None else self.listener.port,
+                ),
+                lambda: 0 if (found := self._housekeeping.went_back) is None else found.since_us,
+            )  # fmt: skip
+
         # 4. Who runs it. Started in this order, stopped in reverse.
+        if self._pusher is not None:
+            workers.append(Worker("metrics-pusher", self._pusher.run))
         if self._exporter is not None:
             workers.append(Worker("exporter", self._exporter.run))
         if self._adoption is not None:
@@ -218,6 +238,8 @@ class Bridge:
         self.reloader.stop()
         self._issuer_keys.stop()
         for worker in reversed(self.workers):
+            if worker.name == "metrics-pusher" and self._pusher is not None:
+                self._pusher.stop()  # the last: what it pushes is how all of it has ended
             if worker.name == "exporter" and self._exporter is not None:
                 self._exporter.stop(self.config.shutdown_seconds)
             worker.stop()

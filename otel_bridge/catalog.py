@@ -19,6 +19,8 @@ names as its own (https://github.com/open-telemetry/semantic-conventions/tree/v1
 SCOPE_NAME = "otel_bridge"
 SERVICE_NAME = "service.name"
 SERVICE_NAMESPACE = "service.namespace"
+SERVICE_VERSION = "service.version"
+SERVICE_INSTANCE_ID = "service.instance.id"
 SERVICE_NAMESPACE_DEFAULT = "gpt"
 
 OPERATION = "invoke_agent"
@@ -447,6 +449,12 @@ WORKER_RESTARTS = Metric(
     "Times a background worker died and was restarted.",
     ("worker",),
 )
+METRICS_PUSHES = Metric(
+    "otel_bridge_metrics_pushes_total",
+    "counter",
+    "Pushes of metrics by OTLP since this process started, by answer (as of otel_bridge_export_attempts_total).",
+    ("result",),
+)
 CONFIG_RELOAD_FAILED = Metric(
     "otel_bridge_config_reload_failed",
     "gauge",
@@ -522,6 +530,7 @@ METRICS: tuple[Metric, ...] = (
     SERIES_CAPPED,
     WORKER_UP,
     WORKER_RESTARTS,
+    METRICS_PUSHES,
     CONFIG_RELOAD_FAILED,
     LIMITS_FALLBACK,
     CLOCK_SKEW,
@@ -534,7 +543,7 @@ METRICS: tuple[Metric, ...] = (
 OF_EACH_PROCESS = frozenset(
     metric.name
     for metric in (
-        *(JOURNAL_IN_PLACE, WORKER_UP, WORKER_RESTARTS, CONFIG_RELOAD_FAILED, LIMITS_FALLBACK),
+        *(JOURNAL_IN_PLACE, WORKER_UP, WORKER_RESTARTS, METRICS_PUSHES, CONFIG_RELOAD_FAILED, LIMITS_FALLBACK),
         *(CLOCK_SKEW, CLOCK_BELIEVED, START_TIME, BUILD_INFO, STEWARD),
     )
 )

@@ -75,4 +75,6 @@ def _banner(loaded: Config, port: int, metrics_port: int, went_back: WentBack | 
         )
     if loaded.otlp is not None:
         lines.append(f"  spans a    {loaded.otlp.endpoint} ({loaded.otlp.protocol})")
+    if loaded.push is not None:
+        lines.append(f"  métricas a {loaded.push.otlp.endpoint} ({loaded.push.otlp.protocol})")
     return lines + [f"  sin configurar: {what}" for what in missing(loaded)]

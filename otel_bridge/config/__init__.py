@@ -9,7 +9,7 @@ from otel_bridge.config.diagnostics import Diagnostics
 from otel_bridge.config.gpts import UNKNOWN, Gpt
 from otel_bridge.config.limit_storage import LIMITS_IN_MEMORY
 from otel_bridge.config.loading import DEFAULT_FILE, SHIPPED, load, read
-from otel_bridge.config.otlp import Otlp
+from otel_bridge.config.otlp import Otlp, Push, Signal
 from otel_bridge.config.prices import Price, shipped
 from otel_bridge.config.proxies import VARIABLES as PROXY_VARIABLES
 from otel_bridge.config.rates import NO_LIMIT, Rate
@@ -29,8 +29,10 @@ __all__ = [
     "Gpt",
     "Otlp",
     "Price",
+    "Push",
     "Rate",
     "Setting",
+    "Signal",
     "load",
     "read",
     "shipped",

@@ -12,7 +12,7 @@ from otel_bridge.config import oauth
 from otel_bridge.config.diagnostics import NOT_SHOWN, Diagnostics, shown
 from otel_bridge.config.gpts import Gpt, read_gpts
 from otel_bridge.config.kubernetes import is_of_a_service
-from otel_bridge.config.otlp import check_sdk, read_otlp, read_resource, read_service_name
+from otel_bridge.config.otlp import check_sdk, read_otlp, read_push, read_resource, read_service_name
 from otel_bridge.config.proxies import VARIABLES as PROXY_VARIABLES
 from otel_bridge.config.settings import ENV_PREFIX, SETTINGS, Config, Setting
 
@@ -84,12 +84,14 @@ def read(
         elif _BY_VARIABLE[name].key not in arguments:
             take(_BY_VARIABLE[name], f"entorno: {name}", environ[name])
     otlp, resource = read_otlp(environ, diagnostics), read_resource(environ, diagnostics)
+    push = read_push(environ, diagnostics)
     for key, raw in arguments.items():
         take(_BY_KEY[key], f"línea de órdenes: --{key.replace('_', '-')}", raw)
     config = Config(
         **values,
         gpts=gpts,
         otlp=otlp,
+        push=push,
         resource=resource,
         service_name=read_service_name(environ, diagnostics),
         source=source,

@@ -1,4 +1,4 @@
-"""Where spans go, from the standard OpenTelemetry environment.
+"""Where spans go, and metrics where they are pushed, from the standard OpenTelemetry environment.
 
 https://opentelemetry.io/docs/specs/otel/protocol/exporter/
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 from urllib.parse import unquote, urlsplit
 
 from otel_bridge.config import certificates, readers
@@ -42,13 +43,19 @@ _SDK_BATCHES = {
 }
 """With their defaults."""
 
+Signal = Literal["traces", "metrics"]
+
+PUSH_MILLISECONDS = 15_000.0
+"""Between two pushes, unless `OTEL_METRIC_EXPORT_INTERVAL` says another. The specification's minute would leave windows
+of one minute, which boards and rules have, empty."""
+
 SECRET_CHARS = 8
 """A shorter word is no secret: it would be found in everything."""
 
 
 @dataclass(frozen=True, slots=True)
 class Otlp:
-    """Where spans go, from the standard `OTEL_EXPORTER_OTLP_*` variables."""
+    """Where one signal goes, from the standard `OTEL_EXPORTER_OTLP_*` variables."""
 
     endpoint: str
     protocol: str
@@ -72,11 +79,59 @@ class Otlp:
         return tuple(sorted({word for word in words if len(word) >= SECRET_CHARS}, key=len, reverse=True))
 
 
-def read_otlp(environ: Mapping[str, str], diagnostics: Diagnostics) -> Otlp | None:
-    """The endpoint and how it is reached; None where there is none. Wrong variables go to `diagnostics`."""
+@dataclass(frozen=True, slots=True)
+class Push:
+    """Where metrics are pushed, and how often."""
+
+    otlp: Otlp
+    seconds: float
+
+
+def read_push(environ: Mapping[str, str], diagnostics: Diagnostics) -> Push | None:
+    """Where metrics are pushed; None where they are not, as `/metrics` shows them. Wrong variables go to
+    `diagnostics`."""
+    variable = "OTEL_METRICS_EXPORTER"
+    chosen = environ.get(variable, "").strip().lower()
+    if chosen not in ("", "none", "prometheus", "otlp"):
+        diagnostics.wrong(
+            f"entorno: {variable}", environ[variable], "otlp (se empujan) o none (/metrics las muestra siempre)"
+        )
+    if chosen != "otlp" or environ.get("OTEL_SDK_DISABLED", "").lower() == "true":
+        return None
+    met = Diagnostics()
+    otlp = read_otlp(environ, met, "metrics")
+    # A variable of all signals was looked at for spans, too: what is wrong with it is said once.
+    diagnostics.lines += [line for line in met.lines if line not in diagnostics.lines]
+    diagnostics.warnings += [line for line in met.warnings if line not in diagnostics.warnings]
+    for name, expected in (
+        ("TEMPORALITY_PREFERENCE", "cumulative"),
+        ("DEFAULT_HISTOGRAM_AGGREGATION", "explicit_bucket_histogram"),
+    ):
+        preferred = f"OTEL_EXPORTER_OTLP_METRICS_{name}"
+        if environ.get(preferred, "").strip().lower() not in ("", expected):
+            diagnostics.wrong(
+                f"entorno: {preferred}", environ[preferred], f"{expected}: se empuja lo que muestra /metrics"
+            )
+    milliseconds = diagnostics.read(
+        "entorno: OTEL_METRIC_EXPORT_INTERVAL",
+        readers.number(100, 3_600_000),
+        environ.get("OTEL_METRIC_EXPORT_INTERVAL") or str(PUSH_MILLISECONDS),
+        PUSH_MILLISECONDS,
+    )
+    if otlp is None:
+        diagnostics.add(
+            f"entorno: {variable}: dice 'otlp' y no hay destino; se esperaba uno en OTEL_EXPORTER_OTLP_ENDPOINT u "
+            "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT"
+        )
+        return None
+    return Push(otlp, milliseconds / 1000)
+
+
+def read_otlp(environ: Mapping[str, str], diagnostics: Diagnostics, signal: Signal = "traces") -> Otlp | None:
+    """The endpoint of a signal and how it is reached; None where there is none. Wrong variables go to `diagnostics`."""
 
     def get(name: str) -> tuple[str, str]:
-        for variable in (f"OTEL_EXPORTER_OTLP_TRACES_{name}", f"OTEL_EXPORTER_OTLP_{name}"):
+        for variable in (f"OTEL_EXPORTER_OTLP_{signal.upper()}_{name}", f"OTEL_EXPORTER_OTLP_{name}"):
             if environ.get(variable):
                 return variable, environ[variable]
         return f"OTEL_EXPORTER_OTLP_{name}", ""
@@ -95,7 +150,7 @@ def read_otlp(environ: Mapping[str, str], diagnostics: Diagnostics) -> Otlp | No
     if protocol not in ("http/protobuf", "grpc"):
         diagnostics.wrong(f"entorno: {protocol_variable}", protocol, "http/protobuf o grpc")
     if endpoint:
-        endpoint = _traces_endpoint(endpoint_variable, endpoint, protocol, diagnostics)
+        endpoint = _signal_endpoint(signal, endpoint_variable, endpoint, protocol, diagnostics)
     compression_variable, compression = get("COMPRESSION")
     if compression not in ("", "none", "gzip"):
         diagnostics.wrong(f"entorno: {compression_variable}", compression, "gzip o none")
@@ -125,8 +180,8 @@ def read_otlp(environ: Mapping[str, str], diagnostics: Diagnostics) -> Otlp | No
     )
 
 
-def _traces_endpoint(variable: str, endpoint: str, protocol: str, diagnostics: Diagnostics) -> str:
-    """Where traces go: over HTTP the base has its path added. Warns where another path was probably meant."""
+def _signal_endpoint(signal: Signal, variable: str, endpoint: str, protocol: str, diagnostics: Diagnostics) -> str:
+    """Where the signal goes: over HTTP the base has its path added. Warns where another path was probably meant."""
     path = urlsplit(endpoint).path.rstrip("/")
     place = f"entorno: {variable}"
     if protocol == "grpc":
@@ -135,21 +190,23 @@ def _traces_endpoint(variable: str, endpoint: str, protocol: str, diagnostics: D
                 f"{place}: gRPC no tiene rutas y {path} no se usa; quítala, o pon …_PROTOCOL a http/protobuf"
             )
         return endpoint
-    for_traces = "TRACES" in variable
-    signal = re.search(r"/v1/(traces|metrics|logs)$", path)
-    if signal is not None and not for_traces:
+    what, kind = ("los spans", "trazas") if signal == "traces" else ("las métricas", "métricas")
+    own_variable = f"OTEL_EXPORTER_OTLP_{signal.upper()}_ENDPOINT"
+    is_own = variable == own_variable
+    named = re.search(r"/v1/(traces|metrics|logs)$", path)
+    if named is not None and not is_own:
         diagnostics.warn(
-            f"{place}: termina en {signal[0]}, y se le añade /v1/traces: los spans van a {path}/v1/traces. Quita "
-            "la ruta, o usa OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"
+            f"{place}: termina en {named[0]}, y se le añade /v1/{signal}: {what} van a {path}/v1/{signal}. "
+            f"Quita la ruta, o usa {own_variable}"
         )
-    elif signal is not None and signal[1] != "traces":
-        diagnostics.warn(f"{place}: termina en {signal[0]}, donde no se aceptan trazas; se esperaba /v1/traces")
-    elif for_traces and not path:
+    elif named is not None and named[1] != signal:
+        diagnostics.warn(f"{place}: termina en {named[0]}, donde no se aceptan {kind}; se esperaba /v1/{signal}")
+    elif is_own and not path:
         diagnostics.warn(
-            f"{place}: no tiene ruta, y no se le añade ninguna: los spans van a /. Añade /v1/traces, o usa "
+            f"{place}: no tiene ruta, y no se le añade ninguna: {what} van a /. Añade /v1/{signal}, o usa "
             "OTEL_EXPORTER_OTLP_ENDPOINT"
         )
-    return endpoint if for_traces else endpoint.rstrip("/") + "/v1/traces"
+    return endpoint if is_own else endpoint.rstrip("/") + f"/v1/{signal}"
 
 
 def read_resource(environ: Mapping[str, str], diagnostics: Diagnostics) -> tuple[tuple[str, str], ...]:

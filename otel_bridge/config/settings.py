@@ -11,7 +11,7 @@ from typing import Any, Generic, Literal, TypeVar
 from otel_bridge.config import oauth, postgres_url, readers
 from otel_bridge.config.gpts import Gpt
 from otel_bridge.config.limit_storage import LIMITS_IN_MEMORY, limit_storage
-from otel_bridge.config.otlp import Otlp
+from otel_bridge.config.otlp import Otlp, Push
 from otel_bridge.config.rates import Rate
 from otel_bridge.config.readers import Reader
 
@@ -148,6 +148,8 @@ class Config:
     """By id."""
     otlp: Otlp | None
     """None: nothing is exported."""
+    push: Push | None = None
+    """Where metrics are pushed; None: nowhere."""
     resource: tuple[tuple[str, str], ...]
     """Attributes that every span's resource carries."""
     service_name: str

@@ -14,12 +14,15 @@ from google.rpc.error_details_pb2 import RetryInfo
 from google.rpc.status_pb2 import Status
 
 from otel_bridge import __version__
-from otel_bridge.config import Otlp
+from otel_bridge.config import Otlp, Signal
 from otel_bridge.export.renewal import Renewed
 from otel_bridge.export.response import read_response
 from otel_bridge.export.result import SendResult, shorten
 
-_METHOD = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
+_METHODS: dict[Signal, str] = {
+    "traces": "/opentelemetry.proto.collector.trace.v1.TraceService/Export",
+    "metrics": "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export",
+}
 _CONFIG = {
     grpc.StatusCode.UNAUTHENTICATED,
     grpc.StatusCode.PERMISSION_DENIED,
@@ -54,12 +57,13 @@ class _Line(NamedTuple):
 class GrpcTransport:
     """OTLP/gRPC. The request goes as the bytes it already is. Thread-safe."""
 
-    def __init__(self, otlp: Otlp) -> None:
+    def __init__(self, otlp: Otlp, signal: Signal = "traces") -> None:
         self._otlp = otlp
-        self._lines = Renewed(lambda: _line(otlp), lambda line: line.channel.close())
+        self._signal: Signal = signal
+        self._lines = Renewed(lambda: _line(otlp, signal), lambda line: line.channel.close())
 
     def send(self, body: bytes) -> SendResult:
-        """Sends a serialised `ExportTraceServiceRequest`; waits `timeout_seconds` at the most."""
+        """Sends a serialised `Export…ServiceRequest`; waits `timeout_seconds` at the most."""
         try:
             with self._lines.use() as line:
                 response = line.export(body, timeout=self._otlp.timeout_seconds, metadata=self._otlp.headers)
@@ -72,13 +76,13 @@ class GrpcTransport:
             return result.without(self._otlp.secrets)
         except OSError as error:  # of a certificate's file
             return SendResult("config", shorten(f"{type(error).__name__}: {error}"))
-        return read_response(response, protobuf=True).without(self._otlp.secrets)
+        return read_response(response, True, self._signal).without(self._otlp.secrets)
 
     def close(self) -> None:
         self._lines.close()
 
 
-def _line(otlp: Otlp) -> _Line:
+def _line(otlp: Otlp, signal: Signal) -> _Line:
     target = urlsplit(otlp.endpoint).netloc
     # gRPC reads some of the proxy variables by itself, and not as HTTP does: what was read of them is said here.
     proxy = ("grpc.http_proxy", otlp.proxy) if otlp.proxy else ("grpc.enable_http_proxy", 0)
@@ -97,7 +101,7 @@ def _line(otlp: Otlp) -> _Line:
             _file(otlp.certificate), _file(otlp.client_key), _file(otlp.client_certificate)
         )
         channel = grpc.secure_channel(target, credentials, options, compression)
-    return _Line(channel, channel.unary_unary(_METHOD, request_serializer=None, response_deserializer=None))
+    return _Line(channel, channel.unary_unary(_METHODS[signal], request_serializer=None, response_deserializer=None))
 
 
 def _classify(error: Any) -> SendResult:

@@ -12,7 +12,7 @@ from typing import Any
 import urllib3
 
 from otel_bridge import __version__
-from otel_bridge.config import Otlp
+from otel_bridge.config import Otlp, Signal
 from otel_bridge.export.http_connection import connections, deadline
 from otel_bridge.export.renewal import Renewed
 from otel_bridge.export.response import error_message, read_response
@@ -28,8 +28,9 @@ _PROTOBUF = ("application/x-protobuf", "application/protobuf")
 class HttpTransport:
     """OTLP/HTTP with protobuf bodies. Thread-safe."""
 
-    def __init__(self, otlp: Otlp) -> None:
+    def __init__(self, otlp: Otlp, signal: Signal = "traces") -> None:
         self._otlp = otlp
+        self._signal: Signal = signal
         self._pools = Renewed(lambda: _pools(otlp), urllib3.PoolManager.clear)
         self._headers = {
             "Content-Type": "application/x-protobuf",
@@ -40,7 +41,7 @@ class HttpTransport:
             self._headers["Content-Encoding"] = "gzip"
 
     def send(self, body: bytes) -> SendResult:
-        """Sends a serialised `ExportTraceServiceRequest`; takes half a second over `timeout_seconds` at the most."""
+        """Sends a serialised `Export…ServiceRequest`; takes half a second over `timeout_seconds` at the most."""
         if self._otlp.gzip:
             body = gzip.compress(body, compresslevel=1, mtime=0)
         with self._pools.use() as pool, deadline.within(self._otlp.timeout_seconds + 0.5):
@@ -63,7 +64,7 @@ class HttpTransport:
                 if deadline.passed:
                     message = f"no whole answer within {self._otlp.timeout_seconds:g} s"
                     return SendResult("retry", message, may_be_record=True)
-                return _classify(response.status, text, response.headers)
+                return _classify(response.status, text, response.headers, self._signal)
             finally:
                 response.drain_conn() if response.status < 300 else response.close()
                 response.release_conn()
@@ -108,12 +109,12 @@ def _proxy_refusal(error: urllib3.exceptions.ProxyError) -> SendResult:
     return SendResult("config" if final else "retry", shorten(f"the proxy: {cause}"))
 
 
-def _classify(status: int, body: bytes, headers: Any) -> SendResult:
+def _classify(status: int, body: bytes, headers: Any, signal: Signal) -> SendResult:
     if 200 <= status < 300:
         kind = headers.get("Content-Type", "").partition(";")[0].strip().lower()
         if kind == "text/html":
             return SendResult("config", f"HTTP {status} with a web page: what answers there is no OTLP receiver")
-        result = read_response(body, protobuf=kind in _PROTOBUF)
+        result = read_response(body, kind in _PROTOBUF, signal)
         return result if result.kind != "config" else result._replace(message=f"HTTP {status}, but {result.message}")
     message = shorten(f"HTTP {status} {error_message(body)}")
     if status in (408, 429) or status >= 500:

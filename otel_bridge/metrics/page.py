@@ -1,4 +1,4 @@
-"""The page `/metrics`: everything it shows, collected at the scrape.
+"""The page `/metrics`: everything it shows, collected at the scrape, or for a push (pusher.py).
 
 What all replicas count together (`shared.py`) is on the steward's page alone; the rest tells of one process, and is on
 every page. One machine is its own steward.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import platform
 import threading
 import time
-from collections.abc import Callable, Container, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, get_args
 
@@ -24,8 +24,10 @@ from otel_bridge.clock import CLOCK
 from otel_bridge.config import Gpt
 from otel_bridge.journal import TopUser, WentBack, WentBackKind, Window
 from otel_bridge.metrics.own import OwnCounts
-from otel_bridge.metrics.scrapers import LabelSet, Scraper
+from otel_bridge.metrics.scrapers import Scraper
 from otel_bridge.metrics.shared import Shared
+from otel_bridge.metrics.shown import Shown, ShownPage
+from otel_bridge.metrics.shown import shown as _family
 from otel_bridge.metrics.state import Labels
 from otel_bridge.metrics.text import HistogramText, Row
 
@@ -50,6 +52,8 @@ class Sources:
     started: float
     reload_failed: Callable[[], bool]
     limits_fallback: Callable[[], bool]
+    pushes: Callable[[], Mapping[str, int] | None]
+    """By result; None where metrics are not pushed."""
 
 
 class BridgeCollector:
@@ -72,10 +76,27 @@ class BridgeCollector:
                 page = self._write(openmetrics, None)
             return page
 
+    def page(self, scraper: Scraper) -> ShownPage:
+        """What `render` writes, for one that wants no text. In one thread at a time with it."""
+        with self._lock:
+            scraper.sent = None
+            shared = self._sources.shared(scraper)
+            page = self._shown(shared)
+            if time.monotonic() > page.until:
+                scraper.withdraw()
+                page = self._shown(None)
+            return page
+
+    def _shown(self, shared: Shared | None) -> ShownPage:
+        if shared is None:
+            return ShownPage(list(self._collect(None)))
+        folded = [_family(metric, rows, shared.held) for metric, rows in _folded(shared)]
+        return ShownPage([*folded, *self._collect(shared)], shared.until)
+
     def _write(self, openmetrics: bool, shared: Shared | None) -> bytes:
         text, counters = "", []
         if shared is not None:
-            families = [*shared.families, (catalog.REQUEST_DURATION, _durations(shared.own))]
+            families = _folded(shared)
             text = "".join(
                 self._histograms.render(metric, rows, openmetrics, shared.held)
                 for metric, rows in families
@@ -87,7 +108,7 @@ class BridgeCollector:
         rest: bytes = generate_openmetrics(page) if openmetrics else generate_latest(page)  # type: ignore[no-untyped-call]
         return text.encode() + rest
 
-    def _collect(self, shared: Shared | None) -> Iterator[Family]:
+    def _collect(self, shared: Shared | None) -> Iterator[Shown]:
         sources = self._sources
         if shared is not None:
             yield from self._from_configuration()
@@ -110,11 +131,14 @@ class BridgeCollector:
         yield from self._from_process()
         yield _family(catalog.STEWARD, [((), int(shared is not None))])
 
-    def _from_process(self) -> Iterator[Family]:
+    def _from_process(self) -> Iterator[Shown]:
         sources = self._sources
         workers = sources.workers()
         yield _family(catalog.WORKER_UP, [((name,), int(up)) for name, up, _ in workers])
         yield _family(catalog.WORKER_RESTARTS, [((name,), restarts) for name, _, restarts in workers])
+        pushes = sources.pushes()
+        if pushes is not None:
+            yield _family(catalog.METRICS_PUSHES, [((kind,), count) for kind, count in pushes.items()])
         yield _family(catalog.CONFIG_RELOAD_FAILED, [((), int(sources.reload_failed()))])
         yield _family(catalog.LIMITS_FALLBACK, [((), int(sources.limits_fallback()))])
         skew_us = CLOCK.skew_us()  # NTP slews it by less than a millisecond between two looks
@@ -123,7 +147,7 @@ class BridgeCollector:
         yield _family(catalog.START_TIME, [((), sources.started)])
         yield _family(catalog.BUILD_INFO, [((__version__, platform.python_version(), sources.journal_backend), 1)])
 
-    def _from_configuration(self) -> Iterator[Family]:
+    def _from_configuration(self) -> Iterator[Shown]:
         gpts = self._sources.gpts()
         yield _family(catalog.LATENCY_OBJECTIVE, [((g.id,), g.latency_objective_seconds) for g in gpts.values()])
         yield _family(catalog.SLO_TARGET, [((g.id,), g.slo_target) for g in gpts.values()])
@@ -131,7 +155,7 @@ class BridgeCollector:
         yield _family(catalog.FIRST_TOKEN_OBJECTIVE, [((g.id,), g.ttft_objective_seconds or 0) for g in first_token])
         yield _family(catalog.FIRST_TOKEN_TARGET, [((g.id,), g.ttft_target) for g in first_token])
 
-    def _from_windows(self, gpts: Mapping[str, Gpt]) -> Iterator[Family]:
+    def _from_windows(self, gpts: Mapping[str, Gpt]) -> Iterator[Shown]:
         activity = self._sources.windows()
         if activity is None:
             return
@@ -144,7 +168,7 @@ class BridgeCollector:
         yield _family(catalog.TOP_USER_TOKENS, [((t.gpt, t.user, "1d"), t.tokens) for t in top])
 
 
-def _from_ledger(shared: Shared) -> Iterator[Family]:
+def _from_ledger(shared: Shared) -> Iterator[Shown]:
     records: list[tuple[Labels, float]] = [((kind, "accepted", ""), count) for kind, count in shared.accepted.items()]
     yield _family(catalog.RECORDS, records + list(shared.own.records.items()), shared.held)
     ledger = shared.ledger
@@ -157,12 +181,18 @@ def _from_ledger(shared: Shared) -> Iterator[Family]:
     yield _family(catalog.LEDGER_GAP, [((), ledger.gap)])
 
 
-def _family(metric: Metric, rows: list[tuple[Labels, float]], held: Container[LabelSet] = frozenset()) -> Family:
-    """Series in `held` are at 0 (scrapers.py)."""
+def _folded(shared: Shared) -> list[tuple[Metric, list[tuple[Labels, Any]]]]:
+    """Histograms and counters that grow with each event or request."""
+    return [*shared.families, (catalog.REQUEST_DURATION, _durations(shared.own))]
+
+
+def _written(shown: Shown) -> Family:
+    """A counter or a gauge, as prometheus-client wants it."""
+    metric = shown.metric
     kind: Any = CounterMetricFamily if metric.type == "counter" else GaugeMetricFamily
     family = kind(metric.name, metric.help, labels=metric.labels)
-    for labels, value in rows:
-        family.add_metric(labels, 0 if (metric.name, labels) in held else value)
+    for labels, value in shown.rows:
+        family.add_metric(labels, value)
     return family  # type: ignore[no-any-return]
 
 
@@ -179,9 +209,9 @@ def _durations(own: OwnCounts) -> list[Row]:
 class _Page(CollectorRegistry):
     """Families that exist already, in the form that prometheus-client writes."""
 
-    def __init__(self, families: list[Family]) -> None:
+    def __init__(self, families: Iterable[Shown]) -> None:
         super().__init__(auto_describe=False)
-        self._families = families
+        self._families = [_written(one) for one in families]
 
     def collect(self) -> Iterator[Family]:
         yield from self._families

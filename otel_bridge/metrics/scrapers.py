@@ -73,6 +73,8 @@ class Scrapers:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        self.began_us: int | None = None
+        """When what is counted began, from nothing; None: not known, an earlier release began it."""
         self._epoch = 0
         self._page = 0
         self._newest = 0
@@ -162,7 +164,8 @@ class Scrapers:
         """What a restart goes on from, for `load`."""
         with self._lock:
             since = self._restored | {_digest(each): page for each, page in self._since.items()}
-            return {"page": self._page, "since": since, "received": dict(self._received)}
+            received = dict(self._received)
+            return {"page": self._page, "since": since, "received": received, "began": self.began_us}
 
     def load(self, document: dict[str, Any] | None) -> None:
         """Goes on from what was dumped, here or by another replica; None: from nothing. What was counted here before is
@@ -170,6 +173,7 @@ class Scrapers:
         document = document or {"page": 0, "since": {}, "received": {}}
         with self._lock:
             self._epoch += 1
+            self.began_us = document.get("began")
             self._since, self._left = {}, {}
             self._page = document["page"]
             self._restored = dict(document["since"])

@@ -33,6 +33,16 @@ _DELIVERY = {
 }
 """By the state of the exporter. The endpoint's own words and addresses are for the log: anyone may ask here."""
 
+_PUSH = {
+    "starting": "arrancando",
+    "ok": "ok",
+    "retry": "no llegan: el destino no responde o pide esperar; el log dice qué respondió",
+    "config": "no llegan: el destino no acepta esta configuración; el log dice qué respondió",
+    "poison": "no llegan: el destino las rechaza; el log dice qué respondió",
+    "partial": "el destino tomó solo una parte; el log dice qué respondió",
+}
+"""By the state of who pushes metrics. /metrics shows them in any case: it makes nobody unready."""
+
 _ALONE = "Redis no está disponible; cada réplica cuenta sola; el log dice por qué"
 
 _DAMAGED = {
@@ -60,8 +70,10 @@ class Health:
         issuer_keys: IssuerKeys,
         workers: Sequence[Worker],
         replicas: Callable[[], dict[str, object] | None],
+        push: Callable[[], str | None] = lambda: None,
     ) -> None:
-        """`replicas`: who of them counts; None where there are no others."""
+        """`replicas`: who of them counts; None where there are no others. `push`: the state of who pushes metrics; None
+        where nobody does."""
         self._journal = journal
         self._went_back = journal.store.went_back
         self._space = space
@@ -71,6 +83,7 @@ class Health:
         self._issuer_keys = issuer_keys
         self._workers = workers
         self._replicas = replicas
+        self._push = push
 
     def workers(self) -> list[tuple[str, bool, int]]:
         """Every background worker: its name, whether it is up, how often it was started again."""
@@ -102,7 +115,7 @@ class Health:
             taken = "no se acepta nada" if self._journal.damage.refuses else "se acepta lo que no lo necesita"
             problems.append(f"diario dañado ({', '.join(damaged)}): {taken}; el log dice qué hacer")
         problems += [f"proceso de fondo caído: {name}" for name, up, _ in self.workers() if not up]
-        replicas = self._replicas()
+        replicas, push = self._replicas(), self._push()
         return not problems, {
             "estado": "no listo" if problems else "listo",
             "problemas": problems,
@@ -112,6 +125,7 @@ class Health:
             "reloj": _clock(),
             "limites": _ALONE if self._limits.fallback else "normales",
             "identidad": self._identity(),
+            **({} if push is None else {"metricas": {"estado": _PUSH[push]}}),
             **({} if replicas is None else {"replicas": replicas}),
         }
 

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from otel_bridge import clock
 from otel_bridge.clock import CLOCK
 from otel_bridge.errors import StartRefused
 from otel_bridge.journal import Reader, Segment, Store, StoreError
@@ -77,6 +78,9 @@ def _restore(store: Store, counted: Counted) -> None:
     CLOCK.begin(_witness(store, saved, reader))
     held = msgspec.msgpack.decode(saved[1]).get("held") if saved else None
     CLOCK.held = None if held is None else (held[0], held[1])
+    if saved is None:
+        first = reader.segments(0, 1)
+        counted.scrapers.began_us = first[0].arrived_us if first else clock.now_us()
     folded = 0
     while segments := reader.segments(state.seq, 1_000):
         for segment in segments:

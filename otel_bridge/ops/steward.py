@@ -24,6 +24,7 @@ from itertools import chain
 
 import msgspec
 
+from otel_bridge import clock
 from otel_bridge.clock import CLOCK
 from otel_bridge.config import Config
 from otel_bridge.journal import Position, Segment, Steward, StoreDamaged, StoreError, StoreLost, Total
@@ -228,6 +229,7 @@ class Stewardship:
         account = Account(self._config, position)
         if body is None:
             self._scrapers.load(None)
+            self._scrapers.began_us = clock.now_us()
             # More than these zeros was shown to nobody.
             self._scrapers.stand(chain(account.state.label_sets(), self._zeros.label_sets()))
         else:

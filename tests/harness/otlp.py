@@ -1,6 +1,7 @@
 """A real OTLP receiver, over HTTP and gRPC, that reads requests with the official protobuf classes.
 
-It can be told to misbehave: `behave` is asked before each answer, with the spans of the request.
+It can be told to misbehave: `behave` is asked before each answer, with the spans of the request, and
+`behave_to_metrics` with its metrics.
 """
 
 from __future__ import annotations
@@ -17,6 +18,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import grpc
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
+    ExportMetricsServiceRequest,
+    ExportMetricsServiceResponse,
+)
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2_grpc import (
+    MetricsServiceServicer,
+    add_MetricsServiceServicer_to_server,
+)
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceRequest,
     ExportTraceServiceResponse,
@@ -97,6 +106,46 @@ OK = Reply()
 Behaviour = Callable[[list[Received]], Reply]
 
 
+@dataclass
+class Push:
+    """A request of metrics that was taken."""
+
+    request: ExportMetricsServiceRequest
+    headers: dict[str, str]
+
+    def values(self) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+        """Its samples as a scrape would show them: (name, sorted labels) → value; `le` is as on the page."""
+        found: dict[tuple[str, tuple[tuple[str, str], ...]], float] = {}
+
+        def note(name: str, labels: dict[str, Any], value: float, **more: str) -> None:
+            found[name, tuple(sorted((labels | more).items()))] = value
+
+        for metric, point in self.points():
+            labels = plain(point.attributes)
+            if metric.WhichOneof("data") != "histogram":
+                note(metric.name, labels, point.as_double)
+                continue
+            so_far = 0
+            for bound, count in zip([*point.explicit_bounds, float("inf")], point.bucket_counts, strict=True):
+                so_far += count
+                note(f"{metric.name}_bucket", labels, so_far, le="+Inf" if bound == float("inf") else str(bound))
+            assert so_far == point.count
+            note(f"{metric.name}_count", labels, point.count)
+            note(f"{metric.name}_sum", labels, point.sum)
+        return found
+
+    def points(self) -> list[tuple[Any, Any]]:
+        """(metric, data point) of all, but those that tell of an end."""
+        return [
+            (metric, point)
+            for of_resource in self.request.resource_metrics
+            for of_scope in of_resource.scope_metrics
+            for metric in of_scope.metrics
+            for point in getattr(metric, str(metric.WhichOneof("data"))).data_points
+            if not point.flags
+        ]
+
+
 class OtlpReceiver:
     """Listens on both protocols; collects what was delivered."""
 
@@ -111,6 +160,9 @@ class OtlpReceiver:
         """(time, spans) of every request, delivered or not."""
         self.headers: list[dict[str, str]] = []
         self.behave: Behaviour = lambda spans: OK
+        self.pushes: list[Push] = []
+        """Requests of metrics that were taken."""
+        self.behave_to_metrics: Callable[[ExportMetricsServiceRequest], Reply] = lambda request: OK
         self._lock = threading.Lock()
         receiver = self
 
@@ -124,8 +176,12 @@ class OtlpReceiver:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 if self.headers.get("Content-Encoding") == "gzip":
                     body = gzip.decompress(body)
-                receiver.headers.append({name.lower(): value for name, value in self.headers.items()})
-                reply = receiver.take(body)
+                headers = {name.lower(): value for name, value in self.headers.items()}
+                if self.path.endswith("/v1/metrics"):
+                    reply = receiver.take_metrics(ExportMetricsServiceRequest.FromString(body), headers)
+                else:
+                    receiver.headers.append(headers)
+                    reply = receiver.take(body)
                 if reply.close:
                     self.close_connection = True
                     return
@@ -169,10 +225,18 @@ class OtlpReceiver:
                     context.abort(reply.grpc, reply.details)
                 return ExportTraceServiceResponse.FromString(reply.body)
 
+        class MetricsServicer(MetricsServiceServicer):
+            def Export(self, request: ExportMetricsServiceRequest, context: Any) -> ExportMetricsServiceResponse:
+                reply = receiver.take_metrics(request, dict(context.invocation_metadata()))
+                if reply.grpc is not None:
+                    context.abort(reply.grpc, reply.details)
+                return ExportMetricsServiceResponse.FromString(reply.body)
+
         limit = [("grpc.max_receive_message_length", grpc_limit)] if grpc_limit is not None else []
         # Two receivers at one port are a mistake; gRPC would share it among them.
         self._grpc = grpc.server(ThreadPoolExecutor(4), options=[("grpc.so_reuseport", 0), *limit])
         add_TraceServiceServicer_to_server(Servicer(), self._grpc)  # type: ignore[no-untyped-call]
+        add_MetricsServiceServicer_to_server(MetricsServicer(), self._grpc)  # type: ignore[no-untyped-call]
         self.grpc_port = self._grpc.add_insecure_port(f"{host}:{grpc_port}")
 
     def start(self) -> OtlpReceiver:
@@ -209,6 +273,15 @@ class OtlpReceiver:
             with self._lock:
                 self.spans.extend(spans)
                 self.times.update(one.span_id for one in spans if not one.is_part_root)
+        return reply
+
+    def take_metrics(self, request: ExportMetricsServiceRequest, headers: dict[str, str]) -> Reply:
+        reply = self.behave_to_metrics(request)
+        if reply.delay:
+            time.sleep(reply.delay)
+        if reply.keep and 200 <= reply.status < 300 and reply.grpc is None and not reply.close:
+            with self._lock:
+                self.pushes.append(Push(request, headers))
         return reply
 
     def find(self, **wanted: str) -> list[Received]:

@@ -54,9 +54,14 @@ class Prometheus:
         alertmanagers: Sequence[str] = (),
         interval: str = "1s",
         job: str = "otel-bridge",
+        binary: str | None = None,
+        flags: Sequence[str] = (),
     ) -> None:
         """`config`: the whole text of prometheus.yml, instead of the arguments after it.
-        `targets`, `alertmanagers`: "host:port". `rules`: rule files, taken where they are."""
+        `targets`, `alertmanagers`: "host:port". `rules`: rule files, taken where they are. `binary`: another than the
+        installed one; `flags`: more of its command line."""
+        self.binary = binary
+        self.flags = flags
         self.folder = folder
         self.port = free_port()
         self.log = folder / "prometheus.log"
@@ -76,7 +81,7 @@ class Prometheus:
         return f"http://127.0.0.1:{self.port}"
 
     def start(self) -> Prometheus:
-        binary = available()
+        binary = self.binary or available()
         if binary is None:
             raise FileNotFoundError("prometheus is not installed; on Debian: apt-get install prometheus")
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -90,6 +95,7 @@ class Prometheus:
                     f"--web.listen-address=127.0.0.1:{self.port}",
                     "--enable-feature=exemplar-storage",
                     "--web.enable-lifecycle",
+                    *self.flags,
                 ],
                 cwd=self.folder,
                 stdout=log,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography import x509
@@ -13,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from otel_bridge import config
-from otel_bridge.config import Diagnostics, Otlp
+from otel_bridge.config import Diagnostics, Otlp, Push
 from otel_bridge.errors import StartRefused
 
 PREFIX = "OTEL_EXPORTER_OTLP_"
@@ -367,3 +368,94 @@ def test_a_proxy_that_cannot_work_is_refused_where_it_would_be_used(read: Read, 
     assert line.startswith("entorno: HTTPS_PROXY: se encontró ") and "se esperaba un proxy HTTP" in line
     assert read(HTTPS_PROXY=proxy, PROTOCOL=protocol, no_proxy="*")[1].lines == []
     assert read(http_proxy=proxy, PROTOCOL=protocol)[1].lines == []
+
+
+# --- metrics that are pushed ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def read_push(tmp_path: Path) -> Callable[..., tuple[Push | None, Diagnostics]]:
+    file = tmp_path / "otel-bridge.toml"
+    file.write_text("[gpts.a]\n", encoding="utf-8")
+
+    def read(**variables: str) -> tuple[Push | None, Diagnostics]:
+        environ = {"OTEL_EXPORTER_OTLP_ENDPOINT": "https://collector.example:4318", "OTEL_METRICS_EXPORTER": "otlp"}
+        loaded, diagnostics = config.read(str(file), environ | variables)
+        return loaded.push, diagnostics
+
+    return read
+
+
+@pytest.mark.parametrize("chosen", ["", "none", "None", "prometheus"])
+def test_metrics_are_not_pushed_unless_it_is_said(read_push: Callable[..., Any], chosen: str) -> None:
+    push, diagnostics = read_push(OTEL_METRICS_EXPORTER=chosen)
+    assert push is None and diagnostics.lines == []
+
+
+def test_metrics_go_where_spans_go(read_push: Callable[..., Any]) -> None:
+    push, diagnostics = read_push()
+    assert diagnostics.lines == diagnostics.warnings == []
+    assert push.otlp.endpoint == "https://collector.example:4318/v1/metrics" and push.seconds == 15
+
+
+def test_metrics_have_variables_of_their_own(read_push: Callable[..., Any]) -> None:
+    push, diagnostics = read_push(
+        OTEL_EXPORTER_OTLP_METRICS_ENDPOINT="http://prometheus:9090/api/v1/otlp/v1/metrics",
+        OTEL_EXPORTER_OTLP_METRICS_HEADERS="x-scope-orgid=equipo",
+        OTEL_EXPORTER_OTLP_HEADERS="x-otro=1",
+        OTEL_EXPORTER_OTLP_METRICS_TIMEOUT="3",
+        OTEL_EXPORTER_OTLP_METRICS_COMPRESSION="gzip",
+        OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE="Cumulative",
+        OTEL_METRIC_EXPORT_INTERVAL="2500",
+    )
+    assert diagnostics.lines == diagnostics.warnings == []
+    assert push.otlp.endpoint == "http://prometheus:9090/api/v1/otlp/v1/metrics" and push.seconds == 2.5
+    assert push.otlp.headers == (("x-scope-orgid", "equipo"),)
+    assert (push.otlp.timeout_seconds, push.otlp.gzip) == (3, True)
+
+
+def test_metrics_can_go_where_no_spans_go(tmp_path: Path) -> None:
+    file = tmp_path / "otel-bridge.toml"
+    file.write_text("[gpts.a]\n", encoding="utf-8")
+    environ = {"OTEL_METRICS_EXPORTER": "otlp", "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": "http://a:4318/v1/metrics"}
+    loaded, diagnostics = config.read(str(file), environ)
+    assert loaded.otlp is None and loaded.push is not None and diagnostics.lines == []
+
+
+@pytest.mark.parametrize(
+    ("variables", "told"),
+    [
+        (
+            {"OTEL_METRICS_EXPORTER": "console"},
+            "OTEL_METRICS_EXPORTER: found 'console', expected otlp (pushed) or none",
+        ),
+        ({"OTEL_METRIC_EXPORT_INTERVAL": "15s"}, "OTEL_METRIC_EXPORT_INTERVAL: found '15s', expected"),
+        ({"OTEL_METRIC_EXPORT_INTERVAL": "0"}, "OTEL_METRIC_EXPORT_INTERVAL: found '0', expected"),
+        ({"OTEL_EXPORTER_OTLP_METRICS_PROTOCOL": "http/json"}, "METRICS_PROTOCOL: found 'http/json', expected"),
+        (
+            {"OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE": "delta"},
+            "TEMPORALITY_PREFERENCE: found 'delta', expected cumulative",
+        ),
+        (
+            {"OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION": "base2_exponential_bucket_histogram"},
+            "expected explicit_bucket_histogram",
+        ),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": ""}, "there is no endpoint"),
+        ({"OTEL_EXPORTER_OTLP_TIMEOUT": "0"}, "OTEL_EXPORTER_OTLP_TIMEOUT: found '0', expected"),
+    ],
+)
+def test_what_cannot_be_pushed_is_told_once(
+    read_push: Callable[..., Any], variables: dict[str, str], told: str
+) -> None:
+    _, diagnostics = read_push(**variables)
+    assert told in only_line(diagnostics)
+
+
+def test_a_path_of_another_signal_is_a_warning(read_push: Callable[..., Any]) -> None:
+    _, diagnostics = read_push(OTEL_EXPORTER_OTLP_METRICS_ENDPOINT="http://a:4318/v1/traces")
+    (line,) = diagnostics.warnings
+    assert "ends in /v1/traces, where no metrics are taken; expected /v1/metrics" in line
+
+
+def test_nothing_is_pushed_where_the_sdk_is_disabled(read_push: Callable[..., Any]) -> None:
+    assert read_push(OTEL_SDK_DISABLED="true")[0] is None

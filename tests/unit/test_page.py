@@ -36,7 +36,7 @@ def page_of(steward: Steward, scraper: Scraper) -> str:
         shared=steward.shared, gpts=lambda: gpts, windows=lambda: None, workers=lambda: [],
         journal_bytes=lambda: (0, 0), journal_in_place=lambda: True, journal_backend="postgresql",
         went_back=lambda: None, export_configured=False, started=0.0, reload_failed=lambda: False,
-        limits_fallback=lambda: False,
+        limits_fallback=lambda: False, pushes=lambda: {"ok": 0},
     )  # fmt: skip
     return BridgeCollector(sources).render(False, scraper).decode()
 
