@@ -107,6 +107,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_journal(commands, common)
     _add_demo(commands, common)
     _add_doctor(commands, common)
+    _add_files(commands)
 
     return parser
 
@@ -267,6 +268,23 @@ def _add_doctor(commands: Commands, common: argparse.ArgumentParser) -> None:
     )
     doctor.add_argument("--json", action="store_true", help="for a program to read")
     doctor.set_defaults(run=_lazy("doctor:run"))
+
+
+def _add_files(commands: Commands) -> None:
+    files = commands.add_parser(
+        "files",
+        help="escribir tableros, reglas, compose y chart, para usarlos sin el repositorio",
+        description="Escribe en una carpeta lo que acompaña al puente: los tableros de Grafana, las reglas de "
+        "Prometheus, Alertmanager, docker-compose.yml con lo que necesita, los despliegues y la documentación. Lo que "
+        "ya está igual se deja; lo que cambiaste tú se conserva, también al repetirlo con una versión nueva.",
+        epilog="ejemplos:\n"
+        "  otel-bridge files --to otel-bridge-stack\n"
+        "  otel-bridge files --to otel-bridge-stack --force    reemplaza también lo que cambiaste",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    files.add_argument("--to", metavar="DIR", required=True, help="la carpeta; se crea si no existe")
+    files.add_argument("--force", action="store_true", help="reemplazar también los archivos que cambiaste")
+    files.set_defaults(run=_lazy("files:run"))
 
 
 def _lazy(name: str) -> Callable[[argparse.Namespace], int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -89,6 +90,11 @@ def check(config: Config, environ: Mapping[str, str], diagnostics: Diagnostics) 
         if idle:
             diagnostics.warn(f"{config.source}: {', '.join(idle)}: nothing comes of it without oauth_issuer")
         return
+    if any(find_spec(package) is None for package in ("jwt", "cryptography")):
+        diagnostics.add(
+            f"{config.source}: oauth_issuer: comprobar tokens de acceso necesita PyJWT y cryptography, que no están "
+            "instalados. Instálalos: pip install 'otel-bridge[oauth]'."
+        )
     if config.public_url is None and "public_url" not in diagnostics.uncertain:
         diagnostics.add(
             f"{config.source}: oauth_issuer: found {shown(config.oauth_issuer)} and no public_url; expected both: "
