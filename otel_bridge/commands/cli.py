@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import math
 import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
-from otel_bridge import __version__, config
+from otel_bridge import __version__, config, logs
 from otel_bridge.commands import client
 from otel_bridge.errors import OperatorError
 from otel_bridge.orders import Worker
 
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
+
+log = logging.getLogger(__name__)
 
 EXAMPLES = """\
 examples:
@@ -37,7 +40,7 @@ examples:
 
 def build_parser() -> argparse.ArgumentParser:
     """Every command and option. A command names its body as `module:function` (`_lazy`)."""
-    parser = argparse.ArgumentParser(
+    parser: argparse.ArgumentParser = _Parser(
         prog="otel-bridge",
         description="Documented GPT session/event JSON in; traces, Prometheus metrics and alerts out.",
         epilog=EXAMPLES,
@@ -287,6 +290,14 @@ def _add_files(commands: Commands) -> None:
     files.set_defaults(run=_lazy("files:run"))
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        if logs.in_json():
+            _complain(self.prog, f"{self.prog}: {message}")
+            sys.exit(2)
+        super().error(message)
+
+
 def _lazy(name: str) -> Callable[[argparse.Namespace], int]:
     """The body of a command. Its module is imported only when it runs: it may need what takes long to import."""
     module, _, function = name.partition(":")
@@ -370,7 +381,7 @@ def _run(argv: Sequence[str] | None, worker: Worker | None) -> int:
         return code
     except OperatorError as refusal:
         for line in refusal.lines():
-            print(f"otel-bridge: {line}", file=sys.stderr)
+            _complain("otel-bridge", line)
         return 2
     except KeyboardInterrupt:
         return 130
@@ -378,8 +389,31 @@ def _run(argv: Sequence[str] | None, worker: Worker | None) -> int:
         return 0
     except OSError as error:  # what no command has expected of the system: rights, names, a disk
         place = f"{error.filename}: " if error.filename is not None else ""
-        print(f"{program}: {place}{error.strerror or type(error).__name__}", file=sys.stderr)
+        _complain(program, f"{place}{error.strerror or type(error).__name__}")
         return 2
+
+
+def _complain(program: str, line: str) -> None:
+    """Says why a command cannot go on: among JSON logs as one of them."""
+    if logs.in_json():
+        log.error("%s", line)
+    else:
+        print(f"{program}: {line}", file=sys.stderr)
+
+
+def begin_log(argv: Sequence[str], worker: Worker | None = None) -> None:
+    """Sets up the log of a process that serves, before its arguments and its configuration are read: what is wrong with
+    them is told in the same form. `argv`: of `otel-bridge`."""
+    named = None
+    for argument, following in zip(argv, [*argv[1:], None], strict=True):
+        if argument == "--config":
+            named = following
+        elif argument.startswith("--config="):
+            named = argument.removeprefix("--config=")
+    if worker is not None:
+        logs.name_worker(worker.number)
+    logs.set_up(config.log_format(named, os.environ), "info")
+    logs.take_over()
 
 
 def _stand_in_for_closed_output() -> None:
