@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import math
 import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
-from otel_bridge import __version__, config
+from otel_bridge import __version__, config, logs
 from otel_bridge.commands import client, spanish
 from otel_bridge.errors import OperatorError
 from otel_bridge.orders import Worker
 
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
+
+log = logging.getLogger(__name__)
 
 EXAMPLES = """\
 ejemplos:
@@ -38,7 +41,7 @@ ejemplos:
 def build_parser() -> argparse.ArgumentParser:
     """Every command and option. A command names its body as `module:function` (`_lazy`)."""
     spanish.speak()
-    parser = argparse.ArgumentParser(
+    parser: argparse.ArgumentParser = _Parser(
         prog="otel-bridge",
         description=(
             "El JSON documentado de sesiones y eventos de tus GPT entra; salen trazas, métricas de Prometheus y "
@@ -130,6 +133,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_demo(commands, common)
     _add_doctor(commands, common)
     _add_slo(commands, common)
+    _add_files(commands)
 
     return parser
 
@@ -354,6 +358,31 @@ def _add_doctor(commands: Commands, common: argparse.ArgumentParser) -> None:
     doctor.set_defaults(run=_lazy("doctor:run"))
 
 
+def _add_files(commands: Commands) -> None:
+    files = commands.add_parser(
+        "files",
+        help="escribir tableros, reglas, compose y chart, para usarlos sin el repositorio",
+        description="Escribe en una carpeta lo que acompaña al puente: los tableros de Grafana, las reglas de "
+        "Prometheus, Alertmanager, docker-compose.yml con lo que necesita, los despliegues y la documentación. Lo que "
+        "ya está igual se deja; lo que cambiaste tú se conserva, también al repetirlo con una versión nueva.",
+        epilog="ejemplos:\n"
+        "  otel-bridge files --to otel-bridge-stack\n"
+        "  otel-bridge files --to otel-bridge-stack --force    reemplaza también lo que cambiaste",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    files.add_argument("--to", metavar="DIR", required=True, help="la carpeta; se crea si no existe")
+    files.add_argument("--force", action="store_true", help="reemplazar también los archivos que cambiaste")
+    files.set_defaults(run=_lazy("files:run"))
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        if logs.in_json():
+            _complain(self.prog, f"{self.prog}: {message}")
+            sys.exit(2)
+        super().error(message)
+
+
 def _lazy(name: str) -> Callable[[argparse.Namespace], int]:
     """The body of a command. Its module is imported only when it runs: it may need what takes long to import."""
     module, _, function = name.partition(":")
@@ -451,7 +480,7 @@ def _run(argv: Sequence[str] | None, worker: Worker | None) -> int:
         return code
     except OperatorError as refusal:
         for line in refusal.lines():
-            print(f"otel-bridge: {line}", file=sys.stderr)
+            _complain("otel-bridge", line)
         return 2
     except KeyboardInterrupt:
         return 130
@@ -459,8 +488,31 @@ def _run(argv: Sequence[str] | None, worker: Worker | None) -> int:
         return 0
     except OSError as error:  # what no command has expected of the system: rights, names, a disk
         place = f"{error.filename}: " if error.filename is not None else ""
-        print(f"{program}: {place}{error.strerror or type(error).__name__}", file=sys.stderr)
+        _complain(program, f"{place}{error.strerror or type(error).__name__}")
         return 2
+
+
+def _complain(program: str, line: str) -> None:
+    """Says why a command cannot go on: among JSON logs as one of them."""
+    if logs.in_json():
+        log.error("%s", line)
+    else:
+        print(f"{program}: {line}", file=sys.stderr)
+
+
+def begin_log(argv: Sequence[str], worker: Worker | None = None) -> None:
+    """Sets up the log of a process that serves, before its arguments and its configuration are read: what is wrong with
+    them is told in the same form. `argv`: of `otel-bridge`."""
+    named = None
+    for argument, following in zip(argv, [*argv[1:], None], strict=True):
+        if argument == "--config":
+            named = following
+        elif argument.startswith("--config="):
+            named = argument.removeprefix("--config=")
+    if worker is not None:
+        logs.name_worker(worker.number)
+    logs.set_up(config.log_format(named, os.environ), "info")
+    logs.take_over()
 
 
 def _stand_in_for_closed_output() -> None:

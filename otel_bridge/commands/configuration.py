@@ -11,6 +11,7 @@ from otel_bridge.access import keys
 from otel_bridge.config import LIMITS_IN_MEMORY, Config, Gpt
 from otel_bridge.errors import StartRefused
 from otel_bridge.journal import Finding, Severity, StoreError
+from otel_bridge.mcp import mount
 
 
 def load(arguments: argparse.Namespace) -> Config:
@@ -77,7 +78,7 @@ def registered_gpt(loaded: Config, gpt_id: str) -> Gpt:
 
 
 def missing(loaded: Config) -> list[str]:
-    """What the bridge runs without: export, keys, limits in common, prices."""
+    """What the bridge runs without: export, keys, limits in common, prices, packages."""
     names = []
     if loaded.otlp is None:
         names.append(
@@ -95,4 +96,6 @@ def missing(loaded: Config) -> list[str]:
     unpriced = [gpt.id for gpt in loaded.gpts.values() if not gpt.prices]
     if unpriced:
         names.append(f"precios de {', '.join(unpriced)} (no se cuenta ningún coste)")
+    if not mount.installed():
+        names.append("/mcp (responde 501; para servirlo instala otel-bridge[mcp]: pip install 'otel-bridge[mcp]')")
     return names

@@ -42,7 +42,11 @@ def run(arguments: argparse.Namespace) -> int:
         if worker is not None:
             metrics = f"{local_url(bridge.config.metrics_host, bridge.listener.port)}/metrics"
             lines.append(f"  trabajador {worker.number:<3} proceso {os.getpid()}, {metrics}")
-        print(*lines, sep="\n", flush=True)
+        if not logs.in_json():
+            print(*lines, sep="\n", flush=True)
+            return
+        for line in lines:  # one stream of JSON, from the first line on
+            log.info("%s", " ".join(line.split()))
 
     source = loaded.source
 

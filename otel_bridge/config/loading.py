@@ -104,6 +104,18 @@ def read(
     return config, diagnostics
 
 
+def log_format(path: str | None, environ: Mapping[str, str]) -> str:
+    """How to log until the configuration is read, and why it could not be: as it says, where it can be told."""
+    setting = _BY_KEY["log_format"]
+    raw: object = environ.get(setting.env)
+    if raw is None:
+        raw = (_document(_source(path, environ), Diagnostics()) or {}).get(setting.key, setting.default)
+    try:
+        return str(setting.read(raw))
+    except ValueError:
+        return str(setting.default)
+
+
 def _check_together(config: Config, diagnostics: Diagnostics) -> None:
     """Adds what cannot work although each setting is good by itself."""
     same_port = config.port != 0 and config.port == config.metrics_port and _share(config.host, config.metrics_host)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -91,6 +92,11 @@ def check(config: Config, environ: Mapping[str, str], diagnostics: Diagnostics) 
         if idle:
             diagnostics.warn(f"{config.source}: {', '.join(idle)}: no sirve de nada sin oauth_issuer")
         return
+    if any(find_spec(package) is None for package in ("jwt", "cryptography")):
+        diagnostics.add(
+            f"{config.source}: oauth_issuer: comprobar tokens de acceso necesita PyJWT y cryptography, que no están "
+            "instalados. Instálalos: pip install 'otel-bridge[oauth]'."
+        )
     if config.public_url is None and "public_url" not in diagnostics.uncertain:
         diagnostics.add(
             f"{config.source}: oauth_issuer: se encontró {shown(config.oauth_issuer)} sin public_url; se "

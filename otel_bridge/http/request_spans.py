@@ -114,6 +114,7 @@ def shown_path(path: str, route: str | None, status: int, served: Collection[str
 def _exporter(otlp: Otlp) -> SpanExporter:
     # The way goes through the proxy that records go through: each library reads those variables in its own way.
     if otlp.protocol == "grpc":
+        os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # its core writes lines of its own, which are no log of ours
         from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter as GrpcExporter
 
         proxy: Any = ("grpc.http_proxy", otlp.proxy) if otlp.proxy else ("grpc.enable_http_proxy", 0)

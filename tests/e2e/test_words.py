@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness.bridge import Bridge
+from tests.harness.bridge import Bridge, refusals
 
 Make = Callable[..., Bridge]
 NOBODY = 65534
@@ -30,9 +30,8 @@ def one_line(done: subprocess.CompletedProcess[str]) -> str:
     """What a refused command says."""
     assert done.returncode == 2, done
     assert done.stdout == "" and "Traceback" not in done.stderr, done
-    # A warning may come before it, in the log's form.
-    lines = [line for line in done.stderr.splitlines() if not line.startswith("{")]
-    assert len(lines) == 1 and lines[0].startswith("otel-bridge: "), done
+    lines = refusals(done.stderr)  # a warning may come before it
+    assert len(lines) == 1, done
     return lines[0]
 
 

@@ -61,7 +61,8 @@ def asked(lock: str) -> list[Requirement]:
     texts = [*PROJECT["project"]["dependencies"], *(text for extra in extras for text in extra)]
     for group in groups:
         texts += PROJECT["dependency-groups"][group]
-    return [Requirement(text) for text in texts]
+    asked = [Requirement(text) for text in texts]
+    return [requirement for requirement in asked if requirement.name != PROJECT["project"]["name"]]  # `all`: the others
 
 
 def applies(requirement: Requirement, environment: Environment, extras: frozenset[str] = frozenset()) -> bool:

@@ -144,7 +144,7 @@ def test_workers_serve_one_port_as_one_bridge_and_each_is_kept(make: Make, recei
     assert bridge.process is not None
     said = bridge.output()
     for number, port in enumerate(bridge.metrics_ports, 1):
-        assert f"worker {number}   process " in said and f":{port}/metrics" in said
+        assert f"trabajador {number} proceso " in said and f":{port}/metrics" in said
     assert said.count("envía a") == 1
 
     # The port is theirs: whoever comes later is refused, and gets no share of it.
