@@ -52,7 +52,7 @@ _TOP_USERS = """SELECT gpt, "user", events, tokens FROM (
     SELECT gpt, "user", events, tokens,
         row_number() OVER (PARTITION BY gpt ORDER BY events DESC, tokens DESC, "user" COLLATE "C") AS place
     FROM (SELECT gpt, "user", sum(events)::bigint AS events, sum(tokens)::bigint AS tokens
-        FROM otel_bridge.usage WHERE hour >= %s GROUP BY gpt, "user") AS sums
+        FROM otel_bridge.usage WHERE hour >= %s AND "user" <> '' GROUP BY gpt, "user") AS sums
 ) AS ranked WHERE place <= %s AND events > 0"""
 
 
@@ -249,9 +249,9 @@ class PostgresReader:
         starts = [now_us - seconds * 1_000_000 for seconds in windows.values()]
         columns = range(len(starts))
         sessions = ", ".join(f"count(*) FILTER (WHERE coalesce(active_us, last_us) >= %s) AS s{i}" for i in columns)
-        sums = ", ".join(f"sum(s{i})::bigint, count(*) FILTER (WHERE s{i} > 0)" for i in columns)
+        sums = ", ".join(f"sum(s{i})::bigint, count(*) FILTER (WHERE s{i} > 0 AND who <> '')" for i in columns)
         counted = self._rows(
-            f"SELECT gpt, {sums} FROM (SELECT gpt, {sessions} FROM otel_bridge.session "
+            f'SELECT gpt, {sums} FROM (SELECT gpt, "user" AS who, {sessions} FROM otel_bridge.session '
             'GROUP BY gpt, "user") AS users GROUP BY gpt',
             *starts,
         )

@@ -160,7 +160,7 @@ class SqliteReader:
             counts[gpt] = [sessions, [0] * len(starts)]
         for gpt, *users in self._db.execute(
             f"SELECT gpt, {sums} FROM (SELECT gpt, user, max(active_us) AS active_us FROM ({_ACTIVITY}) "
-            "GROUP BY gpt, user) GROUP BY gpt",
+            "WHERE user <> '' GROUP BY gpt, user) GROUP BY gpt",
             starts,
         ):
             counts[gpt][1] = users
@@ -178,8 +178,8 @@ class SqliteReader:
             for row in self._db.execute(
                 "SELECT gpt, user, events, tokens FROM (SELECT gpt, user, events, tokens, row_number() OVER "
                 "(PARTITION BY gpt ORDER BY events DESC, tokens DESC, user) AS place FROM (SELECT gpt, user, "
-                "sum(events) AS events, sum(tokens) AS tokens FROM usage WHERE hour >= ? GROUP BY gpt, user)) "
-                "WHERE place <= ? AND events > 0",
+                "sum(events) AS events, sum(tokens) AS tokens FROM usage WHERE hour >= ? AND user <> '' "
+                "GROUP BY gpt, user)) WHERE place <= ? AND events > 0",
                 (since, limit),
             )
         ]
