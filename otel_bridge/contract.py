@@ -132,7 +132,7 @@ _COMMENT = _meta("un texto", "Justo lo que necesitaba.", "Lo que dijo quien valo
 Uuid = Annotated[str, Meta(extra_json_schema={"format": "uuid"})]
 Moment = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
 TraceId = Annotated[str, Meta(pattern="^[0-9a-f]{32}$")]
-SpanId = Annotated[str, Meta(pattern="^[0-9a-f]{16}$")]
+SpanId = Annotated[str, Meta(pattern="^([0-9a-f]{16})?$")]
 Url = Annotated[str, Meta(extra_json_schema={"format": "uri"})]
 Total = Annotated[int, Meta(ge=0, extra_json_schema={"format": "int64"})]
 """A sum over any number of events: a client generated with 32 bits would overflow."""

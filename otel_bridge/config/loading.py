@@ -118,6 +118,13 @@ def log_format(path: str | None, environ: Mapping[str, str]) -> str:
 
 def _check_together(config: Config, diagnostics: Diagnostics) -> None:
     """Adds what cannot work although each setting is good by itself."""
+    for gpt in config.gpts.values() if "retention_days" not in diagnostics.uncertain else ():
+        if gpt.retention_days is not None and gpt.retention_days > config.retention_days:
+            diagnostics.add(
+                f"{config.source}: gpts.{gpt.id}.retention_days: se encontró {gpt.retention_days:g}, y el diario no "
+                f"guarda nada más tiempo que su propio retention_days ({config.retention_days:g}); se esperaba eso o "
+                "menos. Para guardar este GPT más tiempo, sube el del diario y da a los demás el suyo"
+            )
     same_port = config.port != 0 and config.port == config.metrics_port and _share(config.host, config.metrics_host)
     if same_port and not diagnostics.uncertain & {"host", "port", "metrics_host", "metrics_port"}:
         diagnostics.add(

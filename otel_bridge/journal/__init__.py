@@ -27,7 +27,10 @@ from typing import Any
 from otel_bridge.errors import StartRefused
 from otel_bridge.journal.append import CONFLICT, Append, Conflict, Duplicate, Outcome
 from otel_bridge.journal.archive import Forms, Progress, Sums
+from otel_bridge.journal.blanking import Which
 from otel_bridge.journal.description import Description
+from otel_bridge.journal.erasure import Erased, ErasedSession, Remains, Survey, erase, survey
+from otel_bridge.journal.erasure import Place as ErasingPlace
 from otel_bridge.journal.findings import Finding, Severity
 from otel_bridge.journal.store import (
     DEDUP_HORIZON_US,
@@ -69,6 +72,9 @@ __all__ = [
     "DamagedPart",
     "Description",
     "Duplicate",
+    "Erased",
+    "ErasedSession",
+    "ErasingPlace",
     "Finding",
     "Forms",
     "Identity",
@@ -81,6 +87,7 @@ __all__ = [
     "Position",
     "Progress",
     "Reader",
+    "Remains",
     "Replicas",
     "Segment",
     "SessionInfo",
@@ -94,16 +101,20 @@ __all__ = [
     "StoreLost",
     "StoreUnavailable",
     "Sums",
+    "Survey",
     "TopUser",
     "Total",
     "Trimmed",
     "WentBack",
     "WentBackKind",
+    "Which",
     "Window",
     "backup",
     "carried_key",
     "copy",
     "describe",
+    "erase",
+    "erasing",
     "exists",
     "inspect",
     "mark_replay",
@@ -112,6 +123,7 @@ __all__ = [
     "open_reader",
     "refusal",
     "restore",
+    "survey",
 ]
 
 
@@ -157,6 +169,13 @@ def mark_replay(url: str, seqs: Sequence[int] | None) -> int:
     while a bridge serves the journal, and again. Raises StartRefused where there is no journal, OutcomeUnknown,
     StoreError."""
     return int(_backend(url).mark_replay(url, seqs))
+
+
+def erasing(url: str, consumer: str) -> ErasingPlace:
+    """A journal that exists, to take a user out of it (`survey`, `erase`), while a bridge serves it or not; where none
+    does, none may start until it is closed. Raises StartRefused where there is no journal, StoreError."""
+    place: ErasingPlace = _backend(url).erasing(url, consumer)
+    return place
 
 
 def describe(url: str, consumer: str) -> Description | None:

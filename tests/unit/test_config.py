@@ -544,6 +544,8 @@ def test_the_burn_rates_that_are_warned_of_are_those_that_page() -> None:
         ("[gpts.'con espacio']\n", "se esperaba un id de letras"),
         ("[gpts]\na = 3\n", "se esperaba una tabla"),
         ("[gpts.a]\nslo_target = 1\n", "gpts.a.slo_target: se encontró 1, se esperaba un número de 0.5"),
+        ("[gpts.a]\nretention_days = 0\n", "gpts.a.retention_days: se encontró 0, se esperaba un número de 0.01"),
+        ("retention_days = 7\n[gpts.a]\nretention_days = 8\n", "gpts.a.retention_days: se encontró 8, y el diario no"),
         ("[gpts.a]\nlatency_objective_seconds = 0\n", "gpts.a.latency_objective_seconds: se encontró 0"),
         ("[gpts.a]\nevent_types = 7\n", "gpts.a.event_types: se encontró 7, se esperaba una lista"),
         ("[gpts.a]\nrate_limit = 'fast'\n", "gpts.a.rate_limit: se encontró 'fast'"),

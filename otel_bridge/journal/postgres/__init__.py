@@ -9,7 +9,7 @@ Reading: `reading.py` is a reader for any thread or process, `segments.py` the r
 is damaged of them, `balance.py` the ledger, `lookup.py` finds an event by its id, `sizes.py` says what room is taken.
 What a commit leaves to others: `totals.py` adds to sessions and usage (`tallies.py` says what), `idle.py` lets sessions
 fall idle, `trimming.py` deletes, `ahead.py` mends what a wrong clock has left. `consumer.py` is where delivery stands,
-`replay.py` the operator's wish that it sends again.
+`replay.py` the operator's wish that it sends again, `erasing.py` takes a user out.
 
 A URL of it is `postgresql://user:password@host1,host2/name?…`, as libpq reads it.
 """
@@ -24,6 +24,7 @@ from otel_bridge.journal.findings import Finding
 from otel_bridge.journal.postgres import inspection, migrations
 from otel_bridge.journal.postgres.connection import split
 from otel_bridge.journal.postgres.describing import describe
+from otel_bridge.journal.postgres.erasing import PostgresErasing
 from otel_bridge.journal.postgres.moving import archive, backup, load, restore
 from otel_bridge.journal.postgres.reading import PostgresReader
 from otel_bridge.journal.postgres.replay import mark_replay as _mark_replay
@@ -35,6 +36,7 @@ __all__ = [
     "backup",
     "carried_key",
     "describe",
+    "erasing",
     "exists",
     "inspect",
     "load",
@@ -69,6 +71,11 @@ def open_reader(url: str, consumer: str) -> PostgresReader:
 def mark_replay(url: str, seqs: Sequence[int] | None) -> int:
     _existing(url)
     return _mark_replay(url, seqs)
+
+
+def erasing(url: str, consumer: str) -> PostgresErasing:
+    _existing(url)
+    return PostgresErasing(split(url)[0], consumer)
 
 
 def _existing(url: str) -> int | None:

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from otel_bridge.journal.sqlite.database import BUSY_MS, connect, failed_to_sync, translated
+from otel_bridge.journal.sqlite.identity import PURGE
 from otel_bridge.journal.sqlite.reading import wal_bytes
 from otel_bridge.journal.sqlite.schema import PAGE_BYTES
 from otel_bridge.journal.store import StoreError, StoreLost
@@ -52,7 +53,7 @@ class Checkpoints:
         long = min(WAL_BYTES, max_bytes // 8)
         # What stays behind that far is held by somebody who reads for long (a backup): answers would wait in vain.
         if wal_bytes(self._path) > long and (pages - moved) * PAGE_BYTES <= long // 2:
-            between_commits(self._truncate)
+            between_commits(self._shorten)
 
     def finish(self) -> None:
         """Moves what has come while `step` was moving the rest: the next commit then begins the log anew, unless
@@ -67,15 +68,25 @@ class Checkpoints:
             busy: int = self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
             return not busy
 
-    def _truncate(self) -> None:
-        """Moves the whole write-ahead log into the file and starts it anew; for when it has grown long."""
+    def _shorten(self) -> None:
+        self.truncate()
+
+    def truncate(self) -> bool:
+        """Moves the whole write-ahead log into the file and empties it: where it has grown long, or what was written
+        over is to be gone. False: somebody reads it still. In the writer's thread."""
         with self._checkpointing():
             # Answers wait for it, and it for readers: not for long. The next second tries again.
             self._db.execute("PRAGMA busy_timeout = 250")
             try:
-                self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+                busy: int = self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
             finally:
                 self._db.execute(f"PRAGMA busy_timeout = {BUSY_MS}")
+        return not busy
+
+    def is_to_purge(self) -> bool:
+        """Whether somebody has asked for an empty log. In the housekeeping thread."""
+        with translated(self._path):
+            return self.connection.execute("SELECT 1 FROM meta WHERE name = ?", (PURGE,)).fetchone() is not None
 
     @contextmanager
     def _checkpointing(self) -> Iterator[None]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -24,6 +24,7 @@ from otel_bridge.journal.sqlite.database import (
 )
 from otel_bridge.journal.sqlite.generations import Generations
 from otel_bridge.journal.sqlite.grouping import MAX_PARTS, Keys, by_part, part_of
+from otel_bridge.journal.sqlite.identity import PURGE
 from otel_bridge.journal.sqlite.lock import Lock
 from otel_bridge.journal.sqlite.names import Place, url
 from otel_bridge.journal.sqlite.reading import IDLE_OF, SqliteReader
@@ -34,6 +35,7 @@ from otel_bridge.journal.sqlite.wal import WriteAheadLog, abandon
 from otel_bridge.journal.sqlite.watch import Watch
 from otel_bridge.journal.sqlite.witness import Witness
 from otel_bridge.journal.store import (
+    NONE_OF_THEIR_OWN,
     SEGMENT_RECORDS,
     DamagedPart,
     OutcomeUnknown,
@@ -114,6 +116,8 @@ class SqliteStore:
         db.execute("PRAGMA temp_store = MEMORY")
         # `maintain` moves the log into the file, off the way of the next answer.
         db.execute("PRAGMA wal_autocheckpoint = 0")
+        # What is deleted is overwritten, also where the SQLite that is linked does not do that by itself.
+        db.execute("PRAGMA secure_delete = ON")
         self._renew_log()
         schema.upgrade(db) if exists else schema.make(db)
         segments = Segments(db, self.path, self._consumer)
@@ -487,11 +491,17 @@ class SqliteStore:
             self._db.execute("INSERT OR REPLACE INTO meta (name, seq, body) VALUES ('checkpoint', ?, ?)", (seq, state))
 
     def trim(
-        self, before_us: int, now_us: int, limit: int, sessions: Sequence[bytes], make_room: bool = False
+        self,
+        before_us: int,
+        now_us: int,
+        limit: int,
+        sessions: Sequence[bytes],
+        make_room: bool = False,
+        own: Mapping[str, int] = NONE_OF_THEIR_OWN,
     ) -> Trimmed:
         for session in sessions:
             self.parts.forget(session)
-        return self._trimming.trim(before_us, now_us, limit, sessions, make_room)
+        return self._trimming.trim(before_us, now_us, limit, sessions, make_room, own)
 
     def mend(self, now_us: int, sessions: Sequence[bytes], limit: int) -> int:
         with translated(self.path):
@@ -528,10 +538,25 @@ class SqliteStore:
 
     def maintain(self, max_bytes: int, between_commits: Callable[[Callable[[], None]], None]) -> None:
         self._checkpoints.step(max_bytes, between_commits)
+        if self._checkpoints.is_to_purge():
+            between_commits(self._purge)
         if not self._witness.begun:
             between_commits(self.begin_service)
         if not self.displaced:  # else another's mark may stand there
             self._witness.keep(self._committed[0], self._watch.age)
+
+    def _purge(self) -> None:
+        """Somebody has taken a user out (`erasing.py`), and waits until the log has nothing of him."""
+        if not self._checkpoints.truncate():
+            return
+        try:
+            with translated(self.path):
+                self._db.execute("DELETE FROM meta WHERE name = ?", (PURGE,))
+        except StoreError as error:
+            failed = self._failed_commit(error)
+            if self._abandoned:
+                raise StoreLost(str(error), error.advice) from error.__cause__
+            raise failed from error.__cause__
 
     @property
     def displaced(self) -> bool:
