@@ -36,6 +36,13 @@ RULE_LABELS = {"dia", "hora"}
 ALERT_LABELS = {"alertname", "alertstate", "severity", "ventana"}
 TEMPOS = {"tempo_discarded_spans_total": {"reason", "tenant"}}
 """Series of the trace store that rules read, with their labels: a real one shows them so (test_tempo_limits.py)."""
+STACKS = {
+    **TEMPOS,
+    "prometheus_notifications_dropped_total": set(),
+    "prometheus_notifications_errors_total": {"alertmanager"},
+    "alertmanager_notifications_failed_total": {"integration", "reason"},
+}
+"""And those of Prometheus and Alertmanager themselves, which a page may ask: real ones show them so (test_runbooks.py)."""
 URNS = {kind.type for kind in errors.ERROR_KINDS}
 OWN = re.compile(r"\b(?:gpt:|gpt_|gen_ai_|otel_bridge_)[a-zA-Z0-9_:]*")
 
@@ -85,13 +92,13 @@ def check_names(query: Query, where: str) -> None:
     """Every metric, label and closed label value of ``query`` is one that exists."""
     for name, matchers in query.selectors:
         metric = SERIES.get(name)
-        known = metric or name in RECORDED or name in {"up", "ALERTS", *TEMPOS}
+        known = metric or name in RECORDED or name in {"up", "ALERTS", *STACKS}
         assert known, f"{where}: no metric {name} in the catalog, and no rule records it"
         allowed = SCRAPE_LABELS | set(metric.labels if metric else catalog.AGENT)
         if name.endswith("_bucket"):
             allowed.add("le")
-        if name in TEMPOS:
-            allowed = SCRAPE_LABELS | TEMPOS[name]
+        if name in STACKS:
+            allowed = SCRAPE_LABELS | STACKS[name]
         if name == "ALERTS":
             allowed |= LABELS | ALERT_LABELS
         for label, operator, value in matchers:
@@ -104,7 +111,8 @@ def check_names(query: Query, where: str) -> None:
                 edges = {f"{edge:g}" for edge in metric.buckets} | {"+Inf"}
                 assert value in edges, f"{where}: {name} has no bucket that ends at {value}"
     of_alerts = ALERT_LABELS if {name for name, _ in query.selectors} == {"ALERTS"} else set()
-    unknown = query.grouping - LABELS - SCRAPE_LABELS - RULE_LABELS - of_alerts - {"le"}
+    of_stack = set().union(*(STACKS.get(name, set()) for name, _ in query.selectors))
+    unknown = query.grouping - LABELS - SCRAPE_LABELS - RULE_LABELS - of_alerts - of_stack - {"le"}
     assert not unknown, f"{where}: no metric has the labels {sorted(unknown)}"
 
 
@@ -147,7 +155,19 @@ def _checks(alert: str) -> tuple[list[bool], str]:
     return fires, "\n".join(path.read_text(encoding="utf-8") for path in files)
 
 
-@pytest.mark.parametrize("alert", sorted({rule.name for rule in ALERTS}))
+ALWAYS = "Watchdog"
+"""Its firing says nothing but that alerts arrive."""
+
+
+def test_the_alert_that_always_fires_asks_nothing() -> None:
+    (rule,) = (rule for rule in ALERTS if rule.name == ALWAYS)
+    assert (rule.expr, rule.labels) == ("vector(1)", {"severity": "none"})
+    assert "for" not in rule.raw
+    fires, _ = _checks(ALWAYS)
+    assert fires and all(fires)
+
+
+@pytest.mark.parametrize("alert", sorted({rule.name for rule in ALERTS} - {ALWAYS}))
 def test_every_alert_is_tested_firing_and_silent_and_across_a_restart(alert: str) -> None:
     fires, text = _checks(alert)
     assert True in fires, f"no test sees {alert} firing"
@@ -317,7 +337,7 @@ def test_alerts_judge_by_the_objective_that_the_bridge_shows(alert: str, objecti
 
 @pytest.mark.parametrize("rule", ALERTS, ids=str)
 def test_every_alert_says_what_how_much_and_where_to_go(rule: Rule) -> None:
-    assert rule.labels.get("severity") in {"page", "ticket"}
+    assert rule.labels.get("severity") in ({"none"} if rule.name == ALWAYS else {"page", "ticket"})
     texts = rule.annotations
     assert set(texts) == {"summary", "description", "runbook_url", "dashboard_url"}
     assert texts["runbook_url"].endswith(f"docs/runbooks/{rule.name}.md")
@@ -328,7 +348,7 @@ def test_every_alert_says_what_how_much_and_where_to_go(rule: Rule) -> None:
         assert "$value" in texts["summary"] + texts["description"]
     else:
         assert texts["dashboard_url"].endswith("/d/otel-bridge-salud")
-    no_labels = rule.name == "BridgeMetricsAbsent"
+    no_labels = rule.name in {"BridgeMetricsAbsent", ALWAYS}
     assert no_labels or "$labels." in texts["description"]
 
 
@@ -360,6 +380,8 @@ def test_the_alerts_are_those_of_the_design() -> None:
         "GPTFirstTokenSlow",
         # Of replicas only.
         "BridgeNoSteward",
+        # Fires always.
+        ALWAYS,
     }
 
 
@@ -432,7 +454,7 @@ def test_every_place_has_every_list_of_targets(folder: str, bridge: str) -> None
 
 # --- runbooks -------------------------------------------------------------------------------------
 
-PAGES = sorted(RUNBOOKS.glob("*.md"))
+PAGES = sorted(path for path in RUNBOOKS.glob("*.md") if path.stem != "README")
 
 
 def test_every_alert_has_its_page_and_every_page_its_alert() -> None:
@@ -446,7 +468,8 @@ def test_runbooks_have_their_sections_and_queries_to_paste(page: Path) -> None:
     headings = re.findall(r"^## (.+)$", text, re.MULTILINE)
     assert headings == ["Significado", "Impacto", "Diagnóstico", "Mitigación"]
     assert blocks(text, "promql"), "no query to paste"
-    for linked in re.findall(r"\]\((\w+\.md)\)", text):
+    assert "[dónde ejecutarlas](README.md)" in text
+    for linked in re.findall(r"\]\((\w+\.md)(?:#[^)]*)?\)", text):
         assert (RUNBOOKS / linked).is_file(), f"links to {linked}"
 
 
@@ -454,7 +477,7 @@ def test_runbooks_have_their_sections_and_queries_to_paste(page: Path) -> None:
 def test_runbooks_say_the_severity_that_the_rules_give(page: Path) -> None:
     severities = {rule.labels["severity"] for rule in ALERTS if rule.name == page.stem}
     line = next(line for line in page.read_text(encoding="utf-8").splitlines() if "Gravedad: " in line)
-    assert set(re.findall(r"`(page|ticket)`", line)) == severities
+    assert set(re.findall(r"`(page|ticket|none)`", line)) == severities
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
