@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import unquote, urlsplit
 
-from otel_bridge.config import certificates, readers
+from otel_bridge.config import certificates, readers, secret_files
 from otel_bridge.config.diagnostics import Diagnostics
 from otel_bridge.config.proxies import read_proxy
 
@@ -99,7 +99,7 @@ def read_otlp(environ: Mapping[str, str], diagnostics: Diagnostics) -> Otlp | No
     compression_variable, compression = get("COMPRESSION")
     if compression not in ("", "none", "gzip"):
         diagnostics.wrong(f"environment: {compression_variable}", compression, "gzip or none")
-    headers = _headers(*get("HEADERS"), protocol, diagnostics)
+    headers = _headers(*_of_file(*get("HEADERS"), environ, diagnostics), protocol, diagnostics)
     timeout_variable, timeout = get("TIMEOUT")
     # Seconds, as opentelemetry-python reads this variable.
     seconds = diagnostics.read(f"environment: {timeout_variable}", readers.number(0.05, 3600), timeout or "10", 10.0)
@@ -123,6 +123,18 @@ def read_otlp(environ: Mapping[str, str], diagnostics: Diagnostics) -> Otlp | No
         client_key=client_key,
         proxy=read_proxy(environ, endpoint, protocol, diagnostics) if endpoint else None,
     )
+
+
+def _of_file(variable: str, text: str, environ: Mapping[str, str], diagnostics: Diagnostics) -> tuple[str, str]:
+    """The variable and the text that hold: those of a `…_FILE` where there is one, of which the form for traces wins, as
+    among the others."""
+    for name in ("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "OTEL_EXPORTER_OTLP_HEADERS"):
+        if name + secret_files.SUFFIX in environ:
+            found = secret_files.read(name, environ, diagnostics)
+            return name + secret_files.SUFFIX, found or ""
+        if environ.get(name):
+            break
+    return variable, text
 
 
 def _traces_endpoint(variable: str, endpoint: str, protocol: str, diagnostics: Diagnostics) -> str:
