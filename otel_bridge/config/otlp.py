@@ -126,8 +126,8 @@ def read_otlp(environ: Mapping[str, str], diagnostics: Diagnostics) -> Otlp | No
 
 
 def _of_file(variable: str, text: str, environ: Mapping[str, str], diagnostics: Diagnostics) -> tuple[str, str]:
-    """The variable and the text that hold: those of a `…_FILE` where there is one, of which the form for traces wins, as
-    among the others."""
+    """The variable and the text that hold: those of a `…_FILE` where there is one. The form for traces wins, as
+    elsewhere."""
     for name in ("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "OTEL_EXPORTER_OTLP_HEADERS"):
         if name + secret_files.SUFFIX in environ:
             found = secret_files.read(name, environ, diagnostics)

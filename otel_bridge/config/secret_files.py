@@ -18,9 +18,9 @@ SIZE_LIMIT = 64 << 10
 
 
 def read(variable: str, environ: Mapping[str, str], diagnostics: Diagnostics) -> str | None:
-    """The text of the file that `<variable>_FILE` names, without the line end at its end; None where the variable is not
-    set, or the file cannot be used, which is then added: with both names and nothing of what stands in it. An empty
-    variable beside it is one that is not set."""
+    """The text of the file that `<variable>_FILE` names, without the line ends at its end; None where that is not set,
+    or the file cannot be used, which is then added: with both names and nothing of what stands in it. An empty
+    `variable` beside it is one that is not set."""
     name = variable + SUFFIX
     if name not in environ:
         return None

@@ -36,8 +36,9 @@ KEY_BESIDE_NOTHING = Path("data/otel-bridge.key")
 
 def setting(default: D, help: str, reader: Reader[V], secret: bool = False, may_hold_secret: bool = False) -> D | V:
     """A row: a field of `Config` that can be given in the file and the environment; `secret`: never shown,
-    `may_hold_secret`: not as it is written. Both can be given in a file of their own (secret_files.py). The result's type is not the one at run time: it has mypy hold the field's
-    declared type to the default and to the reader's values."""
+    `may_hold_secret`: not as it is written. Both can be given in files of their own (secret_files.py). The result's
+    type is not the one at run time: it has mypy hold the field's declared type to the default and to the reader's
+    values."""
     metadata = {"help": help, "read": reader, "secret": secret, "in_file": secret or may_hold_secret}
     row: D | V = field(default=default, metadata=metadata, repr=not (secret or may_hold_secret))
     return row
