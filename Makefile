@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
 
-.PHONY: help setup run test chaos lint format bench demo boards up lock fresh
+.PHONY: help setup run test chaos lint format bench demo boards manifests up lock fresh
 
 help:  ## what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -32,6 +32,9 @@ up:  ## the stack with Docker (DOMAIN=koomtai.com for a public one, REPLICAS=3 f
 
 boards: .venv/dev.stamp  ## write grafana/dashboards from grafana/boards
 	@$(BIN)/python -m grafana.boards
+
+manifests: .venv/dev.stamp  ## write deploy/kubernetes from the chart in deploy/helm (needs helm, or HELM=…)
+	@$(BIN)/python -m deploy.kubernetes
 
 chaos: .venv/dev.stamp  ## break it on purpose, at length: 200 kills, minutes of outages
 	@scripts/ensure-tools

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from otel_bridge.config import oauth
+from otel_bridge.config import oauth, secret_files
 from otel_bridge.config.diagnostics import NOT_SHOWN, Diagnostics, shown
 from otel_bridge.config.gpts import Gpt, read_gpts
 from otel_bridge.config.kubernetes import is_of_a_service
@@ -25,6 +25,7 @@ FILE_VARIABLE = ENV_PREFIX + "CONFIG"
 
 _BY_KEY = {setting.key: setting for setting in SETTINGS}
 _BY_VARIABLE = {setting.env: setting for setting in SETTINGS}
+_BY_FILE_VARIABLE = {setting.env + secret_files.SUFFIX: setting for setting in SETTINGS if setting.in_file}
 
 
 def load(path: str | None, environ: Mapping[str, str], overrides: Mapping[str, object] | None = None) -> Config:
@@ -48,15 +49,17 @@ def read(
     }
     source = _source(path, environ)
     arguments = {key: raw for key, raw in (overrides or {}).items() if raw is not None}
+    from_files = {name: setting for name, setting in _BY_FILE_VARIABLE.items() if name in environ}
     variables = {_BY_VARIABLE[name].key for name in environ if name in _BY_VARIABLE}
+    variables |= {setting.key for setting in from_files.values()}
     values: dict[str, Any] = {}
     gpts: dict[str, Gpt] = {}
 
-    def take(setting: Setting[Any], place: str, raw: object) -> None:
+    def take(setting: Setting[Any], place: str, raw: object, hidden: bool = False) -> None:
         try:
             values[setting.key] = setting.read(raw)
         except ValueError as error:
-            if setting.secret:
+            if setting.secret or hidden:
                 diagnostics.add(f"{place}: se encontró {NOT_SHOWN}, se esperaba {error}")
             else:
                 diagnostics.wrong(place, raw, error)
@@ -77,11 +80,20 @@ def read(
     for name in sorted(environ):
         if not name.startswith(ENV_PREFIX) or name == FILE_VARIABLE:
             continue
-        if name not in _BY_VARIABLE:
-            nearest = diagnostics.unknown(f"entorno: variable desconocida {name}", name, [*_BY_VARIABLE])
+        if name in from_files:
+            setting = from_files[name]
+            if setting.key not in arguments:
+                text = secret_files.read(setting.env, environ, diagnostics)
+                if text is None:
+                    diagnostics.uncertain.add(setting.key)
+                else:
+                    take(setting, f"entorno: {name}", text, hidden=True)
+        elif name not in _BY_VARIABLE:
+            known = {**_BY_VARIABLE, **_BY_FILE_VARIABLE}
+            nearest = diagnostics.unknown(f"entorno: variable desconocida {name}", name, [*known])
             if nearest is not None:
-                diagnostics.uncertain.add(_BY_VARIABLE[nearest].key)
-        elif _BY_VARIABLE[name].key not in arguments:
+                diagnostics.uncertain.add(known[nearest].key)
+        elif _BY_VARIABLE[name].key not in arguments and name + secret_files.SUFFIX not in from_files:
             take(_BY_VARIABLE[name], f"entorno: {name}", environ[name])
     otlp, resource = read_otlp(environ, diagnostics), read_resource(environ, diagnostics)
     push = read_push(environ, diagnostics)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 from urllib.parse import unquote, urlsplit
 
-from otel_bridge.config import certificates, readers
+from otel_bridge.config import certificates, readers, secret_files
 from otel_bridge.config.diagnostics import Diagnostics
 from otel_bridge.config.proxies import read_proxy
 
@@ -154,7 +154,7 @@ def read_otlp(environ: Mapping[str, str], diagnostics: Diagnostics, signal: Sign
     compression_variable, compression = get("COMPRESSION")
     if compression not in ("", "none", "gzip"):
         diagnostics.wrong(f"entorno: {compression_variable}", compression, "gzip o none")
-    headers = _headers(*get("HEADERS"), protocol, diagnostics)
+    headers = _headers(*_of_file(signal, *get("HEADERS"), environ, diagnostics), protocol, diagnostics)
     timeout_variable, timeout = get("TIMEOUT")
     # Seconds, as opentelemetry-python reads this variable.
     seconds = diagnostics.read(f"entorno: {timeout_variable}", readers.number(0.05, 3600), timeout or "10", 10.0)
@@ -178,6 +178,20 @@ def read_otlp(environ: Mapping[str, str], diagnostics: Diagnostics, signal: Sign
         client_key=client_key,
         proxy=read_proxy(environ, endpoint, protocol, diagnostics) if endpoint else None,
     )
+
+
+def _of_file(
+    signal: Signal, variable: str, text: str, environ: Mapping[str, str], diagnostics: Diagnostics
+) -> tuple[str, str]:
+    """The variable and the text that hold: those of a `…_FILE` where there is one. The form for the signal wins, as
+    elsewhere."""
+    for name in (f"OTEL_EXPORTER_OTLP_{signal.upper()}_HEADERS", "OTEL_EXPORTER_OTLP_HEADERS"):
+        if name + secret_files.SUFFIX in environ:
+            found = secret_files.read(name, environ, diagnostics)
+            return name + secret_files.SUFFIX, found or ""
+        if environ.get(name):
+            break
+    return variable, text
 
 
 def _signal_endpoint(signal: Signal, variable: str, endpoint: str, protocol: str, diagnostics: Diagnostics) -> str:

@@ -36,9 +36,10 @@ KEY_BESIDE_NOTHING = Path("data/otel-bridge.key")
 
 def setting(default: D, help: str, reader: Reader[V], secret: bool = False, may_hold_secret: bool = False) -> D | V:
     """A row: a field of `Config` that can be given in the file and the environment; `secret`: never shown,
-    `may_hold_secret`: not as it is written. The result's type is not the one at run time: it has mypy hold the field's
-    declared type to the default and to the reader's values."""
-    metadata = {"help": help, "read": reader, "secret": secret}
+    `may_hold_secret`: not as it is written. Both can be given in files of their own (secret_files.py). The result's
+    type is not the one at run time: it has mypy hold the field's declared type to the default and to the reader's
+    values."""
+    metadata = {"help": help, "read": reader, "secret": secret, "in_file": secret or may_hold_secret}
     row: D | V = field(default=default, metadata=metadata, repr=not (secret or may_hold_secret))
     return row
 
@@ -203,6 +204,8 @@ class Setting(Generic[V]):
     help: str
     read: Reader[V]
     secret: bool = False
+    in_file: bool = False
+    """Whether a file of its own may hold it: the variable with `_FILE` at its end names that."""
 
     @property
     def env(self) -> str:
@@ -211,7 +214,7 @@ class Setting(Generic[V]):
 
 
 SETTINGS: tuple[Setting[Any], ...] = tuple(
-    Setting(row.name, row.default, row.metadata["help"], row.metadata["read"], row.metadata["secret"])
+    Setting(row.name, row.default, *(row.metadata[part] for part in ("help", "read", "secret", "in_file")))
     for row in fields(Config)
     if row.metadata
 )
