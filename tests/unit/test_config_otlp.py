@@ -427,21 +427,24 @@ def test_metrics_can_go_where_no_spans_go(tmp_path: Path) -> None:
     [
         (
             {"OTEL_METRICS_EXPORTER": "console"},
-            "OTEL_METRICS_EXPORTER: found 'console', expected otlp (pushed) or none",
+            "OTEL_METRICS_EXPORTER: se encontró 'console', se esperaba otlp (se empujan) o none",
         ),
-        ({"OTEL_METRIC_EXPORT_INTERVAL": "15s"}, "OTEL_METRIC_EXPORT_INTERVAL: found '15s', expected"),
-        ({"OTEL_METRIC_EXPORT_INTERVAL": "0"}, "OTEL_METRIC_EXPORT_INTERVAL: found '0', expected"),
-        ({"OTEL_EXPORTER_OTLP_METRICS_PROTOCOL": "http/json"}, "METRICS_PROTOCOL: found 'http/json', expected"),
+        ({"OTEL_METRIC_EXPORT_INTERVAL": "15s"}, "OTEL_METRIC_EXPORT_INTERVAL: se encontró '15s', se esperaba"),
+        ({"OTEL_METRIC_EXPORT_INTERVAL": "0"}, "OTEL_METRIC_EXPORT_INTERVAL: se encontró '0', se esperaba"),
+        (
+            {"OTEL_EXPORTER_OTLP_METRICS_PROTOCOL": "http/json"},
+            "METRICS_PROTOCOL: se encontró 'http/json', se esperaba",
+        ),
         (
             {"OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE": "delta"},
-            "TEMPORALITY_PREFERENCE: found 'delta', expected cumulative",
+            "TEMPORALITY_PREFERENCE: se encontró 'delta', se esperaba cumulative",
         ),
         (
             {"OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION": "base2_exponential_bucket_histogram"},
-            "expected explicit_bucket_histogram",
+            "se esperaba explicit_bucket_histogram",
         ),
-        ({"OTEL_EXPORTER_OTLP_ENDPOINT": ""}, "there is no endpoint"),
-        ({"OTEL_EXPORTER_OTLP_TIMEOUT": "0"}, "OTEL_EXPORTER_OTLP_TIMEOUT: found '0', expected"),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": ""}, "no hay destino"),
+        ({"OTEL_EXPORTER_OTLP_TIMEOUT": "0"}, "OTEL_EXPORTER_OTLP_TIMEOUT: se encontró '0', se esperaba"),
     ],
 )
 def test_what_cannot_be_pushed_is_told_once(
@@ -454,7 +457,7 @@ def test_what_cannot_be_pushed_is_told_once(
 def test_a_path_of_another_signal_is_a_warning(read_push: Callable[..., Any]) -> None:
     _, diagnostics = read_push(OTEL_EXPORTER_OTLP_METRICS_ENDPOINT="http://a:4318/v1/traces")
     (line,) = diagnostics.warnings
-    assert "ends in /v1/traces, where no metrics are taken; expected /v1/metrics" in line
+    assert "termina en /v1/traces, donde no se aceptan métricas; se esperaba /v1/metrics" in line
 
 
 def test_nothing_is_pushed_where_the_sdk_is_disabled(read_push: Callable[..., Any]) -> None:
