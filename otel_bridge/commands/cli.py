@@ -72,6 +72,10 @@ def build_parser() -> argparse.ArgumentParser:
     )
     serve.add_argument("--host", help="address the API listens on (default: 127.0.0.1)")
     serve.add_argument("--port", help="port the API listens on (default: 8000)")
+    serve.add_argument(
+        "--tls-cert", metavar="ARCHIVO", help="certificado (PEM) de la API, con su cadena: HTTPS en su puerto"
+    )
+    serve.add_argument("--tls-key", metavar="ARCHIVO", help="clave (PEM) del certificado, si está en otro archivo")
     serve.add_argument("--metrics-host", help="address /metrics listens on (default: 127.0.0.1)")
     serve.add_argument("--metrics-port", help="port /metrics listens on (default: 9464)")
     serve.add_argument(

@@ -8,7 +8,7 @@ import os
 
 from otel_bridge import __version__, config, logs, server
 from otel_bridge.app import Bridge
-from otel_bridge.commands.client import local_url
+from otel_bridge.commands.client import api_url, local_url
 from otel_bridge.commands.configuration import load, load_to_serve, missing
 from otel_bridge.config import Config
 from otel_bridge.errors import StartRefused
@@ -61,7 +61,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _banner(loaded: Config, port: int, metrics_port: int, went_back: WentBack | None) -> list[str]:
     lines = [
         f"otel-bridge {__version__}",
-        f"  post to    {local_url(loaded.host, port)}/api/sessions and /api/events",
+        f"  post to    {api_url(loaded, port)}/api/sessions and /api/events",
         f"  metrics    {local_url(loaded.metrics_host, metrics_port)}/metrics",
         f"  journal    {loaded.journal_shown}",
         f"  GPTs       {', '.join(loaded.gpts)}",
