@@ -90,6 +90,10 @@ def build_parser() -> argparse.ArgumentParser:
     )
     serve.add_argument("--port", metavar="PUERTO", help="puerto en el que escucha la API (por defecto: 8000)")
     serve.add_argument(
+        "--tls-cert", metavar="ARCHIVO", help="certificado (PEM) de la API, con su cadena: HTTPS en su puerto"
+    )
+    serve.add_argument("--tls-key", metavar="ARCHIVO", help="clave (PEM) del certificado, si está en otro archivo")
+    serve.add_argument(
         "--metrics-host", metavar="DIRECCIÓN", help="dirección en la que escucha /metrics (por defecto: 127.0.0.1)"
     )
     serve.add_argument("--metrics-port", metavar="PUERTO", help="puerto en el que escucha /metrics (por defecto: 9464)")

@@ -8,6 +8,7 @@ import re
 from typing import NamedTuple
 
 from otel_bridge.commands.configuration import load
+from otel_bridge.config import Config
 from otel_bridge.errors import StartRefused
 
 _SENDABLE = re.compile(r"[\x20-\x7e]*")
@@ -43,7 +44,7 @@ def target(arguments: argparse.Namespace) -> Target:
         raise StartRefused(
             f"{where}: se esperaba una clave de caracteres ASCII imprimibles (lo encontrado no se muestra)"
         )
-    url = arguments.url or local_url(loaded.host, loaded.port)
+    url = arguments.url or api_url(loaded)
     return Target(
         url.rstrip("/").removesuffix("/api"),
         f"{local_url(loaded.metrics_host, loaded.metrics_port)}/metrics",
@@ -51,6 +52,13 @@ def target(arguments: argparse.Namespace) -> Target:
         key or None,
         loaded.journal if loaded.in_database else None,
     )
+
+
+def api_url(loaded: Config, port: int | None = None) -> str:
+    """Where this machine reaches the API; `port`: where it is another than the configured one. Over TLS the certificate
+    is seldom one for this name: clients want --url then."""
+    url = local_url(loaded.host, loaded.port if port is None else port)
+    return url if loaded.tls_cert is None else url.replace("http:", "https:", 1)
 
 
 def local_url(host: str, port: int) -> str:

@@ -64,7 +64,8 @@ def load_to_serve(arguments: argparse.Namespace) -> ToServe:
 
 def _overrides(arguments: argparse.Namespace) -> dict[str, object]:
     """Settings that are arguments, too."""
-    return {key: getattr(arguments, key, None) for key in ("host", "port", "metrics_host", "metrics_port", "journal")}
+    keys = ("host", "port", "tls_cert", "tls_key", "metrics_host", "metrics_port", "journal")
+    return {key: getattr(arguments, key, None) for key in keys}
 
 
 def registered_gpt(loaded: Config, gpt_id: str) -> Gpt:

@@ -8,7 +8,7 @@ import os
 
 from otel_bridge import __version__, config, logs, server
 from otel_bridge.app import Bridge
-from otel_bridge.commands.client import local_url
+from otel_bridge.commands.client import api_url, local_url
 from otel_bridge.commands.configuration import load, load_to_serve, missing
 from otel_bridge.config import Config
 from otel_bridge.errors import StartRefused
@@ -65,7 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _banner(loaded: Config, port: int, metrics_port: int, went_back: WentBack | None) -> list[str]:
     lines = [
         f"otel-bridge {__version__}",
-        f"  envía a    {local_url(loaded.host, port)}/api/sessions y /api/events",
+        f"  envía a    {api_url(loaded, port)}/api/sessions y /api/events",
         f"  métricas   {local_url(loaded.metrics_host, metrics_port)}/metrics",
         f"  diario     {loaded.journal_shown}",
         f"  GPTs       {', '.join(loaded.gpts)}",

@@ -33,7 +33,7 @@ PAUSES_SECONDS = (0.0, 1.0, 2.0, 5.0, 10.0, 30.0)
 """Before a worker that has ended is started again: at once, then later and later."""
 SETTLED_SECONDS = 60.0
 """A worker that has served for so long begins with the first pause again."""
-_FORWARDED = ("config", "host", "metrics_host", "journal")
+_FORWARDED = ("config", "host", "tls_cert", "tls_key", "metrics_host", "journal")
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from otel_bridge.config import oauth, secret_files
+from otel_bridge.config import oauth, secret_files, served_certificate
 from otel_bridge.config.diagnostics import NOT_SHOWN, Diagnostics, shown
 from otel_bridge.config.gpts import Gpt, read_gpts
 from otel_bridge.config.kubernetes import is_of_a_service
@@ -113,6 +113,7 @@ def read(
         check_sdk(environ, diagnostics)
     _check_together(config, diagnostics)
     oauth.check(config, environ, diagnostics)
+    served_certificate.check(config, diagnostics)
     return config, diagnostics
 
 

@@ -50,6 +50,14 @@ class Config:
 
     host: str = setting("127.0.0.1", "Address the API listens on.", readers.host)
     port: int = setting(8000, "Port the API listens on; 0 takes a free one.", readers.integer(0, 65_535))
+    tls_cert: str | None = setting(
+        None,
+        "File (PEM) of the certificate, with its chain, that the API is served with; empty: plain HTTP.",
+        readers.optional_text,
+    )
+    tls_key: str | None = setting(
+        None, "File (PEM) of its key, without a passphrase; empty: in the same file.", readers.optional_text
+    )
     metrics_host: str = setting("127.0.0.1", "Address /metrics listens on.", readers.host)
     metrics_port: int = setting(9464, "Port /metrics listens on; 0 takes a free one.", readers.integer(0, 65_535))
     journal: str = setting(
