@@ -83,7 +83,8 @@ def accounts(
             created.add(record.id)
             sessions[record.id] = [
                 record.id, record.gpt, record.user, record.started_us, record.arrived_us, None, None, 0, 0,
-                0, 0, None, 0, 1, digests.get(record.id), None, record.arrived_us, 0,
+                0, 0, None, 0, 1, digests.get(record.id), None,
+                min(record.started_us, record.arrived_us) if record.historic else record.arrived_us, 0,
             ]  # fmt: skip
         elif record.__class__ is Feedback:
             rated = True
