@@ -82,7 +82,10 @@ def run(arguments: argparse.Namespace) -> int:
             file=sys.stderr,
         )
         return 1
-    said = ", ".join(f"{count:,} {name}".replace(",", ".") for name, count in _plural(counts))
+    said = ", ".join(
+        f"{count:,} {one if count == 1 else many}".replace(",", ".")
+        for (one, many), count in zip(_NAMES, counts.values(), strict=True)
+    )
     print(f"{arguments.output or 'exportado'}: {said}", file=sys.stdout if arguments.output else sys.stderr)
     if damaged:
         print(
@@ -91,9 +94,7 @@ def run(arguments: argparse.Namespace) -> int:
     return 1 if damaged else 0
 
 
-def _plural(counts: dict[str, int]) -> list[tuple[str, int]]:
-    names = {"sesion": "sesiones", "evento": "eventos", "valoracion": "valoraciones"}
-    return [(names[kind], count) for kind, count in counts.items()]
+_NAMES = (("sesión", "sesiones"), ("evento", "eventos"), ("valoración", "valoraciones"))
 
 
 # --- what is asked for ------------------------------------------------------------------------------------------------
