@@ -432,6 +432,19 @@ def reported_event_from(value: object) -> EventIn:
     return ReportedEventIn(**msgspec.structs.asdict(event), unmeasured=sum(missing.values())) if missing else event
 
 
+def decode_reported(body: bytes) -> EventIn:
+    """The event in a body that may lack what nobody measured, as history does. Raises Problem (400, 422)."""
+    try:
+        return reported_event_from(decode_value(body))
+    except BROKEN:
+        raise diagnose(body, ReportedEventIn) from None
+
+
+def decode_reported_batch(body: bytes) -> list[EventIn | Problem]:
+    """`decode_mixed_batch` of events that may lack what nobody measured."""
+    return decode_items(body, lambda raw: reported_event_from(decode_value(raw)))
+
+
 def decode_feedback(body: bytes) -> FeedbackIn:
     """The rating in a body. Raises Problem (400, 413, 422)."""
     _check_small(body)

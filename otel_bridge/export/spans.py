@@ -179,7 +179,7 @@ class SpanProjection:
 
     def _session(self, session: Session) -> bytes:
         at_us, claim = session.started_us, b""
-        if abs(at_us - session.arrived_us) > FAR_US:
+        if abs(at_us - session.arrived_us) > FAR_US and not session.historic:
             claim = _text_attribute(catalog.SESSION_CLAIMED_START, format_time(at_us))
             at_us = session.arrived_us
         return self._root(session.id, session.gpt, at_us * 1000) + (

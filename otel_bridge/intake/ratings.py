@@ -64,7 +64,7 @@ class Ratings:
         id_ = derived_uuid(key, now_us) if feedback.id is None else feedback.id.bytes
         record = Feedback(
             id_, event.id, event.session, event.gpt, event.user, feedback.valor + 0.0, comment, now_us,
-            event.model, event.part, caller.link,
+            event.model, event.part, caller.link, caller.historic,
         )  # fmt: skip
         append = Append([record], [key], {} if digest is None else {0: digest})
         await self._journal.append(append)

@@ -20,7 +20,8 @@ a commit takes, the more requests the next one carries.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +122,7 @@ __all__ = [
     "migrate",
     "open",
     "open_reader",
+    "readers",
     "refusal",
     "restore",
     "survey",
@@ -162,6 +164,14 @@ def open_reader(url: str, consumer: str) -> Reader:
     """A reader of a journal that exists, in any process. Raises StartRefused where there is none, StoreError."""
     reader: Reader = _backend(url).open_reader(url, consumer)
     return reader
+
+
+def readers(url: str, consumer: str) -> Generator[Reader, None, None]:
+    """A reader of each of the journal's logs (one, or one a lane), one after another: each is closed when the next is
+    asked for. Raises as `open_reader` does, at the first."""
+    for reader in _backend(url).readers(url, consumer):
+        with contextlib.closing(reader):
+            yield reader
 
 
 def mark_replay(url: str, seqs: Sequence[int] | None) -> int:

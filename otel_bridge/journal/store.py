@@ -1,6 +1,6 @@
 """The line between the bridge and a backend of the journal: a second backend is written from this page.
 
-A backend is two classes, `Store` and `Reader`, and functions beside them: `exists`, `open`, `open_reader`,
+A backend is two classes, `Store` and `Reader`, and functions beside them: `exists`, `open`, `open_reader`, `readers`,
 `mark_replay`, `backup`, `restore` and `carried_key`. `otel_bridge/journal/__init__.py` says what they do, and chooses
 the backend by the scheme of the URL. Above this line there is no SQL and no file; below it nothing knows HTTP, metrics
 or OTLP.

@@ -16,7 +16,7 @@ A URL of it is `postgresql://user:password@host1,host2/name?…`, as libpq reads
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from otel_bridge.config.postgres_url import shown
 from otel_bridge.errors import StartRefused
@@ -44,6 +44,7 @@ __all__ = [
     "migrate",
     "open",
     "open_reader",
+    "readers",
     "restore",
 ]
 
@@ -65,6 +66,17 @@ def open(url: str, consumer: str) -> PostgresStore:
 
 def open_reader(url: str, consumer: str) -> PostgresReader:
     lane = _existing(url)
+    return PostgresReader(url, consumer, lambda: lane)
+
+
+def readers(url: str, consumer: str) -> Iterator[PostgresReader]:
+    only = _existing(url)
+    lanes = [lane.lane for lane in describe(url, consumer).lanes] if only is None else [only]
+    for lane in sorted(lanes):
+        yield _of_lane(split(url)[0], consumer, lane)
+
+
+def _of_lane(url: str, consumer: str, lane: int) -> PostgresReader:
     return PostgresReader(url, consumer, lambda: lane)
 
 

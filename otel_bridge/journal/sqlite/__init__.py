@@ -58,6 +58,7 @@ __all__ = [
     "migrate",
     "open",
     "open_reader",
+    "readers",
     "restore",
 ]
 
@@ -82,6 +83,10 @@ def open(url: str, consumer: str) -> SqliteStore:
 
 def open_reader(url: str, consumer: str) -> SqliteReader:
     return SqliteReader(_existing(url), consumer)
+
+
+def readers(url: str, consumer: str) -> Iterator[SqliteReader]:
+    yield open_reader(url, consumer)
 
 
 def mark_replay(url: str, seqs: Sequence[int] | None) -> int:
