@@ -1,5 +1,7 @@
-"""The rules on somebody else's Prometheus: every test of an alert once more, under jobs of another name and with the labels that
-a ServiceMonitor, an agent or a store of many clusters adds; and once more beside a bridge of the same job that is well."""
+"""The rules on somebody else's Prometheus: every test of an alert once more, under jobs of another name and with the
+labels that a ServiceMonitor, an agent or a store of many clusters adds; and once more beside a bridge of the same job
+that is well.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,7 @@ from typing import Any
 
 import pytest
 import yaml
-from prometheus_files import PROMETHEUS, RULE_FILES, TEST_FILES, load, run, tool
+from prometheus_files import TEST_FILES, load, run, tool
 
 from otel_bridge import catalog
 
@@ -19,10 +21,12 @@ NEIGHBOUR = {"cluster": "eu-1", "namespace": "pruebas"}
 """ServiceMonitors of two namespaces give the same `job`, agents that scrape 127.0.0.1 the same `instance`."""
 OF_SCRAPE = re.compile(r'\{job="([^"]*)"(?:, ?instance="([^"]*)")?')
 KEPT = (
-    "alertname", "severity", "ventana", "causa", "gen_ai_agent_id", "worker", "kind", "label", "reason", "job", "instance",
+    "alertname", "severity", "ventana", "causa", "gen_ai_agent_id", "worker", "kind", "label", "reason", "job",
+    "instance",
 )  # fmt: skip
 """Labels of an alert that are compared; `pod` is one more where the rule keeps all of them."""
 ALERT_TESTS = [path for path in TEST_FILES if any("alert_rule_test" in test for test in load(path)["tests"])]
+SHARED_AND_WELL = ((catalog.SERIES.name, 100), (catalog.LEDGER_GAP.name, 0))
 ALONE = {
     "BridgeMetricsAbsent": "it speaks where there is no bridge at all",
     "GPTSilent": "it asks of all bridges together whether anything can be said of a GPT",
@@ -45,8 +49,9 @@ def _renamed(series: str) -> str:
 
 def _beside(inputs: list[dict[str, str]]) -> list[dict[str, str]]:
     """A bridge, or replicas, of the same job and instance in another namespace, that are well."""
-    found = {OF_SCRAPE.search(one["series"]) for one in inputs if "otel_bridge_" in one["series"] or one["series"][:3] == "up{"}
-    targets = sorted({match.groups() for match in found if match}, key=str)
+    ours = [one["series"] for one in inputs if one["series"].startswith(("otel_bridge_", "up{"))]
+    targets = sorted({match.groups() for match in map(OF_SCRAPE.search, ours) if match}, key=str)
+    steps = max(sum(int(count) for count in re.findall(r"x(\d+)", one["values"])) for one in inputs) + 100
     made: list[dict[str, str]] = []
     for job in sorted({job for job, _ in targets}):
         instances = [instance for of, instance in targets if of == job and instance] or ["b:9464"]
@@ -54,19 +59,19 @@ def _beside(inputs: list[dict[str, str]]) -> list[dict[str, str]]:
         for number, instance in enumerate(instances):
             steward = int(number == 0)
             for name, value in (("up", 1), (catalog.BUILD_INFO.name, 1), (catalog.STEWARD.name, steward)):
-                made.append(_series(name, job, instance, value))
-        made += [_series(catalog.SERIES.name, job, shared, 100), _series(catalog.LEDGER_GAP.name, job, shared, 0)]
+                made.append(_series(name, job, instance, value, steps))
+        made += [_series(name, job, shared, value, steps) for name, value in SHARED_AND_WELL]
     return made
 
 
-def _series(name: str, job: str, instance: str | None, value: int) -> dict[str, str]:
+def _series(name: str, job: str, instance: str | None, value: int, steps: int) -> dict[str, str]:
     labels = {"job": f"monitoring/{job}", **NEIGHBOUR, **({"instance": instance} if instance else {})}
     inside = ", ".join(f'{label}="{text}"' for label, text in labels.items())
-    return {"series": f"{name}{{{inside}}}", "values": f"{value}x50000"}
+    return {"series": f"{name}{{{inside}}}", "values": f"{value}x{steps}"}
 
 
 def _fires(check: dict[str, Any]) -> dict[str, Any]:
-    """An alert's test as one of the series that it makes: which labels are kept beside those named is the rule's affair."""
+    """An alert's test as one of the series that it makes: which labels it has beside KEPT is the rule's affair."""
     seen: Counter[tuple[tuple[str, str], ...]] = Counter()
     for expected in check["exp_alerts"]:
         labels = {"alertname": check["alertname"], **expected["exp_labels"]}
@@ -84,7 +89,8 @@ def _fires(check: dict[str, Any]) -> dict[str, Any]:
 
 
 def _elsewhere(path: Path, *, beside: bool) -> dict[str, Any]:
-    document: dict[str, Any] = load(path)
+    # As it stands: to YAML «0x40», forty zeros more, would be a number.
+    document: dict[str, Any] = yaml.load(path.read_text("utf-8"), yaml.BaseLoader)
     document["rule_files"] = [str((path.parent / name).resolve()) for name in document["rule_files"]]
     tests = []
     for test in document["tests"]:
