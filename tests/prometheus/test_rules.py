@@ -480,3 +480,11 @@ def test_queries_of_runbooks_are_promql(tmp_path: Path) -> None:
     path = tmp_path / "runbooks.yml"
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     run(tool("promtool"), "check", "rules", path)
+
+
+def test_no_group_has_more_rules_than_mimir_takes() -> None:
+    """`ruler_max_rules_per_rule_group` and `ruler_max_rule_groups_per_tenant`, as they are by default."""
+    groups = [group for path in RULE_FILES for group in load(path)["groups"]]
+    too_many = {group["name"]: len(group["rules"]) for group in groups if len(group["rules"]) > 20}
+    assert not too_many and len(groups) < 70
+    assert len({group["name"] for group in groups}) == len(groups)
