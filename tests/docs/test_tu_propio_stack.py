@@ -37,8 +37,9 @@ def _passes(copy: Path, test: dict[str, Any]) -> None:
 def _down(rules: str, external: dict[str, str], dashboard: str, runbook: str) -> dict[str, Any]:
     of = '{job="gpt-bridge", namespace="asistentes", instance="b:9464"}'
     text = (
-        "Prometheus no logra leer /metrics de b:9464 desde hace más de un minuto. Mientras dure no hay cifras ni alertas "
-        "de ningún GPT, y es probable que los clientes reciban errores. Lo ya aceptado está a salvo en el diario."
+        "Prometheus no logra leer /metrics de b:9464 desde hace más de un minuto. Mientras dure no hay cifras ni "
+        "alertas de ningún GPT, y es probable que los clientes reciban errores. Lo ya aceptado está a salvo en el "
+        "diario."
     )
     annotations = {
         "summary": "El puente b:9464 no responde",

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -116,7 +117,7 @@ class Prometheus:
                 [
                     binary,
                     f"--config.file={self.config}",
-                    *self._storage(),
+                    *self._storage(binary),
                     f"--web.listen-address=127.0.0.1:{self.port}",
                     "--web.enable-lifecycle",
                 ],
@@ -127,9 +128,14 @@ class Prometheus:
         wait_for(self._ready, "ready Prometheus", 30)
         return self
 
-    def _storage(self) -> list[str]:
+    def _storage(self, binary: str) -> list[str]:
         if self._agent:
-            return [f"--storage.agent.path={self.folder / 'agent'}", "--enable-feature=agent,exemplar-storage"]
+            said = subprocess.run([binary, "--help"], capture_output=True, text=True, timeout=30)
+            own = re.search(r"--(\[no-\])?agent\s", said.stdout + said.stderr)  # a flag of 3.x, a feature of 2.x
+            agent = (
+                ["--agent", "--enable-feature=exemplar-storage"] if own else ["--enable-feature=agent,exemplar-storage"]
+            )
+            return [f"--storage.agent.path={self.folder / 'agent'}", *agent]
         keeps = [f"--storage.tsdb.path={self.folder / 'tsdb'}", "--enable-feature=exemplar-storage"]
         return [*keeps, "--web.enable-remote-write-receiver"]
 

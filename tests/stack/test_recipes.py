@@ -1,5 +1,5 @@
 """deploy/recipes/: the bridge takes each of its files, and what it sends with it has the headers that the service asks
-for; the programs' own files are read by the programs. The Collector's is run in tests/chaos/test_collector_recipe.py."""
+for; the programs' own files are read by the programs. The Collector's runs in tests/chaos/test_collector_recipe.py."""
 
 from __future__ import annotations
 
