@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 EXAMPLES = """\
 ejemplos:
-  otel-bridge init                                   escribe ./otel-bridge.toml, con comentarios, para editarlo
+  otel-bridge init --gpt mi-gpt --name 'Mi GPT'      escribe ./otel-bridge.toml, con comentarios y tu GPT
   otel-bridge serve                                  sirve ./otel-bridge.toml en 127.0.0.1:8000
   otel-bridge serve --port 8080 --journal sqlite:////var/lib/otel-bridge/journal.db
   OTEL_EXPORTER_OTLP_ENDPOINT=http://localhost:4318 otel-bridge serve
@@ -62,7 +62,8 @@ def build_parser() -> argparse.ArgumentParser:
         "init",
         help="escribe la configuración que viene con otel-bridge, para editarla",
         description="Escribe una configuración comentada con un GPT registrado. Nunca toca un archivo que ya existe.",
-        epilog="ejemplos:\n  otel-bridge init                          escribe ./otel-bridge.toml\n"
+        epilog="ejemplos:\n  otel-bridge init                                escribe ./otel-bridge.toml\n"
+        "  otel-bridge init --gpt mi-gpt --name 'Mi GPT'    con tu GPT registrado\n"
         "  otel-bridge init /etc/otel-bridge.toml",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -73,6 +74,8 @@ def build_parser() -> argparse.ArgumentParser:
         default=config.DEFAULT_FILE,
         help=f"dónde (por defecto: {config.DEFAULT_FILE})",
     )
+    init.add_argument("--gpt", metavar="ID", help="registra este GPT, en lugar de devops-expert")
+    init.add_argument("--name", metavar="NOMBRE", help="nombre del GPT en los tableros (por defecto: su id)")
     init.set_defaults(run=_lazy("init:run"))
 
     serve = commands.add_parser(

@@ -81,4 +81,25 @@ def _banner(loaded: Config, port: int, metrics_port: int, went_back: WentBack | 
         lines.append(f"  spans a    {loaded.otlp.endpoint} ({loaded.otlp.protocol})")
     if loaded.push is not None:
         lines.append(f"  métricas a {loaded.push.otlp.endpoint} ({loaded.push.otlp.protocol})")
-    return lines + [f"  sin configurar: {what}" for what in missing(loaded)]
+    lines += [f"  sin configurar: {what}" for what in missing(loaded)]
+    return lines if logs.in_json() else lines + _first_event(loaded, f"{api_url(loaded, port)}/api")
+
+
+def _first_event(loaded: Config, api: str) -> list[str]:
+    """What to paste into another terminal for a first session and event of the first GPT that is configured."""
+    gpt = next(iter(loaded.gpts.values()))
+    key = ' -H "X-API-Key: $GPT_API_KEY"' if gpt.closed else ""
+    post = f"curl -sS -H 'Content-Type: application/json'{key} {api}"
+    session = (
+        '{"id": "\'$SESION\'", "gpt_id": "%s", "usuario_id": "yo", "timestamp_inicio": "\'$(date -u +%%FT%%TZ)\'"}'
+    )
+    event = (
+        '{"sesion_id": "\'$SESION\'", "tipo": "consulta", "contenido": "¿Funciona?", "latency_ms": 1500, '
+        '"tokens_entrada": 25, "tokens_salida": 150}'
+    )
+    return [
+        "  un primer evento, desde otra terminal:",
+        "    SESION=$(cat /proc/sys/kernel/random/uuid)",
+        f"    {post}/sessions -d '{session % gpt.id}'",
+        f"    {post}/events -d '{event}'",
+    ]

@@ -6,7 +6,7 @@ of it is told at once: the key, the value found and what was expected (`StartRef
 """
 
 from otel_bridge.config.diagnostics import Diagnostics
-from otel_bridge.config.gpts import UNKNOWN, Gpt
+from otel_bridge.config.gpts import GPT_ID, UNKNOWN, Gpt
 from otel_bridge.config.limit_storage import LIMITS_IN_MEMORY
 from otel_bridge.config.loading import DEFAULT_FILE, SHIPPED, load, log_format, read
 from otel_bridge.config.otlp import Otlp, Push, Signal
@@ -17,6 +17,7 @@ from otel_bridge.config.settings import REGIONS, SETTINGS, Config, Setting
 
 __all__ = [
     "DEFAULT_FILE",
+    "GPT_ID",
     "LIMITS_IN_MEMORY",
     "NO_LIMIT",
     "PROXY_VARIABLES",

@@ -19,7 +19,7 @@ from otel_bridge.config.readers import Reader
 UNKNOWN = "unknown"
 
 _HASH = re.compile(r"sha256:[0-9a-f]{64}")
-_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+GPT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 PAGES = (14.4, 6)
 """The burn rates that GPTLatencyBudgetBurn pages at (prometheus/rules)."""
 
@@ -111,7 +111,7 @@ def read_gpts(source: Path, tables: object, diagnostics: Diagnostics) -> dict[st
 
 def _gpt(source: Path, gpt_id: str, table: object, diagnostics: Diagnostics) -> Gpt:
     place = f"{source}: gpts.{gpt_id}"
-    if not _ID.fullmatch(gpt_id):
+    if not GPT_ID.fullmatch(gpt_id):
         place = f"{source}: gpts.{gpt_id!r}"
         diagnostics.add(f"{place}: se esperaba un id de letras, cifras y . _ -, de 128 caracteres como mucho")
     values: dict[str, Any] = {"name": gpt_id}
