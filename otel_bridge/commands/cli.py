@@ -12,7 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, NoReturn
 
 from otel_bridge import __version__, config, logs
-from otel_bridge.commands import client
+from otel_bridge.commands import client, examples
 from otel_bridge.errors import OperatorError
 from otel_bridge.orders import Worker
 
@@ -111,6 +111,8 @@ def build_parser() -> argparse.ArgumentParser:
     _add_demo(commands, common)
     _add_doctor(commands, common)
     _add_files(commands)
+    _add_completion(commands)
+    examples.add(parser)
 
     return parser
 
@@ -296,6 +298,16 @@ class _Parser(argparse.ArgumentParser):
             _complain(self.prog, f"{self.prog}: {message}")
             sys.exit(2)
         super().error(message)
+
+
+def _add_completion(commands: Commands) -> None:
+    completion = commands.add_parser(
+        "completion",
+        help="escribir el guion con que el intérprete de órdenes completa con el tabulador",
+        description="Escribe en la salida el guion que completa las órdenes y las opciones de otel-bridge.",
+    )
+    completion.add_argument("shell", choices=("bash", "zsh", "fish"), help="tu intérprete de órdenes")
+    completion.set_defaults(run=_lazy("completion:run"))
 
 
 def _lazy(name: str) -> Callable[[argparse.Namespace], int]:
