@@ -12,7 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, NoReturn
 
 from otel_bridge import __version__, config, logs
-from otel_bridge.commands import client, spanish
+from otel_bridge.commands import client, examples, spanish
 from otel_bridge.errors import OperatorError
 from otel_bridge.orders import Worker
 
@@ -145,6 +145,8 @@ def build_parser() -> argparse.ArgumentParser:
     _add_asking(commands, common)
     _add_import(commands, common)
     _add_export(commands, common)
+    _add_completion(commands)
+    examples.add(parser)
 
     return parser
 
@@ -536,6 +538,16 @@ def _add_export(commands: Commands, common: argparse.ArgumentParser) -> None:
     given.add_argument("--replace", action="store_true", help="reemplaza un archivo que ya exista")
     given.add_argument("--journal", metavar="URL", help="el diario (por defecto: el de la configuración)")
     given.set_defaults(run=_lazy("exporting:run"))
+
+
+def _add_completion(commands: Commands) -> None:
+    completion = commands.add_parser(
+        "completion",
+        help="escribir el guion con que el intérprete de órdenes completa con el tabulador",
+        description="Escribe en la salida el guion que completa las órdenes y las opciones de otel-bridge.",
+    )
+    completion.add_argument("shell", choices=("bash", "zsh", "fish"), help="tu intérprete de órdenes")
+    completion.set_defaults(run=_lazy("completion:run"))
 
 
 def _lazy(name: str) -> Callable[[argparse.Namespace], int]:
