@@ -203,6 +203,22 @@ def test_a_request_that_does_not_come_after_the_handshake_ends_in_its_time(make:
         assert connection.recv(65536) == b""
 
 
+def test_answers_that_nobody_reads_end_the_connection_in_its_time(make: Callable[..., TlsBridge]) -> None:
+    bridge = make(OTEL_BRIDGE_BODY_TIMEOUT_SECONDS="1")
+    request = b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    with bridge.connect() as deaf:
+        deaf.settimeout(0.2)
+        began = time.monotonic()
+        with pytest.raises((ConnectionError, ssl.SSLError)):
+            while time.monotonic() - began < 20:
+                try:
+                    deaf.send(request * 100)
+                except (TimeoutError, ssl.SSLWantWriteError):
+                    pass  # the bridge reads no more, until its answers are read
+    assert time.monotonic() - began < 15
+    assert bridge.http.get(f"{bridge.url}/readyz", timeout=10).status_code == 200
+
+
 def test_handshakes_that_nobody_ends_take_no_more_than_their_share(make: Callable[..., TlsBridge]) -> None:
     """Beyond the cap and what may part they are reset at once; what is served goes on."""
     cap = 40
