@@ -24,8 +24,9 @@ from otel_bridge.privacy.users import UserHasher, key_file, load_or_create_key
 from otel_bridge.records import part_trace_id
 
 STANDARD_INPUT = "-"
-TRACES_AT_ONCE = 50
-"""Trace ids in one command for Tempo."""
+TRACES_AT_ONCE = 500
+"""Trace ids in one command for Tempo, which takes 1,000 at the most."""
+_DELETE_SERIES = "/api/v1/admin/tsdb/delete_series?match[]"
 _HASH = re.compile(r"[0-9a-f]{16}")
 
 
@@ -113,7 +114,7 @@ def _tell(found: Survey, which: Which, loaded: Config) -> None:
             ("sesiones", len(found.sessions)),
             ("eventos con su hash", found.events),
             ("valoraciones", found.ratings),
-            ("de ellos, sin entregar aún", found.pending),
+            ("registros sin entregar aún", found.pending),
             ("registros apartados", found.parked),
             ("horas con uso", found.usage),
         ):
@@ -129,12 +130,15 @@ def _tell_traces(found: Survey, which: Which) -> None:
         print(f"\nTrazas que hay que borrar del almacén ({len(traces)}): fecha, GPT, traza")
         for date, gpt, trace in traces:
             print(f"  {date}  {gpt}  {trace}")
-        print("\nEn Tempo 3.0 o posterior (docs/privacidad.md dice qué hacer en otros):")
+        print("\nEn Tempo 3.0 o posterior, con la dirección gRPC de su planificador (otros: docs/privacidad.md):")
         ids = [trace for _, _, trace in traces]
         for start in range(0, len(ids), TRACES_AT_ONCE):
             some = " ".join(f"--trace-id={trace}" for trace in ids[start : start + TRACES_AT_ONCE])
-            print(f"  tempo-cli redact --tenant=single-tenant {some} TEMPO:9095")
-    print(f'\nLas de sesiones que el diario ya no tiene se buscan en el almacén: {{ span.user.hash = "{which.user}" }}')
+            print(f"  tempo-cli redact --tenant=single-tenant {some} 127.0.0.1:9097")
+    print("\nLo que el diario no tiene (sesiones más viejas que su retención) se busca en el almacén de trazas:")
+    print(f'  {{ span.user.hash = "{which.user}" }}')
+    print("y en Prometheus, que lo borra si tiene --web.enable-admin-api:")
+    print(f"  curl -X POST -g 'http://127.0.0.1:9090{_DELETE_SERIES}={{user_hash=\"{which.user}\"}}'")
 
 
 def _traces(found: Survey) -> list[tuple[str, str, str]]:

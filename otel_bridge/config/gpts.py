@@ -47,6 +47,8 @@ class Gpt:
     api_key_hashes: tuple[str, ...] = ()
     rate_limit: Rate | None = None
     """None: the general one. NO_LIMIT: off."""
+    retention_days: float | None = None
+    """Days that its records are kept, fewer than the journal's; None: as long as those."""
     oauth_clients: tuple[str, ...] = ()
     """Clients whose access tokens open this GPT; `oauth.ANY` is every client of the issuer."""
     oauth_claims: tuple[tuple[str, tuple[str, ...]], ...] = ()
@@ -85,6 +87,7 @@ GPT_READERS: Mapping[str, Reader[Any]] = {
     "ttft_target": readers.number(0.5, 0.99999),
     "api_key_hashes": _hashes,
     "rate_limit": readers.gpt_rate,
+    "retention_days": readers.number(0.01, 3650),
     "oauth_clients": oauth.words,
     "oauth_claims": oauth.claims,
 }

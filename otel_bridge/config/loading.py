@@ -104,6 +104,13 @@ def read(
 
 def _check_together(config: Config, diagnostics: Diagnostics) -> None:
     """Adds what cannot work although each setting is good by itself."""
+    for gpt in config.gpts.values() if "retention_days" not in diagnostics.uncertain else ():
+        if gpt.retention_days is not None and gpt.retention_days > config.retention_days:
+            diagnostics.add(
+                f"{config.source}: gpts.{gpt.id}.retention_days: found {gpt.retention_days:g}, and the journal keeps "
+                f"nothing for longer than its own retention_days ({config.retention_days:g}); expected that or less. "
+                "To keep this GPT longer, raise the journal's, and give the others their own"
+            )
     same_port = config.port != 0 and config.port == config.metrics_port and _share(config.host, config.metrics_host)
     if same_port and not diagnostics.uncertain & {"host", "port", "metrics_host", "metrics_port"}:
         diagnostics.add(

@@ -163,6 +163,12 @@ class Config:
         return postgres_url.shown(self.journal)
 
     @property
+    def shortest_retention_days(self) -> float:
+        """Of the journal, or of the GPT that keeps its own for less."""
+        own = [gpt.retention_days for gpt in self.gpts.values() if gpt.retention_days is not None]
+        return min([self.retention_days, *own])
+
+    @property
     def in_database(self) -> bool:
         """Whether the journal is kept by a server, and not in a file."""
         return postgres_url.is_postgres(self.journal)

@@ -544,6 +544,8 @@ def test_the_burn_rates_that_are_warned_of_are_those_that_page() -> None:
         ("[gpts.'con espacio']\n", "expected an id of letters"),
         ("[gpts]\na = 3\n", "expected a table"),
         ("[gpts.a]\nslo_target = 1\n", "gpts.a.slo_target: found 1, expected a number from 0.5"),
+        ("[gpts.a]\nretention_days = 0\n", "gpts.a.retention_days: found 0, expected a number from 0.01"),
+        ("retention_days = 7\n[gpts.a]\nretention_days = 8\n", "gpts.a.retention_days: found 8, and the journal keeps"),
         ("[gpts.a]\nlatency_objective_seconds = 0\n", "gpts.a.latency_objective_seconds: found 0"),
         ("[gpts.a]\nevent_types = 7\n", "gpts.a.event_types: found 7, expected a list"),
         ("[gpts.a]\nrate_limit = 'fast'\n", "gpts.a.rate_limit: found 'fast'"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -22,6 +22,7 @@ from otel_bridge.journal.postgres.schema import base, lane_of
 from otel_bridge.journal.postgres.segments import Segments
 from otel_bridge.journal.postgres.totals import PARTS, catch_up, session_with_tail
 from otel_bridge.journal.store import (
+    NONE_OF_THEIR_OWN,
     DamagedPart,
     Identity,
     Ledger,
@@ -268,19 +269,19 @@ class PostgresReader:
         return [TopUser(*row) for row in self._rows(_TOP_USERS, since, limit)]
 
     @reading(DamagedPart.SESSIONS)
-    def old_sessions(self, before_us: int, limit: int) -> list[bytes]:
+    def old_sessions(self, before_us: int, limit: int, own: Mapping[str, int] = NONE_OF_THEIR_OWN) -> list[bytes]:
         # A walk through all of them: no index on their age is kept for it.
         self._catch_up()
         try:
             rows = self._rows(
-                "SELECT id, last_us, live FROM otel_bridge.session WHERE id > %b ORDER BY id LIMIT %s",
+                "SELECT id, gpt, last_us, live FROM otel_bridge.session WHERE id > %b ORDER BY id LIMIT %s",
                 self._old_from, limit,
             )  # fmt: skip
         except psycopg.Error:
             self._old_from = os.urandom(16)  # others may be readable
             raise
         self._old_from = rows[-1][0] if len(rows) == limit else b""
-        return [session for session, last_us, live in rows if last_us < before_us and not live]
+        return [id_ for id_, gpt, last_us, live in rows if last_us < own.get(gpt, before_us) and not live]
 
     @reading(DamagedPart.SESSIONS)
     def sessions_ahead(self, now_us: int, start: bytes, limit: int) -> tuple[list[bytes], bytes | None]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -35,6 +35,7 @@ from otel_bridge.journal.sqlite.wal import WriteAheadLog, abandon
 from otel_bridge.journal.sqlite.watch import Watch
 from otel_bridge.journal.sqlite.witness import Witness
 from otel_bridge.journal.store import (
+    NONE_OF_THEIR_OWN,
     SEGMENT_RECORDS,
     DamagedPart,
     OutcomeUnknown,
@@ -487,11 +488,17 @@ class SqliteStore:
             self._db.execute("INSERT OR REPLACE INTO meta (name, seq, body) VALUES ('checkpoint', ?, ?)", (seq, state))
 
     def trim(
-        self, before_us: int, now_us: int, limit: int, sessions: Sequence[bytes], make_room: bool = False
+        self,
+        before_us: int,
+        now_us: int,
+        limit: int,
+        sessions: Sequence[bytes],
+        make_room: bool = False,
+        own: Mapping[str, int] = NONE_OF_THEIR_OWN,
     ) -> Trimmed:
         for session in sessions:
             self.parts.forget(session)
-        return self._trimming.trim(before_us, now_us, limit, sessions, make_room)
+        return self._trimming.trim(before_us, now_us, limit, sessions, make_room, own)
 
     def mend(self, now_us: int, sessions: Sequence[bytes], limit: int) -> int:
         with translated(self.path):
