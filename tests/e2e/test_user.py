@@ -145,6 +145,23 @@ def test_forgotten_while_it_is_stopped_and_in_one_gpt_alone(make_bridge: Make) -
     assert bridge.http.get(f"{bridge.url}/readyz", timeout=5).status_code == 200
 
 
+def test_a_person_is_taken_out_of_a_backup_that_is_still_one(make_bridge: Make) -> None:
+    bridge = make_bridge().start()
+    talk(bridge, PERSON)
+    user = told(bridge, "hash", PERSON).stdout.strip()
+    backup = bridge.folder / "copy.db"
+    assert bridge.run("journal", "backup", str(backup)).returncode == 0
+    assert bridge.stop() == 0
+    assert user.encode() in backup.read_bytes()
+    done = told(bridge, "forget", "--hash", user, "--journal", f"sqlite:///{backup}", "--yes", "--json")
+    assert json.loads(done.stdout)["erased"]["sessions"] == 1, done.stderr
+    content = backup.read_bytes()
+    assert user.encode() not in content and SAID.encode() not in content
+    assert bridge.run("journal", "restore", str(backup), "--replace").returncode == 0
+    bridge.start()
+    assert bridge.metric("otel_bridge_ledger_gap") == 0 and bridge.metric("otel_bridge_pending_records") == 7
+
+
 def test_the_audit_line_says_that_and_how_much_and_not_who(make_bridge: Make) -> None:
     bridge = make_bridge().start()
     talk(bridge, PERSON)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import zlib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from otel_bridge import journal
+from otel_bridge.errors import StartRefused
 from otel_bridge.journal import Store, Which
 from otel_bridge.journal.erasure import Place
 from otel_bridge.records import Event, Feedback, Session, decode, encode, part_trace_id
@@ -236,3 +238,25 @@ def test_no_byte_of_a_file_has_the_user_or_the_text(backend: Backend, store: Sto
         content = file.read_bytes()
         assert USER.encode() not in content and TEXT.encode() not in content, file
     assert len(held(backend.open())) > 100
+
+
+def test_a_journal_of_an_earlier_release_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
+    file = tmp_path / "journal.db"
+    file.write_bytes((Path(__file__).parent / "fixtures" / "journal-0.1.0.db").read_bytes())
+    before = file.read_bytes()
+    with pytest.raises(StartRefused, match="de una versión anterior"):
+        journal.erasing(f"sqlite:///{file}", CONSUMER)
+    assert file.read_bytes() == before
+    store = journal.open(f"sqlite:///{file}", CONSUMER)  # upgrades it
+    reader = store.reader()
+    user = next(one.user for part in reader.segments(0, 10) for one in decode(part.body) if isinstance(one, Event))
+    last = store.last
+    reader.close()
+    store.close()
+    place = journal.erasing(f"sqlite:///{file}", CONSUMER)
+    journal.erase(place, Which(user))
+    assert place.purge(user).places == 0
+    place.close()
+    store = journal.open(f"sqlite:///{file}", CONSUMER)
+    assert store.last == last and user.encode() not in file.read_bytes()
+    store.close()

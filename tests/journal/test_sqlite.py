@@ -86,7 +86,7 @@ def test_while_somebody_reads_for_long_no_answer_waits_for_the_log_to_be_emptied
     assert wal_bytes(store.path) > 100_000 and asked == []
     reader.ledger()
     store.maintain(800_000, asked.append)
-    assert asked == [store._checkpoints._truncate]
+    assert asked == [store._checkpoints._shorten]
 
 
 def test_what_closes_last_leaves_one_file(store: SqliteStore) -> None:

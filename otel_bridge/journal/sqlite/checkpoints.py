@@ -21,6 +21,9 @@ WAL_BYTES = 64 << 20
 """A write-ahead log longer than this, or than an eighth of what the journal may take, is moved into the file although
 answers wait for it: its bytes count, and a small limit must not be used up by the log alone."""
 
+PURGE_BEHIND = 1 << 20
+"""Bytes of the log that may be behind where it is to be emptied: with more, answers would wait in vain."""
+
 
 class Checkpoints:
     """Most of it in the housekeeping thread, the end of it between two commits."""
@@ -33,6 +36,8 @@ class Checkpoints:
         self.connection: sqlite3.Connection
         """The housekeeping thread's, once it is open."""
         self.lost: StoreLost | None = None
+        self._behind = 0
+        """Bytes that the last step could not move: somebody reads for long."""
 
     def open(self) -> None:
         """Raises sqlite3.Error."""
@@ -48,11 +53,12 @@ class Checkpoints:
         except StoreLost as lost:
             between_commits(partial(_raise, lost))
             raise
+        self._behind = (pages - moved) * PAGE_BYTES
         if pages > WAL_PAGES:
             between_commits(self.finish)
         long = min(WAL_BYTES, max_bytes // 8)
         # What stays behind that far is held by somebody who reads for long (a backup): answers would wait in vain.
-        if wal_bytes(self._path) > long and (pages - moved) * PAGE_BYTES <= long // 2:
+        if wal_bytes(self._path) > long and self._behind <= long // 2:
             between_commits(self._shorten)
 
     def finish(self) -> None:
@@ -84,7 +90,9 @@ class Checkpoints:
         return not busy
 
     def is_to_purge(self) -> bool:
-        """Whether somebody has asked for an empty log. In the housekeeping thread."""
+        """Whether somebody has asked for an empty log, and it can be emptied. In the housekeeping thread."""
+        if self._behind > PURGE_BEHIND:
+            return False
         with translated(self._path):
             return self.connection.execute("SELECT 1 FROM meta WHERE name = ?", (PURGE,)).fetchone() is not None
 

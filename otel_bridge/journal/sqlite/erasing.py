@@ -20,6 +20,7 @@ from otel_bridge.errors import StartRefused
 from otel_bridge.journal.blanking import NOBODY, Which, blanked
 from otel_bridge.journal.erasure import ErasedSession, Remains
 from otel_bridge.journal.parts import fill_of, parts_of
+from otel_bridge.journal.sqlite import schema
 from otel_bridge.journal.sqlite.database import connect, failed_to_sync, translated
 from otel_bridge.journal.sqlite.identity import PURGE, put_row
 from otel_bridge.journal.sqlite.lock import Lock
@@ -49,8 +50,22 @@ class SqliteErasing:
             self._held.callback(Lock(place, to_serve=False).release)
         except StartRefused:
             self.served = True
-        with translated(self.path):
-            self._open()
+        try:
+            with translated(self.path):
+                self._open()
+                self._refuse_another_release()
+        except BaseException:
+            self._held.close()
+            raise
+
+    def _refuse_another_release(self) -> None:
+        schema.examine(self._db, self.path)
+        if not schema.is_current(self._db):
+            self._db.close()
+            raise StartRefused(
+                f"el diario {self.path} es de una versión anterior: arranca una vez el puente de esta, que lo "
+                "actualiza, y ejecuta esto otra vez. No se ha cambiado nada."
+            )
 
     def _open(self) -> None:
         self._db = connect(self.path, "rw")
