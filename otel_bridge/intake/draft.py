@@ -119,7 +119,7 @@ class Draft(Append):
                 session.gpt,
                 session.user,
                 type_,
-                text,
+                text if session.user else None,  # of who was taken out (`user forget`) no text is kept any more
                 event.latency_ms,
                 event.tokens_entrada,
                 event.tokens_salida,

@@ -57,6 +57,8 @@ class Ratings:
         event = await self._event(event_id, caller)
         counts: dict[str, int] = {}
         comment = await self._kept(feedback.comentario or None, counts)
+        if not event.user:  # who was taken out (`user forget`): no text is kept any more
+            comment = None
         now_us = clock.now_us()
         key, digest = self._key(event, feedback, caller)
         id_ = derived_uuid(key, now_us) if feedback.id is None else feedback.id.bytes

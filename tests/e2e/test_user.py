@@ -145,6 +145,21 @@ def test_forgotten_while_it_is_stopped_and_in_one_gpt_alone(make_bridge: Make) -
     assert bridge.http.get(f"{bridge.url}/readyz", timeout=5).status_code == 200
 
 
+def test_of_a_session_that_was_forgotten_no_text_is_kept_any_more(make_bridge: Make) -> None:
+    bridge = make_bridge().start()
+    session = talk(bridge, PERSON)
+    assert told(bridge, "forget", PERSON, "--yes").returncode == 0
+    bridge.kill()
+    bridge.start()  # it remembers nobody's session
+    answer = bridge.event(session, contenido=SAID)
+    assert answer.status_code == 201
+    rated = f"/events/{answer.json()['id']}/valoracion"
+    assert bridge.post(rated, {"valor": 1, "comentario": COMMENT}).status_code == 201
+    assert bridge.http.get(f"{bridge.api}/sessions/{session}", timeout=5).json()["eventos"] == 6
+    assert bridge.stop() == 0
+    assert leaks(bridge.folder, SAID, COMMENT) == {}
+
+
 def test_a_person_is_taken_out_of_a_backup_that_is_still_one(make_bridge: Make) -> None:
     bridge = make_bridge().start()
     talk(bridge, PERSON)
