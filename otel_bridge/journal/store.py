@@ -1,9 +1,9 @@
 """The line between the bridge and a backend of the journal: a second backend is written from this page.
 
 A backend is two classes, `Store` and `Reader`, and functions beside them: `exists`, `open`, `open_reader`, `readers`,
-`mark_replay`, `backup`, `restore` and `carried_key`. `otel_bridge/journal/__init__.py` says what they do, and chooses
-the backend by the scheme of the URL. Above this line there is no SQL and no file; below it nothing knows HTTP, metrics
-or OTLP.
+`mark_replay`, `erasing` (a page of its own: `erasure.py`), `backup`, `restore` and `carried_key`.
+`otel_bridge/journal/__init__.py` says what they do, and chooses the backend by the scheme of the URL. Above this line
+there is no SQL and no file; below it nothing knows HTTP, metrics or OTLP.
 
 **Units.** Times are microseconds since the Unix epoch (`…_us`), sizes are bytes. A sequence number counts records
 from 1; 0 stands for «none yet». Ids are 16 bytes. A dedup key has up to 32; one that starts with `c` goes on with its
