@@ -491,7 +491,7 @@ def _privacy() -> list[tuple[int, Panel]]:
     build = ", ".join(catalog.BUILD_INFO.labels)
     return [
         (
-            12,
+            8,
             lines(
                 "Datos personales retirados",
                 "Trozos de datos personales o secretos que se quitaron del contenido, por barra y según su "
@@ -503,7 +503,7 @@ def _privacy() -> list[tuple[int, Panel]]:
             ),
         ),
         (
-            6,
+            5,
             shared.counts(
                 "Retirados",
                 "Trozos de datos personales o secretos que se quitaron del contenido en el intervalo elegido.",
@@ -515,6 +515,18 @@ def _privacy() -> list[tuple[int, Panel]]:
         ),
         (
             6,
+            shared.counts(
+                "Historia traída",
+                "Registros que se trajeron como historia (`otel-bridge import`) en el intervalo elegido. Están en las "
+                "trazas, las ventanas y el libro mayor, y en ninguna cifra de hoy.",
+                counted(catalog.HISTORIC.name, by=("kind",)),
+                "kind",
+                "Clase",
+                "Ninguno en el intervalo",
+            ),
+        ),
+        (
+            5,
             grid(
                 "Versión",
                 "Qué versión del puente corre, con qué Python y qué diario.",
