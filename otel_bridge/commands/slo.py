@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import sys
 import time
 from collections.abc import Iterator
@@ -93,7 +92,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _events(loaded: Config, since_us: int) -> Iterator[Event | None]:
     """Events that ended since then; None for a segment that cannot be read."""
     read, tell_at = 0, time.monotonic() + PROGRESS_SECONDS
-    with contextlib.closing(journal.open_reader(loaded.journal, CONSUMER)) as reader:
+    for reader in journal.readers(loaded.journal, CONSUMER):
         after = 0
         while segments := reader.segments(after, SEGMENTS):
             after = segments[-1].last

@@ -275,8 +275,7 @@ class Reader(Protocol):
         """Segments after a sequence number, in order: `limit` of them, or fewer where they are large (one at least).
         Empty: there is nothing after it. A damaged one is told and not left out: sequence numbers have no gaps, so what
         is missing between two that can be read is one damaged segment. Raises StoreDamaged where nothing after it can
-        be read. Records that are missing without any damage are passed over: the ledger shows them. Where a journal has
-        lanes, a reader of one (`Store.reader`) reads that, and any other (`open_reader`) one lane after the other."""
+        be read. Records that are missing without any damage are passed over: the ledger shows them."""
 
     def check(self) -> None:
         """Raises StoreDamaged where the journal could not be opened again as it is: the newest record, the cursor or

@@ -184,23 +184,10 @@ class PostgresReader:
 
     @reading(DamagedPart.SEGMENTS)
     def segments(self, after: int, limit: int) -> list[Segment]:
-        lane = self._lane()
-        if lane is None:
-            return self._segments_of_all(after, limit)
-        start = base(lane)
-        if after and lane_of(after) != lane:
+        start = base(self._lane() or 0)
+        if after and lane_of(after) != lane_of(start):
             return []  # of the lane before: who reads it begins anew
         return Segments(self._db).read(after or start, limit)
-
-    def _segments_of_all(self, after: int, limit: int) -> list[Segment]:
-        """Lane by lane."""
-        while True:
-            if found := Segments(self._db).read(after, limit):
-                return found
-            behind = self._rows("SELECT min(lane) FROM otel_bridge.lane WHERE lane > %s", lane_of(after))[0][0]
-            if behind is None:
-                return []
-            after = base(behind)
 
     @reading(DamagedPart.CURSOR)
     def cursor(self) -> int:
