@@ -153,6 +153,18 @@ def test_texts_carry_the_values_the_board_and_the_runbook(tmp_path: Path) -> Non
     )
 
 
+def test_without_links_the_board_is_left_out_and_the_runbook_named(tmp_path: Path) -> None:
+    """Prometheus was not told where they lead: then an alert has them empty, or not at all."""
+    empty, none = _alert("BridgeDown"), _alert("GPTSilent", status="resolved")
+    empty["annotations"] |= {"runbook_url": "", "dashboard_url": ""}
+    del none["annotations"]["runbook_url"], none["annotations"]["dashboard_url"]
+    said = _render(tmp_path, "otel_bridge.texto", empty, none)
+    assert "Qué hacer: docs/runbooks/BridgeDown.md\n" in said and "Tablero" not in said
+    html = _render(tmp_path, "otel_bridge.html", empty, none, kind="html")
+    assert "Qué hacer: docs/runbooks/BridgeDown.md" in html
+    assert "<a " not in html and "no value" not in said + html
+
+
 def test_html_escapes_what_it_is_given(tmp_path: Path) -> None:
     said = _render(tmp_path, "otel_bridge.html", _alert("BridgeDown"), kind="html")
     assert "Descripción de BridgeDown &lt;b&gt;" in said
