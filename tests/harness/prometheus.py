@@ -54,11 +54,14 @@ class Prometheus:
         alertmanagers: Sequence[str] = (),
         interval: str = "1s",
         job: str = "otel-bridge",
+        port: int | None = None,
+        flags: Sequence[str] = (),
     ) -> None:
         """`config`: the whole text of prometheus.yml, instead of the arguments after it.
-        `targets`, `alertmanagers`: "host:port". `rules`: rule files, taken where they are."""
+        `targets`, `alertmanagers`: "host:port". `rules`: rule files, taken where they are. `flags`: more of them."""
         self.folder = folder
-        self.port = free_port()
+        self.port = port or free_port()
+        self.flags = flags
         self.log = folder / "prometheus.log"
         self.config = folder / "prometheus.yml"
         self._text = config or CONFIG.format(
@@ -90,6 +93,7 @@ class Prometheus:
                     f"--web.listen-address=127.0.0.1:{self.port}",
                     "--enable-feature=exemplar-storage",
                     "--web.enable-lifecycle",
+                    *self.flags,
                 ],
                 cwd=self.folder,
                 stdout=log,
