@@ -1,6 +1,6 @@
 """The stack in the state that a runbook page is read in: real bridges, Prometheus, Alertmanager, PostgreSQL.
 
-Pages share states. Each is made when the first page asks for it, and ended with the module.
+Pages share states. Each is made when the first page asks for it, and ended when no page is left that does.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -101,20 +101,30 @@ def _knows_no_steward(bridge: Bridge) -> bool:
 
 
 class States:
-    """`states["parked"]` is made once. `close` ends everything."""
+    """`states["parked"]` is made once."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._made: dict[str, State] = {}
+        self._ends: dict[str, ExitStack] = {}
         self._end = ExitStack()
+        """Of the state that is being made."""
 
     def __getitem__(self, name: str) -> State:
         if name not in self._made:
-            self._made[name] = getattr(self, f"_{name}")()
+            end = self._ends[name] = ExitStack()
+            outer, self._end = self._end, end
+            try:
+                self._made[name] = getattr(self, f"_{name}")()
+            finally:
+                self._end = outer
         return self._made[name]
 
-    def close(self) -> None:
-        self._end.close()
+    def keep(self, names: Collection[str]) -> None:
+        """Ends every other one: each takes its share of the machine."""
+        for name in set(self._ends) - set(names):
+            self._made.pop(name, None)
+            self._ends.pop(name).close()
 
     # --- parts ----------------------------------------------------------------------------------------------------
 
@@ -132,16 +142,21 @@ class States:
         return receiver
 
     def _prometheus(
-        self, name: str, *bridges: Bridge, before: Callable[[Prometheus], None] | None = None, **options: Any
+        self,
+        name: str,
+        *bridges: Bridge,
+        ruled: bool = False,
+        before: Callable[[Prometheus], None] | None = None,
+        **options: Any,
     ) -> Prometheus:
-        """Reads the bridges each half a second, and has every rule of ours. `before`: what is done before it starts."""
+        """Reads the bridges each half a second. `ruled`: by our rules. `before`: what is done before it starts."""
         if available() is None:
             pytest.skip("Prometheus is not installed: scripts/ensure-tools installs it")
         folder = self._folder / f"{name}-prometheus"
         rules = folder / "rules"
         rules.mkdir(parents=True)
         for shipped in (ROOT / "prometheus" / "rules").glob("*.yml"):
-            if not shipped.name.startswith("boards"):
+            if ruled and not shipped.name.startswith("boards"):
                 text = re.sub(r"^(    interval:) \w+$", r"\1 1s", shipped.read_text("utf-8"), flags=re.MULTILINE)
                 (rules / shipped.name).write_text(text, encoding="utf-8")
         program = folder / "otel-bridge"
@@ -318,7 +333,7 @@ class States:
         caps = {"OTEL_BRIDGE_MAX_MODELS_PER_GPT": "3", "OTEL_BRIDGE_MAX_ERRORS_PER_GPT": "3"}
         bridge = self._bridge("busy", config, **caps, **QUICK).start()
         alertmanager = self._alertmanager()
-        state = State(self._prometheus("busy", bridge), bridge, alertmanager)
+        state = State(self._prometheus("busy", bridge, ruled=True), bridge, alertmanager)
         session = bridge.session()
         for i in range(40):
             slow = {
@@ -421,6 +436,7 @@ class States:
         prometheus = self._prometheus(
             "alive",
             bridge,
+            ruled=True,
             targets=[address, f"127.0.0.1:{port}"],
             alertmanagers=[address],
             port=port,
