@@ -73,6 +73,7 @@ class Prometheus:
         honor_labels: bool = False,
         agent_of: Prometheus | None = None,
         binary: str | None = None,
+        port: int | None = None,
         flags: Sequence[str] = (),
     ) -> None:
         """`config`: the whole text of prometheus.yml, instead of the arguments after it.
@@ -80,9 +81,9 @@ class Prometheus:
         `labels`: of every target. `agent_of`: it keeps nothing, and writes what it scrapes to that one; then `labels`
         are its external ones. `binary`: another than the installed one; `flags`: more of its command line."""
         self.binary = binary
-        self.flags = flags
         self.folder = folder
-        self.port = free_port()
+        self.port = port or free_port()
+        self.flags = flags
         self.log = folder / "prometheus.log"
         self.config = folder / "prometheus.yml"
         self._agent = agent_of is not None

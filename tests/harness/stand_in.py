@@ -26,7 +26,7 @@ UNEXPECTED = {
 
 
 class StandIn:
-    def __init__(self, answer: Callable[[str, dict[str, str]], Answer]) -> None:
+    def __init__(self, answer: Callable[[str, dict[str, str]], Answer], content_type: str = "application/json") -> None:
         """`answer`: (path with query, headers by lower-case name) → what to say."""
         self.asked: list[tuple[str, dict[str, str]]] = []
         stand_in = self
@@ -38,7 +38,7 @@ class StandIn:
                 status, document = answer(self.path, headers)
                 body = document if isinstance(document, bytes) else json.dumps(document).encode()
                 self.send_response(status)
-                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Type", content_type)
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
                 self.wfile.write(body)

@@ -44,7 +44,7 @@ STACKS = {
     "prometheus_notifications_errors_total": {"alertmanager"},
     "alertmanager_notifications_failed_total": {"integration", "reason"},
 }
-"""And those of Prometheus and Alertmanager themselves, which a page may ask (test_runbooks.py asks real ones)."""
+"""And those of Prometheus and Alertmanager themselves, which a page may ask: real ones show them (test_runbooks.py)."""
 URNS = {kind.type for kind in errors.ERROR_KINDS}
 OWN = re.compile(r"\b(?:gpt:|gpt_|gen_ai_|otel_bridge_)[a-zA-Z0-9_:]*")
 

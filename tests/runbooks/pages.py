@@ -1,0 +1,102 @@
+"""What a runbook page asks its reader to run: every fenced block and every command among its words."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+FOLDER = ROOT / "docs" / "runbooks"
+PLACES = FOLDER / "README.md"
+"""Where each command's place is: prefixes, the service, files."""
+PAGES = sorted(path for path in FOLDER.glob("*.md") if path != PLACES)
+
+_FENCE = re.compile(r"^[ ]*```(\w*)\n(.*?)^[ ]*```[ ]*$", re.MULTILINE | re.DOTALL)
+_INLINE = re.compile(r"`([^`]+)`")
+_SQL = re.compile(r"(?:SELECT|SHOW|VACUUM|ALTER|DROP|INSERT|UPDATE|DELETE)\b")
+
+BESIDE_THE_BRIDGE = {"otel-bridge", "ls", "df"}
+BESIDE_PROMETHEUS = {"promtool"}
+BESIDE_ALERTMANAGER = {"amtool"}
+ON_THE_MACHINE = {"timedatectl", "chronyc", "dmesg", "smartctl", "sqlite3"}
+"""They set or read the machine itself, or must be brought along: none is in an image."""
+PREFIXES = {"docker", "docker-compose", "kubectl", "systemctl", "journalctl", "sudo"}
+"""They belong to one place: README.md has them all."""
+PROGRAMS = BESIDE_THE_BRIDGE | BESIDE_PROMETHEUS | BESIDE_ALERTMANAGER | ON_THE_MACHINE | PREFIXES
+
+SAID = {
+    "ANY 1 (a, b)": "a value of synchronous_standby_names",
+    "TRACE_TOO_LARGE … trace=…": "words of Tempo's log",
+    "bytes exported": "a row of `journal status --space`",
+    "bytes pending": "a row of it",
+    "bytes rest": "a row of it",
+    "causa: parte": "a label of an alert",
+    "ventana: 1h": "a label of an alert",
+    "went back": "a row of `journal status`",
+    "oldest pending": "a row of it",
+    "not yet": "words of `journal replay`",
+    "parked again": "words of it",
+    "kill -9": "what not to do",
+    "--grant ROL": "an option of the command before it",
+    "--wait 60": "an option of the command before it",
+    "sed -i": "an editor that does harm",
+    "psql -U otel_bridge -d otel_bridge": "the names of docker-compose.scale.yml",
+    "helm upgrade": "how an environment is changed",
+    "(drains)": "a mark of `journal status`",
+}
+"""What has a blank in it and is no command → what it is."""
+_NAME = re.compile(r"[^\s|;&$<>()'{}]+")
+"""One word: a setting, a label's value, a file, a series."""
+
+
+class Unknown(Exception):
+    """Something of a page that might be a command, and that nothing here runs."""
+
+
+@dataclass(frozen=True)
+class Item:
+    """One thing to run. `kind`: sh, promql, traceql, sql."""
+
+    kind: str
+    text: str
+
+    @property
+    def program(self) -> str:
+        return self.text.split()[0]
+
+
+def items(markdown: str) -> list[Item]:
+    """In the page's order, each once. Raises Unknown."""
+    found = []
+    for match in re.finditer(rf"{_FENCE.pattern}|{_INLINE.pattern}", markdown, _FENCE.flags):
+        language, block, inline = match.groups()
+        if inline is not None:
+            found += _inline(" ".join(inline.split()))
+        elif language == "sh":
+            found += [_command(line.strip()) for line in block.splitlines() if line.strip()]
+        elif language == "sql":
+            found += [Item("sql", statement.strip()) for statement in block.split(";") if statement.strip()]
+        elif language in ("promql", "traceql"):
+            found.append(Item(language, " ".join(block.split())))
+        else:
+            raise Unknown(f"a block of {language or 'no language'}: {block.strip()[:80]}")
+    return list(dict.fromkeys(found))
+
+
+def _command(line: str) -> Item:
+    command = re.sub(r"\s+#.*", "", line)
+    if command.split()[0] not in PROGRAMS:
+        raise Unknown(f"a program that no place is known for: {line}")
+    return Item("sh", command)
+
+
+def _inline(text: str) -> list[Item]:
+    word = text.split()[0]
+    if _SQL.match(text) and " " in text:
+        return [Item("sql", text)]
+    if word in PROGRAMS and (" " in text or word in ON_THE_MACHINE):
+        return [_command(text)]
+    if text in SAID or _NAME.fullmatch(text):
+        return []
+    raise Unknown(f"a command, a query or only words? {text}")
