@@ -20,7 +20,7 @@ from tests.harness.settling import settle
 from tests.harness.waiting import wait_for
 from tests.pushed.conftest import Start, pushing
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 OURS = '__name__=~"(gen_ai|gpt|otel_bridge)_.+"'
 MOVING = {catalog.METRICS_PUSHES.name}

@@ -18,7 +18,7 @@ from tests.harness.waiting import wait_for
 from tests.pushed.conftest import Start, pushing
 from tests.pushed.test_both_ways import same
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 SHARED = '__name__=~"(gen_ai|gpt|otel_bridge)_.+", instance=""'
 PUSHED = 'job="otel-bridge"'
