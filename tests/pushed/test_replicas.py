@@ -34,6 +34,7 @@ def fleet(tmp_path: Path) -> Iterator[Fleet]:
         environ = {
             **receiver.environ,
             "OTEL_BRIDGE_WINDOWS_INTERVAL_SECONDS": "0.5",
+            "OTEL_BRIDGE_JOURNAL_MAX_SIZE": "100MiB",
             # What tells their places apart is on nothing that they share.
             "OTEL_RESOURCE_ATTRIBUTES": "deployment.environment.name=prueba,host.name=una,service.instance.id=una",
         }
