@@ -7,6 +7,7 @@ WORKDIR /src
 # Dependencies first: a change of the code does not install them again.
 COPY requirements/run.txt requirements/run.txt
 RUN /opt/otel-bridge/bin/pip install --require-hashes -r requirements/run.txt
+# `otel-bridge files` writes these three instructions for a wheel in place of the sources.
 COPY pyproject.toml README.md ./
 COPY otel_bridge otel_bridge
 RUN /opt/otel-bridge/bin/pip install --no-deps --no-build-isolation . \

@@ -4,10 +4,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
 
-.PHONY: help setup run test chaos lint format bench demo boards up lock fresh
+.PHONY: help setup run test test-quick chaos lint format bench demo boards manifests up lock fresh
 
 help:  ## what there is
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 # The stamp names the lock it was made from: a changed lock installs again.
 .venv/run.stamp: requirements/run.txt pyproject.toml
@@ -33,6 +33,9 @@ up:  ## the stack with Docker (DOMAIN=koomtai.com for a public one, REPLICAS=3 f
 boards: .venv/dev.stamp  ## write grafana/dashboards from grafana/boards
 	@$(BIN)/python -m grafana.boards
 
+manifests: .venv/dev.stamp  ## write deploy/kubernetes from the chart in deploy/helm (needs helm, or HELM=…)
+	@$(BIN)/python -m deploy.kubernetes
+
 chaos: .venv/dev.stamp  ## break it on purpose, at length: 200 kills, minutes of outages
 	@scripts/ensure-tools
 	@MAKING="make chaos" scripts/ensure-tools tinyproxy-bin patroni etcd-server
@@ -43,6 +46,10 @@ WORKERS ?= 3
 test: lint  ## set up and run everything, real servers included
 	@scripts/ensure-tools
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations=20
+
+# What most mistakes are found by: each module by itself, and one story of a served bridge.
+test-quick: .venv/dev.stamp  ## a part of it, in less than a minute: tests/unit and a bridge's main job
+	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile tests/unit tests/e2e/test_smoke.py
 
 lint: .venv/dev.stamp  ## ruff, mypy (strict), import-linter
 	@$(BIN)/ruff check .

@@ -14,7 +14,9 @@ import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
@@ -59,27 +61,18 @@ def batches(count: int, events: int, sessions: list[uuid.UUID], content: str = C
     return bodies
 
 
-class Table:
-    def __init__(self, events: int) -> None:
-        self._events = events
-        self.rows: list[tuple[str, float]] = []
+class Stage(NamedTuple):
+    """One stage of an event's way: `step` takes the batch with this number through it."""
 
-    def measure(self, name: str, step: Callable[[int], object], rounds: int) -> None:
-        best = float("inf")
-        for i in range(rounds):
-            started = time.perf_counter()
-            step(i)
-            best = min(best, time.perf_counter() - started)
-        self.rows.append((name, best / self._events * 1e6))
-
-    def lines(self) -> Iterator[str]:
-        for name, micros in self.rows:
-            yield f"| {name} | {micros:.2f} |"
+    name: str
+    step: Callable[[int], object]
+    rounds: int
 
 
-def run(events: int, rounds: int, session_count: int) -> Table:
+@contextmanager
+def stages(events: int, rounds: int, session_count: int) -> Iterator[list[Stage]]:
+    """The stages, in the order of the way: each needs what those before it have left of the same batch."""
     loaded = config.load(str(ROOT / "otel-bridge.toml"), {})
-    table = Table(events)
     with tempfile.TemporaryDirectory(dir=".") as folder:
         store = journal.open(f"sqlite:///{folder}/journal.db", "otlp")
         state = MetricState(loaded.gpts)
@@ -94,17 +87,11 @@ def run(events: int, rounds: int, session_count: int) -> Table:
         _write(store, Append(opened, [None] * len(opened)))
         bodies = batches(rounds, events, sessions)
         decoded = [_events(body) for body in bodies]
-        table.measure("decode JSON and check types", lambda i: contract.decode_good_batch(bodies[i]), rounds)
-        table.measure("check time and text", lambda i: [contract.event_time(e, now_us) for e in decoded[i]], rounds)
-        redactor = Redactor("on")
-        counts: dict[str, int] = {}
-        table.measure(
-            "redact (clean text)", lambda i: [redactor.redact(CONTENT, counts) for _ in range(events)], rounds
-        )
-        table.measure(
-            "redact (e-mail, card, address)", lambda i: [redactor.redact(DIRTY, counts) for _ in range(events)], 5
-        )
+        redactor, counts = Redactor("on"), dict[str, int]()
         prepared: list[Draft] = []
+        projection = SpanProjection(loaded.gpts)
+        encoded: dict[int, bytes] = {}
+        requests: dict[int, bytes] = {}
 
         def prepare(i: int) -> None:
             draft = Draft(identity, labels, decoded[i], caller, now_us, lambda draft: all_taken(draft.records))
@@ -114,19 +101,57 @@ def run(events: int, rounds: int, session_count: int) -> Table:
                 draft.add_event(place, event, event_us, known[event.sesion_id.int], text, found)
             prepared.append(draft)
 
-        table.measure("prepare (time, redact, identity, record)", prepare, rounds)
-        table.measure("journal: serialise", lambda i: records.encode(prepared[i].records), rounds)
-        table.measure("journal: write and fsync", lambda i: _write(store, prepared[i]), rounds)
-        table.measure("count (metrics)", lambda i: state.apply(prepared[i].records, i), rounds)
-        table.measure("answer", lambda i: all_taken(prepared[i].records), rounds)
-        bodies_out = [records.encode(draft.records) for draft in prepared]
-        table.measure("export: read record", lambda i: records.decode(bodies_out[i]), rounds)
-        projection = SpanProjection(loaded.gpts)
-        table.measure("export: encode span", lambda i: projection.request(prepared[i].records), rounds)
-        requests = [projection.request(draft.records) for draft in prepared]
-        table.measure("(a receiver parses it)", lambda i: ExportTraceServiceRequest.FromString(requests[i]), rounds)
+        def encode(i: int) -> None:
+            encoded[i] = records.encode(prepared[i].records)
+
+        def project(i: int) -> None:
+            requests[i] = projection.request(prepared[i].records)
+
+        yield [
+            Stage("decode JSON and check types", lambda i: contract.decode_good_batch(bodies[i]), rounds),
+            Stage("check time and text", lambda i: [contract.event_time(e, now_us) for e in decoded[i]], rounds),
+            Stage("redact (clean text)", lambda i: [redactor.redact(CONTENT, counts) for _ in range(events)], rounds),
+            Stage(
+                "redact (e-mail, card, address)",
+                lambda i: [redactor.redact(DIRTY, counts) for _ in range(events)],
+                min(5, rounds),
+            ),
+            Stage("prepare (time, redact, identity, record)", prepare, rounds),
+            Stage("journal: serialise", encode, rounds),
+            Stage("journal: write and fsync", lambda i: _write(store, prepared[i]), rounds),
+            Stage("count (metrics)", lambda i: state.apply(prepared[i].records, i), rounds),
+            Stage("answer", lambda i: all_taken(prepared[i].records), rounds),
+            Stage("export: read record", lambda i: records.decode(encoded[i]), rounds),
+            Stage("export: encode span", project, rounds),
+            Stage("(a receiver parses it)", lambda i: ExportTraceServiceRequest.FromString(requests[i]), rounds),
+        ]
         contents.close()
         store.close()
+
+
+class Table:
+    def __init__(self, events: int) -> None:
+        self._events = events
+        self.rows: list[tuple[str, float]] = []
+
+    def measure(self, stage: Stage) -> None:
+        best = float("inf")
+        for i in range(stage.rounds):
+            started = time.perf_counter()
+            stage.step(i)
+            best = min(best, time.perf_counter() - started)
+        self.rows.append((stage.name, best / self._events * 1e6))
+
+    def lines(self) -> Iterator[str]:
+        for name, micros in self.rows:
+            yield f"| {name} | {micros:.2f} |"
+
+
+def run(events: int, rounds: int, session_count: int) -> Table:
+    table = Table(events)
+    with stages(events, rounds, session_count) as all_of_them:
+        for stage in all_of_them:
+            table.measure(stage)
     return table
 
 

@@ -281,7 +281,7 @@ class Bridge:
         if self._replicas is not None:
             # Well before its retention is over a session that nothing comes for is looked up again.
             age = time.monotonic() - self._sessions_aged
-            if age > min(SESSIONS_AGE_SECONDS, self.config.retention_days * 86_400 / 4):
+            if age > min(SESSIONS_AGE_SECONDS, self.config.shortest_retention_days * 86_400 / 4):
                 self._sessions_aged = time.monotonic()
                 self._run_on_loop(self._sessions.age)
 

@@ -259,6 +259,13 @@ UNMEASURED = Metric(
     "without a latency and those of gen_ai_client_operation_duration_seconds_count are together all events.",
     (*BASE, "event_type", "error_type", "what"),
 )
+HISTORIC = Metric(
+    "gpt_historic_records_total",
+    "counter",
+    "Sessions, events and ratings told as history (otel-bridge import). They are in the ledger and the windows, and in "
+    "no other family of a GPT: what happened long ago is no latency, cost or objective of today's.",
+    (*AGENT, "kind"),
+)
 FIRST_TOKEN = Metric(
     "gpt_time_to_first_token_seconds",
     "histogram",
@@ -494,6 +501,7 @@ METRICS: tuple[Metric, ...] = (
     UNPRICED,
     FEEDBACK,
     UNMEASURED,
+    HISTORIC,
     FIRST_TOKEN,
     FIRST_TOKEN_SLO,
     FIRST_TOKEN_OBJECTIVE,

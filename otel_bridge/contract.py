@@ -132,7 +132,7 @@ _COMMENT = _meta("un texto", "Justo lo que necesitaba.", "Lo que dijo quien valo
 Uuid = Annotated[str, Meta(extra_json_schema={"format": "uuid"})]
 Moment = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
 TraceId = Annotated[str, Meta(pattern="^[0-9a-f]{32}$")]
-SpanId = Annotated[str, Meta(pattern="^[0-9a-f]{16}$")]
+SpanId = Annotated[str, Meta(pattern="^([0-9a-f]{16})?$")]
 Url = Annotated[str, Meta(extra_json_schema={"format": "uri"})]
 Total = Annotated[int, Meta(ge=0, extra_json_schema={"format": "int64"})]
 """A sum over any number of events: a client generated with 32 bits would overflow."""
@@ -430,6 +430,19 @@ def reported_event_from(value: object) -> EventIn:
     if event is None:
         raise diagnose_value(value, ReportedEventIn)
     return ReportedEventIn(**msgspec.structs.asdict(event), unmeasured=sum(missing.values())) if missing else event
+
+
+def decode_reported(body: bytes) -> EventIn:
+    """The event in a body that may lack what nobody measured, as history does. Raises Problem (400, 422)."""
+    try:
+        return reported_event_from(decode_value(body))
+    except BROKEN:
+        raise diagnose(body, ReportedEventIn) from None
+
+
+def decode_reported_batch(body: bytes) -> list[EventIn | Problem]:
+    """`decode_mixed_batch` of events that may lack what nobody measured."""
+    return decode_items(body, lambda raw: reported_event_from(decode_value(raw)))
 
 
 def decode_feedback(body: bytes) -> FeedbackIn:

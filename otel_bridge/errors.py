@@ -156,6 +156,13 @@ SERVER_ERROR = ErrorKind(
     "Error del servidor",
     "Fallo interno. Reintenta; si persiste, da al administrador el «id» de este error, que está en los logs.",
 )
+MCP_NOT_INSTALLED = ErrorKind(
+    "mcp-no-instalado",
+    501,
+    "MCP no instalado",
+    "Este puente se instaló sin la puerta MCP. Usa la API (/openapi.json), o pide al administrador que la instale: "
+    "pip install 'otel-bridge[mcp]', y que reinicie el puente.",
+)
 QUEUE_FULL = ErrorKind(
     "cola-llena",
     503,
@@ -216,6 +223,7 @@ ERROR_KINDS: tuple[ErrorKind, ...] = (
     INVALID_DATA,
     RATE_LIMITED,
     SERVER_ERROR,
+    MCP_NOT_INSTALLED,
     QUEUE_FULL,
     DISK_FULL,
     JOURNAL_UNAVAILABLE,

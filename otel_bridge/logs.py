@@ -14,6 +14,7 @@ import json
 import logging
 import re
 import sys
+import threading
 import traceback
 from contextvars import ContextVar
 from datetime import UTC, datetime
@@ -113,6 +114,35 @@ class _Json(logging.Formatter):
 def name_worker(number: int) -> None:
     """Has each line say which of several workers wrote it."""
     _worker["worker"] = number
+
+
+def in_json() -> bool:
+    """Whether what is logged is JSON: then nothing else is written where it goes."""
+    return any(isinstance(handler.formatter, _Json) for handler in logging.getLogger().handlers)
+
+
+def take_over() -> None:
+    """Has this process log whatever Python would write by itself: warnings, and what ends it or a thread. Called once,
+    by who starts a process. No message of an exception is in it that may hold a client's text (`describe`)."""
+    log = logging.getLogger("otel_bridge")
+
+    def crashed(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        if issubclass(kind, KeyboardInterrupt):
+            return
+        log.critical("crashed", exc_info=(kind, error, trace))
+
+    def thread_crashed(what: threading.ExceptHookArgs) -> None:
+        if what.exc_value is not None and not isinstance(what.exc_value, SystemExit):
+            name = what.thread.name if what.thread is not None else "?"
+            log.error("thread %s crashed", name, exc_info=what.exc_value)
+
+    def not_raised(what: sys.UnraisableHookArgs) -> None:
+        log.error("an exception that nobody can catch", exc_info=what.exc_value or what.exc_type())
+
+    sys.excepthook = crashed
+    threading.excepthook = thread_crashed
+    sys.unraisablehook = not_raised
+    logging.captureWarnings(True)
 
 
 def set_up(style: str, level: str) -> None:

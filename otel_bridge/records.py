@@ -23,6 +23,8 @@ class Session(msgspec.Struct, array_like=True, tag_field="record", tag="s", gc=F
     arrived_us: int
     link: bytes | None = None
     """Caller's trace id (16 bytes) and span id (8), from `traceparent`."""
+    historic: bool = False
+    """Whether it was told as history (docs/decisions/0019-history.md)."""
 
 
 UNMEASURED_LATENCY, UNMEASURED_TOKENS_IN, UNMEASURED_TOKENS_OUT = 1, 2, 4
@@ -50,6 +52,8 @@ class Extras(msgspec.Struct, array_like=True, gc=False):
     """Of prompt or agent."""
     tools: list[ToolCall] = []
     """In the order in which they were called."""
+    historic: bool = False
+    """Whether the event was told as history: it is of no latency, cost or objective of today's."""
 
 
 class Event(msgspec.Struct, array_like=True, tag_field="record", tag="e", gc=False):
@@ -107,6 +111,8 @@ class Feedback(msgspec.Struct, array_like=True, tag_field="record", tag="f", gc=
     model: str | None = None
     part: int = 0
     link: bytes | None = None
+    historic: bool = False
+    """Whether it was told as history."""
 
 
 Record = Session | Event | Idle | Feedback

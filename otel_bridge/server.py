@@ -21,6 +21,7 @@ from otel_bridge import signals
 from otel_bridge.app import Bridge
 from otel_bridge.config import Config
 from otel_bridge.errors import StartRefused
+from otel_bridge.http import tls
 from otel_bridge.http.protocol import MAX_CONNECTIONS, Bounds, Protocol
 from otel_bridge.orders import Orders, Worker
 
@@ -101,6 +102,8 @@ class _Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Serves a moment longer, so that requests on their way are answered and connections end by agreement."""
         self._bounds.draining = True
+        for greeting in list(self._bounds.greeting):
+            greeting.transport.abort()
         for connection in self.server_state.connections:
             cycle = getattr(connection, "cycle", None)
             if cycle is not None and not cycle.response_complete:
@@ -127,7 +130,7 @@ def bind(host: str, port: int, shared: bool = False) -> socket.socket:
     except OSError as error:
         listener.close()
         raise StartRefused(
-            f"the API cannot listen on {host}:{port}: {error.strerror}. Choose another with --port or --host."
+            f"la API no puede escuchar en {host}:{port}: {error.strerror}. Elige otro con --port o --host."
         ) from None
     listener.setblocking(False)
     return listener
@@ -138,7 +141,7 @@ def settings(bridge: Bridge) -> uvicorn.Config:
     return uvicorn.Config(
         bridge.application,
         loop="uvloop",
-        http=partial(Protocol, bridge.bounds, bridge.application),  # type: ignore[arg-type]
+        http=tls.factory(partial(Protocol, bridge.bounds, bridge.application), bridge.bounds),  # type: ignore[arg-type]
         ws="none",
         lifespan="off",
         access_log=False,

@@ -299,11 +299,13 @@ class Stack:
         return float(found[0]["value"][1]) if found else 0.0
 
     def alerts(self) -> dict[tuple[str, str], tuple[str, dict[str, str]]]:
-        """(name, window) → (state, annotations) of what is pending or firing in Prometheus."""
+        """(name, window) → (state, annotations) of what is pending or firing in Prometheus, but for the one that always
+        is."""
         found = get_json(f"{self.prometheus_url}/api/v1/alerts")["data"]["alerts"]
         return {
             (one["labels"]["alertname"], one["labels"].get("ventana", "")): (one["state"], one["annotations"])
             for one in found
+            if one["labels"]["alertname"] != "Watchdog"
         }
 
     def steward(self) -> Bridge | None:

@@ -33,8 +33,12 @@ RANGE = "$__range"
 BAR = "$__interval"
 """The window of a bar, of a point of a line, of a heatmap's column: they lie side by side."""
 
-TARGET = ("job", "instance")
-"""What tells one bridge from another. No job has a fixed name: an operator's is called otherwise."""
+JOURNAL = ("cluster", "namespace", "job")
+"""What tells one journal from another. No job has a fixed name: an operator's is called otherwise, and ServiceMonitors
+of two namespaces give both the same one, as do two clusters that write to one store. A label that nobody adds is
+empty."""
+TARGET = (*JOURNAL, "instance")
+"""What tells one bridge from another."""
 OF_BRIDGE = ('job=~"$job"', 'instance=~"$instance"')
 OF_JOURNAL = ('job=~"$job"', 'instance=~"$instance|"')
 """What replicas share has no instance, whichever of them is chosen (docs/decisions/0014-instance.md)."""

@@ -19,13 +19,12 @@ from grafana.boards.panels import (
     query,
     value_mapping,
 )
-from grafana.boards.promql import selector, value
+from grafana.boards.promql import JOURNAL, TARGET, selector, value
 from otel_bridge import catalog
 
-KNOWN = (
-    f"({selector('up')} and on (job, instance) "
-    f"max by (job, instance) (last_over_time({value(catalog.BUILD_INFO)}[1d])))"
-)
+_TARGET = ", ".join(TARGET)
+_JOURNAL = ", ".join(JOURNAL)
+KNOWN = f"({selector('up')} and on ({_TARGET}) max by ({_TARGET}) (last_over_time({value(catalog.BUILD_INFO)}[1d])))"
 """`up` of what was a bridge within a day."""
 
 
@@ -34,9 +33,12 @@ def standing() -> str:
     answer, and none shows what they share."""
     shared = selector(catalog.SERIES.name, 'instance=""')
     replicas = f"last_over_time({shared}[1d])"
-    of_replicas = f"(max by (job) ({KNOWN}) + min by (job) ({KNOWN})) / 2 and on (job) {replicas}"
-    standing = f"min({KNOWN} unless on (job) {replicas} or {of_replicas})"
-    nobody = f"(0 * count(count by (job) ({value(catalog.STEWARD)}) unless on (job) {value(catalog.SERIES)}) - 1)"
+    of_replicas = f"(max by ({_JOURNAL}) ({KNOWN}) + min by ({_JOURNAL}) ({KNOWN})) / 2 and on ({_JOURNAL}) {replicas}"
+    standing = f"min({KNOWN} unless on ({_JOURNAL}) {replicas} or {of_replicas})"
+    nobody = (
+        f"(0 * count(count by ({_JOURNAL}) ({value(catalog.STEWARD)}) "
+        f"unless on ({_JOURNAL}) {value(catalog.SERIES)}) - 1)"
+    )
     return f"{nobody} or {standing}"
 
 

@@ -48,24 +48,45 @@ groups:
 _SETTLED = "10s"
 """Longer than a scrape takes."""
 
+_MIMIRS_LIMIT = 20
+"""`ruler_max_rules_per_rule_group`, as it is by default: a larger group is refused."""
+
 
 def text(boards: Iterable[str]) -> str:
     """The file's text, with what these boards (as JSON) ask for."""
     counters = sorted({name for board in boards for name in re.findall(r"\bbridge:(\w+):last\b", board)})
+    ends = [[_record(recorded(name, "last"), _last(_selector(name)))] for name in counters]
     return "".join(
-        [
-            _HEAD.format(settled=_SETTLED, by_hour=HOUR_OF_WEEK),
-            _group("tableros-final"),
-            *(_record(recorded(name, "last"), _last(_selector(name))) for name in counters),
-            _group("tableros-minutos"),
-            *(
-                _record(recorded(name, what), expr(name, labels))
-                for name, labels in BARS.items()
-                for what, expr in (("seen", _seen), ("increase", _increase))
-            ),
-            _record(HOUR_OF_WEEK, _by_hour()),
-        ]
+        [_HEAD.format(settled=_SETTLED, by_hour=HOUR_OF_WEEK), *_groups("final", ends), *_groups("minutos", _minutes())]
     )
+
+
+def _minutes() -> list[list[str]]:
+    """What belongs together is recorded together, in this order."""
+    together = [
+        [
+            _record(recorded(name, "seen"), _seen(name, labels)),
+            _record(recorded(name, "increase"), _increase(name, labels)),
+        ]
+        for name, labels in BARS.items()
+    ]
+    needed = list(BARS).index(catalog.UNMEASURED.name)
+    together[needed].append(_record(HOUR_OF_WEEK, _by_hour()))
+    return together
+
+
+def _groups(name: str, parts: list[list[str]]) -> list[str]:
+    """Groups of no more rules than Mimir takes."""
+    groups: list[list[str]] = [[]]
+    for part in parts:
+        if len(groups[-1]) + len(part) > _MIMIRS_LIMIT:
+            groups.append([])
+        groups[-1] += part
+    return [
+        line
+        for number, rules in enumerate(groups, 1)
+        for line in (_group(f"tableros-{name}{f'-{number}' if number > 1 else ''}"), *rules)
+    ]
 
 
 def _group(name: str) -> str:

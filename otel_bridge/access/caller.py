@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from otel_bridge.access.tokens import Principal, Tokens
 
 _TRACEPARENT = re.compile(r"^(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-[0-9a-f]{2}(?:-|$)")
+HISTORY = b"otel-bridge-historial"
+"""The header that says that a post is history. `otel-bridge import` sends it."""
 _IDEMPOTENCY_KEY = re.compile(rb"[\x21-\x7e]{1,255}").fullmatch
 _HINT = re.compile(r"[\x21-\x7e]{1,200}").fullmatch
 
@@ -104,6 +106,8 @@ class Caller:
     """The caller's trace id (16 bytes) and span id (8), from `traceparent`; an unusable one is ignored (W3C Trace
     Context)."""
     idempotency_key: str | None = None
+    historic = False
+    """Whether it says that what it posts is history: it happened long ago, and is nothing of today's."""
     door: str = ""
     """The path that metadata for clients describes (access/challenge.py), where it is another than the API's."""
     _admitted: tuple[str, ...] = ()
@@ -136,6 +140,10 @@ class Caller:
                     "«Idempotency-Key» debe tener de 1 a 255 caracteres ASCII visibles, sin espacios.",
                 )
             self.idempotency_key = headers[b"idempotency-key"].decode()
+        if HISTORY in headers:
+            if headers[HISTORY] != b"1":
+                raise Problem(errors.HEADER_INVALID, "«Otel-Bridge-Historial» solo puede valer 1.")
+            self.historic = True
         if conversation is None and b"openai-conversation-id" in headers:
             self.conversation = conversation_of(
                 headers[b"openai-conversation-id"], headers.get(b"openai-ephemeral-user-id"), "openai-user"

@@ -62,9 +62,9 @@ def refuse_keyless(config: Config) -> None:
     keyless = [gpt.id for gpt in config.gpts.values() if not gpt.closed]
     if keyless and not is_loopback(config.host) and not config.allow_keyless:
         raise StartRefused(
-            f"{config.source}: host: found {config.host!r}, which others can reach, and {', '.join(keyless)} without "
-            f"an API key. Make one with `otel-bridge keys new {keyless[0]}`, or listen on 127.0.0.1, or say "
-            "allow_keyless = true where a proxy or a firewall decides who comes in."
+            f"{config.source}: host: se encontró {config.host!r}, a donde otros pueden llegar, y "
+            f"{', '.join(keyless)} sin clave de API. Crea una con `otel-bridge keys new {keyless[0]}`, o escucha "
+            "en 127.0.0.1, o escribe allow_keyless = true donde un proxy o un cortafuegos decida quién entra."
         )
 
 
@@ -82,11 +82,13 @@ def add_hash(path: Path, gpt_id: str, digest: str) -> None:
         edited = _with_hash(text, gpt_id, digest, bool(before["gpts"][gpt_id].get("api_key_hashes")))
         after = tomllib.loads(edited) if edited is not None else None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, KeyError) as error:
-        raise StartRefused(f"{path}: cannot be edited: {type(error).__name__}. Paste the line by hand.") from None
+        raise StartRefused(f"{path}: no se puede editar: {type(error).__name__}. Pega la línea a mano.") from None
     wanted: list[str] = [digest, *before["gpts"][gpt_id].get("api_key_hashes", [])]
     before["gpts"][gpt_id]["api_key_hashes"] = wanted
     if edited is None or after != before:
-        raise StartRefused(f"{path}: [gpts.{gpt_id}] is written in a way that is not safe to edit. Paste it by hand.")
+        raise StartRefused(
+            f"{path}: [gpts.{gpt_id}] está escrito de una forma que no es segura de editar. Pega la línea a mano."
+        )
     _replace(path, edited)
 
 
@@ -126,4 +128,4 @@ def _replace(path: Path, text: str) -> None:
     except OSError as error:
         if name is not None:
             Path(name).unlink(missing_ok=True)
-        raise StartRefused(f"{path}: cannot be written: {error.strerror}. Paste the line by hand.") from None
+        raise StartRefused(f"{path}: no se puede escribir: {error.strerror}. Pega la línea a mano.") from None

@@ -96,7 +96,7 @@ class Redis:
             from redis.asyncio import connection
         except ImportError:
             raise StartRefused(
-                "rate_limit_storage: redis:// needs the redis package: pip install 'otel-bridge[redis]'"
+                "rate_limit_storage: redis:// necesita el paquete redis: pip install 'otel-bridge[redis]'"
             ) from None
         # Whoever counts has a time of its own for it, and decides when to try again.
         options: dict[str, Any] = {"protocol": 2, "socket_timeout": None, "socket_connect_timeout": None}
@@ -109,8 +109,12 @@ class Redis:
             if url.startswith("rediss://"):
                 self._connection.ssl_context.get()  # reads the files, and once only
         except (ValueError, TypeError, OSError, exceptions.RedisError) as error:
-            why = error.strerror if isinstance(error, OSError) and error.strerror else "an option of the URL is wrong"
-            raise StartRefused(f"rate_limit_storage: the redis client refuses it: {why} (not shown)") from None
+            why = (
+                error.strerror
+                if isinstance(error, OSError) and error.strerror
+                else "una opción de la URL no es correcta"
+            )
+            raise StartRefused(f"rate_limit_storage: el cliente de redis la rechaza: {why} (no se muestra)") from None
         self._no_script = exceptions.NoScriptError
         name = blake2b(key, digest_size=4, person=b"limits-name").hexdigest()
         self.prefix = f"{{otel-bridge:{name}}}:"

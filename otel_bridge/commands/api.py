@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import threading
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import urllib3
 
@@ -28,13 +29,25 @@ def shown_url(url: str) -> str:
     return scheme + mark + rest.rpartition("@")[2].partition("?")[0]
 
 
+class Answered(NamedTuple):
+    """What the bridge answered, be it yes or no."""
+
+    status: int
+    document: Any
+    limit: int | None = None
+    """Records that its limit lets through at once, where it is smaller than what was sent."""
+
+
 class Api:
     """The documented HTTP API, with the retries that the guide asks its clients for."""
 
-    def __init__(self, url: str, key: str | None = None, patience_seconds: float = 30.0) -> None:
+    def __init__(self, url: str, key: str | None = None, patience_seconds: float = 30.0, connections: int = 1) -> None:
+        """`connections`: threads that may post at once."""
         self.url = url.rstrip("/").removesuffix("/api")
         self.shown = shown_url(self.url)
-        self._pool = urllib3.PoolManager(timeout=urllib3.Timeout(total=10.0), retries=False)
+        self._pool = urllib3.PoolManager(
+            timeout=urllib3.Timeout(total=30.0 if connections > 1 else 10.0), retries=False, maxsize=connections
+        )
         self._headers = {"Content-Type": "application/json", "User-Agent": f"otel-bridge-demo/{__version__}"}
         if key:
             self._headers["Authorization"] = f"Bearer {key}"
@@ -44,23 +57,41 @@ class Api:
     def post(self, path: str, body: Any, stop: threading.Event | None = None) -> Any:
         """The answer's document. The same body is sent again while the bridge says «not now» or nothing. Raises
         PostFailed."""
+        answer = self.send(path, json.dumps(body, ensure_ascii=False).encode(), {}, stop=stop)
+        if answer.status not in (200, 201, 207):
+            raise PostFailed(f"{self.shown}/api{path} respondió {answer.status}: {_problem_text(answer.document)}")
+        return answer.document
+
+    def send(
+        self,
+        path: str,
+        body: bytes,
+        headers: Mapping[str, str],
+        records: int = 1,
+        stop: threading.Event | None = None,
+    ) -> Answered:
+        """As `post`, of a body of so many records as it is, and a refusal is an answer, too: raises PostFailed where
+        the bridge says «not now» or nothing for as long as patience lasts."""
         deadline = time.monotonic() + self._patience
-        text = json.dumps(body, ensure_ascii=False).encode()
         pause = 0.25
         while True:
             try:
-                answer = self._pool.request("POST", f"{self.url}/api{path}", body=text, headers=self._headers)
+                answer = self._pool.request(
+                    "POST", f"{self.url}/api{path}", body=body, headers={**self._headers, **headers}
+                )
             except urllib3.exceptions.HTTPError as error:
                 trouble = f"{self.shown} no responde ({type(error).__name__}). ¿Está en marcha `otel-bridge serve`?"
             else:
-                if answer.status in (200, 201, 207):
-                    try:
-                        return json.loads(answer.data)
-                    except (ValueError, RecursionError):
-                        raise self._unexpected(path) from None
-                trouble = f"{self.shown}/api{path} respondió {answer.status}: {_problem_text(answer.data)}"
+                document = _document(answer.data)
+                if answer.status in (200, 201, 207) and document is None:
+                    raise self._unexpected(path)
                 if answer.status not in (429, 502, 503, 504):
-                    raise PostFailed(trouble)
+                    return Answered(answer.status, document or _unknown(answer.status, answer.data))
+                limit = answer.headers.get("RateLimit-Limit", "")
+                if answer.status == 429 and limit.isdecimal() and 0 < int(limit) < records:
+                    return Answered(429, document, int(limit))
+                said = _problem_text(document or _unknown(answer.status, answer.data))
+                trouble = f"{self.shown}/api{path} respondió {answer.status}: {said}"
                 pause = max(pause, _seconds(answer.headers.get("Retry-After")))
             if time.monotonic() + pause > deadline:
                 raise PostFailed(trouble)
@@ -85,14 +116,23 @@ def now_text() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
 
 
-def _problem_text(body: bytes) -> str:
-    """What a problem says: its title and detail."""
+def _document(body: bytes) -> Any:
+    """None: it is no JSON object."""
     try:
-        problem = json.loads(body)
-        said = f"{problem['title']}. {problem.get('detail', '')}".strip()
-    except (ValueError, KeyError, TypeError, RecursionError):
-        said = body[:200].decode("utf-8", "replace")
-    return one_line(said)
+        document = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    return document if isinstance(document, dict) else None
+
+
+def _unknown(status: int, body: bytes) -> dict[str, Any]:
+    """What is no answer of a bridge, as if it were a problem of one."""
+    return {"type": "urn:otel-bridge:?", "title": one_line(body[:200].decode("utf-8", "replace")), "status": status}
+
+
+def _problem_text(problem: dict[str, Any]) -> str:
+    """What a problem says: its title and detail."""
+    return one_line(f"{problem.get('title', '')}. {problem.get('detail', '')}".removesuffix(". ").strip())
 
 
 def _seconds(retry_after: str | None) -> float:

@@ -23,6 +23,15 @@ from otel_bridge.ops.going_back import FOLLOWS, moment
 from otel_bridge.privacy.users import fingerprint, kept_key, key_file, load_or_create_key, put_key
 
 PROGRESS_SECONDS = 1.0
+LABELS = {
+    "bytes": "bytes",
+    "made_at": "hecha",
+    "records": "registros",
+    "exported_up_to": "exportado hasta",
+    "has_key": "con clave",
+    "release": "versión",
+}
+"""What `--json` names, as a person reads it."""
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -31,7 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
     key = kept_key(loaded)
     of_users = key_file(loaded)
     if of_users is not None and Path(arguments.file).resolve() == of_users.resolve():
-        raise StartRefused(f"{arguments.file}: this is the key of the user hash. Name another file.")
+        raise StartRefused(f"{arguments.file}: esta es la clave del hash de usuarios. Nombra otro archivo.")
     os.nice(10)  # answers are more urgent
     with told_to_end():
         made = journal.backup(
@@ -41,13 +50,19 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps({**_values(made), "seconds": round(seconds, 3)}))
         return 0
-    print(f"{made.place} written and checked, in {seconds:.1f} s")
+    print(f"{made.place} escrito y comprobado, en {seconds:.1f} s")
     _show(made)
     if made.key is None:
         if loaded.user_hash_key:
-            print("\nThe key of the user hash is configured and not in it: keep the configuration, too.")
+            print(
+                "\nLa clave del hash de usuarios está en la configuración y no en la copia: guarda también la "
+                "configuración."
+            )
         else:
-            print(f"\nThere is no key of the user hash ({loaded.key_path}): users will look new after a restore.")
+            print(
+                f"\nNo hay clave del hash de usuarios ({loaded.key_path}): tras restaurar, los usuarios parecerán "
+                "nuevos."
+            )
     return 0
 
 
@@ -57,7 +72,9 @@ def restore(arguments: argparse.Namespace) -> int:
     if arguments.key_only:
         key = journal.carried_key(f"sqlite:///{file}")
         if key is None:
-            raise StartRefused(f"{file}: no backup that holds a key of the user hash. Nothing was changed.")
+            raise StartRefused(
+                f"{file}: no es una copia que contenga una clave del hash de usuarios. No se cambió nada."
+            )
         print(put_key(loaded, key))
         return 0
     key_file(loaded)  # refuses two of them before anything is changed
@@ -69,12 +86,12 @@ def restore(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps({**_values(restored), "journal": loaded.journal_shown, "moved_to": moved, "key": said}))
         return 0
-    print(f"{restored.place} is now the journal {loaded.journal_shown}")
+    print(f"{restored.place} es ahora el diario {loaded.journal_shown}")
     _show(restored)
     for place in moved:
-        print(f"what was there is now {place}")
-    print(said or "The backup holds no key of the user hash: the one that is configured, or there, is used.")
-    print("\nWhen the bridge is started:")
+        print(f"lo que había es ahora {place}")
+    print(said or "La copia no contiene clave del hash de usuarios: vale la configurada, o la que hay.")
+    print("\nAl arrancar el puente:")
     for line in FOLLOWS:
         print(f"- {line}")
     return 0
@@ -104,10 +121,13 @@ def _values(found: Backup) -> dict[str, object]:
 def _show(found: Backup) -> None:
     for name, value in _values(found).items():
         if name not in ("file", "damaged"):
-            shown = {True: "yes", False: "no"}.get(value, value) if isinstance(value, bool) else value
-            print(f"  {name.replace('_', ' '):15} {shown}")
+            shown = {True: "sí", False: "no"}.get(value, value) if isinstance(value, bool) else value
+            print(f"  {LABELS[name]:15} {shown}")
     if found.damaged:
-        print(f"  {found.damaged} run(s) of records in it are damaged, as in the journal; the bridge parks them")
+        print(
+            f"  {found.damaged} grupo(s) de registros están dañados en la copia, como en el diario; el puente los "
+            "aparta"
+        )
 
 
 def _progress() -> Callable[[int, int], None]:
@@ -118,7 +138,7 @@ def _progress() -> Callable[[int, int], None]:
         nonlocal next_line
         if sys.stderr.isatty() and time.monotonic() >= next_line:
             next_line = time.monotonic() + PROGRESS_SECONDS
-            print(f"{done / 1e6:,.0f} of {total / 1e6:,.0f} MB", file=sys.stderr, flush=True)
+            print(f"{done / 1e6:,.0f} de {total / 1e6:,.0f} MB", file=sys.stderr, flush=True)
 
     return tell
 
@@ -131,7 +151,7 @@ def rows_progress() -> Callable[[str, int], None]:
         nonlocal next_line
         if sys.stderr.isatty() and time.monotonic() >= next_line:
             next_line = time.monotonic() + PROGRESS_SECONDS
-            print(f"{table}: {rows:,} rows", file=sys.stderr, flush=True)
+            print(f"{table}: {rows:,} filas", file=sys.stderr, flush=True)
 
     return tell
 

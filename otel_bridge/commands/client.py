@@ -8,6 +8,7 @@ import re
 from typing import NamedTuple
 
 from otel_bridge.commands.configuration import load
+from otel_bridge.config import Config
 from otel_bridge.errors import StartRefused
 
 _SENDABLE = re.compile(r"[\x20-\x7e]*")
@@ -17,10 +18,10 @@ _SENDABLE = re.compile(r"[\x20-\x7e]*")
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Options of a command that is a client of a running bridge."""
     parser.add_argument(
-        "--url", metavar="URL", help="the bridge, or the stack before it (default: the configuration's)"
+        "--url", metavar="URL", help="el puente, o el stack delante de él (por defecto: el de la configuración)"
     )
-    parser.add_argument("--gpt", metavar="ID", help="the GPT that it posts as (default: the first one configured)")
-    parser.add_argument("--key", metavar="KEY", help="the GPT's API key; rather by the environment: GPT_API_KEY")
+    parser.add_argument("--gpt", metavar="ID", help="el GPT por el que envía (por defecto: el primero configurado)")
+    parser.add_argument("--key", metavar="CLAVE", help="la clave de API del GPT; mejor por el entorno: GPT_API_KEY")
 
 
 class Target(NamedTuple):
@@ -39,9 +40,11 @@ def target(arguments: argparse.Namespace) -> Target:
     loaded = load(arguments)
     key = (arguments.key or os.environ.get("GPT_API_KEY") or "").strip()
     if not _SENDABLE.fullmatch(key):
-        where = "--key" if arguments.key else "environment: GPT_API_KEY"
-        raise StartRefused(f"{where}: expected a key of printable ASCII characters (what was found is not shown)")
-    url = arguments.url or local_url(loaded.host, loaded.port)
+        where = "--key" if arguments.key else "entorno: GPT_API_KEY"
+        raise StartRefused(
+            f"{where}: se esperaba una clave de caracteres ASCII imprimibles (lo encontrado no se muestra)"
+        )
+    url = arguments.url or api_url(loaded)
     return Target(
         url.rstrip("/").removesuffix("/api"),
         f"{local_url(loaded.metrics_host, loaded.metrics_port)}/metrics",
@@ -49,6 +52,13 @@ def target(arguments: argparse.Namespace) -> Target:
         key or None,
         loaded.journal if loaded.in_database else None,
     )
+
+
+def api_url(loaded: Config, port: int | None = None) -> str:
+    """Where this machine reaches the API; `port`: where it is another than the configured one. Over TLS the certificate
+    is seldom one for this name: clients want --url then."""
+    url = local_url(loaded.host, loaded.port if port is None else port)
+    return url if loaded.tls_cert is None else url.replace("http:", "https:", 1)
 
 
 def local_url(host: str, port: int) -> str:

@@ -11,6 +11,7 @@ from otel_bridge.access import keys
 from otel_bridge.config import LIMITS_IN_MEMORY, Config, Gpt
 from otel_bridge.errors import StartRefused
 from otel_bridge.journal import Finding, Severity, StoreError
+from otel_bridge.mcp import mount
 
 
 def load(arguments: argparse.Namespace) -> Config:
@@ -63,31 +64,39 @@ def load_to_serve(arguments: argparse.Namespace) -> ToServe:
 
 def _overrides(arguments: argparse.Namespace) -> dict[str, object]:
     """Settings that are arguments, too."""
-    return {key: getattr(arguments, key, None) for key in ("host", "port", "metrics_host", "metrics_port", "journal")}
+    keys = ("host", "port", "tls_cert", "tls_key", "metrics_host", "metrics_port", "journal")
+    return {key: getattr(arguments, key, None) for key in keys}
 
 
 def registered_gpt(loaded: Config, gpt_id: str) -> Gpt:
     """Raises StartRefused where the GPT is not in the configuration."""
     gpt = loaded.gpts.get(gpt_id)
     if gpt is None:
-        raise StartRefused(f"{loaded.source}: GPT {gpt_id!r} is not registered; known are: {', '.join(loaded.gpts)}")
+        raise StartRefused(
+            f"{loaded.source}: el GPT {gpt_id!r} no está registrado; los registrados son: {', '.join(loaded.gpts)}"
+        )
     return gpt
 
 
 def missing(loaded: Config) -> list[str]:
-    """What the bridge runs without: export, keys, limits in common, prices."""
+    """What the bridge runs without: export, keys, limits in common, prices, packages."""
     names = []
     if loaded.otlp is None:
-        names.append("export (set OTEL_EXPORTER_OTLP_ENDPOINT; until then records wait in the journal)")
+        names.append(
+            "la exportación (define OTEL_EXPORTER_OTLP_ENDPOINT; hasta entonces los registros esperan en el diario)"
+        )
     keyless = [gpt.id for gpt in loaded.gpts.values() if not gpt.closed]
     if keyless:
-        names.append(f"API keys of {', '.join(keyless)} (anyone who reaches the port can post)")
+        names.append(f"claves de API de {', '.join(keyless)} (quien llegue al puerto puede enviar)")
     limited = loaded.rate_limit is not None or any(gpt.rate_limit for gpt in loaded.gpts.values())
     if loaded.in_database and limited and loaded.rate_limit_storage == LIMITS_IN_MEMORY:
         names.append(
-            "limits that replicas share (set rate_limit_storage; until then each counts its callers by itself)"
+            "límites que las réplicas compartan (define rate_limit_storage; hasta entonces cada una cuenta sola "
+            "a quien le llega)"
         )
     unpriced = [gpt.id for gpt in loaded.gpts.values() if not gpt.prices]
     if unpriced:
-        names.append(f"prices of {', '.join(unpriced)} (no cost is counted)")
+        names.append(f"precios de {', '.join(unpriced)} (no se cuenta ningún coste)")
+    if not mount.installed():
+        names.append("/mcp (responde 501; para servirlo instala otel-bridge[mcp]: pip install 'otel-bridge[mcp]')")
     return names

@@ -14,14 +14,33 @@ from otel_bridge.errors import StartRefused
 from otel_bridge.ops.forms import SnapshotForms
 from otel_bridge.privacy.users import fingerprint, kept_key, key_file, load_or_create_key, put_key
 
+LABELS = {
+    "segments": "segmentos",
+    "records": "registros",
+    "spans": "spans",
+    "body_bytes": "bytes",
+    "keys": "claves de reintentos",
+    "sessions": "sesiones",
+    "session_events": "sus eventos",
+    "session_tokens": "sus tokens",
+    "live": "activas",
+    "usage_rows": "filas de uso",
+    "usage_events": "sus eventos",
+    "usage_tokens": "sus tokens",
+    "parked": "apartados",
+    "parked_spans": "sus spans",
+}
+"""What `--json` names, as a person reads it."""
+
 
 def run(arguments: argparse.Namespace) -> int:
     source, target = (_of(arguments, url) for url in (arguments.source, arguments.target))
     if source.journal == target.journal:
-        raise StartRefused(f"{source.journal_shown}: it is named twice. Name the journal that is, and where it goes.")
+        raise StartRefused(f"{source.journal_shown}: aparece dos veces. Nombra el diario que hay y a dónde va.")
     if not source.in_database and not target.in_database:
         raise StartRefused(
-            "from a file to a file: `otel-bridge journal backup` and `journal restore` do that, while a bridge serves."
+            "de un archivo a otro: eso lo hacen `otel-bridge journal backup` y `journal restore`, con un puente "
+            "en marcha."
         )
     key_file(target)  # refuses two of them before anything is copied
     kept = kept_key(source)
@@ -39,18 +58,21 @@ def run(arguments: argparse.Namespace) -> int:
         values = {"from": source.journal_shown, "to": target.journal_shown, **copied._asdict(), "key": said}
         print(json.dumps({**values, "seconds": round(seconds, 3)}))
         return 0
-    print(f"{target.journal_shown} holds all of {source.journal_shown}, counted on both sides, in {seconds:.1f} s")
+    print(f"{target.journal_shown} contiene todo {source.journal_shown}, contado en los dos lados, en {seconds:.1f} s")
     for name, value in copied._asdict().items():
-        print(f"  {name.replace('_', ' '):15} {value:,}")
+        print(f"  {LABELS[name]:21} {value:,}")
     if said is not None:
         print(said)
     elif not source.user_hash_key:
-        print(f"There is no key of the user hash ({source.key_path}): users will look new.")
+        print(f"No hay clave del hash de usuarios ({source.key_path}): los usuarios parecerán nuevos.")
     if target.in_database and not source.user_hash_key:
-        print(f"Every replica needs this key: copy {target.key_path} to the same place on each, for its user alone.")
+        print(
+            f"Cada réplica necesita esta clave: copia {target.key_path} al mismo lugar en cada una, solo para su "
+            "usuario."
+        )
     print(
-        f"{source.journal_shown} is left as it is. Do not serve it again: what both hold would be delivered and "
-        "counted twice."
+        f"{source.journal_shown} queda como está. No lo sirvas más: lo que contienen los dos se entregaría y "
+        "contaría dos veces."
     )
     return 0
 

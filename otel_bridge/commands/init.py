@@ -3,25 +3,53 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 from pathlib import Path
 
 from otel_bridge import config
 from otel_bridge.errors import StartRefused
 
+SHIPPED_ID = "devops-expert"
+SHIPPED_NAME = '"DevOps Expert"'
+
 
 def run(arguments: argparse.Namespace) -> int:
     file = Path(arguments.file)
+    text = _registered(config.SHIPPED.read_text(encoding="utf-8"), arguments.gpt, arguments.name)
     try:
         if os.path.lexists(file):
             raise FileExistsError
-        _write(file, config.SHIPPED.read_text(encoding="utf-8"))
+        _write(file, text)
     except FileExistsError:
-        raise StartRefused(f"{file}: there already, nothing changed. Edit it, or name another file.") from None
+        raise StartRefused(f"{file}: ya existe, no se cambió nada. Edítalo, o nombra otro archivo.") from None
     except OSError as error:
-        raise StartRefused(f"{file}: cannot be written: {error.strerror}") from None
-    print(f"{file} written. Register your GPT in it, then: otel-bridge check --config {file}")
+        raise StartRefused(f"{file}: no se puede escribir: {error.strerror}") from None
+    gpt = arguments.gpt or SHIPPED_ID
+    print(f"{file} escrito, con el GPT {gpt}. Edítalo si hace falta, y después: otel-bridge check --config {file}")
     return 0
+
+
+def _registered(text: str, gpt: str | None, name: str | None) -> str:
+    """The configuration with this GPT in the place of the one that ships. Raises StartRefused."""
+    if gpt is not None:
+        if not config.GPT_ID.fullmatch(gpt):
+            raise StartRefused(
+                f"--gpt: se encontró {gpt!r}, se esperaba un id de letras, cifras y . _ -, de 128 caracteres como mucho"
+            )
+        text = text.replace(f"[gpts.{SHIPPED_ID}]", f"[gpts.{_quoted(gpt) if '.' in gpt else gpt}]")
+        text = text.replace(SHIPPED_ID, gpt)
+        name = name or gpt
+    if name is not None:
+        if not name.isprintable():
+            raise StartRefused(f"--name: se encontró {name!r}, se esperaba un texto en una línea")
+        text = text.replace(SHIPPED_NAME, _quoted(name))
+    return text
+
+
+def _quoted(text: str) -> str:
+    """As TOML writes a text."""
+    return json.dumps(text, ensure_ascii=False)
 
 
 def _write(file: Path, text: str) -> None:

@@ -34,6 +34,22 @@ from otel_bridge.records import (
 
 POLL_SECONDS = 0.2
 PROGRESS_SECONDS = 1.0
+LABELS = {
+    "journal": "diario",
+    "records": "registros",
+    "exported": "exportados",
+    "pending": "pendientes",
+    "parked": "apartados",
+    "unreadable": "ilegibles",
+    "oldest_pending": "más antiguo",
+    "bytes": "bytes",
+    "id": "id",
+    "went_back": "volvió atrás",
+    "bytes_pending": "b. pendientes",
+    "bytes_exported": "b. exportados",
+    "bytes_rest": "b. del resto",
+}
+"""What `--json` names, as a person reads it."""
 
 
 def status(arguments: argparse.Namespace) -> int:
@@ -70,17 +86,18 @@ def status(arguments: argparse.Namespace) -> int:
     for name, value in values.items():
         if name == "went_back" and identity.went_back is not None:
             value = f"{moment(identity.went_back.since_us)}, {summary(identity.went_back)}"
-        print(f"{name.replace('_', ' '):15} {'-' if value is None else value}")
+        print(f"{LABELS[name]:15} {'-' if value is None else value}")
     if shared is not None:
         print(*replicas.lines(shared), sep="\n")
     if ledger.parked:
         print(
-            "\nParked records wait for you: `otel-bridge journal parked` shows why, `journal replay` sends them again."
+            "\nHay registros apartados que esperan por ti: `otel-bridge journal parked` muestra por qué, "
+            "`journal replay` los envía otra vez."
         )
     if ledger.unreadable:
         print(
-            "\nPages of the journal are damaged: what is unreadable is part of what is pending, and is parked when "
-            "delivery reaches it (runbook BridgeRecordsParked)."
+            "\nHay páginas dañadas en el diario: lo ilegible es parte de lo pendiente, y se aparta cuando la "
+            "entrega llega a ello (runbook BridgeRecordsParked)."
         )
     return 0
 
@@ -94,7 +111,7 @@ def parked(arguments: argparse.Namespace) -> int:
     records = reader.parked(arguments.limit)
     reader.close()
     if not records and not arguments.json:
-        print("nothing is parked")
+        print("no hay nada apartado")
     for record in records:
         at = datetime.fromtimestamp(record.parked_us / 1e6, UTC).isoformat(timespec="seconds")
         if arguments.json:
@@ -143,11 +160,14 @@ def _replay(arguments: argparse.Namespace, url: str, reader: journal.Reader) -> 
     asked = [seq for seq in arguments.seq or parked_now if seq in parked_now]
     unknown = sorted(set(arguments.seq) - set(asked))
     if unknown:
-        print(f"not parked: {', '.join(map(str, unknown))}", file=sys.stderr)
+        print(f"no apartados: {', '.join(map(str, unknown))}", file=sys.stderr)
     if not asked:
-        print("nothing to send again: `otel-bridge journal parked` shows what there is")
+        print("nada que enviar otra vez: `otel-bridge journal parked` muestra lo que hay")
         return 1 if unknown else 0
-    said = f"{len(asked)} parked record(s) will be sent again by the running bridge, or by the next one that starts"
+    said = (
+        f"{len(asked)} registro(s) apartado(s) se enviarán otra vez desde el puente en marcha, o desde el próximo "
+        "que arranque"
+    )
     interrupted = False
     try:
         journal.mark_replay(url, arguments.seq or None)
@@ -158,16 +178,19 @@ def _replay(arguments: argparse.Namespace, url: str, reader: journal.Reader) -> 
     damaged = [one.seq for one in reader.parked(len(parked_now)) if one.reason == DAMAGED] if replayed.again else []
     print(replayed)
     if replayed.again:
-        print("What was refused again is parked as before; `otel-bridge journal parked` shows the endpoint's words.")
+        print(
+            "Lo que se rechazó otra vez queda apartado como antes; `otel-bridge journal parked` muestra qué dijo el "
+            "destino."
+        )
     if set(damaged) & set(asked):
         print(
-            "What is parked as damaged cannot be sent: the journal's file has lost it, and it stays parked. The "
-            "runbook BridgeRecordsParked says what may still be saved."
+            "Lo apartado por dañado no se puede enviar: el archivo del diario lo ha perdido, y sigue apartado. "
+            "El runbook BridgeRecordsParked dice qué se puede salvar aún."
         )
     if replayed.waiting and arguments.wait:
         print(
-            "What is not delivered yet goes on waiting: is a bridge with an endpoint running, and does the endpoint "
-            "answer? Its log says, and --wait waits longer."
+            "Lo que aún no se ha entregado sigue esperando: ¿hay un puente en marcha con destino, y responde el "
+            "destino? Su log lo dice; con --wait se espera más."
         )
     return 130 if interrupted else 0
 
@@ -187,7 +210,7 @@ class _Replayed(NamedTuple):
         return cls(len(asked) - still_parked, still_parked - waiting, waiting)
 
     def __str__(self) -> str:
-        return f"{self.delivered} delivered, {self.again} parked again, {self.waiting} not yet"
+        return f"{self.delivered} entregados, {self.again} apartados otra vez, {self.waiting} aún no"
 
 
 def _await(reader: journal.Reader, asked: Sequence[int], seconds: float) -> _Replayed:

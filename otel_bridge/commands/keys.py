@@ -18,14 +18,15 @@ def new(arguments: argparse.Namespace) -> int:
     digest = keys.hash_of(key.encode())
     written = ""
     if arguments.write and loaded.source == config.SHIPPED:
-        raise StartRefused(f"no {config.DEFAULT_FILE} here to write to: run `otel-bridge init` first")
+        raise StartRefused(f"no hay aquí {config.DEFAULT_FILE} donde escribir: ejecuta antes `otel-bridge init`")
     if arguments.write:
         keys.add_hash(loaded.source, gpt.id, digest)
-        written = f"Its hash is in {loaded.source}; a running bridge takes it on within seconds.\n"
+        written = f"Su hash está en {loaded.source}; un puente en marcha lo acepta en segundos.\n"
     hashes = ", ".join(f'"{hash_}"' for hash_ in (*gpt.api_key_hashes, digest))
-    print(f"Key of {gpt.id}, shown this once:\n\n  {key}\n")
-    print("Clients send it as «Authorization: Bearer …» or «X-API-Key: …».")
+    print(f"Clave de {gpt.id}, que se muestra solo esta vez:\n\n  {key}\n")
+    print("Los clientes la envían en «Authorization: Bearer …» o «X-API-Key: …».")
     print(
-        written or f"To allow it, put this into [gpts.{gpt.id}] of {loaded.source}:\n\n  api_key_hashes = [{hashes}]\n"
+        written
+        or f"Para permitirla, pon esto en [gpts.{gpt.id}] de {loaded.source}:\n\n  api_key_hashes = [{hashes}]\n"
     )
     return 0

@@ -22,6 +22,6 @@ def _actions(arguments: argparse.Namespace) -> int:
     gpt = registered_gpt(loaded, arguments.gpt)
     server = loaded.public_url or f"http://127.0.0.1:{loaded.port}"
     if not server.startswith("https://"):
-        print(f'servers is {server}: ChatGPT reaches https only. Set public_url = "https://…".', file=sys.stderr)
+        print(f'servers es {server}: ChatGPT solo llega a https. Define public_url = "https://…".', file=sys.stderr)
     print(json.dumps(actions_openapi.document(gpt, server), ensure_ascii=False, indent=2))
     return 0

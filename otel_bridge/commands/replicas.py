@@ -35,22 +35,24 @@ def values(found: Description) -> dict[str, object]:
 
 def lines(found: Description) -> list[str]:
     """For a person."""
-    steward = "none: nobody shows what replicas share, lets sessions fall idle or trims"
+    steward = "ninguna: nadie muestra lo que comparten las réplicas, cierra sesiones inactivas ni borra lo viejo"
     if found.steward is not None:
-        steward = f"{process(found.steward)}, lease {found.steward_lease_seconds:.0f} s"
+        steward = f"{process(found.steward)}, turno {found.steward_lease_seconds:.0f} s"
     return [
-        f"{'server':15} {found.server}, schema {found.schema} (releases that know {found.serves_from} or later)",
-        f"{'steward':15} {steward}",
-        f"{'transaction ids':15} the oldest is {found.oldest_transaction_id:,} back, frozen from {found.freeze_at:,}",
+        f"{'servidor':15} {found.server}, esquema {found.schema} (versiones que conozcan el {found.serves_from} "
+        "o posterior)",
+        f"{'encargada':15} {steward}",
+        f"{'transacciones':15} la más antigua está {found.oldest_transaction_id:,} atrás; se congelan desde "
+        f"{found.freeze_at:,}",
         "",
-        f"{'lane':>4}  {'replica':32} {'lease':>9} {'records':>14} {'pending':>12}",
+        f"{'carril':>6}  {'réplica':32} {'turno':>9} {'registros':>14} {'pendientes':>12}",
         *(
-            f"{lane.lane:>4}  {process(lane.name) if lane.name else '-':32} {_lease(lane):>9} "
+            f"{lane.lane:>6}  {process(lane.name) if lane.name else '-':32} {_lease(lane):>9} "
             f"{lane.last & _COUNT:>14,} {lane.pending:>12,}"
             for lane in found.lanes
         ),
         "",
-        f"{'table':>15} {'bytes':>16}",
+        f"{'tabla':>15} {'bytes':>16}",
         *(f"{name:>15} {size:>16,}" for name, size in found.tables.items()),
     ]
 
@@ -59,10 +61,10 @@ def process(name: str) -> str:
     """Host and process id, of a name that also tells which start of it that was."""
     host, _, rest = name.partition(" ")
     words = rest.split(" ")
-    return f"{host} {words[1]}{' (drains)' if name.endswith(' drains') else ''}" if len(words) > 1 else name
+    return f"{host} {words[1]}{' (se vacía)' if name.endswith(' drains') else ''}" if len(words) > 1 else name
 
 
 def _lease(lane: Lane) -> str:
     if lane.name is None:
-        return "free"
-    return f"{lane.lease_seconds:.0f} s" if lane.lease_seconds > 0 else "over"
+        return "libre"
+    return f"{lane.lease_seconds:.0f} s" if lane.lease_seconds > 0 else "terminado"

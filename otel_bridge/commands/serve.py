@@ -8,7 +8,7 @@ import os
 
 from otel_bridge import __version__, config, logs, server
 from otel_bridge.app import Bridge
-from otel_bridge.commands.client import local_url
+from otel_bridge.commands.client import api_url, local_url
 from otel_bridge.commands.configuration import load, load_to_serve, missing
 from otel_bridge.config import Config
 from otel_bridge.errors import StartRefused
@@ -31,7 +31,7 @@ def run(arguments: argparse.Namespace) -> int:
     logs.set_up(loaded.log_format, loaded.log_level)
     announces = worker is None or worker.announces
     if announces:  # else another worker has said it
-        for warning in [*warnings, *(f"the journal's server: {finding.line()}" for finding in findings)]:
+        for warning in [*warnings, *(f"el servidor del diario: {finding.line()}" for finding in findings)]:
             log.warning("%s", warning)
     os.umask(0o077)  # the journal and its key are for this user alone
 
@@ -41,8 +41,12 @@ def run(arguments: argparse.Namespace) -> int:
             lines = _banner(bridge.config, port, bridge.listener.port, bridge.went_back)
         if worker is not None:
             metrics = f"{local_url(bridge.config.metrics_host, bridge.listener.port)}/metrics"
-            lines.append(f"  worker {worker.number:<3} process {os.getpid()}, {metrics}")
-        print(*lines, sep="\n", flush=True)
+            lines.append(f"  trabajador {worker.number:<3} proceso {os.getpid()}, {metrics}")
+        if not logs.in_json():
+            print(*lines, sep="\n", flush=True)
+            return
+        for line in lines:  # one stream of JSON, from the first line on
+            log.info("%s", " ".join(line.split()))
 
     source = loaded.source
 
@@ -50,7 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
         nonlocal source
         # A file that was read once is missed when it goes away: the shipped configuration never takes its place.
         if source != config.SHIPPED and not source.exists():
-            raise StartRefused(f"{source}: no such configuration file any more")
+            raise StartRefused(f"{source}: ese archivo de configuración ya no existe")
         current = load(arguments)
         source = current.source
         return current
@@ -61,19 +65,41 @@ def run(arguments: argparse.Namespace) -> int:
 def _banner(loaded: Config, port: int, metrics_port: int, went_back: WentBack | None) -> list[str]:
     lines = [
         f"otel-bridge {__version__}",
-        f"  post to    {local_url(loaded.host, port)}/api/sessions and /api/events",
-        f"  metrics    {local_url(loaded.metrics_host, metrics_port)}/metrics",
-        f"  journal    {loaded.journal_shown}",
+        f"  envía a    {api_url(loaded, port)}/api/sessions y /api/events",
+        f"  métricas   {local_url(loaded.metrics_host, metrics_port)}/metrics",
+        f"  diario     {loaded.journal_shown}",
         f"  GPTs       {', '.join(loaded.gpts)}",
     ]
     if went_back is not None:
-        lines.append(f"  WENT BACK  {summary(went_back)} (docs/respaldo.md says what follows)")
+        lines.append(f"  VOLVIÓ ATRÁS  {summary(went_back)} (docs/respaldo.md dice qué sigue)")
     if loaded.source == config.SHIPPED:
         lines.append(
-            f"  no {config.DEFAULT_FILE} here: this is the shipped configuration (otel-bridge init writes it to edit)"
+            f"  no hay {config.DEFAULT_FILE} aquí: vale la configuración incluida (otel-bridge init la escribe "
+            "para editarla)"
         )
     if loaded.otlp is not None:
-        lines.append(f"  spans to   {loaded.otlp.endpoint} ({loaded.otlp.protocol})")
+        lines.append(f"  spans a    {loaded.otlp.endpoint} ({loaded.otlp.protocol})")
     if loaded.push is not None:
-        lines.append(f"  metrics to {loaded.push.otlp.endpoint} ({loaded.push.otlp.protocol})")
-    return lines + [f"  not configured: {what}" for what in missing(loaded)]
+        lines.append(f"  métricas a {loaded.push.otlp.endpoint} ({loaded.push.otlp.protocol})")
+    lines += [f"  sin configurar: {what}" for what in missing(loaded)]
+    return lines if logs.in_json() else lines + _first_event(loaded, f"{api_url(loaded, port)}/api")
+
+
+def _first_event(loaded: Config, api: str) -> list[str]:
+    """What to paste into another terminal for a first session and event of the first GPT that is configured."""
+    gpt = next(iter(loaded.gpts.values()))
+    key = ' -H "X-API-Key: $GPT_API_KEY"' if gpt.closed else ""
+    post = f"curl -sS -H 'Content-Type: application/json'{key} {api}"
+    session = (
+        '{"id": "\'$SESION\'", "gpt_id": "%s", "usuario_id": "yo", "timestamp_inicio": "\'$(date -u +%%FT%%TZ)\'"}'
+    )
+    event = (
+        '{"sesion_id": "\'$SESION\'", "tipo": "consulta", "contenido": "¿Funciona?", "latency_ms": 1500, '
+        '"tokens_entrada": 25, "tokens_salida": 150}'
+    )
+    return [
+        "  un primer evento, desde otra terminal:",
+        "    SESION=$(cat /proc/sys/kernel/random/uuid)",
+        f"    {post}/sessions -d '{session % gpt.id}'",
+        f"    {post}/events -d '{event}'",
+    ]

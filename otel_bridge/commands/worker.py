@@ -18,6 +18,7 @@ def main() -> int:
     worker = Worker(int(number), Orders(socket.socket(fileno=int(line))), announces == "yes")
     from otel_bridge.commands import cli  # takes long
 
+    cli.begin_log(arguments, worker)
     return cli.main(arguments, worker=worker)
 
 

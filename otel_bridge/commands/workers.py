@@ -33,7 +33,7 @@ PAUSES_SECONDS = (0.0, 1.0, 2.0, 5.0, 10.0, 30.0)
 """Before a worker that has ended is started again: at once, then later and later."""
 SETTLED_SECONDS = 60.0
 """A worker that has served for so long begins with the first pause again."""
-_FORWARDED = ("config", "host", "metrics_host", "journal")
+_FORWARDED = ("config", "host", "tls_cert", "tls_key", "metrics_host", "journal")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -42,14 +42,15 @@ def run(arguments: argparse.Namespace) -> int:
     count: int = arguments.workers
     if not loaded.in_database:
         raise StartRefused(
-            f"--workers: found {count}, expected 1 with the journal {loaded.journal_shown}: one process writes a file. "
-            "With --journal postgresql://… there may be any number (docs/postgresql.md)."
+            f"--workers: se encontró {count}, se esperaba 1 con el diario {loaded.journal_shown}: un archivo lo "
+            "escribe un solo proceso. Con --journal postgresql://… puede haber los que hagan falta "
+            "(docs/postgresql.md)."
         )
     last_port = loaded.metrics_port + count - 1
     if loaded.metrics_port and last_port > 65_535:
         raise StartRefused(
-            f"--workers: found {count}, which takes the ports {loaded.metrics_port} to {last_port} for /metrics; "
-            f"expected them to end at 65535 (--metrics-port)"
+            f"--workers: se encontró {count}, que ocupa los puertos {loaded.metrics_port} a {last_port} para "
+            "/metrics; se esperaba que terminaran en 65535 como mucho (--metrics-port)"
         )
     logs.set_up(loaded.log_format, loaded.log_level)
     with server.bind(loaded.host, loaded.port) as alone:  # a port that others share already is refused as a taken one

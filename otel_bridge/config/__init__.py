@@ -6,9 +6,9 @@ of it is told at once: the key, the value found and what was expected (`StartRef
 """
 
 from otel_bridge.config.diagnostics import Diagnostics
-from otel_bridge.config.gpts import UNKNOWN, Gpt
+from otel_bridge.config.gpts import GPT_ID, UNKNOWN, Gpt
 from otel_bridge.config.limit_storage import LIMITS_IN_MEMORY
-from otel_bridge.config.loading import DEFAULT_FILE, SHIPPED, load, read
+from otel_bridge.config.loading import DEFAULT_FILE, SHIPPED, load, log_format, read
 from otel_bridge.config.otlp import Otlp, Push, Signal
 from otel_bridge.config.prices import Price, shipped
 from otel_bridge.config.proxies import VARIABLES as PROXY_VARIABLES
@@ -17,6 +17,7 @@ from otel_bridge.config.settings import REGIONS, SETTINGS, Config, Setting
 
 __all__ = [
     "DEFAULT_FILE",
+    "GPT_ID",
     "LIMITS_IN_MEMORY",
     "NO_LIMIT",
     "PROXY_VARIABLES",
@@ -34,6 +35,7 @@ __all__ = [
     "Setting",
     "Signal",
     "load",
+    "log_format",
     "read",
     "shipped",
 ]

@@ -26,7 +26,7 @@ def check_authorities(place: str, path: str, diagnostics: Diagnostics) -> None:
     except (OSError, ValueError):
         good = False
     if not good:
-        _wrong(diagnostics, place, "a file of certificates in PEM form (-----BEGIN CERTIFICATE-----)")
+        _wrong(diagnostics, place, "un archivo de certificados en formato PEM (-----BEGIN CERTIFICATE-----)")
 
 
 def check_own(
@@ -38,7 +38,7 @@ def check_own(
         return None, None
     if not certificate[1]:
         diagnostics.add(
-            f"{key[0]}: a client's key without its certificate; expected it in OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE"
+            f"{key[0]}: la clave de un cliente sin su certificado; se esperaba en OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE"
         )
         _pem(*key, diagnostics)
         return None, None
@@ -47,14 +47,14 @@ def check_own(
         key = certificate
     elif not key[1]:
         diagnostics.add(
-            f"{certificate[0]}: a client's certificate without its key; expected it in OTEL_EXPORTER_OTLP_CLIENT_KEY"
+            f"{certificate[0]}: el certificado de un cliente sin su clave; se esperaba en OTEL_EXPORTER_OTLP_CLIENT_KEY"
         )
         return None, None
     key_text = _pem(*key, diagnostics) if key != certificate else text
     if text is None or key_text is None:
         return None, None
     if not _CERTIFICATE.search(text):
-        _wrong(diagnostics, certificate[0], "a certificate in PEM form (-----BEGIN CERTIFICATE-----)")
+        _wrong(diagnostics, certificate[0], "un certificado en formato PEM (-----BEGIN CERTIFICATE-----)")
         return None, None
     encrypted = False
 
@@ -68,13 +68,13 @@ def check_own(
     except (OSError, ValueError) as error:
         reason = getattr(error, "reason", None)
         if encrypted:
-            _wrong(diagnostics, key[0], "a private key without a passphrase: nobody is there to type it")
+            _wrong(diagnostics, key[0], "una clave privada sin contraseña: no hay nadie que la escriba")
         elif reason in ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH"):
-            _wrong(diagnostics, key[0], f"the private key of {certificate[0]}: this is another one's")
+            _wrong(diagnostics, key[0], f"la clave privada de {certificate[0]}: esta es de otro")
         elif _KEY not in key_text:
-            _wrong(diagnostics, key[0], "a private key in PEM form (-----BEGIN PRIVATE KEY-----)")
+            _wrong(diagnostics, key[0], "una clave privada en formato PEM (-----BEGIN PRIVATE KEY-----)")
         else:
-            what = f"a certificate and a key in PEM form that can be read ({reason or 'broken'})"
+            what = f"un certificado y una clave en formato PEM que se puedan leer ({reason or 'dañados'})"
             _wrong(diagnostics, certificate[0], what)
     return certificate[1], key[1]
 
@@ -82,29 +82,29 @@ def check_own(
 def _wrong(diagnostics: Diagnostics, place: str, expected: str) -> None:
     """Adds that the file named at `place` is not what is expected. What stands there is never shown: who mistakes the
     variable writes the key itself there."""
-    diagnostics.add(f"{place}: expected {expected} (what was found is not shown)")
+    diagnostics.add(f"{place}: se esperaba {expected} (lo encontrado no se muestra)")
 
 
 def _pem(place: str, path: str, diagnostics: Diagnostics) -> bytes | None:
     """What a file holds; None where it is no file in PEM form, which is then added."""
     if "-----BEGIN" in path:
-        diagnostics.add(f"{place}: expected the path of a file, found what stands in one (not shown)")
+        diagnostics.add(f"{place}: se esperaba la ruta de un archivo y se encontró su contenido (no se muestra)")
         return None
     try:
         file = Path(path)
         if not stat.S_ISREG(file.stat().st_mode):
-            _wrong(diagnostics, place, "a file: this is none")
+            _wrong(diagnostics, place, "un archivo: esto no lo es")
             return None
         with file.open("rb") as opened:
             text = opened.read(_SIZE_LIMIT)
     except FileNotFoundError:
-        _wrong(diagnostics, place, "a file: there is none")
+        _wrong(diagnostics, place, "un archivo: no existe")
         return None
     except (OSError, ValueError) as error:
-        why = error.strerror if isinstance(error, OSError) else "that is no path"
-        _wrong(diagnostics, place, f"a file that this user can read: {why}")
+        why = error.strerror if isinstance(error, OSError) else "no es una ruta"
+        _wrong(diagnostics, place, f"un archivo que este usuario pueda leer: {why}")
         return None
     if b"-----BEGIN " not in text:
-        _wrong(diagnostics, place, "a file in PEM form (-----BEGIN …)")
+        _wrong(diagnostics, place, "un archivo en formato PEM (-----BEGIN …)")
         return None
     return text

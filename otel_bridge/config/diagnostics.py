@@ -14,7 +14,7 @@ V = TypeVar("V")
 
 _MAY_HOLD_A_SECRET = re.compile(r"[@?#=;]|-----BEGIN|otb_|bearer|basic ", re.IGNORECASE)
 _SHOWN_CHARS = 200
-NOT_SHOWN = "a value that may hold a secret (not shown)"
+NOT_SHOWN = "un valor que puede contener un secreto (no se muestra)"
 
 
 def shown(raw: object) -> str:
@@ -50,13 +50,13 @@ class Diagnostics:
 
     def wrong(self, place: str, raw: object, expected: object) -> None:
         """Adds a value that is not what is expected at `place`."""
-        self.add(f"{place}: found {shown(raw)}, expected {expected}")
+        self.add(f"{place}: se encontró {shown(raw)}, se esperaba {expected}")
 
     def unknown(self, problem: str, name: str, names: Sequence[str]) -> str | None:
         """Adds that a name is none of `names`, with advice; returns the one that was probably meant, None where none is
         near."""
         nearest = difflib.get_close_matches(name, names, n=1)
-        advice = f"did you mean {nearest[0]!r}?" if nearest else f"known are: {', '.join(names)}"
+        advice = f"¿querías decir {nearest[0]!r}?" if nearest else f"los conocidos son: {', '.join(names)}"
         self.add(f"{problem}; {advice}")
         return nearest[0] if nearest else None
 

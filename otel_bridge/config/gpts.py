@@ -19,7 +19,7 @@ from otel_bridge.config.readers import Reader
 UNKNOWN = "unknown"
 
 _HASH = re.compile(r"sha256:[0-9a-f]{64}")
-_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+GPT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 PAGES = (14.4, 6)
 """The burn rates that GPTLatencyBudgetBurn pages at (prometheus/rules)."""
 
@@ -47,6 +47,8 @@ class Gpt:
     api_key_hashes: tuple[str, ...] = ()
     rate_limit: Rate | None = None
     """None: the general one. NO_LIMIT: off."""
+    retention_days: float | None = None
+    """Days that its records are kept, fewer than the journal's; None: as long as those."""
     oauth_clients: tuple[str, ...] = ()
     """Clients whose access tokens open this GPT; `oauth.ANY` is every client of the issuer."""
     oauth_claims: tuple[tuple[str, tuple[str, ...]], ...] = ()
@@ -70,7 +72,7 @@ def _hashes(raw: object) -> tuple[str, ...]:
     """Hashes of API keys."""
     hashes = readers.texts(raw)
     if not all(_HASH.fullmatch(digest) for digest in hashes):
-        raise ValueError("hashes such as sha256:…")
+        raise ValueError("hashes como sha256:…")
     return hashes
 
 
@@ -85,6 +87,7 @@ GPT_READERS: Mapping[str, Reader[Any]] = {
     "ttft_target": readers.number(0.5, 0.99999),
     "api_key_hashes": _hashes,
     "rate_limit": readers.gpt_rate,
+    "retention_days": readers.number(0.01, 3650),
     "oauth_clients": oauth.words,
     "oauth_claims": oauth.claims,
 }
@@ -94,7 +97,7 @@ GPT_READERS: Mapping[str, Reader[Any]] = {
 def read_gpts(source: Path, tables: object, diagnostics: Diagnostics) -> dict[str, Gpt]:
     """The GPTs of `[gpts.…]` by id, without those in whose table something is wrong: that goes to `diagnostics`."""
     if not isinstance(tables, dict) or not tables:
-        diagnostics.add(f"{source}: no GPT is registered; expected a table such as [gpts.devops-expert]")
+        diagnostics.add(f"{source}: no hay ningún GPT registrado; se esperaba una tabla como [gpts.devops-expert]")
         return {}
     gpts = {}
     for gpt_id, table in tables.items():
@@ -108,13 +111,13 @@ def read_gpts(source: Path, tables: object, diagnostics: Diagnostics) -> dict[st
 
 def _gpt(source: Path, gpt_id: str, table: object, diagnostics: Diagnostics) -> Gpt:
     place = f"{source}: gpts.{gpt_id}"
-    if not _ID.fullmatch(gpt_id):
+    if not GPT_ID.fullmatch(gpt_id):
         place = f"{source}: gpts.{gpt_id!r}"
-        diagnostics.add(f"{place}: expected an id of letters, digits and . _ -, 128 at the most")
+        diagnostics.add(f"{place}: se esperaba un id de letras, cifras y . _ -, de 128 caracteres como mucho")
     values: dict[str, Any] = {"name": gpt_id}
     if not isinstance(table, dict):
         # What was found is not repeated: it may be the key itself.
-        diagnostics.add(f"{place}: expected a table such as [gpts.devops-expert]")
+        diagnostics.add(f"{place}: se esperaba una tabla como [gpts.devops-expert]")
         table = {}
     for key, raw in table.items():
         if key == "prices":
@@ -126,12 +129,12 @@ def _gpt(source: Path, gpt_id: str, table: object, diagnostics: Diagnostics) -> 
             except ValueError:
                 # What was found is not repeated: it may be the key itself.
                 diagnostics.add(
-                    f"{place}.{key}: expected hashes such as sha256:… made by `otel-bridge keys new {gpt_id}`"
+                    f"{place}.{key}: se esperaban hashes como sha256:… hechos por `otel-bridge keys new {gpt_id}`"
                 )
         elif key in GPT_READERS:
             values[key] = diagnostics.read(f"{place}.{key}", GPT_READERS[key], raw, None)
         else:
-            diagnostics.unknown(f"{place}: unknown key {shown(key)}", key, [*GPT_READERS, "prices"])
+            diagnostics.unknown(f"{place}: clave desconocida {shown(key)}", key, [*GPT_READERS, "prices"])
     return Gpt(id=gpt_id, **values)
 
 
@@ -139,24 +142,25 @@ def _doubt(place: str, gpt: Gpt, diagnostics: Diagnostics) -> None:
     """Warns of what works and is probably not meant."""
     if gpt.prices and gpt.model not in gpt.prices:
         diagnostics.warn(
-            f"{place}.prices: none for {shown(gpt.model)}, the model of events that name no other: they add nothing to "
-            f"the cost, and their tokens are counted in {catalog.UNPRICED.name}"
+            f"{place}.prices: no hay precio de {shown(gpt.model)}, el modelo de los eventos que no dicen otro: "
+            f"no suman coste, y sus tokens se cuentan en {catalog.UNPRICED.name}"
         )
     today = datetime.fromtimestamp(clock.now_us() / 1e6, UTC).date()
     if gpt.takes_shipped_prices() and shipped().months(today) >= OLD_MONTHS:
         diagnostics.warn(
-            f"{place}.prices: the shipped list is {shipped().age(today)} (read on {shipped().read}): compare it with "
-            f"{shipped().source}, and write prices of your own, or take a newer otel-bridge"
+            f"{place}.prices: la lista incluida {shipped().age(today)} (leída el {shipped().read}): compárala "
+            f"con {shipped().source} y escribe precios propios, o instala un otel-bridge más nuevo"
         )
     if gpt.ttft_target != TTFT_TARGET and gpt.ttft_objective_seconds is None:
-        diagnostics.warn(f"{place}.ttft_target: without ttft_objective_seconds nothing is judged by it")
+        diagnostics.warn(f"{place}.ttft_target: sin ttft_objective_seconds no se juzga nada por él")
     target = gpt.slo_target
     highest = 1 / (1 - target)  # the burn rate where every answer is bad
     silent = [f"{rate:g}×" for rate in PAGES if highest < rate]
     if silent:
-        pages = " and ".join(silent) + (" pages" if len(silent) > 1 else " page")
+        several = len(silent) > 1
+        pages = f"los avisos de {' y '.join(silent)} no pueden" if several else f"el aviso de {silent[0]} no puede"
         diagnostics.warn(
-            f"{place}.slo_target: at {target:g} the budget burns at {highest:.3g}× where every answer is bad, and "
-            f"never faster: the {pages} cannot fire for it; GPTLatencyBudgetBurn pages by share instead: more "
-            f"than {100 * (1 - target / 2):.3g} % of the answers of an hour bad"
+            f"{place}.slo_target: con {target:g}, el presupuesto se gasta a {highest:.3g}× cuando toda respuesta "
+            f"es mala, y nunca más deprisa: {pages} saltar por él; GPTLatencyBudgetBurn avisa por "
+            f"proporción: más del {100 * (1 - target / 2):.3g} % de las respuestas de una hora malas"
         )

@@ -9,12 +9,12 @@ from otel_bridge.config.readers import UNWRITABLE, url_parts
 
 LIMITS_IN_MEMORY = "memory://"
 _EXPECTED = (
-    "memory://, redis://user:password@host:port/database, rediss://… (TLS) or unix:///path?db=number. In a user and a "
-    "password @ : / ? # % are written %40 %3A %2F %3F %23 %25"
+    "memory://, redis://usuario:contraseña@servidor:puerto/base, rediss://… (TLS) o unix:///ruta?db=número. En "
+    "el usuario y la contraseña, @ : / ? # % se escriben %40 %3A %2F %3F %23 %25"
 )
 _NOT_SPOKEN = (
-    "the one address that leads to the primary, such as redis://host:port: Redis Sentinel and Redis Cluster are not "
-    "spoken to. A name that is led elsewhere is asked again after every failure"
+    "la dirección única que lleva al primario, como redis://servidor:puerto: no se habla con Redis Sentinel ni "
+    "con Redis Cluster. Un nombre que pasa a otro servidor se vuelve a resolver tras cada fallo"
 )
 _LOGIN = frozenset(("db", "username", "password"))
 _TLS = frozenset(("ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_password", "ssl_cert_reqs", "ssl_check_hostname"))
@@ -45,7 +45,7 @@ def limit_storage(raw: object) -> str:
     query = dict(parse_qsl(parts.query, keep_blank_values=True))
     unknown = [name for name in query if name not in options]
     if unknown:
-        raise ValueError(f"no options in the URL but {', '.join(sorted(options))}")
+        raise ValueError(f"una URL sin más opciones que {', '.join(sorted(options))}")
     if "db" in query and not re.fullmatch(r"\d{1,5}", query["db"]):
-        raise ValueError("a number as `db`")
+        raise ValueError("un número en `db`")
     return raw

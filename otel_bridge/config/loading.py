@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from otel_bridge.config import oauth
+from otel_bridge.config import oauth, secret_files, served_certificate
 from otel_bridge.config.diagnostics import NOT_SHOWN, Diagnostics, shown
 from otel_bridge.config.gpts import Gpt, read_gpts
 from otel_bridge.config.kubernetes import is_of_a_service
@@ -25,6 +25,7 @@ FILE_VARIABLE = ENV_PREFIX + "CONFIG"
 
 _BY_KEY = {setting.key: setting for setting in SETTINGS}
 _BY_VARIABLE = {setting.env: setting for setting in SETTINGS}
+_BY_FILE_VARIABLE = {setting.env + secret_files.SUFFIX: setting for setting in SETTINGS if setting.in_file}
 
 
 def load(path: str | None, environ: Mapping[str, str], overrides: Mapping[str, object] | None = None) -> Config:
@@ -48,16 +49,18 @@ def read(
     }
     source = _source(path, environ)
     arguments = {key: raw for key, raw in (overrides or {}).items() if raw is not None}
+    from_files = {name: setting for name, setting in _BY_FILE_VARIABLE.items() if name in environ}
     variables = {_BY_VARIABLE[name].key for name in environ if name in _BY_VARIABLE}
+    variables |= {setting.key for setting in from_files.values()}
     values: dict[str, Any] = {}
     gpts: dict[str, Gpt] = {}
 
-    def take(setting: Setting[Any], place: str, raw: object) -> None:
+    def take(setting: Setting[Any], place: str, raw: object, hidden: bool = False) -> None:
         try:
             values[setting.key] = setting.read(raw)
         except ValueError as error:
-            if setting.secret:
-                diagnostics.add(f"{place}: found {NOT_SHOWN}, expected {error}")
+            if setting.secret or hidden:
+                diagnostics.add(f"{place}: se encontró {NOT_SHOWN}, se esperaba {error}")
             else:
                 diagnostics.wrong(place, raw, error)
             diagnostics.uncertain.add(setting.key)
@@ -67,7 +70,7 @@ def read(
         if key == "gpts":
             gpts = read_gpts(source, raw, diagnostics)
         elif key not in _BY_KEY:
-            nearest = diagnostics.unknown(f"{source}: unknown key {shown(key)}", key, [*_BY_KEY, "gpts"])
+            nearest = diagnostics.unknown(f"{source}: clave desconocida {shown(key)}", key, [*_BY_KEY, "gpts"])
             if nearest is not None:
                 diagnostics.uncertain.add(nearest)
         elif key not in variables and key not in arguments:
@@ -77,16 +80,25 @@ def read(
     for name in sorted(environ):
         if not name.startswith(ENV_PREFIX) or name == FILE_VARIABLE:
             continue
-        if name not in _BY_VARIABLE:
-            nearest = diagnostics.unknown(f"environment: unknown variable {name}", name, [*_BY_VARIABLE])
+        if name in from_files:
+            setting = from_files[name]
+            if setting.key not in arguments:
+                text = secret_files.read(setting.env, environ, diagnostics)
+                if text is None:
+                    diagnostics.uncertain.add(setting.key)
+                else:
+                    take(setting, f"entorno: {name}", text, hidden=True)
+        elif name not in _BY_VARIABLE:
+            known = {**_BY_VARIABLE, **_BY_FILE_VARIABLE}
+            nearest = diagnostics.unknown(f"entorno: variable desconocida {name}", name, [*known])
             if nearest is not None:
-                diagnostics.uncertain.add(_BY_VARIABLE[nearest].key)
-        elif _BY_VARIABLE[name].key not in arguments:
-            take(_BY_VARIABLE[name], f"environment: {name}", environ[name])
+                diagnostics.uncertain.add(known[nearest].key)
+        elif _BY_VARIABLE[name].key not in arguments and name + secret_files.SUFFIX not in from_files:
+            take(_BY_VARIABLE[name], f"entorno: {name}", environ[name])
     otlp, resource = read_otlp(environ, diagnostics), read_resource(environ, diagnostics)
     push = read_push(environ, diagnostics)
     for key, raw in arguments.items():
-        take(_BY_KEY[key], f"command line: --{key.replace('_', '-')}", raw)
+        take(_BY_KEY[key], f"línea de órdenes: --{key.replace('_', '-')}", raw)
     config = Config(
         **values,
         gpts=gpts,
@@ -101,16 +113,36 @@ def read(
         check_sdk(environ, diagnostics)
     _check_together(config, diagnostics)
     oauth.check(config, environ, diagnostics)
+    served_certificate.check(config, diagnostics)
     return config, diagnostics
+
+
+def log_format(path: str | None, environ: Mapping[str, str]) -> str:
+    """How to log until the configuration is read, and why it could not be: as it says, where it can be told."""
+    setting = _BY_KEY["log_format"]
+    raw: object = environ.get(setting.env)
+    if raw is None:
+        raw = (_document(_source(path, environ), Diagnostics()) or {}).get(setting.key, setting.default)
+    try:
+        return str(setting.read(raw))
+    except ValueError:
+        return str(setting.default)
 
 
 def _check_together(config: Config, diagnostics: Diagnostics) -> None:
     """Adds what cannot work although each setting is good by itself."""
+    for gpt in config.gpts.values() if "retention_days" not in diagnostics.uncertain else ():
+        if gpt.retention_days is not None and gpt.retention_days > config.retention_days:
+            diagnostics.add(
+                f"{config.source}: gpts.{gpt.id}.retention_days: se encontró {gpt.retention_days:g}, y el diario no "
+                f"guarda nada más tiempo que su propio retention_days ({config.retention_days:g}); se esperaba eso o "
+                "menos. Para guardar este GPT más tiempo, sube el del diario y da a los demás el suyo"
+            )
     same_port = config.port != 0 and config.port == config.metrics_port and _share(config.host, config.metrics_host)
     if same_port and not diagnostics.uncertain & {"host", "port", "metrics_host", "metrics_port"}:
         diagnostics.add(
-            f"{config.source}: metrics_port: found {config.metrics_port}, which is the API's port too; expected "
-            "another (--metrics-port)"
+            f"{config.source}: metrics_port: se encontró {config.metrics_port}, que también es el puerto de la "
+            "API; se esperaba otro (--metrics-port)"
         )
 
 
@@ -139,19 +171,22 @@ def _document(source: Path, diagnostics: Diagnostics) -> dict[str, Any] | None:
     """The file's keys and tables, in its order; None where it cannot be read."""
     try:
         if not stat.S_ISREG(source.stat().st_mode):  # a device has no end, and a pipe may have no beginning
-            diagnostics.add(f"{source}: cannot be read: this is no regular file. Name one with --config.")
+            diagnostics.add(f"{source}: no se puede leer: no es un archivo normal. Nombra uno con --config.")
             return None
         return tomllib.loads(source.read_text(encoding="utf-8"))
     except FileNotFoundError:
         diagnostics.add(
-            f"{source}: no such configuration file. Name one with --config, or have one written by `otel-bridge init`."
+            f"{source}: no existe ese archivo de configuración. Nombra uno con --config, o que lo escriba "
+            "`otel-bridge init`."
         )
     except OSError as error:
-        diagnostics.add(f"{source}: cannot be read: {error.strerror}. Make it readable for this user, or name another.")
+        diagnostics.add(f"{source}: no se puede leer: {error.strerror}. Permite leerlo a este usuario, o nombra otro.")
     except UnicodeDecodeError as error:
-        diagnostics.add(f"{source}: cannot be read: {error}")
+        diagnostics.add(f"{source}: no se puede leer: {error}")
     except tomllib.TOMLDecodeError as error:
-        diagnostics.add(f"{source}: not valid TOML: {error}")
+        diagnostics.add(f"{source}: no es TOML válido: {error}")
     except (ValueError, RecursionError):  # a number of thousands of digits, a list in a list in a list …
-        diagnostics.add(f"{source}: not valid TOML: a number is too long, or tables are nested too deeply")
+        diagnostics.add(
+            f"{source}: no es TOML válido: un número es demasiado largo, o hay demasiadas tablas una dentro de otra"
+        )
     return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -23,7 +24,9 @@ def issuer(raw: object) -> str | None:
     """An issuer as its tokens name it, a last slash included; None where it is empty."""
     url = readers.optional_text(raw)
     if url is not None and (not readers.is_plain_url(url) or urlsplit(url).query):
-        raise ValueError("a URL such as https://login.example.com, without user, ? and #, as tokens have it in `iss`")
+        raise ValueError(
+            "una URL como https://login.example.com, sin usuario, ? ni #, tal como los tokens la llevan en `iss`"
+        )
     return url
 
 
@@ -31,7 +34,7 @@ def jwks_url(raw: object) -> str | None:
     """The URL of a set of keys; None where it is empty."""
     url = readers.optional_text(raw)
     if url is not None and not readers.is_plain_url(url):
-        raise ValueError("a URL such as https://login.example.com/jwks, without user and #")
+        raise ValueError("una URL como https://login.example.com/jwks, sin usuario ni #")
     return url
 
 
@@ -39,7 +42,7 @@ def words(raw: object) -> tuple[str, ...]:
     """Texts of which none is empty."""
     found = readers.texts(raw)
     if not all(word.strip() for word in found):
-        raise ValueError("a list of texts of which none is empty")
+        raise ValueError("una lista de textos, ninguno vacío")
     return found
 
 
@@ -47,26 +50,26 @@ def scopes(raw: object) -> tuple[str, ...]:
     """Scopes (RFC 6749, section 3.3): a header names them."""
     found = words(raw)
     if not all(word.isascii() and word.isprintable() and not set(word) & set(' "\\') for word in found):
-        raise ValueError("a list of scopes: ASCII without spaces, quotes and backslashes")
+        raise ValueError("una lista de permisos (scopes): ASCII sin espacios, comillas ni barras invertidas")
     return found
 
 
 def algorithms(raw: object) -> tuple[str, ...]:
     found = readers.texts(raw)
     if not found or not set(found) <= set(ALGORITHMS):
-        raise ValueError("a list of " + ", ".join(ALGORITHMS))
+        raise ValueError("una lista de " + ", ".join(ALGORITHMS))
     return found
 
 
 def claims(raw: object) -> tuple[tuple[str, tuple[str, ...]], ...]:
     """Names of claims and the values that each may have: `{ roles = ["metrics"] }`."""
     if not isinstance(raw, dict) or not raw or not all(name.strip() for name in raw):
-        raise ValueError('a table of claims and their values such as { roles = ["metrics"] }')
+        raise ValueError('una tabla de datos (claims) y sus valores, como { roles = ["metrics"] }')
     found = []
     for name, values in raw.items():
         allowed = words([values] if isinstance(values, str) else values)
         if not allowed:
-            raise ValueError("one value at least for each claim")
+            raise ValueError("al menos un valor para cada dato (claim)")
         found.append((name, allowed))
     return tuple(found)
 
@@ -82,25 +85,30 @@ def check(config: Config, environ: Mapping[str, str], diagnostics: Diagnostics) 
             return
         for gpt_id in takers:
             diagnostics.add(
-                f"{config.source}: gpts.{gpt_id}: takes access tokens (oauth_clients, oauth_claims), and nobody makes "
-                "them; expected oauth_issuer, the identity provider's URL"
+                f"{config.source}: gpts.{gpt_id}: acepta tokens de acceso (oauth_clients, oauth_claims) y nadie "
+                "los emite; se esperaba oauth_issuer, la URL del proveedor de identidad"
             )
         idle = [key for key in _NEEDS_ISSUER if getattr(config, key)]
         if idle:
-            diagnostics.warn(f"{config.source}: {', '.join(idle)}: nothing comes of it without oauth_issuer")
+            diagnostics.warn(f"{config.source}: {', '.join(idle)}: no sirve de nada sin oauth_issuer")
         return
+    if any(find_spec(package) is None for package in ("jwt", "cryptography")):
+        diagnostics.add(
+            f"{config.source}: oauth_issuer: comprobar tokens de acceso necesita PyJWT y cryptography, que no están "
+            "instalados. Instálalos: pip install 'otel-bridge[oauth]'."
+        )
     if config.public_url is None and "public_url" not in diagnostics.uncertain:
         diagnostics.add(
-            f"{config.source}: oauth_issuer: found {shown(config.oauth_issuer)} and no public_url; expected both: "
-            "tokens are made for the URL under which clients reach the bridge"
+            f"{config.source}: oauth_issuer: se encontró {shown(config.oauth_issuer)} sin public_url; se "
+            "esperaban los dos: los tokens se emiten para la URL con la que los clientes llegan al puente"
         )
     for url in (config.oauth_issuer, config.oauth_jwks_url):
         if url is not None:
             read_proxy(environ, url, "http/protobuf", diagnostics)
     if not takers and "gpts" not in diagnostics.uncertain:
         diagnostics.warn(
-            f"{config.source}: oauth_issuer: no GPT takes its tokens; say which open it with oauth_clients or "
-            "oauth_claims in its table"
+            f"{config.source}: oauth_issuer: ningún GPT acepta sus tokens; di cuáles lo abren con oauth_clients "
+            "u oauth_claims en su tabla"
         )
     _doubt_plain_text(config, diagnostics)
 
@@ -109,8 +117,12 @@ def _doubt_plain_text(config: Config, diagnostics: Diagnostics) -> None:
     for key in ("oauth_issuer", "oauth_jwks_url", "public_url"):
         url = getattr(config, key)
         if url is not None and urlsplit(url).scheme == "http" and not readers.is_loopback(urlsplit(url).hostname or ""):
-            risk = "tokens can be read on their way" if key == "public_url" else "whoever is on the way can make tokens"
-            diagnostics.warn(f"{config.source}: {key}: found {shown(url)}: without TLS {risk}")
+            risk = (
+                "los tokens se pueden leer por el camino"
+                if key == "public_url"
+                else "quien esté en el camino puede emitir tokens"
+            )
+            diagnostics.warn(f"{config.source}: {key}: se encontró {shown(url)}: sin TLS, {risk}")
 
 
 def resources(public_url: str) -> Collection[str]:

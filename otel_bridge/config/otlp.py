@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 from urllib.parse import unquote, urlsplit
 
-from otel_bridge.config import certificates, readers
+from otel_bridge.config import certificates, readers, secret_files
 from otel_bridge.config.diagnostics import Diagnostics
 from otel_bridge.config.proxies import read_proxy
 
@@ -94,7 +94,7 @@ def read_push(environ: Mapping[str, str], diagnostics: Diagnostics) -> Push | No
     chosen = environ.get("OTEL_METRICS_EXPORTER", "").strip().lower()
     if chosen not in ("", "none", "prometheus", "otlp"):
         diagnostics.wrong(
-            f"environment: {variable}", environ[variable], "otlp (pushed) or none (/metrics shows them in any case)"
+            f"entorno: {variable}", environ[variable], "otlp (se empujan) o none (/metrics las muestra siempre)"
         )
     if chosen != "otlp" or environ.get("OTEL_SDK_DISABLED", "").lower() == "true":
         return None
@@ -110,18 +110,18 @@ def read_push(environ: Mapping[str, str], diagnostics: Diagnostics) -> Push | No
         preferred = f"OTEL_EXPORTER_OTLP_METRICS_{name}"
         if environ.get(preferred, "").strip().lower() not in ("", expected):
             diagnostics.wrong(
-                f"environment: {preferred}", environ[preferred], f"{expected}: what is pushed is /metrics"
+                f"entorno: {preferred}", environ[preferred], f"{expected}: se empuja lo que muestra /metrics"
             )
     milliseconds = diagnostics.read(
-        "environment: OTEL_METRIC_EXPORT_INTERVAL",
+        "entorno: OTEL_METRIC_EXPORT_INTERVAL",
         readers.number(100, 3_600_000),
         environ.get("OTEL_METRIC_EXPORT_INTERVAL") or str(PUSH_MILLISECONDS),
         PUSH_MILLISECONDS,
     )
     if otlp is None:
         diagnostics.add(
-            f"environment: {variable}: found 'otlp', and there is no endpoint; expected one in "
-            "OTEL_EXPORTER_OTLP_ENDPOINT or OTEL_EXPORTER_OTLP_METRICS_ENDPOINT"
+            f"entorno: {variable}: dice 'otlp' y no hay destino; se esperaba uno en OTEL_EXPORTER_OTLP_ENDPOINT u "
+            "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT"
         )
         return None
     return Push(otlp, milliseconds / 1000)
@@ -137,29 +137,29 @@ def read_otlp(environ: Mapping[str, str], diagnostics: Diagnostics, signal: Sign
         return f"OTEL_EXPORTER_OTLP_{name}", ""
 
     def file(variable: str, path: str) -> tuple[str, str]:
-        return f"environment: {variable}", path
+        return f"entorno: {variable}", path
 
     if environ.get("OTEL_SDK_DISABLED", "").lower() == "true":
         return None
     endpoint_variable, endpoint = get("ENDPOINT")
     if not endpoint:
         return None
-    endpoint = diagnostics.read(f"environment: {endpoint_variable}", readers.http_url, endpoint, "")
+    endpoint = diagnostics.read(f"entorno: {endpoint_variable}", readers.http_url, endpoint, "")
     protocol_variable, protocol = get("PROTOCOL")
     protocol = protocol or "http/protobuf"
     if protocol not in ("http/protobuf", "grpc"):
-        diagnostics.wrong(f"environment: {protocol_variable}", protocol, "http/protobuf or grpc")
+        diagnostics.wrong(f"entorno: {protocol_variable}", protocol, "http/protobuf o grpc")
     if endpoint:
         endpoint = _signal_endpoint(signal, endpoint_variable, endpoint, protocol, diagnostics)
     compression_variable, compression = get("COMPRESSION")
     if compression not in ("", "none", "gzip"):
-        diagnostics.wrong(f"environment: {compression_variable}", compression, "gzip or none")
-    headers = _headers(*get("HEADERS"), protocol, diagnostics)
+        diagnostics.wrong(f"entorno: {compression_variable}", compression, "gzip o none")
+    headers = _headers(*_of_file(signal, *get("HEADERS"), environ, diagnostics), protocol, diagnostics)
     timeout_variable, timeout = get("TIMEOUT")
     # Seconds, as opentelemetry-python reads this variable.
-    seconds = diagnostics.read(f"environment: {timeout_variable}", readers.number(0.05, 3600), timeout or "10", 10.0)
+    seconds = diagnostics.read(f"entorno: {timeout_variable}", readers.number(0.05, 3600), timeout or "10", 10.0)
     insecure_variable, insecure = get("INSECURE")
-    plain = diagnostics.read(f"environment: {insecure_variable}", readers.flag, insecure or "false", False)
+    plain = diagnostics.read(f"entorno: {insecure_variable}", readers.flag, insecure or "false", False)
     authorities = file(*get("CERTIFICATE"))
     if authorities[1]:
         certificates.check_authorities(*authorities, diagnostics)
@@ -180,30 +180,44 @@ def read_otlp(environ: Mapping[str, str], diagnostics: Diagnostics, signal: Sign
     )
 
 
+def _of_file(
+    signal: Signal, variable: str, text: str, environ: Mapping[str, str], diagnostics: Diagnostics
+) -> tuple[str, str]:
+    """The variable and the text that hold: those of a `…_FILE` where there is one. The form for the signal wins, as
+    elsewhere."""
+    for name in (f"OTEL_EXPORTER_OTLP_{signal.upper()}_HEADERS", "OTEL_EXPORTER_OTLP_HEADERS"):
+        if name + secret_files.SUFFIX in environ:
+            found = secret_files.read(name, environ, diagnostics)
+            return name + secret_files.SUFFIX, found or ""
+        if environ.get(name):
+            break
+    return variable, text
+
+
 def _signal_endpoint(signal: Signal, variable: str, endpoint: str, protocol: str, diagnostics: Diagnostics) -> str:
     """Where the signal goes: over HTTP the base has its path added. Warns where another path was probably meant."""
     path = urlsplit(endpoint).path.rstrip("/")
-    place = f"environment: {variable}"
+    place = f"entorno: {variable}"
     if protocol == "grpc":
         if path:
             diagnostics.warn(
-                f"{place}: gRPC has no paths, {path} is ignored; leave it out, or set …_PROTOCOL to http/protobuf"
+                f"{place}: gRPC no tiene rutas y {path} no se usa; quítala, o pon …_PROTOCOL a http/protobuf"
             )
         return endpoint
-    what = "spans" if signal == "traces" else signal
+    what, kind = ("los spans", "trazas") if signal == "traces" else ("las métricas", "métricas")
     own_variable = f"OTEL_EXPORTER_OTLP_{signal.upper()}_ENDPOINT"
     is_own = variable == own_variable
     named = re.search(r"/v1/(traces|metrics|logs)$", path)
     if named is not None and not is_own:
         diagnostics.warn(
-            f"{place}: ends in {named[0]}, and /v1/{signal} is added to it: {what} go to {path}/v1/{signal}. "
-            f"Leave the path out, or use {own_variable}"
+            f"{place}: termina en {named[0]}, y se le añade /v1/{signal}: {what} van a {path}/v1/{signal}. "
+            f"Quita la ruta, o usa {own_variable}"
         )
     elif named is not None and named[1] != signal:
-        diagnostics.warn(f"{place}: ends in {named[0]}, where no {signal} are taken; expected /v1/{signal}")
+        diagnostics.warn(f"{place}: termina en {named[0]}, donde no se aceptan {kind}; se esperaba /v1/{signal}")
     elif is_own and not path:
         diagnostics.warn(
-            f"{place}: has no path, and none is added to it: {what} go to /. Add /v1/{signal}, or use "
+            f"{place}: no tiene ruta, y no se le añade ninguna: {what} van a /. Añade /v1/{signal}, o usa "
             "OTEL_EXPORTER_OTLP_ENDPOINT"
         )
     return endpoint if is_own else endpoint.rstrip("/") + f"/v1/{signal}"
@@ -215,7 +229,7 @@ def read_resource(environ: Mapping[str, str], diagnostics: Diagnostics) -> tuple
     pairs = _pairs(variable, environ.get("OTEL_RESOURCE_ATTRIBUTES", ""), diagnostics)
     for name, value in pairs:
         if readers.UNWRITABLE.search(name + value):
-            diagnostics.add(f"environment: {variable}: expected values of printable UTF-8 text (not shown)")
+            diagnostics.add(f"entorno: {variable}: se esperaban valores de texto UTF-8 imprimible (no se muestran)")
             return ()
     return pairs
 
@@ -224,7 +238,7 @@ def read_service_name(environ: Mapping[str, str], diagnostics: Diagnostics) -> s
     """The bridge's own name. A wrong variable goes to `diagnostics`."""
     name = environ.get("OTEL_SERVICE_NAME") or "otel-bridge"
     if readers.UNWRITABLE.search(name):
-        diagnostics.wrong("environment: OTEL_SERVICE_NAME", name, "printable UTF-8 text")
+        diagnostics.wrong("entorno: OTEL_SERVICE_NAME", name, "texto UTF-8 imprimible")
     return name
 
 
@@ -237,18 +251,18 @@ def check_sdk(environ: Mapping[str, str], diagnostics: Diagnostics) -> None:
             continue
         number = _integer(raw)
         if number is None or number < 0:
-            diagnostics.wrong(f"environment: {variable}", raw, "a whole number from 0, or unset")
+            diagnostics.wrong(f"entorno: {variable}", raw, "un número entero desde 0, o unset")
     sizes = {}
     for variable, default in _SDK_BATCHES.items():
         number = _integer(environ.get(variable, ""))
         sizes[variable] = default if number is None else number  # as the SDK does, which then logs it
         if sizes[variable] <= 0:
-            diagnostics.wrong(f"environment: {variable}", environ[variable], "a whole number from 1")
+            diagnostics.wrong(f"entorno: {variable}", environ[variable], "un número entero desde 1")
     queue, batch = sizes["OTEL_BSP_MAX_QUEUE_SIZE"], sizes["OTEL_BSP_MAX_EXPORT_BATCH_SIZE"]
     if 0 < queue < batch:
         diagnostics.add(
-            f"environment: OTEL_BSP_MAX_EXPORT_BATCH_SIZE: found {batch}, expected no more than "
-            f"OTEL_BSP_MAX_QUEUE_SIZE, which is {queue}"
+            f"entorno: OTEL_BSP_MAX_EXPORT_BATCH_SIZE: se encontró {batch}, se esperaba como mucho "
+            f"OTEL_BSP_MAX_QUEUE_SIZE, que es {queue}"
         )
 
 
@@ -265,22 +279,22 @@ def _headers(variable: str, text: str, protocol: str, diagnostics: Diagnostics) 
     headers = {}
     if _QUOTED.search(text):
         diagnostics.add(
-            f"environment: {variable}: expected name=value pairs without quotes (what was found is not shown): here "
-            "they would be sent with the text; %22 stands for one that is meant"
+            f"entorno: {variable}: se esperaban pares nombre=valor sin comillas (lo encontrado no se muestra): "
+            "aquí se enviarían con el texto; %22 escribe unas que hagan falta"
         )
         return ()
     for name, value in _pairs(variable, text, diagnostics):
         name, problem = name.lower(), ""
         if not _HEADER_NAME.fullmatch(name):
-            problem = "names of letters, digits, - and _"
+            problem = "nombres de letras, cifras, - y _"
         elif protocol == "grpc" and not _GRPC_NAME.fullmatch(name):
-            problem = "names of letters, digits, - and _, none with grpc- at its front nor -bin at its end"
+            problem = "nombres de letras, cifras, - y _, sin grpc- delante ni -bin al final"
         elif name in _OURS:
-            problem = f"no {name}: every request has its own"
+            problem = f"que no hubiera {name}: cada petición lleva el suyo"
         elif not _HEADER_VALUE.fullmatch(value):
-            problem = "values of printable ASCII characters, without line ends and other control characters"
+            problem = "valores de caracteres ASCII imprimibles, sin saltos de línea ni otros caracteres de control"
         if problem:
-            diagnostics.add(f"environment: {variable}: expected {problem} (what was found is not shown)")
+            diagnostics.add(f"entorno: {variable}: se esperaba {problem} (lo encontrado no se muestra)")
             return ()
         headers[name] = value
     return tuple(headers.items())
@@ -292,7 +306,7 @@ def _pairs(variable: str, text: str, diagnostics: Diagnostics) -> tuple[tuple[st
         name, equals, value = part.partition("=")
         if not equals or not name.strip():
             # What was found is not repeated: headers carry credentials.
-            diagnostics.add(f"environment: {variable}: expected name=value pairs separated by commas")
+            diagnostics.add(f"entorno: {variable}: se esperaban pares nombre=valor separados por comas")
             return ()
         pairs.append((unquote(name.strip()), unquote(value.strip())))
     return tuple(pairs)

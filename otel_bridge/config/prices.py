@@ -19,8 +19,8 @@ OLD_MONTHS = 6
 """From this age on the list is told as old."""
 
 _EXAMPLE = (
-    "{input = 2.0, output = 10.0}, and cached = 0.1 where cached input costs less; or "
-    f'"{SHIPPED_PRICES}" for the list that comes with otel-bridge'
+    "{input = 2.0, output = 10.0}, y cached = 0.1 donde la entrada en caché cueste menos; o "
+    f'"{SHIPPED_PRICES}" para la lista que viene con otel-bridge'
 )
 _KEYS = {"input", "output", "cached"}
 """The keys of a price; `cached` is optional."""
@@ -53,7 +53,7 @@ class PriceList:
     def age(self, today: date) -> str:
         """In words: `7 months old`."""
         months = self.months(today)
-        return f"{months} month{'' if months == 1 else 's'} old" if months else "of this month"
+        return f"tiene {months} {'mes' if months == 1 else 'meses'}" if months else "es de este mes"
 
 
 @cache

@@ -36,7 +36,7 @@ def read_proxy(environ: Mapping[str, str], endpoint: str, protocol: str, diagnos
     port = parts.port or {"http": 80, "https": 443}[parts.scheme]
     if any(_covers(part.strip().lower(), (parts.hostname or "").rstrip("."), port) for part in exceptions.split(",")):
         return None
-    return diagnostics.read(f"environment: {variable}", readers.proxy_url, environ[variable].strip(), None)
+    return diagnostics.read(f"entorno: {variable}", readers.proxy_url, environ[variable].strip(), None)
 
 
 def _covers(exception: str, host: str, port: int) -> bool:

@@ -1,6 +1,6 @@
 """Readers: from what is written (a TOML value, a variable's text) to a value.
 
-A reader raises ValueError with a text that completes «expected …».
+A reader raises ValueError with a text that completes «se esperaba …».
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def text(raw: object) -> str:
     """A text as it is written."""
     if isinstance(raw, str):
         return raw
-    raise ValueError("text")
+    raise ValueError("un texto")
 
 
 def optional_text(raw: object) -> str | None:
@@ -46,7 +46,7 @@ def hash_key(raw: object) -> str | None:
     key = optional_text(raw)
     if key is not None and len(key.strip()) < USER_HASH_KEY_CHARS:
         raise ValueError(
-            f"{USER_HASH_KEY_CHARS} characters at least, such as from "
+            f"al menos {USER_HASH_KEY_CHARS} caracteres, como los que da "
             "python -c 'import secrets; print(secrets.token_hex(32))'"
         )
     return key
@@ -56,7 +56,7 @@ def host(raw: object) -> str:
     """An address or a host name to listen on."""
     if isinstance(raw, str) and _is_host(raw):
         return raw
-    raise ValueError("text: an address such as 127.0.0.1 or ::1, or a host name")
+    raise ValueError("un texto: una dirección como 127.0.0.1 o ::1, o un nombre de servidor")
 
 
 def choice(literal: Any) -> Reader[Any]:
@@ -66,7 +66,7 @@ def choice(literal: Any) -> Reader[Any]:
     def read(raw: object) -> Any:
         if isinstance(raw, str) and raw in allowed:
             return raw
-        raise ValueError("one of " + ", ".join(allowed))
+        raise ValueError("uno de " + ", ".join(allowed))
 
     return read
 
@@ -81,7 +81,7 @@ def integer(low: int, high: int) -> Reader[int]:
             value = None
         if isinstance(value, int) and not isinstance(value, bool) and low <= value <= high:
             return value
-        raise ValueError(f"a whole number from {low} to {high}")
+        raise ValueError(f"un número entero de {low} a {high}")
 
     return read
 
@@ -96,7 +96,7 @@ def number(low: float, high: float) -> Reader[float]:
             value = None
         if value is not None and low <= value <= high:
             return value
-        raise ValueError(f"a number from {low:g} to {high:g}")
+        raise ValueError(f"un número de {low:g} a {high:g}")
 
     return read
 
@@ -107,7 +107,7 @@ def flag(raw: object) -> bool:
         return raw
     if isinstance(raw, str) and raw.lower() in ("true", "false", "1", "0", "yes", "no"):
         return raw.lower() in ("true", "1", "yes")
-    raise ValueError("true or false")
+    raise ValueError("true o false")
 
 
 def size(low: int) -> Reader[int]:
@@ -120,7 +120,7 @@ def size(low: int) -> Reader[int]:
         value = int(match[1]) * _UNITS[match[2]] if match is not None else -1
         if low <= value < _SIZE_LIMIT:
             return value
-        raise ValueError("a size such as 512MiB or 20GiB" + (f", {low} bytes at least" if low else ""))
+        raise ValueError("un tamaño como 512MiB o 20GiB" + (f", de al menos {low} bytes" if low else ""))
 
     return read
 
@@ -131,7 +131,7 @@ def texts(raw: object) -> tuple[str, ...]:
         return tuple(part.strip() for part in raw.split(",") if part.strip())
     if isinstance(raw, list) and all(isinstance(part, str) for part in raw):
         return tuple(raw)
-    raise ValueError("a list of texts (in the environment: separated by commas)")
+    raise ValueError("una lista de textos (en el entorno: separados por comas)")
 
 
 def regions(raw: object) -> tuple[str, ...]:
@@ -139,7 +139,7 @@ def regions(raw: object) -> tuple[str, ...]:
     codes = tuple(code.upper() for code in texts(raw))
     unsupported = [code for code in codes if code not in phonenumbers.SUPPORTED_REGIONS]
     if unsupported:
-        raise ValueError(f"country codes of two letters, such as ES or MX (unknown: {', '.join(unsupported)})")
+        raise ValueError(f"códigos de país de dos letras, como ES o MX (desconocidos: {', '.join(unsupported)})")
     return codes
 
 
@@ -149,7 +149,7 @@ def rate(raw: object) -> Rate | None:
         return None
     match = re.fullmatch(r"([1-9]\d{0,8})/(second|minute|hour|day)", raw) if isinstance(raw, str) else None
     if match is None:
-        raise ValueError('"off" or a rate such as 6000/minute (second, minute, hour, day)')
+        raise ValueError('"off" o un ritmo como 6000/minute (second, minute, hour, day)')
     return Rate(int(match[1]), PERIODS[match[2]])
 
 
@@ -168,11 +168,11 @@ def journal_url(raw: object) -> str:
             return raw
         if postgres_url.is_postgres(raw):
             raise ValueError(
-                "postgresql://user@host1,host2/database?name=value, as libpq reads it, with %40 for an @ in a name or "
-                "password, %2F for a /, %3A for a :, %25 for a %"
+                "postgresql://usuario@servidor1,servidor2/base?nombre=valor, como lo lee libpq, con %40 por una "
+                "@ en un nombre o contraseña, %2F por una /, %3A por : y %25 por %"
             )
     raise ValueError(
-        "sqlite:///relative/path.db, sqlite:////absolute/path.db, or postgresql://user@host1,host2/database"
+        "sqlite:///ruta/relativa.db, sqlite:////ruta/absoluta.db o postgresql://usuario@servidor1,servidor2/base"
     )
 
 
@@ -182,7 +182,7 @@ def trace_url(raw: object) -> str | None:
     if url is not None and (
         "{trace_id}" not in url or UNWRITABLE.search(url) or _http_parts(url) is None or _has_login(url)
     ):
-        raise ValueError("a URL with {trace_id} in it, without a user or password: clients get it")
+        raise ValueError("una URL con {trace_id}, sin usuario ni contraseña: los clientes la reciben")
     return url
 
 
@@ -191,7 +191,7 @@ def networks(raw: object) -> tuple[str, ...]:
     try:
         return tuple(str(ipaddress.ip_network(network, strict=False)) for network in texts(raw))
     except ValueError:
-        raise ValueError("a list of addresses or networks such as 127.0.0.1 or 10.0.0.0/8") from None
+        raise ValueError("una lista de direcciones o redes como 127.0.0.1 o 10.0.0.0/8") from None
 
 
 def origins(raw: object) -> tuple[str, ...]:
@@ -199,7 +199,7 @@ def origins(raw: object) -> tuple[str, ...]:
     written = texts(raw)
     for origin in written:
         if origin != "*" and not (re.fullmatch(r"https?://[A-Za-z0-9.\[\]:-]+", origin) and _http_parts(origin)):
-            raise ValueError('a list of origins such as https://app.example.com, without a path, or "*"')
+            raise ValueError('una lista de orígenes como https://app.example.com, sin ruta, o "*"')
     return tuple(origin.lower() for origin in written)
 
 
@@ -210,7 +210,7 @@ def public_url(raw: object) -> str | None:
         return None
     parts = _http_parts(url)
     if parts is None or parts.query or parts.fragment or "@" in parts.netloc:
-        raise ValueError("a URL such as https://example.com")
+        raise ValueError("una URL como https://example.com")
     # The guide's «API Base URL» ends in /api, and every path of the API begins with it.
     return url.removesuffix("/api")
 
@@ -220,13 +220,13 @@ def http_url(raw: object) -> str:
     if isinstance(raw, str):
         parts = _http_parts(raw)
         if parts is None:
-            raise ValueError("a URL such as http://localhost:4318")
+            raise ValueError("una URL como http://localhost:4318")
         if "@" in parts.netloc:
-            raise ValueError("a URL without user and password: give them as a header (OTEL_EXPORTER_OTLP_HEADERS)")
+            raise ValueError("una URL sin usuario ni contraseña: dalos en una cabecera (OTEL_EXPORTER_OTLP_HEADERS)")
         if parts.query or parts.fragment or raw.endswith(("?", "#")):
-            raise ValueError("a URL without ? and #: give a token as a header (OTEL_EXPORTER_OTLP_HEADERS)")
+            raise ValueError("una URL sin ? ni #: da el token en una cabecera (OTEL_EXPORTER_OTLP_HEADERS)")
         return raw
-    raise ValueError("a URL such as http://localhost:4318")
+    raise ValueError("una URL como http://localhost:4318")
 
 
 def proxy_url(raw: object) -> str:
@@ -235,7 +235,7 @@ def proxy_url(raw: object) -> str:
     parts = url_parts(url, ("http",))
     if parts is not None:
         return f"http://{parts.netloc}" + (":80" if parts.port is None else "")
-    raise ValueError("an HTTP proxy such as http://proxy.example:3128")
+    raise ValueError("un proxy HTTP como http://proxy.example:3128")
 
 
 def _http_parts(url: str) -> SplitResult | None:

@@ -36,9 +36,10 @@ KEY_BESIDE_NOTHING = Path("data/otel-bridge.key")
 
 def setting(default: D, help: str, reader: Reader[V], secret: bool = False, may_hold_secret: bool = False) -> D | V:
     """A row: a field of `Config` that can be given in the file and the environment; `secret`: never shown,
-    `may_hold_secret`: not as it is written. The result's type is not the one at run time: it has mypy hold the field's
-    declared type to the default and to the reader's values."""
-    metadata = {"help": help, "read": reader, "secret": secret}
+    `may_hold_secret`: not as it is written. Both can be given in files of their own (secret_files.py). The result's
+    type is not the one at run time: it has mypy hold the field's declared type to the default and to the reader's
+    values."""
+    metadata = {"help": help, "read": reader, "secret": secret, "in_file": secret or may_hold_secret}
     row: D | V = field(default=default, metadata=metadata, repr=not (secret or may_hold_secret))
     return row
 
@@ -49,6 +50,14 @@ class Config:
 
     host: str = setting("127.0.0.1", "Address the API listens on.", readers.host)
     port: int = setting(8000, "Port the API listens on; 0 takes a free one.", readers.integer(0, 65_535))
+    tls_cert: str | None = setting(
+        None,
+        "File (PEM) of the certificate, with its chain, that the API is served with; empty: plain HTTP.",
+        readers.optional_text,
+    )
+    tls_key: str | None = setting(
+        None, "File (PEM) of its key, without a passphrase; empty: in the same file.", readers.optional_text
+    )
     metrics_host: str = setting("127.0.0.1", "Address /metrics listens on.", readers.host)
     metrics_port: int = setting(9464, "Port /metrics listens on; 0 takes a free one.", readers.integer(0, 65_535))
     journal: str = setting(
@@ -165,6 +174,12 @@ class Config:
         return postgres_url.shown(self.journal)
 
     @property
+    def shortest_retention_days(self) -> float:
+        """Of the journal, or of the GPT that keeps its own for less."""
+        own = [gpt.retention_days for gpt in self.gpts.values() if gpt.retention_days is not None]
+        return min([self.retention_days, *own])
+
+    @property
     def in_database(self) -> bool:
         """Whether the journal is kept by a server, and not in a file."""
         return postgres_url.is_postgres(self.journal)
@@ -197,6 +212,8 @@ class Setting(Generic[V]):
     help: str
     read: Reader[V]
     secret: bool = False
+    in_file: bool = False
+    """Whether a file of its own may hold it: the variable with `_FILE` at its end names that."""
 
     @property
     def env(self) -> str:
@@ -205,7 +222,7 @@ class Setting(Generic[V]):
 
 
 SETTINGS: tuple[Setting[Any], ...] = tuple(
-    Setting(row.name, row.default, row.metadata["help"], row.metadata["read"], row.metadata["secret"])
+    Setting(row.name, row.default, *(row.metadata[part] for part in ("help", "read", "secret", "in_file")))
     for row in fields(Config)
     if row.metadata
 )

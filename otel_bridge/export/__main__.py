@@ -1,8 +1,10 @@
-"""`python -m otel_bridge.export`: the process that delivers. The bridge starts it; `pipe.py` says how they talk."""
+"""`python -m otel_bridge.export FORMAT LEVEL`: the process that delivers. The bridge starts it, and says how it logs;
+`pipe.py` says how they talk."""
 
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import signal
 import sys
@@ -12,7 +14,7 @@ from typing import IO, NoReturn
 
 import msgspec
 
-from otel_bridge import journal, signals
+from otel_bridge import journal, logs, signals
 from otel_bridge.config import Otlp
 from otel_bridge.errors import OperatorError
 from otel_bridge.export.delivery import AWAY_SECONDS, Delivery
@@ -22,12 +24,16 @@ from otel_bridge.export.shutdown import Shutdown
 from otel_bridge.export.spans import SpanProjection
 from otel_bridge.journal import StoreDamaged, StoreUnavailable
 
+log = logging.getLogger("otel_bridge.export")
+
 
 def main() -> int:
     """Set-up on standard input, reports on standard output, logs on standard error. Returns the exit code where no
     set-up comes; otherwise it ends the process itself, with 1 where the journal cannot be read."""
     stdin, stdout = sys.stdin.buffer, os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # a stray print must not break the frames
+    logs.set_up(*sys.argv[1:3])
+    logs.take_over()
     # A service manager signals every process of its group. When to stop is the bridge's to say: it wants a last flush.
     # Until here they were blocked: the bridge starts this process so.
     for number in signals.ALL:
@@ -53,7 +59,8 @@ def main() -> int:
     except BrokenPipeError:
         code = 0
     except OperatorError as refusal:
-        print(*(f"otel-bridge exporter: {line}" for line in refusal.lines()), sep="\n", file=sys.stderr)  # noqa: T201
+        for line in refusal.lines():
+            log.error("%s", line)
         if isinstance(refusal, StoreDamaged):  # the bridge says so on `/readyz`
             with contextlib.suppress(BrokenPipeError):
                 write_frame(stdout, Report(message=refusal.advice, damaged=refusal.part))

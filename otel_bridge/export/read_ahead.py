@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 
 from otel_bridge.export.batch import Batch
@@ -9,6 +10,8 @@ from otel_bridge.journal.store import Reader, Segment, StoreDamaged
 
 BATCH_BYTES = 2 << 20
 """Of journal; the request is about twice that. `request_size.py` bounds what becomes larger all the same."""
+FRESH_SECONDS = 1.0
+"""After which what was read ahead is read again: a user may have been taken out of it (`user forget`)."""
 READ_SEGMENTS = 512
 """Segments read at once, where their bytes do not bound that first; single events make small ones."""
 
@@ -20,6 +23,7 @@ class ReadAhead:
         self._reader = reader
         self._cursor = 0
         self._segments: deque[Segment] = deque()
+        self._read_at = 0.0
 
     def batch(self, after: int, max_spans: int) -> Batch | None:
         """The batch behind the cursor `after`: of `max_spans` and `BATCH_BYTES` at the most, but of one segment at
@@ -49,7 +53,10 @@ class ReadAhead:
             segments.popleft()
         elif self._cursor != cursor:  # a request failed, and reading goes on from where that began
             segments.clear()
+        if segments and time.monotonic() - self._read_at > FRESH_SECONDS:
+            segments.clear()
         if not segments:
+            self._read_at = time.monotonic()
             segments.extend(self._reader.segments(cursor, READ_SEGMENTS))
         self._cursor = cursor
         return segments[0] if segments else None

@@ -173,11 +173,13 @@ class SpanProjection:
 
     def _session_attributes(self, session_id: bytes, user: str) -> bytes:
         uuid = uuid_text(session_id).encode()
-        return _CONVERSATION + uuid + _SESSION + uuid + _text_attribute(catalog.USER_HASH, user)
+        # Of a user who was taken out of the journal (`user forget`) there is no hash.
+        who = _text_attribute(catalog.USER_HASH, user) if user else b""
+        return _CONVERSATION + uuid + _SESSION + uuid + who
 
     def _session(self, session: Session) -> bytes:
         at_us, claim = session.started_us, b""
-        if abs(at_us - session.arrived_us) > FAR_US:
+        if abs(at_us - session.arrived_us) > FAR_US and not session.historic:
             claim = _text_attribute(catalog.SESSION_CLAIMED_START, format_time(at_us))
             at_us = session.arrived_us
         return self._root(session.id, session.gpt, at_us * 1000) + (

@@ -102,7 +102,7 @@ def document(server: str | None = None) -> dict[str, Any]:
                 "operationId": "crearSesion",
                 "summary": "Crea una sesión",
                 "description": "Abre una sesión de un GPT registrado. Usa el «id» devuelto en cada evento.",
-                "parameters": [_idempotency_key(), _traceparent()],
+                "parameters": [_idempotency_key(), _history(), _traceparent()],
                 "requestBody": _body({"$ref": _ref("SessionIn")}),
                 "responses": {
                     "201": _created("SessionOut", "Creada."),
@@ -142,7 +142,7 @@ def document(server: str | None = None) -> dict[str, Any]:
                 "operationId": "agregarEventos",
                 "summary": "Agrega un evento o un lote de eventos",
                 "description": "Un objeto es un evento; un arreglo, un lote: se toman los buenos aunque otros fallen.",
-                "parameters": [_idempotency_key(), _traceparent()],
+                "parameters": [_idempotency_key(), _history(), _traceparent()],
                 "requestBody": _body(
                     {
                         "oneOf": [
@@ -177,7 +177,7 @@ def document(server: str | None = None) -> dict[str, Any]:
                 "summary": "Valora la respuesta de un evento",
                 "description": "Lo que opinó quien preguntó. Otra valoración del mismo evento cuenta también; la "
                 "misma, repetida en 24 h, no.",
-                "parameters": [_id("El «id» del evento."), _idempotency_key(), _traceparent()],
+                "parameters": [_id("El «id» del evento."), _idempotency_key(), _history(), _traceparent()],
                 "requestBody": _body({"$ref": _ref("FeedbackIn")}),
                 "responses": {
                     "201": _json("FeedbackOut", "Tomada: en disco y contada."),
@@ -305,6 +305,17 @@ def _idempotency_key() -> dict[str, Any]:
         "required": False,
         "description": "Hace segura una repetición donde el cuerpo no trae «id».",
         "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[\\x21-\\x7e]{1,255}$"},
+    }
+
+
+def _history() -> dict[str, Any]:
+    return {
+        "name": "Otel-Bridge-Historial",
+        "in": "header",
+        "required": False,
+        "description": "«1»: lo enviado es historia. Queda en trazas, ventanas y contabilidad, y no mueve la latencia, "
+        "los tokens ni el coste de hoy. Lo manda `otel-bridge import`.",
+        "schema": {"type": "string", "enum": ["1"]},
     }
 
 

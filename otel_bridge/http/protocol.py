@@ -16,6 +16,8 @@ the minor version:
 from __future__ import annotations
 
 import asyncio
+import logging
+import ssl
 import urllib.parse
 from collections import deque
 from typing import Any
@@ -28,13 +30,16 @@ from uvicorn.server import ServerState
 
 from otel_bridge import errors
 from otel_bridge.access import hosts
-from otel_bridge.config import Config
+from otel_bridge.config import Config, served_certificate
 from otel_bridge.errors import Problem
 from otel_bridge.http.app import App
 from otel_bridge.http.cors import Pairs
 from otel_bridge.http.exchange import Exchange, Post
 from otel_bridge.http.responses import SECURITY, as_lines, on_the_wire, problem_body, problem_lines, problem_response
+from otel_bridge.http.tls import Tls
 from otel_bridge.http.unread import Unread
+
+log = logging.getLogger(__name__)
 
 HEAD_SECONDS = 10.0
 """Time a client has to send a request's line and headers, or body_timeout_seconds where that is less."""
@@ -65,7 +70,19 @@ class Bounds:
         """What uvicorn puts on every answer."""
         self.default_lines = b""
         self.unread = Unread(UNREAD_SECONDS)
+        self.connections: set[Any] = set()
+        """Those that are made: uvicorn's own set, as soon as there is one."""
+        self.tls: ssl.SSLContext | None = None
+        """What new connections greet with; None: they are plain."""
+        self.greeting: set[Tls] = set()
+        """Connections whose handshake is not done."""
         self.configure(config)
+
+    @property
+    def full(self) -> bool:
+        """Whether another connection would take a file descriptor that others need. What is beyond the cap alone is for
+        `Protocol` to refuse, with words."""
+        return len(self.connections) + len(self.greeting) >= self.max_connections + PARTING_AT_ONCE
 
     def renew(self, default_headers: Pairs) -> None:
         """Takes on the headers of every answer. uvicorn makes a new list of them each second."""
@@ -76,6 +93,10 @@ class Bounds:
         self.body_seconds = config.body_timeout_seconds
         self.head_seconds = min(HEAD_SECONDS, config.body_timeout_seconds)
         self.unread.seconds = min(UNREAD_SECONDS, config.body_timeout_seconds)
+        try:
+            self.tls = served_certificate.context(config)
+        except ValueError as error:  # the files have changed since the configuration was read
+            log.error("the certificate is wrong; the one before it stays in use: %s", error)
 
 
 class Protocol(HttpToolsProtocol):
@@ -128,6 +149,7 @@ class Protocol(HttpToolsProtocol):
         super().connection_made(transport)
         self.peer = self.client[0] if self.client else ""
         bounds = self._bounds
+        bounds.connections = self.connections
         bounds.unread.watch(self.loop, self.connections)
         if len(self.connections) - len(bounds.parting) > bounds.max_connections:
             self._end(Problem(errors.QUEUE_FULL, "Demasiadas conexiones abiertas.", headers={"Retry-After": "5"}), True)

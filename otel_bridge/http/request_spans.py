@@ -112,12 +112,14 @@ def shown_path(path: str, route: str | None, status: int, served: Collection[str
 
 
 def _exporter(otlp: Otlp) -> SpanExporter:
-    # The way goes through the proxy that records go through: each library reads those variables in its own way.
+    # The way goes through the proxy that records go through: each library reads those variables in its own way. Headers
+    # may come from a file, which the SDK does not read.
     if otlp.protocol == "grpc":
+        os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # its core writes lines of its own, which are no log of ours
         from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter as GrpcExporter
 
         proxy: Any = ("grpc.http_proxy", otlp.proxy) if otlp.proxy else ("grpc.enable_http_proxy", 0)
-        return GrpcExporter(channel_options=(proxy,))
+        return GrpcExporter(headers=otlp.headers or None, channel_options=(proxy,))
     import requests
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter as HttpExporter
 
@@ -125,4 +127,4 @@ def _exporter(otlp: Otlp) -> SpanExporter:
     session.trust_env = False
     if otlp.proxy:
         session.proxies = {"http": otlp.proxy, "https": otlp.proxy}
-    return HttpExporter(session=session)
+    return HttpExporter(headers=dict(otlp.headers) or None, session=session)

@@ -71,7 +71,9 @@ class Draft(Append):
             session_id = new_uuid(self._now_us)
         if session.id is not None or key is not None:
             self.digests[0] = self._identity.session_digest(session.gpt_id, session.usuario_id, started_us)
-        self.records.append(Session(session_id, session.gpt_id, user, started_us, self._now_us, caller.link))
+        self.records.append(
+            Session(session_id, session.gpt_id, user, started_us, self._now_us, caller.link, caller.historic)
+        )
         self.keys.append(key)
 
     def add_event(
@@ -108,8 +110,12 @@ class Draft(Append):
             or event.version is not None
             or event.herramientas
             or event.__class__ is not EventIn
+            or caller.historic
         ):
             extras = self._labels.extras(event, counts)
+            if caller.historic:
+                extras.historic = True
+                text = text or None  # as what is exported tells that no content was kept
         if counts:
             self.redactions[position] = counts
         self.records.append(
@@ -119,7 +125,7 @@ class Draft(Append):
                 session.gpt,
                 session.user,
                 type_,
-                text,
+                text if session.user else None,  # of who was taken out (`user forget`) no text is kept any more
                 event.latency_ms,
                 event.tokens_entrada,
                 event.tokens_salida,

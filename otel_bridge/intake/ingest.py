@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import time
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import Any
@@ -37,6 +38,10 @@ Taking = Coroutine[Any, Any, Draft | Answer]
 
 Items = Sequence[EventIn | Problem]
 """What a request holds, in order: events, and what is wrong with those that are none."""
+
+HASHED = "hash:"
+"""What a `usuario_id` of history begins with that is a hash already."""
+_HASHED = re.compile(rf"{HASHED}([0-9a-f]{{16}})").fullmatch
 
 BATCHES_AT_ONCE = 4
 """Batches that are decoded and in hand together: decoded, a batch takes ten times the memory of its body."""
@@ -112,8 +117,13 @@ class Ingest:
     def _draft_session(self, session: SessionIn, started_us: int, caller: Caller, own_id: bytes | None) -> Draft:
         now_us = clock.now_us()
         draft = Draft(self._identity, self._labels, (session,), caller, now_us, self._answer_session)
-        draft.add_session(session, started_us, self._hasher(session.usuario_id), own_id)
+        draft.add_session(session, started_us, self._user(session.usuario_id, caller), own_id)
         return draft
+
+    def _user(self, usuario_id: str, caller: Caller) -> str:
+        """A user's hash. History that was exported has the hash already: hashed again it would be another user's."""
+        hashed = _HASHED(usuario_id) if caller.historic else None
+        return self._hasher(usuario_id) if hashed is None else hashed[1]
 
     async def _own_sessions(
         self, numbers: Iterable[int], sessions: Mapping[int, KnownSession], caller: Caller
@@ -171,7 +181,8 @@ class Ingest:
         """`POST /api/events`, one object or an array. Raises Problem, here or from what it returns."""
         if contract.is_batch(body):
             return self._add_batch_of(body, caller)
-        return self._prepare((contract.decode_event(body),), caller, self._answer_event)
+        event = contract.decode_reported(body) if caller.historic else contract.decode_event(body)
+        return self._prepare((event,), caller, self._answer_event)
 
     def add_event(self, event: EventIn, caller: Caller) -> Taking:
         """The draft of one event. What it returns raises Problem."""
@@ -181,7 +192,8 @@ class Ingest:
         async with self._batches:
             items = contract.decode_good_batch(body)
             if items is None:
-                items = await self._contents.aside(contract.decode_mixed_batch, body)
+                read = contract.decode_reported_batch if caller.historic else contract.decode_mixed_batch
+                items = await self._contents.aside(read, body)
             return await self.add_batch(items, caller)
 
     async def add_batch(self, items: Items, caller: Caller) -> Answer:

@@ -57,12 +57,14 @@ class Ratings:
         event = await self._event(event_id, caller)
         counts: dict[str, int] = {}
         comment = await self._kept(feedback.comentario or None, counts)
+        if not event.user:  # who was taken out (`user forget`): no text is kept any more
+            comment = None
         now_us = clock.now_us()
         key, digest = self._key(event, feedback, caller)
         id_ = derived_uuid(key, now_us) if feedback.id is None else feedback.id.bytes
         record = Feedback(
             id_, event.id, event.session, event.gpt, event.user, feedback.valor + 0.0, comment, now_us,
-            event.model, event.part, caller.link,
+            event.model, event.part, caller.link, caller.historic,
         )  # fmt: skip
         append = Append([record], [key], {} if digest is None else {0: digest})
         await self._journal.append(append)

@@ -20,14 +20,18 @@ a commit takes, the more requests the next one carries.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import Any
 
 from otel_bridge.errors import StartRefused
 from otel_bridge.journal.append import CONFLICT, Append, Conflict, Duplicate, Outcome
 from otel_bridge.journal.archive import Forms, Progress, Sums
+from otel_bridge.journal.blanking import Which
 from otel_bridge.journal.description import Description
+from otel_bridge.journal.erasure import Erased, ErasedSession, Remains, Survey, erase, survey
+from otel_bridge.journal.erasure import Place as ErasingPlace
 from otel_bridge.journal.findings import Finding, Severity
 from otel_bridge.journal.store import (
     DEDUP_HORIZON_US,
@@ -69,6 +73,9 @@ __all__ = [
     "DamagedPart",
     "Description",
     "Duplicate",
+    "Erased",
+    "ErasedSession",
+    "ErasingPlace",
     "Finding",
     "Forms",
     "Identity",
@@ -81,6 +88,7 @@ __all__ = [
     "Position",
     "Progress",
     "Reader",
+    "Remains",
     "Replicas",
     "Segment",
     "SessionInfo",
@@ -94,24 +102,30 @@ __all__ = [
     "StoreLost",
     "StoreUnavailable",
     "Sums",
+    "Survey",
     "TopUser",
     "Total",
     "Trimmed",
     "WentBack",
     "WentBackKind",
+    "Which",
     "Window",
     "backup",
     "carried_key",
     "copy",
     "describe",
+    "erase",
+    "erasing",
     "exists",
     "inspect",
     "mark_replay",
     "migrate",
     "open",
     "open_reader",
+    "readers",
     "refusal",
     "restore",
+    "survey",
 ]
 
 
@@ -127,10 +141,10 @@ def _backend(url: str) -> Any:
             from otel_bridge.journal import postgres
         except ImportError:
             raise StartRefused(
-                "journal: a postgresql:// journal needs psycopg. Install it: pip install 'otel-bridge[postgres]'."
+                "journal: un diario postgresql:// necesita psycopg. Instálalo: pip install 'otel-bridge[postgres]'."
             ) from None
         return postgres
-    raise StartRefused(f"journal: this release has no backend for {scheme}: URLs")
+    raise StartRefused(f"journal: esta versión no tiene dónde guardar un diario {scheme}:")
 
 
 def exists(url: str) -> bool:
@@ -152,11 +166,26 @@ def open_reader(url: str, consumer: str) -> Reader:
     return reader
 
 
+def readers(url: str, consumer: str) -> Generator[Reader, None, None]:
+    """A reader of each of the journal's logs (one, or one a lane), one after another: each is closed when the next is
+    asked for. Raises as `open_reader` does, at the first."""
+    for reader in _backend(url).readers(url, consumer):
+        with contextlib.closing(reader):
+            yield reader
+
+
 def mark_replay(url: str, seqs: Sequence[int] | None) -> int:
     """Asks the bridge to send these parked records again (None: all); returns how many of them there are. May be called
     while a bridge serves the journal, and again. Raises StartRefused where there is no journal, OutcomeUnknown,
     StoreError."""
     return int(_backend(url).mark_replay(url, seqs))
+
+
+def erasing(url: str, consumer: str) -> ErasingPlace:
+    """A journal that exists, to take a user out of it (`survey`, `erase`), while a bridge serves it or not; where none
+    does, none may start until it is closed. Raises StartRefused where there is no journal, StoreError."""
+    place: ErasingPlace = _backend(url).erasing(url, consumer)
+    return place
 
 
 def describe(url: str, consumer: str) -> Description | None:

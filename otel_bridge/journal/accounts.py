@@ -26,6 +26,11 @@ Accounts = tuple[list[list[Any]], list[Late], list[Unmeasured]]
 """Rows of sessions, of usage that is taken off again, and of what nobody measured."""
 
 
+def active_us(session: Session) -> int:
+    """When a session was active, before its first event: as it arrived, or as it began where it is history."""
+    return min(session.started_us, session.arrived_us) if session.historic else session.arrived_us
+
+
 def accounts(
     records: list[Record], digests: dict[bytes, bytes], event_bytes: int, tool_bytes: int
 ) -> tuple[list[list[Any]], list[Late], list[Unmeasured], set[bytes], bool]:
@@ -83,7 +88,7 @@ def accounts(
             created.add(record.id)
             sessions[record.id] = [
                 record.id, record.gpt, record.user, record.started_us, record.arrived_us, None, None, 0, 0,
-                0, 0, None, 0, 1, digests.get(record.id), None, record.arrived_us, 0,
+                0, 0, None, 0, 1, digests.get(record.id), None, active_us(record), 0,
             ]  # fmt: skip
         elif record.__class__ is Feedback:
             rated = True

@@ -172,9 +172,9 @@ def newest(rows: Iterable[Sequence[Any]]) -> Iterator[KeyRow]:
 def refuse_other(before: Sums, after: Sums) -> None:
     """Raises StoreError where something was lost or added on the way."""
     other = [
-        f"{name} {one:,} and then {two:,}"
+        f"{name} {one:,} y después {two:,}"
         for name, one, two in zip(Sums._fields, before, after, strict=True)
         if one != two
     ]
     if other:
-        raise StoreError(f"the copy is not what was copied ({', '.join(other)}): nothing of it was kept")
+        raise StoreError(f"la copia no es lo que se copió ({', '.join(other)}): no se guardó nada")

@@ -31,6 +31,6 @@ def damaged() -> StoreDamaged:
     """It was not found, and records about it cannot be read."""
     return StoreDamaged(
         "the journal is damaged where an event is looked for", DamagedPart.LOOKED_FOR,
-        "An event that somebody rates cannot be looked for: the records about it are damaged. They are parked "
-        "or delivered (runbook BridgeRecordsParked), and nothing else needs them.",
+        "No se puede buscar un evento que alguien valora: los registros sobre él están dañados. Están apartados "
+        "o entregados (runbook BridgeRecordsParked), y nada más los necesita.",
     )  # fmt: skip

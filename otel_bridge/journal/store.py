@@ -1,6 +1,6 @@
 """The line between the bridge and a backend of the journal: a second backend is written from this page.
 
-A backend is two classes, `Store` and `Reader`, and functions beside them: `exists`, `open`, `open_reader`,
+A backend is two classes, `Store` and `Reader`, and functions beside them: `exists`, `open`, `open_reader`, `readers`,
 `mark_replay`, `backup`, `restore` and `carried_key`. `otel_bridge/journal/__init__.py` says what they do, and chooses
 the backend by the scheme of the URL. Above this line there is no SQL and no file; below it nothing knows HTTP, metrics
 or OTLP.
@@ -29,8 +29,9 @@ what the next start finds in the store is what was taken.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Literal, NamedTuple, Protocol
 
 from otel_bridge.errors import OperatorError
@@ -241,6 +242,9 @@ class TopUser(NamedTuple):
     tokens: int
 
 
+NONE_OF_THEIR_OWN: Mapping[str, int] = MappingProxyType({})
+
+
 class Trimmed(NamedTuple):
     """What one step of trimming did: how many rows it deleted, and which sessions it was to delete and kept."""
 
@@ -271,7 +275,8 @@ class Reader(Protocol):
         """Segments after a sequence number, in order: `limit` of them, or fewer where they are large (one at least).
         Empty: there is nothing after it. A damaged one is told and not left out: sequence numbers have no gaps, so what
         is missing between two that can be read is one damaged segment. Raises StoreDamaged where nothing after it can
-        be read. Records that are missing without any damage are passed over: the ledger shows them."""
+        be read. Records that are missing without any damage are passed over: the ledger shows them. Where a journal has
+        lanes, a reader of one (`Store.reader`) reads that, and any other (`open_reader`) one lane after the other."""
 
     def check(self) -> None:
         """Raises StoreDamaged where the journal could not be opened again as it is: the newest record, the cursor or
@@ -303,8 +308,9 @@ class Reader(Protocol):
         """The `limit` users of each GPT with the most events in the last `seconds`, in whole hours of their arrival. An
         event that arrived more than a day late is not counted."""
 
-    def old_sessions(self, before_us: int, limit: int) -> list[bytes]:
-        """Of the next `limit` sessions, round and round, those that are not live and were last heard of before then."""
+    def old_sessions(self, before_us: int, limit: int, own: Mapping[str, int] = NONE_OF_THEIR_OWN) -> list[bytes]:
+        """Of the next `limit` sessions, round and round, those that are not live and were last heard of before then;
+        `own`: GPTs with a later «then» of their own."""
 
     def sessions_ahead(self, now_us: int, start: bytes, limit: int) -> tuple[list[bytes], bytes | None]:
         """Of the next `limit` sessions behind that id, those that say they were last heard of later than now; and the
@@ -425,13 +431,23 @@ class Store(Protocol):
         """Replaces the snapshot of the metrics."""
 
     def trim(
-        self, before_us: int, now_us: int, limit: int, sessions: Sequence[bytes], make_room: bool = False
+        self,
+        before_us: int,
+        now_us: int,
+        limit: int,
+        sessions: Sequence[bytes],
+        make_room: bool = False,
+        own: Mapping[str, int] = NONE_OF_THEIR_OWN,
     ) -> Trimmed:
         """Deletes up to `limit` rows of each table that arrived before then: segments at or below both the cursor and
         the snapshot, usage, and those of these sessions that are still as `Reader.old_sessions` found them. A step of
         it: short, for answers wait. What says that it arrived later than now arrived before what is behind it.
         `make_room`: those segments go whatever their age; nothing else does. Where it meets damage it raises
-        StoreDamaged, and the next step goes around it."""
+        StoreDamaged, and the next step goes around it.
+
+        `own`: GPTs with a later «then» of their own. Their sessions and usage go by it. Segments mix GPTs: in one that
+        others need yet, their records are blanked (`blanking.py`), in up to `limit` segments a GPT; these count as rows
+        when they have been looked at."""
 
     def forget(self, limit: int) -> int:
         """Deletes up to `limit` dedup keys past the horizon; returns how many. 0: there are none left."""

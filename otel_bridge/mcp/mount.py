@@ -3,6 +3,7 @@ and 30 MiB; most bridges never serve a call.
 
 first call ──▶ import, in a thread ──▶ ready: the calls that came meanwhile go on
                        └── fails ──▶ those calls are a 500, the log says why, the next one tries again
+The package is an extra (`otel-bridge[mcp]`): where it is not installed each call is a 501 that says so.
 """
 
 from __future__ import annotations
@@ -12,12 +13,15 @@ import contextvars
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from starlette.routing import BaseRoute, Route
 from starlette.types import Receive, Scope, Send
 
+from otel_bridge import errors
 from otel_bridge.config import Config
+from otel_bridge.errors import Problem
 
 if TYPE_CHECKING:
     from otel_bridge.mcp.tools import McpApp
@@ -25,6 +29,11 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 PATH = "/mcp"
+
+
+def installed() -> bool:
+    """Whether the package that speaks the protocol is there. Imports nothing of it."""
+    return find_spec("mcp") is not None
 
 
 def make_app(*parts: Any) -> McpApp:
@@ -61,6 +70,8 @@ class McpMount:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         app = self._app
         if app is None:
+            if not installed():
+                raise Problem(errors.MCP_NOT_INSTALLED)
             if self._ready is None:
                 self._ready = asyncio.get_running_loop().create_future()
                 # In a context of its own: it outlives the request that happens to be the first.

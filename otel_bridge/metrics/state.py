@@ -56,6 +56,8 @@ _IDLE_LINES = sum(len(metric.buckets) + 3 for metric in (catalog.SESSION_DURATIO
 
 
 _FEEDBACK_LINES = len(catalog.FEEDBACK_RESULTS)
+_HISTORIC_LINES = 3
+"""A session's, an event's and a rating's."""
 
 
 class Exemplar(msgspec.Struct, array_like=True, frozen=True):
@@ -161,6 +163,7 @@ class MetricState:
                 catalog.COST,
                 catalog.UNPRICED,
                 catalog.UNMEASURED,
+                catalog.HISTORIC,
                 catalog.FEEDBACK,
                 catalog.FIRST_TOKEN_SLO,
                 catalog.REASONING_TOKENS,
@@ -223,6 +226,10 @@ class MetricState:
             self.seq = seq
 
     def _event(self, event: Event) -> None:
+        extras = event.extras
+        if extras is not None and extras.historic:
+            self._historic(event.gpt, "event")
+            return
         gpt_series = self._gpts.get(event.gpt) or self._gpt(event.gpt)
         type_ = event.type if event.type in gpt_series.types else catalog.OTHER_EVENT_TYPE
         model, error = event.model, event.error
@@ -231,7 +238,6 @@ class MetricState:
         if error is not None and error not in gpt_series.errors:
             error = self._admit(gpt_series.errors, error, self._max_errors, "error_type", catalog.OTHER_ERROR)
         series = gpt_series.series.get((type_, model, error)) or self._series(gpt_series, type_, model, error)
-        extras = event.extras
         if extras is not None:
             base = self._base(gpt_series, model)
             self._extra.fold(event, extras, gpt_series.gpt, base, type_)
@@ -281,12 +287,24 @@ class MetricState:
                 uncached * series.price_in + cached * series.price_cached + event.tokens_out * series.price_out
             )
 
+    def _historic(self, gpt_id: str, kind: str) -> None:
+        """What happened long ago moves nothing that goes by when it arrived (docs/decisions/0019-history.md)."""
+        self._counter(catalog.HISTORIC, (gpt_id, kind))[0] += 1
+
     def _session(self, session: Session) -> None:
+        if session.historic:
+            self._historic(session.gpt, "session")
+            self.accepted["session"] += 1
+            return
         gpt_series = self._gpts.get(session.gpt) or self._gpt(session.gpt)
         self._counter(catalog.SESSIONS, self._base(gpt_series, None))[0] += 1
         self.accepted["session"] += 1
 
     def _feedback(self, feedback: Feedback) -> None:
+        if feedback.historic:
+            self._historic(feedback.gpt, "feedback")
+            self.accepted["feedback"] += 1
+            return
         gpt_series, model = self._gpts.get(feedback.gpt) or self._gpt(feedback.gpt), feedback.model
         if model is not None and model not in gpt_series.models:  # its event could not be read
             model = self._admit_model(gpt_series, model)
@@ -478,6 +496,7 @@ class MetricState:
             total += (
                 own_models * (types * of_type + 4 + _FEEDBACK_LINES) + _IDLE_LINES + 1 + most_lines(gpt, own_models)
             )
+            total += _HISTORIC_LINES
         return total
 
     def snapshot(self) -> Iterator[tuple[Metric, list[tuple[Labels, Any]]]]:

@@ -20,7 +20,9 @@ class SnapshotForms:
             shared = {"state": document["state"], "scrapers": document["scrapers"], "clock": clock}
             own = {"own": document["own"], "clock": clock, "held": document.get("held")}
         except (msgspec.MsgspecError, KeyError, TypeError, AttributeError) as error:
-            raise ValueError(f"{type(error).__name__}; start this release's bridge with it once, and stop it") from None
+            raise ValueError(
+                f"{type(error).__name__}; arranca una vez con él el puente de esta versión, y páralo"
+            ) from None
         return msgspec.msgpack.encode(shared), msgspec.msgpack.encode(own)
 
     def joined(self, shared: bytes, own: Sequence[bytes]) -> bytes:

@@ -6,7 +6,7 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from otel_bridge.clock import CLOCK
@@ -79,6 +79,12 @@ class Housekeeping:
     def configure(self, config: Config) -> None:
         """Takes on a configuration; the next step goes by it."""
         self._retention_us = int(config.retention_days * 86_400e6)
+        self._own_retention_us = {
+            gpt.id: int(gpt.retention_days * 86_400e6)
+            for gpt in config.gpts.values()
+            if gpt.retention_days is not None and gpt.retention_days < config.retention_days
+        }
+        """Of GPTs whose records stay for less."""
         self._idle_after_us = int(config.idle_after_seconds * 1e6)
         self._space.configure(config)
         self._timekeeping.configure(config)
@@ -168,14 +174,15 @@ class Housekeeping:
             return
         now_us = CLOCK.now_us()
         before_us = now_us - self._retention_us if CLOCK.believed else 0
+        own = {gpt: now_us - kept_us for gpt, kept_us in self._own_retention_us.items()} if CLOCK.believed else {}
         pauses = 0 if make_room else TRIM_PAUSES
         deadline = time.monotonic() + STEP_SECONDS / 2
         while time.monotonic() < deadline and not self._stopping.is_set():
             started = time.monotonic()
-            sessions = self._old_sessions(before_us)
+            sessions = self._old_sessions(before_us, own)
             try:
                 trimmed, forgotten = self._journal.transact(
-                    partial(_trim_and_forget, before_us, now_us, sessions, make_room)
+                    partial(_trim_and_forget, before_us, now_us, sessions, make_room, own)
                 ).result()
             except StoreDamaged:  # it was undone, and noted; the next step leaves that out
                 trimmed, forgotten = Trimmed(1, sessions), 0
@@ -192,11 +199,11 @@ class Housekeeping:
     def _needs_room(self) -> bool:
         return self._space.used > SIZE_TRIM_SHARE * self._space.max_size
 
-    def _old_sessions(self, before_us: int) -> list[bytes]:
+    def _old_sessions(self, before_us: int, own: Mapping[str, int]) -> list[bytes]:
         """Sessions to delete, of which nothing comes to the journal any more. What came before is in front of the
         deletion, and keeps its session."""
         try:
-            sessions = self._reader.old_sessions(before_us, TRIM_ROWS)
+            sessions = self._reader.old_sessions(before_us, TRIM_ROWS, own)
         except StoreDamaged as error:
             self._journal.damage.note(error)
             return []
@@ -204,7 +211,12 @@ class Housekeeping:
 
 
 def _trim_and_forget(
-    before_us: int, now_us: int, sessions: Sequence[bytes], make_room: bool, store: Store
+    before_us: int,
+    now_us: int,
+    sessions: Sequence[bytes],
+    make_room: bool,
+    own: Mapping[str, int],
+    store: Store,
 ) -> tuple[Trimmed, int]:
     forgotten = store.forget(TRIM_ROWS) if CLOCK.believed else 0
-    return store.trim(before_us, now_us, TRIM_ROWS, sessions, make_room), forgotten
+    return store.trim(before_us, now_us, TRIM_ROWS, sessions, make_room, own), forgotten

@@ -56,8 +56,9 @@ class Replica:
             if not replicas.claim_key(fingerprint(key)):
                 store.close()
                 raise StartRefused(
-                    f"journal {config.journal_shown}: its users are hashed with another key. All replicas need the "
-                    f"same: copy the file {config.key_path} of one that serves it, or set user_hash_key as there."
+                    f"diario {config.journal_shown}: sus usuarios llevan un hash con otra clave. Todas las "
+                    f"réplicas necesitan la misma: copia el archivo {config.key_path} de una que lo sirva, o "
+                    "define user_hash_key como allí."
                 )
             saved = store.snapshot()
             self._before = _own_of(saved)

@@ -149,15 +149,15 @@ def _load(place: str, saved: tuple[int, bytes], counted: Counted) -> bool:
         state_body, own_body = document["state"], document["own"]
     except (msgspec.MsgspecError, KeyError, TypeError) as error:
         raise StartRefused(
-            f"journal {place}: the snapshot of metrics cannot be read ({type(error).__name__}). The journal is damaged "
-            "and is left as it is: restore it from a backup (`otel-bridge journal restore FILE --replace` moves this "
-            "one aside), or move it away to start with an empty journal: what it held and was not exported is then "
-            "lost."
+            f"diario {place}: la foto de las métricas no se puede leer ({type(error).__name__}). El diario está "
+            "dañado y queda como está: restáuralo de una copia (`otel-bridge journal restore ARCHIVO --replace` "
+            "aparta este), o apártalo para empezar con un diario vacío: lo que contenía y no se exportó se "
+            "pierde entonces."
         ) from None
     try:
         counted.state.load(seq, state_body)
     except (ValueError, KeyError) as error:
-        raise StartRefused(f"journal {place}: {error}. It was written by another release: run that one.") from None
+        raise StartRefused(f"diario {place}: {error}. Lo escribió otra versión: usa esa.") from None
     counted.own.load(own_body)
     scrapers = document.get("scrapers")
     if scrapers is not None:

@@ -50,8 +50,9 @@ def key_file(config: Config) -> Path | None:
         return linked
     if _read_key(path) != _read_key(linked):
         raise StartRefused(
-            f"The journal {config.journal_shown} is a link, and there are two user hash keys: {path} and {linked}. A "
-            "journal has one: move the other away (releases before this one used that of the link)."
+            f"El diario {config.journal_shown} es un enlace, y hay dos claves del hash de usuarios: {path} y "
+            f"{linked}. Un diario tiene una sola: aparta la otra (las versiones anteriores a esta usaban la del "
+            "enlace)."
         )
     return path
 
@@ -65,9 +66,9 @@ def user_hash_key(config: Config, has_journal: bool, carried: bytes | None = Non
     if not config.user_hash_key and has_journal and not path.exists():
         if postgres_url.is_postgres(config.journal):
             raise StartRefused(
-                f"journal {config.journal_shown}: its replicas hash users with a key that is not here. Copy it from "
-                f"one of them to {path}, or set user_hash_key as there: with a key of its own this one would take "
-                "every user and every retry for a new one."
+                f"diario {config.journal_shown}: sus réplicas calculan el hash de los usuarios con una clave que "
+                f"no está aquí. Cópiala de una de ellas a {path}, o define user_hash_key como allí: con una "
+                "clave propia, esta tomaría a cada usuario y cada reintento por nuevo."
             )
         log.warning(
             "journal %s has no key beside it (%s): a new one is made, and every user will look new. "
@@ -80,8 +81,8 @@ def user_hash_key(config: Config, has_journal: bool, carried: bytes | None = Non
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StartRefused(
-            f"journal {config.journal_shown}: cannot make {folder}: {error.strerror}. Make it for this user, or name "
-            "another place with --journal."
+            f"diario {config.journal_shown}: no se puede crear {folder}: {error.strerror}. Créala para este "
+            "usuario, o nombra otro lugar con --journal."
         ) from None
     return load_or_create_key(path, config.user_hash_key)
 
@@ -107,17 +108,17 @@ def put_key(config: Config, key: bytes) -> str:
     path = key_file(config)
     if path is None:
         return (
-            "the backup's key of the user hash is not used: one is configured (user_hash_key). Unless it is the same, "
-            "every user will look new"
+            "la clave del hash de usuarios de la copia no se usa: hay una configurada (user_hash_key). Si no es "
+            "la misma, todos los usuarios parecerán nuevos"
         )
     there = _key_in(path)
     if there == key:
-        return f"the key of the user hash is the one that is there already, {path}"
-    said = f"the key of the user hash is restored to {path}"
+        return f"la clave del hash de usuarios es la que ya está ahí, {path}"
+    said = f"la clave del hash de usuarios queda restaurada en {path}"
     if there is not None:
         aside = path.with_name(f"{path.name}.before-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}")
         path.rename(aside)
-        said += f"; another was there, and is now {aside}"
+        said += f"; había otra, y ahora es {aside}"
     _create_key(path, key)
     return said
 
@@ -143,8 +144,8 @@ def load_or_create_key(path: Path, configured: str | None) -> bytes:
     if configured is not None:
         if len(configured) < _CONFIGURED_LENGTH:
             raise StartRefused(
-                f"The configured user hash key has {len(configured)} characters; at least"
-                f" {_CONFIGURED_LENGTH} are needed. Generate one with:"
+                f"La clave configurada del hash de usuarios tiene {len(configured)} caracteres; hacen falta al menos"
+                f" {_CONFIGURED_LENGTH}. Genera una con:"
                 " python -c 'import secrets; print(secrets.token_hex(32))'"
             )
         # Any text will do as a key; hashing it gives all keys one length.
@@ -156,13 +157,13 @@ def load_or_create_key(path: Path, configured: str | None) -> bytes:
         _create_key(path, secrets.token_bytes(_KEY_BYTES))
     except OSError as error:
         raise StartRefused(
-            f"The user hash key could not be written to {path}: {error.strerror or error}. Make room there, or make its"
-            " directory writable for this process, or configure a key."
+            f"La clave del hash de usuarios no se pudo escribir en {path}: {error.strerror or error}. Haz sitio "
+            "ahí, o permite a este proceso escribir la carpeta, o configura una clave."
         ) from error
     # Read back even after writing it: when two processes race, both must end with the one that won.
     key = _read_key(path)
     if key is None:
-        raise StartRefused(f"The user hash key {path} vanished while starting. Start again.")
+        raise StartRefused(f"La clave del hash de usuarios {path} desapareció durante el arranque. Arranca otra vez.")
     return key
 
 
@@ -172,13 +173,14 @@ def _read_key(path: Path) -> bytes | None:
     except FileNotFoundError:
         if path.is_symlink():
             raise StartRefused(
-                f"The user hash key {path} is a link to a file that is not there. Restore it, or remove the link."
+                f"La clave del hash de usuarios {path} es un enlace a un archivo que no existe. Restáuralo, o "
+                "quita el enlace."
             ) from None
         return None
     except OSError as error:
         raise StartRefused(
-            f"The user hash key {path} could not be read: {error.strerror or error}. Make it"
-            " readable for this process (mode 0600, same owner)."
+            f"La clave del hash de usuarios {path} no se pudo leer: {error.strerror or error}. Permite leerla a "
+            "este proceso (modo 0600, mismo dueño)."
         ) from error
     try:
         key = bytes.fromhex(content.decode("ascii").strip())
@@ -186,10 +188,10 @@ def _read_key(path: Path) -> bytes | None:
         key = b""
     if len(key) < _KEY_BYTES:
         raise StartRefused(
-            f"The user hash key {path} is damaged: expected at least {_KEY_BYTES * 2} hexadecimal digits,"
-            f" found {len(content)} bytes that are not. Restore it from a backup of the journal (`otel-bridge"
-            " journal restore FILE --key-only`). Only if there is none, remove it: a new key is made, and every known"
-            " user will count as a new one."
+            f"La clave del hash de usuarios {path} está dañada: se esperaban al menos {_KEY_BYTES * 2} cifras "
+            f"hexadecimales, y se encontraron {len(content)} bytes que no lo son. Restáurala de una copia del "
+            "diario (`otel-bridge journal restore ARCHIVO --key-only`). Solo si no hay ninguna, bórrala: se "
+            "crea otra, y cada usuario conocido contará como nuevo."
         )
     return key
 

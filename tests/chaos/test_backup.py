@@ -119,13 +119,15 @@ def test_a_backup_to_a_disk_without_room_says_so_and_leaves_nothing(
     place = disk.folder / "b.db"
     place.write_bytes(b"the one before")
     narrow = bridge.run("journal", "backup", str(place), "--replace")
-    assert narrow.returncode == 2 and "MB are needed there" in narrow.stderr and "Traceback" not in narrow.stderr
+    assert narrow.returncode == 2 and "hacen falta" in narrow.stderr and "Traceback" not in narrow.stderr
     bridge.under = ["bash", "-c", 'ulimit -f 2000; trap "" XFSZ; exec "$@"', "bash"]  # room at first, then none
     full = subprocess.run(
         [*bridge.under, *bridge.command("journal", "backup", "limited.db")],
         cwd=bridge.folder, env=bridge.env(), capture_output=True, text=True, timeout=60,
     )  # fmt: skip
-    assert full.returncode == 2 and "cannot be written" in full.stderr and "Traceback" not in full.stderr, full.stderr
+    assert full.returncode == 2 and "no se puede escribir" in full.stderr and "Traceback" not in full.stderr, (
+        full.stderr
+    )
     assert [one.read_bytes() for one in disk.folder.iterdir()] == [b"the one before"]
     assert not list(bridge.folder.glob("limited*"))
     assert bridge.event(bridge.session()).status_code == 201
@@ -149,8 +151,8 @@ def test_an_older_backup_put_in_place_by_hand_is_said_aloud_and_its_spans_are_se
     bridge.start()
     settle(bridge)
     assert "record 7; record 8 was here by" in _went_back(bridge)[0]
-    assert "WENT BACK" in bridge.output() and "copia de seguridad" in _note(bridge)
-    assert "went back" in bridge.run("journal", "status").stdout
+    assert "VOLVIÓ ATRÁS" in bridge.output() and "copia de seguridad" in _note(bridge)
+    assert "volvió atrás" in bridge.run("journal", "status").stdout
     assert bridge.metric("gen_ai_client_operation_duration_seconds_count") == 6 < shown
     assert bridge.metric("otel_bridge_ledger_gap") == 0
     again = bridge.event(session, timestamp="2025-06-29T20:01:00Z")

@@ -244,7 +244,7 @@ def test_what_an_fsync_did_not_keep_is_written_anew_before_it_counts_as_safe(
     _told(bridge.event(session, id=unknown), NOTHING_TAKEN)
     bridge.kill()
     refused = bridge.run("serve", "--port", "0", "--metrics-port", "0")
-    assert refused.returncode == 2 and "Check the disk" in refused.stderr, refused.stderr
+    assert refused.returncode == 2 and "Comprueba el disco" in refused.stderr, refused.stderr
     disk.mend()
     # What a start has folded and would answer repeats by, before anything else is written.
     opens = "import os, sys; from otel_bridge import journal; print(journal.open(sys.argv[1], 'otlp').last); "
@@ -273,7 +273,7 @@ def test_a_replay_that_cannot_be_fsynced_says_that_it_may_be_asked_again(make_br
     inject = [*strace(_wal(bridge), "fdatasync,fsync:error=EIO:when=1+"), "-o", "/dev/null"]
     done = subprocess.run([*inject, *command], cwd=bridge.folder, env=bridge.env(), capture_output=True, text=True)
     assert done.returncode != 0 and "Traceback" not in done.stderr, done.stderr
-    assert "ask again" in done.stderr
+    assert "pídelo otra vez" in done.stderr
     assert bridge.run("journal", "replay").returncode == 0
 
 
@@ -352,7 +352,7 @@ def test_failing_disks_at_random_moments_leave_every_answer_true(
                 assert bridge.process is not None
                 if bridge.process.poll() is not None:
                     code = bridge.process.returncode  # 2: it was still starting
-                    assert code == 1 or (code == 2 and "the disk does not take" in bridge.output()), bridge.output()
+                    assert code == 1 or (code == 2 and "el disco no admite" in bridge.output()), bridge.output()
                     ended += 1
             if bridge.process.poll() is None:
                 bridge.kill()

@@ -76,7 +76,7 @@ def test_a_journal_that_another_bridge_serves_is_refused(make_bridge: Callable[.
     for rename in (_as_it_is, _symbolic, _hard, _without_lock_file):
         second.environ["OTEL_BRIDGE_JOURNAL"] = f"sqlite:///{rename(first.journal, other)}"
         done = second.run("serve", "--port", "0", "--metrics-port", "0")
-        assert done.returncode == 2 and "another otel-bridge serves it" in done.stderr, (rename, done)
+        assert done.returncode == 2 and "otro otel-bridge lo está sirviendo" in done.stderr, (rename, done)
         other.unlink(missing_ok=True)
     assert first.event(session).status_code == 201
 
@@ -138,15 +138,15 @@ def _sql(text: str) -> Callable[[Path], None]:
 
 
 DAMAGE = {
-    "header overwritten": (_header, "Restore it from a backup"),
-    "no database": (_not_sqlite, "Restore it from a backup"),
-    "cut in half": (_cut, "Restore it from a backup"),
+    "header overwritten": (_header, "Restáuralo de una copia"),
+    "no database": (_not_sqlite, "Restáuralo de una copia"),
+    "cut in half": (_cut, "Restáuralo de una copia"),
     "newest segment": (_newest_segment, "checksum"),
-    "snapshot": (_snapshot, "restore it from a backup"),
-    "newer schema": (_sql("PRAGMA user_version = 99"), "newer release: run that one"),
+    "snapshot": (_snapshot, "restáuralo de una copia"),
+    "newer schema": (_sql("PRAGMA user_version = 99"), "Lo escribió uno más nuevo: usa ese"),
     "another program's database": (
         _sql("PRAGMA user_version = 0; DROP TABLE meta; CREATE TABLE recipes (name TEXT)"),
-        "no otel-bridge journal",
+        "no es un diario de otel-bridge",
     ),
 }
 

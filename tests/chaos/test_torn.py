@@ -118,7 +118,7 @@ def test_a_torn_page_in_the_backlog_is_parked_and_the_rest_delivered(
     assert bridge.event(str(SESSION)).status_code == 201
     wait_for(lambda: len(receiver.times) == EVENTS + 2 - len(lost), "the new event's delivery")
     replayed = bridge.run("journal", "replay")
-    assert "parked again" in replayed.stdout and "cannot be sent" in replayed.stdout
+    assert "apartados otra vez" in replayed.stdout and "no se puede enviar" in replayed.stdout
     assert _parked(bridge) == lost and _ledger(bridge)["ledger_gap"] == 0
     say(f"{len(receiver.times) - 1} of {EVENTS + 1} delivered, {len(lost)} parked; torn pages {len(pages)}, {kind}")
 
@@ -252,7 +252,7 @@ def test_a_journal_whose_newest_records_are_torn_is_refused(make_bridge: Callabl
     before = bridge.journal.read_bytes()
     done = bridge.run("serve", "--port", "0", "--metrics-port", "0")
     assert done.returncode == 2 and "Traceback" not in done.stderr, done
-    assert "Restore it from a backup" in done.stderr and ".recover" in done.stderr
+    assert "Restáuralo de una copia" in done.stderr and ".recover" in done.stderr
     assert bridge.journal.read_bytes() == before
     for command in ("status", "parked", "replay"):
         done = bridge.run("journal", command)

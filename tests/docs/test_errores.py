@@ -134,6 +134,7 @@ PROVOKED: dict[ErrorKind, Callable[[Bridge], dict[str, Any]]] = {
 }
 PROVOKED_ELSEWHERE = {
     errors.SERVER_ERROR: "it takes a fault that nobody foresaw",
+    errors.MCP_NOT_INSTALLED: "tests/packaging/test_extras.py",
     errors.QUEUE_FULL: "tests/chaos",
     errors.DISK_FULL: "tests/chaos",
     errors.JOURNAL_UNAVAILABLE: "tests/chaos",

@@ -24,7 +24,7 @@ def blocks(language: str) -> list[str]:
 def test_every_finding_is_in_the_table_and_no_other() -> None:
     rows = re.findall(r"^\| (`.*?) \|", PAGE, re.MULTILINE)
     told = {name for row in rows for name in re.findall(r"`([^`]+)`", row)}
-    names = re.findall(r'Finding\(\s*(?:[A-Z]+(?: if [^"]*? else [A-Z]+)?), "([^"]+)"', INSPECTION)
+    names = re.findall(r'Finding\(\s*(?:[A-Z]+(?: if [^"]*? else [A-Z]+)?),\s+"([^"]+)"', INSPECTION)
     listed = re.search(r"rooms = \{(.*?)\}", INSPECTION, re.DOTALL)
     timeouts = re.findall(r'"((?:\w+_)+timeout)"', INSPECTION)
     assert listed is not None
@@ -55,7 +55,7 @@ def test_who_follows_the_page_gets_a_journal_that_is_served_backed_up_and_moved(
             )
 
         done = run(set_up.replace("otel-bridge check", "otel-bridge check || true #"))
-        assert done.returncode == 0 and "schema otel_bridge: made" in done.stdout, done.stderr
+        assert done.returncode == 0 and "esquema otel_bridge: creado" in done.stdout, done.stderr
         serving = f"postgresql://otel_bridge@127.0.0.1:{cluster.port}/otel_bridge"
         # A file to move, with one session in it.
         fill = (
@@ -66,10 +66,10 @@ def test_who_follows_the_page_gets_a_journal_that_is_served_backed_up_and_moved(
         assert subprocess.run([sys.executable, "-c", fill], cwd=tmp_path, env=environ, timeout=60).returncode == 0
         (tmp_path / "data/otel-bridge.key").write_text("ab" * 32, encoding="utf-8")
         done = run(move.replace("otel-bridge serve", "true"))
-        assert done.returncode == 0 and "version 1 already, nothing to do" in done.stdout, done.stderr
-        assert "counted on both sides" in done.stdout
+        assert done.returncode == 0 and "ya es la versión 1, nada que hacer" in done.stdout, done.stderr
+        assert "contado en los dos lados" in done.stdout
         done = run(look + back_up, OTEL_BRIDGE_JOURNAL=serving)
-        assert done.returncode == 0 and "backup.db written and checked" in done.stdout, done.stderr
-        assert "journal         sqlite:///backup.db" in done.stdout and "records         1" in done.stdout
+        assert done.returncode == 0 and "backup.db escrito y comprobado" in done.stdout, done.stderr
+        assert "diario          sqlite:///backup.db" in done.stdout and "registros       1" in done.stdout
     finally:
         cluster.close()

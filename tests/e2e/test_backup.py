@@ -25,7 +25,7 @@ def test_a_backup_is_made_while_it_serves_read_and_restored_with_its_key(make_br
     assert status["records"] == status["pending"] == 1 and status["went_back"] is None
     assert [file] == list(folder.iterdir()), "reading a backup left a file beside it"
     served = bridge.run("journal", "restore", str(file), "--replace")
-    assert served.returncode == 2 and "an otel-bridge serves it. Stop it first" in served.stderr
+    assert served.returncode == 2 and "un otel-bridge lo está sirviendo. Páralo antes" in served.stderr
     bridge.event(str(user["id"]))
     assert bridge.stop() == 0
 
@@ -36,7 +36,7 @@ def test_a_backup_is_made_while_it_serves_read_and_restored_with_its_key(make_br
     key.write_text("ab" * 32)
     done = bridge.run("journal", "restore", str(file), "--replace")
     assert done.returncode == 0, done.stderr
-    for words in ("is now the journal", "what was there is now", "another was there, and is now", "sent again"):
+    for words in ("es ahora el diario", "lo que había es ahora", "había otra, y ahora es", "se envían otra vez"):
         assert words in done.stdout
     assert key.read_bytes() == kept
     assert [one.read_text() for one in key.parent.glob("*.key.before-*")] == ["ab" * 32]
@@ -54,21 +54,21 @@ def test_a_key_that_is_lost_comes_back_alone_and_a_configured_one_is_not_backed_
     assert bridge.stop() == 0
     assert bridge.run("journal", "backup", "b.db").returncode == 0
     key.unlink()
-    assert "users will look new" in bridge.run("journal", "backup", "keyless.db").stdout
+    assert "los usuarios parecerán nuevos" in bridge.run("journal", "backup", "keyless.db").stdout
     refused = bridge.run("journal", "restore", "keyless.db", "--key-only")
-    assert refused.returncode == 2 and "no backup that holds a key" in refused.stderr
-    assert "is restored to" in bridge.run("journal", "restore", "b.db", "--key-only").stdout
+    assert refused.returncode == 2 and "no es una copia que contenga una clave" in refused.stderr
+    assert "queda restaurada en" in bridge.run("journal", "restore", "b.db", "--key-only").stdout
     assert key.read_bytes() == kept
     bridge.environ["OTEL_BRIDGE_USER_HASH_KEY"] = "una-clave-configurada"
-    assert "keep the configuration, too" in bridge.run("journal", "backup", "configured.db").stdout
-    assert "is not used: one is configured" in bridge.run("journal", "restore", "b.db", "--replace").stdout
+    assert "guarda también la configuración" in bridge.run("journal", "backup", "configured.db").stdout
+    assert "no se usa: hay una configurada" in bridge.run("journal", "restore", "b.db", "--replace").stdout
 
 
 def test_every_command_has_help_with_examples_and_says_what_it_cannot_do(make_bridge: Make) -> None:
     bridge = make_bridge()
     for command in ("backup", "restore"):
         done = bridge.run("journal", command, "--help")
-        assert done.returncode == 0 and "examples:" in done.stdout and "--replace" in done.stdout
+        assert done.returncode == 0 and "ejemplos:" in done.stdout and "--replace" in done.stdout
     none = bridge.run("journal", "backup", "b.db")
-    assert none.returncode == 2 and "there is none yet" in none.stderr
+    assert none.returncode == 2 and "aún no existe" in none.stderr
     assert not bridge.journal.parent.exists()

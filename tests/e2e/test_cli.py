@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from otel_bridge import __version__
-from tests.harness.bridge import GUIDE_SESSION, Bridge
+from tests.harness.bridge import GUIDE_SESSION, Bridge, refusals
 from tests.harness.otlp import OtlpReceiver
 from tests.harness.waiting import wait_for
 
@@ -24,7 +24,7 @@ GOOD = '[gpts.devops-expert]\nname = "DevOps Expert"\n'
 def test_help_lists_every_command_with_examples(make_bridge: Make) -> None:
     done = make_bridge().run("--help")
     assert done.returncode == 0
-    for command in ("serve", "check", "openapi", "journal", "examples:"):
+    for command in ("serve", "check", "openapi", "journal", "ejemplos:"):
         assert command in done.stdout
 
 
@@ -35,21 +35,21 @@ def test_version(make_bridge: Make) -> None:
 def test_check_says_what_is_good_and_what_is_not_configured(make_bridge: Make) -> None:
     done = make_bridge().run("check")
     assert done.returncode == 0
-    assert "otel-bridge.toml: good" in done.stdout and "devops-expert" in done.stdout
-    assert "not configured: export (set OTEL_EXPORTER_OTLP_ENDPOINT" in done.stdout
+    assert "otel-bridge.toml: bien" in done.stdout and "devops-expert" in done.stdout
+    assert "sin configurar: la exportación (define OTEL_EXPORTER_OTLP_ENDPOINT" in done.stdout
 
 
 def test_init_writes_a_configuration_that_check_calls_good_and_touches_none_that_is_there(make_bridge: Make) -> None:
     bridge = make_bridge()
     mine = bridge.config.read_text(encoding="utf-8")
     refused = bridge.run("init")
-    assert refused.returncode == 2 and "there already" in refused.stderr
+    assert refused.returncode == 2 and "ya existe" in refused.stderr
     assert bridge.config.read_text(encoding="utf-8") == mine
     bridge.config.unlink()
-    assert "written" in bridge.run("init").stdout
-    assert "otel-bridge.toml: good" in bridge.run("check").stdout
+    assert "escrito" in bridge.run("init").stdout
+    assert "otel-bridge.toml: bien" in bridge.run("check").stdout
     unwritable = bridge.run("init", "/nowhere/otel-bridge.toml")
-    assert unwritable.returncode == 2 and "cannot be written" in unwritable.stderr
+    assert unwritable.returncode == 2 and "no se puede escribir" in unwritable.stderr
 
 
 def shell(bridge: Bridge, line: str) -> subprocess.CompletedProcess[str]:
@@ -66,9 +66,9 @@ def test_init_on_a_full_disk_leaves_nothing_behind(make_bridge: Make) -> None:
     bridge.config.unlink()
     before = set(bridge.folder.iterdir())
     full = shell(bridge, 'ulimit -f 1; "$@" init')
-    assert full.returncode == 2 and "cannot be written: File too large" in full.stderr
+    assert full.returncode == 2 and "no se puede escribir: File too large" in full.stderr
     assert set(bridge.folder.iterdir()) == before
-    assert "written" in bridge.run("init").stdout
+    assert "escrito" in bridge.run("init").stdout
     assert set(bridge.folder.iterdir()) == {*before, bridge.config}
 
 
@@ -102,7 +102,7 @@ def test_only_a_regular_file_is_read_as_a_configuration(make_bridge: Make, comma
     (bridge.folder / "folder").mkdir()
     done = shell(bridge, f'ulimit -v 2000000; timeout 30 "$@" {command} --config {place}')
     assert done.returncode == 2
-    assert done.stderr.startswith(f"otel-bridge: {place}: cannot be read: this is no regular file.")
+    assert refusals(done.stderr)[0].startswith(f"{place}: no se puede leer: no es un archivo normal.")
     (bridge.folder / "link.toml").symlink_to(bridge.config)
     assert bridge.run("check", "--config", "link.toml").returncode == 0
 
@@ -111,19 +111,23 @@ def test_in_an_empty_folder_serve_takes_the_configuration_that_ships_and_says_so
     bridge = make_bridge()
     bridge.config.unlink()
     bridge.start()
-    assert "no otel-bridge.toml here: this is the shipped configuration" in bridge.output()
+    assert "no hay otel-bridge.toml aquí: vale la configuración incluida" in bridge.output()
     bridge.event(bridge.session())
     refused = bridge.run("keys", "new", "devops-expert", "--write")
     assert refused.returncode == 2 and "otel-bridge init" in refused.stderr
 
 
 REFUSED = [
-    ("port = 99999\n" + GOOD, {}, "port: found 99999, expected a whole number from 0 to 65535"),
-    ("prot = 1\n" + GOOD, {}, "unknown key 'prot'; did you mean 'port'?"),
-    ("", {}, "no GPT is registered"),
-    ("[gpts", {}, "not valid TOML"),
-    (GOOD, {"OTEL_BRIDGE_RETENTION": "1"}, "unknown variable OTEL_BRIDGE_RETENTION"),
-    (GOOD, {"OTEL_EXPORTER_OTLP_ENDPOINT": "collector:4318"}, "OTEL_EXPORTER_OTLP_ENDPOINT: found 'collector:4318'"),
+    ("port = 99999\n" + GOOD, {}, "port: se encontró 99999, se esperaba un número entero de 0 a 65535"),
+    ("prot = 1\n" + GOOD, {}, "clave desconocida 'prot'; ¿querías decir 'port'?"),
+    ("", {}, "no hay ningún GPT registrado"),
+    ("[gpts", {}, "no es TOML válido"),
+    (GOOD, {"OTEL_BRIDGE_RETENTION": "1"}, "variable desconocida OTEL_BRIDGE_RETENTION"),
+    (
+        GOOD,
+        {"OTEL_EXPORTER_OTLP_ENDPOINT": "collector:4318"},
+        "OTEL_EXPORTER_OTLP_ENDPOINT: se encontró 'collector:4318'",
+    ),
 ]
 
 
@@ -132,22 +136,27 @@ SPANS = {**ENDPOINT, "OTEL_BRIDGE_REQUEST_SPANS": "all"}
 REDIS = "redis://:s3cr3t@127.0.0.1:1/0?socket_timeout=abc"
 LONG = "x" * 300
 REFUSED += [
-    (GOOD, {**SPANS, "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT": "abc"}, "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT: found 'abc'"),
-    (GOOD, {**SPANS, "OTEL_ATTRIBUTE_COUNT_LIMIT": "-1"}, "OTEL_ATTRIBUTE_COUNT_LIMIT: found '-1'"),
-    (GOOD, {**SPANS, "OTEL_BSP_MAX_QUEUE_SIZE": "10"}, "OTEL_BSP_MAX_EXPORT_BATCH_SIZE: found 512, expected no more"),
-    (GOOD, {**SPANS, "OTEL_BSP_SCHEDULE_DELAY": "-1"}, "OTEL_BSP_SCHEDULE_DELAY: found '-1'"),
-    (GOOD, {**SPANS, "OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "0"}, "OTEL_BSP_MAX_EXPORT_BATCH_SIZE: found '0'"),
+    (GOOD, {**SPANS, "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT": "abc"}, "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT: se encontró 'abc'"),
+    (GOOD, {**SPANS, "OTEL_ATTRIBUTE_COUNT_LIMIT": "-1"}, "OTEL_ATTRIBUTE_COUNT_LIMIT: se encontró '-1'"),
+    (
+        GOOD,
+        {**SPANS, "OTEL_BSP_MAX_QUEUE_SIZE": "10"},
+        "OTEL_BSP_MAX_EXPORT_BATCH_SIZE: se encontró 512, se esperaba como mucho",
+    ),
+    (GOOD, {**SPANS, "OTEL_BSP_SCHEDULE_DELAY": "-1"}, "OTEL_BSP_SCHEDULE_DELAY: se encontró '-1'"),
+    (GOOD, {**SPANS, "OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "0"}, "OTEL_BSP_MAX_EXPORT_BATCH_SIZE: se encontró '0'"),
     (
         GOOD,
         {"OTEL_BRIDGE_RATE_LIMIT_STORAGE": REDIS},
-        "RATE_LIMIT_STORAGE: found a value that may hold a secret (not shown), expected no options",
+        "RATE_LIMIT_STORAGE: se encontró un valor que puede contener un secreto (no se muestra), se esperaba una URL "
+        "sin más opciones",
     ),
-    (f"host = '{'ñ' * 63}'\nallow_keyless = true\n" + GOOD, {}, "host: found "),
-    (f"metrics_host = '{'ñ' * 63}'\n" + GOOD, {}, "metrics_host: found "),
-    (GOOD, {"OTEL_BRIDGE_JOURNAL": "sqlite:////etc/passwd/x.db"}, "journal /etc/passwd/x.db: Not a directory. Name"),
-    (GOOD, {"OTEL_BRIDGE_JOURNAL": f"sqlite:///{LONG}"}, f"{LONG}: File name too long. Name another"),
-    (GOOD, {"OTEL_BRIDGE_JOURNAL": f"sqlite:///new/{LONG}"}, f"/new/{LONG}: File name too long. Name another"),
-    (GOOD, {"OTEL_BRIDGE_JOURNAL": f"sqlite:///{LONG[:253]}"}, f"{LONG[:253]}: File name too long. Name"),
+    (f"host = '{'ñ' * 63}'\nallow_keyless = true\n" + GOOD, {}, "host: se encontró "),
+    (f"metrics_host = '{'ñ' * 63}'\n" + GOOD, {}, "metrics_host: se encontró "),
+    (GOOD, {"OTEL_BRIDGE_JOURNAL": "sqlite:////etc/passwd/x.db"}, "diario /etc/passwd/x.db: Not a directory. Nombra"),
+    (GOOD, {"OTEL_BRIDGE_JOURNAL": f"sqlite:///{LONG}"}, f"{LONG}: File name too long. Nombra otro"),
+    (GOOD, {"OTEL_BRIDGE_JOURNAL": f"sqlite:///new/{LONG}"}, f"/new/{LONG}: File name too long. Nombra otro"),
+    (GOOD, {"OTEL_BRIDGE_JOURNAL": f"sqlite:///{LONG[:253]}"}, f"{LONG[:253]}: File name too long. Nombra"),
 ]
 
 
@@ -166,7 +175,7 @@ def test_a_wrong_configuration_stops_check_and_serve_alike(
     bridge = make_bridge(text, **environ)
     done = bridge.run(command)
     assert done.returncode == 2
-    assert said in done.stderr and done.stderr.startswith("otel-bridge: ")
+    assert said in refusals(done.stderr)[0]
     assert "Traceback" not in done.stderr and "s3cr3t" not in done.stderr
     assert len(done.stderr.splitlines()) == 1
     with contextlib.suppress(OSError):  # where there can be none
@@ -182,8 +191,8 @@ def test_everything_that_is_wrong_is_told_at_once(make_bridge: Make, command: st
     )
     done = bridge.run(command)
     assert done.returncode == 2
-    lines = done.stderr.splitlines()
-    assert all(line.startswith("otel-bridge: ") for line in lines)
+    lines = refusals(done.stderr)
+    assert len(lines) == len(done.stderr.splitlines())
     told = ("'prot'", "retention_days", "gpts.a.slo_target", "OTEL_BRIDGE_RETENTION", "OTLP_ENDPOINT", "allow_keyless")
     assert len(lines) == len(told)
     for line, word in zip(lines, told, strict=True):
@@ -213,7 +222,7 @@ def test_every_setting_that_cannot_work_is_told_at_once_and_no_secret_is(make_br
     done = bridge.run(command)
     assert done.returncode == 2 and done.stdout == ""
     for variable in CANNOT_WORK:
-        assert f"environment: {variable}: " in done.stderr, variable
+        assert f"entorno: {variable}: " in done.stderr, variable
     assert "Traceback" not in done.stderr and "s3cr3t" not in done.stderr
     assert not bridge.journal.parent.exists()
 
@@ -241,15 +250,15 @@ def test_a_missing_certificate_stops_the_start_over_grpc_as_well(make_bridge: Ma
     bridge.environ["OTEL_EXPORTER_OTLP_ENDPOINT"] = f"https://127.0.0.1:{receiver.grpc_port}"
     done = bridge.run("serve")
     assert done.returncode == 2
-    assert "OTEL_EXPORTER_OTLP_CERTIFICATE: expected a file: there is none" in done.stderr
+    assert "OTEL_EXPORTER_OTLP_CERTIFICATE: se esperaba un archivo: no existe" in done.stderr
 
 
 def test_what_is_probably_not_meant_is_a_warning_of_check_and_of_the_log(make_bridge: Make) -> None:
     bridge = make_bridge(OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:9/v1/traces")
     done = bridge.run("check")
-    said = "spans go to /v1/traces/v1/traces. Leave the path out"
-    assert done.returncode == 0 and "good" in done.stdout
-    assert any(line.startswith("warning: ") and said in line for line in done.stdout.splitlines())
+    said = "los spans van a /v1/traces/v1/traces. Quita la ruta"
+    assert done.returncode == 0 and "bien" in done.stdout
+    assert any(line.startswith("aviso: ") and said in line for line in done.stdout.splitlines())
     bridge.start()
     (line,) = (line for line in bridge.output().splitlines() if said in line)
     assert json.loads(line)["level"] == "warning"
@@ -259,11 +268,14 @@ def test_a_gpt_that_no_cost_or_no_page_is_counted_for_is_warned_of(make_bridge: 
     prices = "prices = { 'gpt-6.2-sol' = { input = 2, output = 10 } }"
     bridge = make_bridge(f'[gpts.caro]\nmodel = "modelo-x"\nslo_target = 0.9\n{prices}\n[gpts.gratis]\n')
     done = bridge.run("check")
-    said = ("gpts.caro.prices: none for 'modelo-x'", "gpts.caro.slo_target: at 0.9 the budget burns at 10×")
-    lines = [line for line in done.stdout.splitlines() if line.startswith("warning: ")]
+    said = (
+        "gpts.caro.prices: no hay precio de 'modelo-x'",
+        "gpts.caro.slo_target: con 0.9, el presupuesto se gasta a 10×",
+    )
+    lines = [line for line in done.stdout.splitlines() if line.startswith("aviso: ")]
     assert done.returncode == 0 and len(lines) == 2
     assert all(words in line for words, line in zip(said, lines, strict=True))
-    assert "not configured: prices of gratis (no cost is counted)" in done.stdout
+    assert "sin configurar: precios de gratis (no se cuenta ningún coste)" in done.stdout
     bridge.start()
     logged = [json.loads(line) for line in bridge.output().splitlines() if "gpts.caro" in line]
     assert [line["level"] for line in logged] == ["warning"] * 2
@@ -272,7 +284,7 @@ def test_a_gpt_that_no_cost_or_no_page_is_counted_for_is_warned_of(make_bridge: 
 
 def test_a_missing_file_is_said(make_bridge: Make) -> None:
     done = make_bridge().run("serve", "--config", "none.toml")
-    assert done.returncode == 2 and "none.toml: no such configuration file" in done.stderr
+    assert done.returncode == 2 and "none.toml: no existe ese archivo de configuración" in done.stderr
 
 
 def test_openapi_prints_the_document(make_bridge: Make) -> None:
@@ -286,11 +298,11 @@ def test_the_banner_says_where_to_post_where_metrics_are_and_what_is_missing(mak
     out = bridge.output()
     for line in (
         f"otel-bridge {__version__}",
-        f"http://127.0.0.1:{bridge.port}/api/sessions and /api/events",
+        f"http://127.0.0.1:{bridge.port}/api/sessions y /api/events",
         bridge.metrics_url,
         "sqlite:///data/otel-bridge.db",
         "devops-expert",
-        "not configured: export",
+        "sin configurar: la exportación",
     ):
         assert line in out
     assert bridge.stop() == 0
@@ -299,7 +311,7 @@ def test_the_banner_says_where_to_post_where_metrics_are_and_what_is_missing(mak
 def test_the_banner_names_the_endpoint(bridge: Bridge, receiver: OtlpReceiver) -> None:
     out = bridge.output()
     assert f"http://127.0.0.1:{receiver.port}/v1/traces (http/protobuf)" in out
-    assert "not configured: export" not in out
+    assert "sin configurar: la exportación" not in out
 
 
 @pytest.mark.parametrize("which", ["port", "metrics_port"])
@@ -312,14 +324,14 @@ def test_a_taken_port_is_said_before_anything_else(make_bridge: Make, which: str
         bridge.start(wait=False)
         assert bridge.process is not None and bridge.process.wait(30) == 2
     option = "--port" if which == "port" else "--metrics-port"
-    assert f"cannot listen on 127.0.0.1:{getattr(bridge, which)}" in bridge.output()
+    assert f"no puede escuchar en 127.0.0.1:{getattr(bridge, which)}" in bridge.output()
     assert option in bridge.output()
 
 
 def test_a_second_bridge_on_the_same_journal_is_refused(make_bridge: Make) -> None:
     bridge = make_bridge().start()
     done = bridge.run("serve", "--port", "0", "--metrics-port", "0")
-    assert done.returncode == 2 and "another otel-bridge serves it" in done.stderr
+    assert done.returncode == 2 and "otro otel-bridge lo está sirviendo" in done.stderr
     assert bridge.event(bridge.session()).status_code == 201
 
 
@@ -335,7 +347,7 @@ def test_a_damaged_journal_stops_the_start_and_is_left_as_it_is(make_bridge: Mak
 def test_journal_status_tells_the_ledger_while_the_bridge_runs(make_bridge: Make, receiver: OtlpReceiver) -> None:
     bridge = make_bridge()
     none_yet = bridge.run("journal", "status")
-    assert none_yet.returncode == 2 and "there is none yet" in none_yet.stderr
+    assert none_yet.returncode == 2 and "aún no existe" in none_yet.stderr
 
     bridge.start()
     bridge.event(bridge.session())
@@ -343,8 +355,8 @@ def test_journal_status_tells_the_ledger_while_the_bridge_runs(make_bridge: Make
     assert (status["records"], status["exported"], status["pending"], status["parked"]) == (2, 0, 2, 0)
     assert status["oldest_pending"] and status["bytes"] > 0
     text = bridge.run("journal", "status").stdout
-    assert "pending         2" in text
-    assert bridge.run("journal", "parked").stdout == "nothing is parked\n"
+    assert "pendientes      2" in text
+    assert bridge.run("journal", "parked").stdout == "no hay nada apartado\n"
 
     bridge.stop()
     bridge.environ.update(receiver.environ)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness.bridge import Bridge
+from tests.harness.bridge import Bridge, refusals
 
 Make = Callable[..., Bridge]
 NOBODY = 65534
@@ -30,9 +30,8 @@ def one_line(done: subprocess.CompletedProcess[str]) -> str:
     """What a refused command says."""
     assert done.returncode == 2, done
     assert done.stdout == "" and "Traceback" not in done.stderr, done
-    # A warning may come before it, in the log's form.
-    lines = [line for line in done.stderr.splitlines() if not line.startswith("{")]
-    assert len(lines) == 1 and lines[0].startswith("otel-bridge: "), done
+    lines = refusals(done.stderr)  # a warning may come before it
+    assert len(lines) == 1, done
     return lines[0]
 
 
@@ -53,13 +52,13 @@ def _other_database(path: Path, version: int = 0, wal: bool = False) -> None:
 
 
 FOREIGN: dict[str, tuple[Callable[[Path], object], str]] = {
-    "text": (lambda path: path.write_text("root:x:0:0:root:/root:/bin/bash\n"), "no otel-bridge journal"),
-    "bytes": (lambda path: path.write_bytes(b"\0" * 5000), "no otel-bridge journal"),
-    "a short file": (lambda path: path.write_bytes(b"SQLite"), "no otel-bridge journal"),
-    "another program's database": (_other_database, "no otel-bridge journal"),
-    "one of our version": (lambda path: _other_database(path, 1), "no otel-bridge journal"),
-    "one of a later version": (lambda path: _other_database(path, 7, wal=True), "no otel-bridge journal"),
-    "a folder": (lambda path: path.mkdir(), "folder"),
+    "text": (lambda path: path.write_text("root:x:0:0:root:/root:/bin/bash\n"), "no es un diario de otel-bridge"),
+    "bytes": (lambda path: path.write_bytes(b"\0" * 5000), "no es un diario de otel-bridge"),
+    "a short file": (lambda path: path.write_bytes(b"SQLite"), "no es un diario de otel-bridge"),
+    "another program's database": (_other_database, "no es un diario de otel-bridge"),
+    "one of our version": (lambda path: _other_database(path, 1), "no es un diario de otel-bridge"),
+    "one of a later version": (lambda path: _other_database(path, 7, wal=True), "no es un diario de otel-bridge"),
+    "a folder": (lambda path: path.mkdir(), "carpeta"),
 }
 
 
@@ -83,10 +82,13 @@ def test_check_tells_it_with_all_the_rest(make_bridge: Make) -> None:
         done = bridge.run(command)
         lines = done.stderr.splitlines()
         assert done.returncode == 2 and len(lines) == 2, done
-        assert "OTEL_BRIDGE_PORT" in lines[0] and "journal /etc/passwd: the file is no otel-bridge journal" in lines[1]
+        assert (
+            "OTEL_BRIDGE_PORT" in lines[0]
+            and "diario /etc/passwd: el archivo no es un diario de otel-bridge" in lines[1]
+        )
     assert not Path("/etc/passwd.lock").exists() and not Path("/etc/passwd.key").exists()
     bridge = make_bridge(OTEL_BRIDGE_JOURNAL="sqlite:////etc")
-    assert "journal /etc: this is a folder. Name a file" in one_line(bridge.run("check"))
+    assert "diario /etc: es una carpeta. Nombra un archivo" in one_line(bridge.run("check"))
 
 
 def test_check_is_for_who_may_not_look_at_the_journal_too(nobody: AsNobody) -> None:
@@ -97,7 +99,9 @@ def test_check_is_for_who_may_not_look_at_the_journal_too(nobody: AsNobody) -> N
 
 @commands
 def test_a_device_is_no_journal(make_bridge: Make, command: str) -> None:
-    assert "this is no file" in one_line(make_bridge().run(*COMMANDS[command], "--journal", "sqlite:////dev/null"))
+    assert "es algo que no es un archivo" in one_line(
+        make_bridge().run(*COMMANDS[command], "--journal", "sqlite:////dev/null")
+    )
 
 
 @pytest.mark.parametrize("command", ["status", "parked", "replay"])
@@ -113,7 +117,7 @@ def test_where_there_is_no_journal_yet_none_is_made(make_bridge: Make, command: 
             db.executescript("CREATE TABLE x (y); DROP TABLE x;")
     before = around(path)
     line = one_line(bridge.run(*COMMANDS[command], "--journal", f"sqlite:///{path}"))
-    assert "there is none yet" in line or "File name too long" in line
+    assert "aún no existe" in line or "File name too long" in line
     assert around(path) == before
 
 
@@ -171,7 +175,7 @@ def test_another_users_journal_is_refused_with_words(nobody: AsNobody, command: 
     bridge = nobody.bridge.start()
     bridge.event(bridge.session())
     line = one_line(nobody.run(*COMMANDS[command]))
-    assert "Permission denied" in line and "Run this as a user that may read it" in line
+    assert "Permission denied" in line and "Ejecuta esto como un usuario que pueda leerlo" in line
     assert bridge.stop() == 0
     before = around(bridge.journal)
     assert "Permission denied" in one_line(nobody.run(*COMMANDS[command]))
@@ -190,7 +194,7 @@ def test_a_journal_that_may_be_read_and_not_written(nobody: AsNobody, command: s
     for path in bridge.journal.parent.iterdir():
         path.chmod(0o644)
     before = around(bridge.journal)
-    assert "writable by this user" in one_line(nobody.run(*COMMANDS[command]))
+    assert "Permite" in one_line(nobody.run(*COMMANDS[command]))
     assert around(bridge.journal) == before
 
 
@@ -209,18 +213,18 @@ def test_a_folder_that_cannot_be_written_is_said(nobody: AsNobody, made: bool) -
 )
 def test_a_configuration_that_may_not_be_read_is_said(nobody: AsNobody, arguments: list[str]) -> None:
     nobody.bridge.config.chmod(0o600)
-    assert "otel-bridge.toml: cannot be read: Permission denied" in one_line(nobody.run(*arguments))
+    assert "otel-bridge.toml: no se puede leer: Permission denied" in one_line(nobody.run(*arguments))
     # Nor is the shipped one taken where this user may not even look for it.
     nobody.bridge.folder.chmod(0o700)
-    assert "cannot be read: Permission denied" in one_line(nobody.run(*arguments))
+    assert "no se puede leer: Permission denied" in one_line(nobody.run(*arguments))
 
 
 def test_a_key_for_a_file_that_may_not_be_written_is_said(nobody: AsNobody) -> None:
     before = around(nobody.bridge.config)
     line = one_line(nobody.run("keys", "new", "devops-expert", "--write"))
-    assert "cannot be written: Permission denied. Paste the line by hand" in line
+    assert "no se puede escribir: Permission denied. Pega la línea a mano" in line
     assert around(nobody.bridge.config) == before
-    assert "cannot be written: Permission denied" in one_line(nobody.run("init", "new.toml"))
+    assert "no se puede escribir: Permission denied" in one_line(nobody.run("init", "new.toml"))
 
 
 # --- numbers ------------------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import yaml
 
-from grafana.boards import replicas, rules
+from grafana.boards import promql, replicas, rules
 from grafana.boards.promql import (
     AGENT,
     BAR,
@@ -334,10 +334,10 @@ def replica(*runs: tuple[object, int], target: str) -> dict[str, str]:
     }
 
 
-def shared(*runs: tuple[object, int], gpt: str = "uno") -> dict[str, str]:
+def shared(*runs: tuple[object, int], gpt: str = "uno", target: str = OURS) -> dict[str, str]:
     """What they share: a counter, and the number of series that is shown with it."""
     there = values([(v if v in (GAP, STALE) else 40, n) for v, n in runs])
-    return {f"{SERIES}{{{OURS}}}": there, **counter(SESSIONS, *runs, target=OURS, gen_ai_agent_id=gpt)}
+    return {f"{SERIES}{{{target}}}": there, **counter(SESSIONS, *runs, target=target, gen_ai_agent_id=gpt)}
 
 
 def test_replicas_are_counted_once_whoever_of_them_is_steward_and_whichever_is_chosen(check: Truth) -> None:
@@ -539,3 +539,56 @@ def test_what_is_recorded_each_minute_keeps_labels_that_the_series_has() -> None
         assert set(labels) <= {*series[name].labels, "le"}, name
     with pytest.raises(ValueError, match="not recorded"):
         counted(catalog.COST.name, window=BAR)
+
+
+# --- somebody else's scrape ---------------------------------------------------------------------------------------
+
+
+def every(scrapes: int, *runs: tuple[object, int]) -> list[tuple[object, int]]:
+    """Runs of scrapes that are that many times five seconds apart."""
+    return [part for value, times in runs for _ in range(times) for part in ((value, 1), (GAP, scrapes - 1))]
+
+
+def test_a_scrape_every_half_minute_counts_the_same_and_leaves_nothing_empty(check: Truth) -> None:
+    series = [sessions(*every(6, (10, 20), (13, 20), (STALE, 2), (14, 20))), {f"up{{{HERE}}}": values([(1, 400)])}]
+    series.append(counter(catalog.PENDING.name, *every(6, (2, 40))))
+    for minute, total, lately in ((9.0, 0, 0), (9.99, 0, 0), (10.6, 3, 3), (17, 3, 0), (22.1, 4, 1)):
+        check(series, minute, (ALL, {"": total}), (counted(SESSIONS, OF_GPT, window="5m"), {"": lately}))
+    for minute in (9.1, 9.3, 9.45, 9.49):
+        check(series, minute, (replicas.standing(), {"": 1}), (f"sum({promql.value(catalog.PENDING)})", {"": 2}))
+
+
+PROD, TEST = (f'cluster="eu-1", namespace="{name}", job="gpt-bridge"' for name in ("asistentes", "pruebas"))
+"""Of two ServiceMonitors: the job is the Service's name in both."""
+
+
+def test_two_namespaces_of_one_job_are_two_journals(check: Truth) -> None:
+    """Agents that scrape 127.0.0.1 call both instances alike, too. The second one comes later, with a past."""
+    here, there = (f'{of}, instance="127.0.0.1:9464"' for of in (PROD, TEST))
+    past = (GAP, 70 * MINUTE)
+    series = [
+        sessions((10, 60 * MINUTE), (13, 60 * MINUTE), target=here),
+        sessions(past, (5000, 10 * MINUTE), (5007, 40 * MINUTE), target=there),
+    ]
+    check(series, 90, (ALL, {"": 10}))
+    check(series, 95, (bars(counted(SESSIONS, OF_GPT, window=BAR)), {"": 10}))
+
+
+def test_replicas_of_two_namespaces_are_counted_apart(check: Truth) -> None:
+    series = [
+        replica((1, 80 * MINUTE), target=f'{PROD}, instance="r1:9464"'),
+        shared((10, 60 * MINUTE), (13, 60 * MINUTE), target=PROD),
+        shared((GAP, 70 * MINUTE), (5000, 10 * MINUTE), (5007, 40 * MINUTE), target=TEST),
+    ]
+    check(series, 95, (ALL, {"": 10}), (bars(counted(SESSIONS, OF_GPT, window=BAR)), {"": 10}))
+
+
+def test_replicas_of_another_namespace_hide_none_without_a_steward(check: Truth) -> None:
+    series = [
+        replica((1, 120), target=f'{TEST}, instance="r1:9464"'),
+        shared((7, 120), target=TEST),
+        replica((1, 60), (0, 60), target=f'{PROD}, instance="r2:9464"'),
+        shared((7, 60), (STALE, 60), target=PROD),
+    ]
+    for minute, state in ((4, 1), (8, -1)):
+        check(series, minute, (replicas.standing(), {"": state}), with_rules=False)

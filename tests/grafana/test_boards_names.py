@@ -10,11 +10,11 @@ from grafana.boards.names import names
 from otel_bridge import catalog
 
 FROM_PROMETHEUS = {
-    "up": {"job", "instance"},
+    "up": {"cluster", "namespace", "job", "instance"},
     "ALERTS": {"alertname", "alertstate", "severity", "gen_ai_agent_id", "job", "instance"},
     "ALERTS_FOR_STATE": {"alertname", "severity", "gen_ai_agent_id", "job", "instance"},
 }
-TARGET = {"job", "instance", "le"}
+TARGET = {"cluster", "namespace", "job", "instance", "le"}
 
 
 def labels_of_catalog() -> dict[str, set[str]]:

@@ -162,21 +162,21 @@ class Scene:
         self.prometheus: list[Prometheus] = []
         self.truth = Truth()
 
-    def install(self) -> Prometheus:
-        """One more Prometheus, with the rules as they are but for the recording groups' interval."""
+    def install(self, *, waits: bool = True, **how: Any) -> Prometheus:
+        """One more Prometheus, with the rules as they are but for the recording groups' interval; without `waits`
+        alerts fire at once. `how`: what else the harness is to make of it."""
         number = len(self.prometheus)
         rules = []
         for rule in (ROOT / "prometheus" / "rules").glob("*.yml"):
             copy = self.folder / f"p{number}-{rule.name}"
-            copy.write_text(
-                re.sub(r"^    interval: \w+$", "    interval: 2s", rule.read_text("utf-8"), flags=re.M), "utf-8"
-            )
+            text = re.sub(r"^    interval: \w+$", "    interval: 2s", rule.read_text("utf-8"), flags=re.M)
+            copy.write_text(text if waits else re.sub(r"^        for: \w+\n", "", text, flags=re.M), "utf-8")
             rules.append(copy)
-        one = Prometheus(
-            self.folder / f"prometheus{number}", targets=[f"127.0.0.1:{self.bridge.metrics_port}"], rules=rules
-        ).start()
+        how = {"targets": [f"127.0.0.1:{self.bridge.metrics_port}"], **how}
+        one = Prometheus(self.folder / f"prometheus{number}", rules=rules, **how).start()
         self.prometheus.append(one)
-        self.wait_known(one)
+        if how["targets"]:
+            self.wait_known(one)
         return one
 
     def wait_known(self, one: Prometheus) -> None:

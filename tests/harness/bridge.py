@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -30,6 +31,16 @@ GUIDE_EVENT = {
     "tokens_entrada": 25,
     "tokens_salida": 150,
 }
+
+
+def refusals(said: str) -> list[str]:
+    """What a command has complained of on standard error, a line each: as text, or among logs in JSON."""
+    lines = []
+    for line in said.splitlines():
+        entry = json.loads(line) if line.startswith("{") else {"level": "error", "message": line}
+        if entry["level"] == "error":
+            lines.append(str(entry["message"]).removeprefix("otel-bridge: "))
+    return lines
 
 
 class Bridge:

@@ -8,12 +8,14 @@ Exemplar storage is on. Where no `config` is given, one is written: a job `otel-
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,19 @@ rule_files: [{rules}]
 alerting:
   alertmanagers:
     - static_configs: [{{targets: [{alertmanagers}]}}]
+scrape_configs:
+  - job_name: {job}
+    honor_labels: {honor_labels}
+    static_configs: [{{targets: [{targets}], labels: {labels}}}]
+"""
+AGENT = """\
+global:
+  scrape_interval: {interval}
+  external_labels: {external}
+remote_write:
+  - url: {receiver}/api/v1/write
+    send_exemplars: true
+    queue_config: {{batch_send_deadline: 1s}}
 scrape_configs:
   - job_name: {job}
     static_configs: [{{targets: [{targets}]}}]
@@ -54,21 +69,36 @@ class Prometheus:
         alertmanagers: Sequence[str] = (),
         interval: str = "1s",
         job: str = "otel-bridge",
+        labels: Mapping[str, str] | None = None,
+        honor_labels: bool = False,
+        agent_of: Prometheus | None = None,
         binary: str | None = None,
         flags: Sequence[str] = (),
     ) -> None:
         """`config`: the whole text of prometheus.yml, instead of the arguments after it.
-        `targets`, `alertmanagers`: "host:port". `rules`: rule files, taken where they are. `binary`: another than the
-        installed one; `flags`: more of its command line."""
+        `targets`, `alertmanagers`: "host:port". `rules`: rule files, taken where they are.
+        `labels`: of every target. `agent_of`: it keeps nothing, and writes what it scrapes to that one; then `labels`
+        are its external ones. `binary`: another than the installed one; `flags`: more of its command line."""
         self.binary = binary
         self.flags = flags
         self.folder = folder
         self.port = free_port()
         self.log = folder / "prometheus.log"
         self.config = folder / "prometheus.yml"
+        self._agent = agent_of is not None
+        if agent_of is not None:
+            config = AGENT.format(
+                interval=interval,
+                job=job,
+                external=json.dumps(dict(labels or {})),
+                receiver=agent_of.url,
+                targets=_quoted(targets),
+            )
         self._text = config or CONFIG.format(
             interval=interval,
             job=job,
+            labels=json.dumps(dict(labels or {})),
+            honor_labels=str(honor_labels).lower(),
             targets=_quoted(targets),
             alertmanagers=_quoted(alertmanagers),
             rules=_quoted(str(Path(rule).resolve()) for rule in rules),
@@ -91,9 +121,8 @@ class Prometheus:
                 [
                     binary,
                     f"--config.file={self.config}",
-                    f"--storage.tsdb.path={self.folder / 'tsdb'}",
+                    *self._storage(binary),
                     f"--web.listen-address=127.0.0.1:{self.port}",
-                    "--enable-feature=exemplar-storage",
                     "--web.enable-lifecycle",
                     *self.flags,
                 ],
@@ -103,6 +132,17 @@ class Prometheus:
             )
         wait_for(self._ready, "ready Prometheus", 30)
         return self
+
+    def _storage(self, binary: str) -> list[str]:
+        if self._agent:
+            said = subprocess.run([binary, "--help"], capture_output=True, text=True, timeout=30)
+            own = re.search(r"--(\[no-\])?agent\s", said.stdout + said.stderr)  # a flag of 3.x, a feature of 2.x
+            agent = (
+                ["--agent", "--enable-feature=exemplar-storage"] if own else ["--enable-feature=agent,exemplar-storage"]
+            )
+            return [f"--storage.agent.path={self.folder / 'agent'}", *agent]
+        keeps = [f"--storage.tsdb.path={self.folder / 'tsdb'}", "--enable-feature=exemplar-storage"]
+        return [*keeps, "--web.enable-remote-write-receiver"]
 
     def _ready(self) -> bool:
         if self.process is not None and self.process.poll() is not None:

@@ -180,7 +180,7 @@ def test_the_first_rating_marks_the_journal_so_that_a_release_before_refuses_it(
             try:
                 journal.open(backend.url, CONSUMER).close()
             except StartRefused as error:
-                assert "It was written by a newer release: run that one." in str(error)
+                assert "Lo escribió uno más nuevo: usa ese." in str(error)
                 return False
         return True
 

@@ -156,11 +156,11 @@ def test_whatever_its_name_one_bridge_serves_it(
     commit(store, append(event(1)))
     url = other_name(backend.path)
     if process == "this process":
-        assert "another otel-bridge serves it" in refused(url)
+        assert "otro otel-bridge lo está sirviendo" in refused(url)
     else:
         code = f"from otel_bridge import journal; journal.open({url!r}, {CONSUMER!r})"
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-        assert "another otel-bridge serves it" in done.stderr
+        assert "otro otel-bridge lo está sirviendo" in done.stderr
     somebody_closes(backend.path)
     commit(store, append(event(2)))
 
@@ -181,19 +181,19 @@ def test_by_a_name_without_the_log_nothing_is_read_or_marked(
     (tmp_path / "other.db").hardlink_to(backend.path)
     other = f"sqlite:///{tmp_path}/other.db"
     for attempt in (lambda: journal.open_reader(other, CONSUMER), lambda: journal.mark_replay(other, None)):
-        with pytest.raises(StartRefused, match=r"its log .* is not here"):
+        with pytest.raises(StartRefused, match=r"su log .* no está aquí"):
             attempt()
     assert held_at(backend.url) == 1
     store.close()
-    with pytest.raises(StartRefused, match="a second name"):
+    with pytest.raises(StartRefused, match="otro nombre"):
         journal.open_reader(other, CONSUMER)
 
 
 def test_a_file_with_two_names_is_refused_until_it_has_one(backend: SqliteBackend, tmp_path: Path) -> None:
     backend.open().close()
     (tmp_path / "other.db").hardlink_to(backend.path)
-    assert "2 names (hard links)" in refused(backend.url)
-    assert "2 names (hard links)" in refused(f"sqlite:///{tmp_path}/other.db")
+    assert "2 nombres (enlaces duros)" in refused(backend.url)
+    assert "2 nombres (enlaces duros)" in refused(f"sqlite:///{tmp_path}/other.db")
     (tmp_path / "other.db").unlink()
     backend.open()
 
@@ -216,7 +216,7 @@ def test_an_earlier_release_beside_it_is_seen(backend: SqliteBackend, tmp_path: 
     locked = backend.path if beside == "the file" else tmp_path / "link.db"
     with Path(f"{locked}.lock").open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
-        assert "another otel-bridge serves it" in refused(f"sqlite:///{tmp_path}/link.db")
+        assert "otro otel-bridge lo está sirviendo" in refused(f"sqlite:///{tmp_path}/link.db")
     journal.open(f"sqlite:///{tmp_path}/link.db", CONSUMER).close()
 
 
@@ -249,7 +249,7 @@ def test_where_the_system_cannot_lock_the_file_that_is_said(
     monkeypatch.setattr("otel_bridge.journal.sqlite.lock.fcntl.fcntl", unsupported)
     backend.open()
     assert "cannot be locked here" in caplog.text
-    assert "another otel-bridge serves it" in refused(backend.url)
+    assert "otro otel-bridge lo está sirviendo" in refused(backend.url)
 
 
 # --- files that are taken away --------------------------------------------------------------------------------------

@@ -234,7 +234,7 @@ def test_a_copy_of_parts_is_refused(backend: SqliteBackend, images: Images) -> N
     with path.open("r+b") as file:
         file.seek(path.stat().st_size // 8192 // 2 * 8192)  # nothing that an open reads
         file.write(b"\0" * 8192)
-    with pytest.raises(StartRefused, match=r"without its write-ahead log, and is damaged.*journal restore FILE"):
+    with pytest.raises(StartRefused, match=r"sin su log de escritura, y está dañado.*journal restore ARCHIVO"):
         opened(path)
 
 
@@ -380,15 +380,15 @@ def test_an_older_copy_with_the_newer_ones_log_is_refused(backend: SqliteBackend
     killed = images.take(backend.path)
     store.close()
     shutil.copy(old, killed)
-    with pytest.raises(StartRefused, match="is not its own"):
+    with pytest.raises(StartRefused, match="no es el suyo"):
         opened(killed)
 
 
 REFUSALS = {
-    "the journal itself": (lambda folder: folder / "first" / "journal.db", "this is the journal itself"),
-    "its log": (lambda folder: folder / "first" / "journal.db-wal", "one of its files"),
-    "its mark": (lambda folder: folder / "first" / "journal.db.mark", "one of its files"),
-    "a file that is there": (lambda folder: folder / "there.txt", "there already, and left as it is"),
+    "the journal itself": (lambda folder: folder / "first" / "journal.db", "este es el diario mismo"),
+    "its log": (lambda folder: folder / "first" / "journal.db-wal", "uno de sus archivos"),
+    "its mark": (lambda folder: folder / "first" / "journal.db.mark", "uno de sus archivos"),
+    "a file that is there": (lambda folder: folder / "there.txt", "ya existe, y queda como está"),
     "no such folder": (lambda folder: folder / "none" / "b.db", "No such file or directory"),
 }
 
@@ -416,7 +416,7 @@ def test_a_damaged_journal_makes_no_backup_and_leaves_the_one_before(backend: Sq
     with backend.path.open("r+b") as file:
         file.seek(8192 * 3)
         file.write(b"\0" * 8192)
-    with pytest.raises(StartRefused, match="damaged"):
+    with pytest.raises(StartRefused, match="hay daños"):
         journal.backup(backend.url, tmp_path / "b.db", None, replace=True)
     assert (tmp_path / "b.db").read_bytes() == good
     assert sorted(path.name for path in tmp_path.iterdir()) == ["b.db", "first"]
@@ -437,11 +437,11 @@ def test_a_restore_moves_aside_what_is_there_with_its_log_and_deletes_nothing(
     fill(store, 1)
     journal.backup(backend.url, tmp_path / "b.db", None)
     fill(store, 2, 3)
-    with pytest.raises(StartRefused, match="an otel-bridge serves it"):
+    with pytest.raises(StartRefused, match="un otel-bridge lo está sirviendo"):
         journal.restore(tmp_path / "b.db", backend.url, replace=True)
     killed = images.take(backend.path)
     url = f"sqlite:///{killed}"
-    with pytest.raises(StartRefused, match="there is one, and it is left as it is"):
+    with pytest.raises(StartRefused, match="ya hay uno, y queda como está"):
         journal.restore(tmp_path / "b.db", url)
     _, moved = journal.restore(tmp_path / "b.db", url, replace=True)
     aside = Path(moved[0])
@@ -456,16 +456,16 @@ def test_what_is_no_backup_is_not_restored(backend: SqliteBackend, images: Image
     to = f"sqlite:///{tmp_path}/second/journal.db"
     (tmp_path / "notes.txt").write_text("not a database, but somebody's notes\n" * 9)
     for file, words in (
-        (tmp_path / "none.db", "there is no such backup"),
-        (images.take(backend.path), "no backup that `otel-bridge journal backup` has made"),
-        (tmp_path / "notes.txt", "no otel-bridge journal"),
+        (tmp_path / "none.db", "no existe esa copia"),
+        (images.take(backend.path), "no una copia hecha por `otel-bridge journal backup`"),
+        (tmp_path / "notes.txt", "no es un diario de otel-bridge"),
     ):
         with pytest.raises(StartRefused, match=words):
             journal.restore(file, to)
     journal.backup(backend.url, tmp_path / "b.db", None)
     with (tmp_path / "b.db").open("r+b") as file:
         file.truncate(20_000)
-    with pytest.raises(StartRefused, match="damaged"):
+    with pytest.raises(StartRefused, match="hay daños"):
         journal.restore(tmp_path / "b.db", to)
     assert not (tmp_path / "second").exists()
 

@@ -131,7 +131,7 @@ def test_by_a_link_the_mark_stands_beside_the_file_and_a_backup_takes_its_place(
     journal.backup(url, tmp_path / "b.db", None)
     commit(store, append(event(2)))
     for served in (url, backend.url):
-        with pytest.raises(StartRefused, match="an otel-bridge serves it"):
+        with pytest.raises(StartRefused, match="un otel-bridge lo está sirviendo"):
             journal.restore(tmp_path / "b.db", served, replace=True)
     store.close()
     _, moved = journal.restore(tmp_path / "b.db", url, replace=True)
@@ -140,11 +140,11 @@ def test_by_a_link_the_mark_stands_beside_the_file_and_a_backup_takes_its_place(
 
 
 def test_a_restore_is_refused_by_whatever_name_the_journal_is_served(backend: SqliteBackend, tmp_path: Path) -> None:
-    """The lock is the file's own: the one beside it is another's by a second name, and may be removed."""
+    """The lock is the file's own: the one beside it is another's by otro nombre, and may be removed."""
     store = backend.open()
     commit(store, append(event(1)))
     journal.backup(backend.url, tmp_path / "b.db", None)
     Path(f"{backend.path}.lock").unlink()
-    with pytest.raises(StartRefused, match="an otel-bridge serves it"):
+    with pytest.raises(StartRefused, match="un otel-bridge lo está sirviendo"):
         journal.restore(tmp_path / "b.db", backend.url, replace=True)
     store.close()

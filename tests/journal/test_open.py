@@ -19,7 +19,7 @@ def test_a_journal_exists_once_it_was_opened(backend: Backend) -> None:
 
 def test_what_reads_or_replays_makes_no_journal(backend: Backend) -> None:
     for attempt in (lambda: journal.open_reader(backend.url, CONSUMER), lambda: journal.mark_replay(backend.url, None)):
-        with pytest.raises(StartRefused, match="there is none yet"):
+        with pytest.raises(StartRefused, match="aún no existe"):
             attempt()
     assert not journal.exists(backend.url)
 
@@ -32,7 +32,7 @@ def test_a_reader_of_its_own_sees_what_the_store_holds(backend: Backend) -> None
 
 
 def test_a_scheme_without_a_backend_is_refused() -> None:
-    with pytest.raises(StartRefused, match="no backend for memory: URLs"):
+    with pytest.raises(StartRefused, match="no tiene dónde guardar un diario memory:"):
         journal.open("memory:///", CONSUMER)
 
 
@@ -45,7 +45,7 @@ def refused(backend: Backend) -> str:
 def test_a_second_process_is_refused_or_has_a_log_of_its_own(backend: Backend) -> None:
     first = backend.open()
     if backend.exclusive:
-        assert "another otel-bridge serves it" in refused(backend)
+        assert "otro otel-bridge lo está sirviendo" in refused(backend)
         return
     second = backend.open()
     commit(first, append(event(1)))
@@ -56,7 +56,7 @@ def test_a_second_process_is_refused_or_has_a_log_of_its_own(backend: Backend) -
 def test_a_newer_schema_is_refused(backend: Backend) -> None:
     backend.open().close()
     backend.make_newer()
-    assert "written by a newer release" in refused(backend)
+    assert "más nuevo" in refused(backend)
 
 
 def test_a_damaged_newest_segment_is_refused(backend: Backend) -> None:

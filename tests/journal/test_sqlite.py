@@ -86,7 +86,7 @@ def test_while_somebody_reads_for_long_no_answer_waits_for_the_log_to_be_emptied
     assert wal_bytes(store.path) > 100_000 and asked == []
     reader.ledger()
     store.maintain(800_000, asked.append)
-    assert asked == [store._checkpoints._truncate]
+    assert asked == [store._checkpoints._shorten]
 
 
 def test_what_closes_last_leaves_one_file(store: SqliteStore) -> None:
@@ -116,7 +116,7 @@ def test_a_key_that_a_client_chose_yesterday_makes_no_key_of_today_a_suspect(sto
 
 def test_somebody_elses_file_is_refused_and_left_alone(backend: SqliteBackend) -> None:
     backend.sql("CREATE TABLE recipes (name TEXT)")
-    assert "no otel-bridge journal" in refused(backend)
+    assert "no es un diario de otel-bridge" in refused(backend)
     assert backend.sql("SELECT name FROM sqlite_master") == [("recipes",)]
 
 
@@ -124,7 +124,7 @@ def test_a_file_that_is_no_database_is_refused_and_left_as_it_is(backend: Sqlite
     garbage = b"this is no database, but somebody may want it\n" * 100
     backend.path.write_bytes(garbage)
     said = refused(backend)
-    assert "damaged" in said and "backup" in said
+    assert "está dañado" in said and "copia" in said
     assert backend.path.read_bytes() == garbage
 
 

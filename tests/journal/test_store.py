@@ -429,6 +429,16 @@ def test_history_that_arrives_late_makes_nobody_active_today(store: Store) -> No
     assert live is not None and live.live and live.events == 3, "it is heard of, and counted"
 
 
+def test_windows_count_a_session_of_history_by_its_start(store: Store) -> None:
+    now = START_US + 100 * HOUR_US
+    began = {"arrived_us": now, "started_us": now - 30 * HOUR_US}
+    commit(store, append(session(1, **began, historic=True)), append(session(2, **began)))
+    reader = store.reader()
+    found = {w.window: w.sessions for w in reader.windows(now, {"1d": 86400, "7d": 604800})}
+    reader.close()
+    assert found == {"1d": 1, "7d": 2}
+
+
 def test_windows_count_sessions_and_distinct_users_by_their_arrival(store: Store) -> None:
     now = START_US + 100 * HOUR_US
     commit(

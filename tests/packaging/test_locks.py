@@ -21,6 +21,8 @@ ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 LOCKS = ("run.txt", "dev.txt")
 # Debian 12 has 3.11.2, Debian 13 has 3.13; a marker can turn on the third part (async-timeout: below 3.11.3).
+NOT_SERVED = ("parquet",)
+"""Extras that no bridge needs to serve: 50 MB that an image goes without."""
 PYTHONS = ("3.11.0", "3.11.2", "3.11.9", "3.12.0", "3.13.0", "3.13.5", "3.14.0", "3.14.7")
 MACHINES = ("x86_64", "aarch64")
 
@@ -57,11 +59,13 @@ def environment(python: str, machine: str, platform: str = "linux") -> Environme
 def asked(lock: str) -> list[Requirement]:
     """What pyproject.toml asks for in this lock; the commands of scripts/lock."""
     groups = {"run.txt": ("build",), "dev.txt": ("build", "dev")}[lock]
-    extras = PROJECT["project"]["optional-dependencies"].values()
-    texts = [*PROJECT["project"]["dependencies"], *(text for extra in extras for text in extra)]
+    extras = PROJECT["project"]["optional-dependencies"]
+    wanted = [name for name in extras if lock == "dev.txt" or name not in NOT_SERVED]
+    texts = [*PROJECT["project"]["dependencies"], *(text for name in wanted for text in extras[name])]
     for group in groups:
         texts += PROJECT["dependency-groups"][group]
-    return [Requirement(text) for text in texts]
+    asked = [Requirement(text) for text in texts]
+    return [requirement for requirement in asked if requirement.name != PROJECT["project"]["name"]]  # `all`: the others
 
 
 def applies(requirement: Requirement, environment: Environment, extras: frozenset[str] = frozenset()) -> bool:

@@ -306,6 +306,6 @@ def test_a_copy_that_is_not_what_was_copied_is_not_kept(
         "CREATE TRIGGER lose BEFORE INSERT ON otel_bridge.usage FOR EACH ROW EXECUTE FUNCTION lose()",
         database=url.rpartition("/")[2],
     )
-    with pytest.raises(StoreError, match=r"usage_rows 1 and then 0.*nothing of it was kept"):
+    with pytest.raises(StoreError, match=r"usage_rows 1 y después 0.*no se guardó nada"):
         journal.copy(file, url, None, FORMS, lambda table, rows: None)
     assert cluster.sql("SELECT count(*) FROM otel_bridge.segment", database=url.rpartition("/")[2]) == [(0,)]

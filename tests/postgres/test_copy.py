@@ -154,12 +154,12 @@ def test_a_backup_of_a_served_database_is_restored_to_a_file_or_another_database
     cluster.sql(f"CREATE ROLE {role} LOGIN")
     journal.migrate(url, role, lambda line: None)
     there = bridge.run("journal", "restore", "all.db")
-    assert there.returncode == 2 and "it is not empty" in there.stderr and "--replace" in there.stderr
+    assert there.returncode == 2 and "no está vacío" in there.stderr and "--replace" in there.stderr
     done = bridge.run("journal", "restore", "all.db", "--replace")
-    assert done.returncode == 0 and "what was there is now the schema otel_bridge_before_2" in done.stdout, done.stderr
+    assert done.returncode == 0 and "lo que había es ahora the schema otel_bridge_before_2" in done.stdout, done.stderr
     bridge.environ["OTEL_BRIDGE_JOURNAL"] = url.replace("postgres@", f"{role}@")  # which may still serve it
     bridge.start()
-    assert bridge.output().count("WENT BACK") == 1
+    assert bridge.output().count("VOLVIÓ ATRÁS") == 1
     assert counters(bridge) == before
     same_ledger(bridge)
     went_back = json.loads(bridge.run("journal", "status", "--json").stdout)["went_back"]
@@ -219,25 +219,25 @@ def test_what_is_served_damaged_missing_or_there_already_is_refused_and_left(
         return said.err
 
     with closing(journal.open(source, CONSUMER)):
-        assert "an otel-bridge serves it. Stop it first" in refusal(source, url)
+        assert "un otel-bridge lo está sirviendo. Páralo antes" in refusal(source, url)
     assert "otel-bridge journal migrate" in refusal(source, empty)
     assert "journal backup" in refusal(source, "sqlite:///data/other.db")
-    assert "named twice" in refusal(url, url)
-    assert "there is none yet" in refusal("sqlite:///data/none.db", url)
-    assert "there is one, and it is left" in refusal(url, FILE)
-    assert "unknown parameter 'sslmod'" in refusal(source, f"{url}?sslmod=x")
+    assert "aparece dos veces" in refusal(url, url)
+    assert "aún no existe" in refusal("sqlite:///data/none.db", url)
+    assert "ya hay uno, y queda" in refusal(url, FILE)
+    assert "parámetro desconocido 'sslmod'" in refusal(source, f"{url}?sslmod=x")
     assert "s3cr3t" not in refusal(source, "postgresql://u:s3cr3t@127.0.0.1:1/db")
     cluster.sql("INSERT INTO otel_bridge.usage VALUES (1, 'a', 'b', 1, 1)", database=name_of(url))
-    assert "it is not empty (usage)" in refusal(source, url)
+    assert "no está vacío (usage)" in refusal(source, url)
     file = tmp_path / "data/otel-bridge.db"
     content = bytearray(file.read_bytes())
     content[3 * 8192 : 4 * 8192] = bytes(8192)
     file.write_bytes(content)
-    assert "the file is damaged" in refusal(source, url)
+    assert "el archivo está dañado" in refusal(source, url)
 
 
 def test_a_file_of_the_first_release_is_upgraded_by_a_bridge_before(tmp_path: Path, url: str) -> None:
     old = tmp_path / "old.db"
     old.write_bytes((ROOT / "tests/journal/fixtures/journal-0.1.0.db").read_bytes())
-    with pytest.raises(StartRefused, match=r"an earlier release. Start this one's bridge with it once"):
+    with pytest.raises(StartRefused, match=r"una versión anterior. Arranca una vez con él el puente de esta"):
         journal.copy(f"sqlite:///{old}", url, None, SnapshotForms(), lambda table, rows: None)

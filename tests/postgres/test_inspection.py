@@ -79,7 +79,7 @@ def said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.Capture
 def test_nothing_is_wrong_with_a_server_that_is_as_it_should_be(said: Run, role: tuple[str, str]) -> None:
     assert journal.inspect(role[1]) == []
     code, out, err = said("check", "--journal", role[1])
-    assert (code, err) == (0, "") and f"the journal's server: good; {role[1]}\n" in out
+    assert (code, err) == (0, "") and f"el servidor del diario: bien; {role[1]}\n" in out
 
 
 def test_check_tells_all_of_it_and_fails_where_a_promise_does_not_hold(
@@ -87,10 +87,10 @@ def test_check_tells_all_of_it_and_fails_where_a_promise_does_not_hold(
 ) -> None:
     cluster.sql(f"ALTER DATABASE {name_of(url)} SET statement_timeout = '30s'")
     code, out, _ = said("check", "--journal", url)
-    assert code == 0 and "warning: the journal's server: statement_timeout: 30,000 ms. ALTER" in out
+    assert code == 0 and "aviso: el servidor del diario: statement_timeout: 30,000 ms. ALTER" in out
     cluster.sql(f"ALTER DATABASE {name_of(url)} SET default_transaction_isolation = 'serializable'")
     code, out, _ = said("check", "--journal", url)
-    assert code == 2 and "wrong: the journal's server: default_transaction_isolation: serializable" in out
+    assert code == 2 and "mal: el servidor del diario: default_transaction_isolation: serializable" in out
     cluster.sql(f"ALTER DATABASE {name_of(empty)} SET statement_timeout = '30s'")
     code, out, err = said("check", "--journal", empty)
     assert (code, out) == (2, "")
@@ -99,7 +99,7 @@ def test_check_tells_all_of_it_and_fails_where_a_promise_does_not_hold(
 
 def test_a_server_that_cannot_be_reached_is_wrong_and_its_password_is_not_shown(said: Run) -> None:
     code, out, err = said("check", "--journal", "postgresql://u:s3cr3t@127.0.0.1:1/db")
-    assert code == 2 and "wrong: journal postgresql://u:***@127.0.0.1:1/db: cannot be" in out
+    assert code == 2 and "mal: diario postgresql://u:***@127.0.0.1:1/db: no se puede" in out
     assert "s3cr3t" not in out + err
 
 
@@ -112,7 +112,7 @@ def test_the_doctor_has_a_station_of_it(said: Run, role: tuple[str, str], empty:
     good, wrong, away = asked(role[1]), asked(empty), asked("postgresql://u:s3cr3t@127.0.0.1:1/db")
     assert good == (1, {"answer": "sí", "words": f"{role[1]} está como debe", "todo": ""})  # there is no bridge
     assert wrong[1]["answer"] == "no" and wrong[1]["words"].endswith("schema") and "check" in wrong[1]["todo"]
-    assert away[1]["answer"] == "no" and "cannot be reached" in away[1]["words"] and "s3cr3t" not in str(away)
+    assert away[1]["answer"] == "no" and "no se puede llegar" in away[1]["words"] and "s3cr3t" not in str(away)
 
 
 # --- the schema and the role ------------------------------------------------------------------------------------------
@@ -122,19 +122,19 @@ def test_the_schema(cluster: Cluster, url: str, empty: str, monkeypatch: pytest.
     def now() -> Finding | None:
         return found(url).get("schema")
 
-    assert found(empty)["schema"].severity == STOPS and "journal migrate" in found(empty)["schema"].todo
+    assert found(empty)["esquema"].severity == STOPS and "journal migrate" in found(empty)["esquema"].todo
     monkeypatch.setattr(schema, "VERSION", 2)
     old = now()
     assert old is not None and old[:3] == (WARNING, "schema", "version 1, this release knows 2")
     monkeypatch.setattr(schema, "OLDEST", 2)
     too_old = now()
-    assert too_old is not None and too_old.severity == STOPS and "Upgrade it" in too_old.todo
+    assert too_old is not None and too_old.severity == STOPS and "Actualízalo" in too_old.todo
     monkeypatch.undo()
     cluster.sql("UPDATE otel_bridge.journal SET version = 9", database=name_of(url))
     assert now() is None
     cluster.sql("UPDATE otel_bridge.journal SET serves_from = 9", database=name_of(url))
     newer = now()
-    assert newer is not None and newer.severity == STOPS and "newer release" in newer.found
+    assert newer is not None and newer.severity == STOPS and "más nuevo" in newer.found
     cluster.sql("UPDATE otel_bridge.journal SET version = 1, serves_from = 1", database=name_of(url))
     cluster.sql("DROP TABLE otel_bridge.usage", database=name_of(url))
     assert found(url)["tables"][:3] == (STOPS, "tables", "missing: usage")
@@ -144,13 +144,13 @@ def test_the_rights_of_each_table(cluster: Cluster, role: tuple[str, str], url: 
     name, as_role = role
     cluster.sql(f"REVOKE DELETE ON otel_bridge.parked FROM {name}", database=name_of(url))
     cluster.sql(f"REVOKE TRUNCATE, INSERT ON otel_bridge.seen_2 FROM {name}", database=name_of(url))
-    told = found(as_role)["rights"]
+    told = found(as_role)["derechos"]
     assert told.severity == STOPS and told.found == f"{name} lacks rights on parked (DELETE); seen_2 (INSERT, TRUNCATE)"
     assert told.todo.endswith(f"otel-bridge journal migrate --grant {name}")
     journal.migrate(url, name, lambda line: None)
     assert "rights" not in found(as_role)
     cluster.sql(f"REVOKE ALL ON SCHEMA otel_bridge FROM {name}", database=name_of(url))
-    assert "may not use the schema" in found(as_role)["rights"].found
+    assert "no puede usar el esquema" in found(as_role)["derechos"].found
 
 
 # --- settings ---------------------------------------------------------------------------------------------------------
@@ -206,7 +206,7 @@ def test_transaction_ids(cluster: Cluster, url: str, monkeypatch: pytest.MonkeyP
     assert told.severity == WARNING and told.found.startswith("1,500,000,000 (the oldest id is ")
     # A cluster whose ids are nearly used up takes hours to make.
     monkeypatch.setattr(inspection, "OLD_AGE", 1)
-    assert found(url)["transaction ids"].severity == WRONG
+    assert found(url)["identificadores de transacción"].severity == WRONG
 
 
 def test_the_version_and_the_encoding(cluster: Cluster, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -218,10 +218,10 @@ def test_the_version_and_the_encoding(cluster: Cluster, url: str, monkeypatch: p
 
 
 def test_connections(cluster: Cluster, role: tuple[str, str], url: str) -> None:
-    limit, enough = "the role's CONNECTION LIMIT", 6 * inspection.CONNECTIONS
+    limit, enough = "CONNECTION LIMIT del rol", 6 * inspection.CONNECTIONS
     cluster.sql(f"ALTER ROLE {role[0]} CONNECTION LIMIT {enough - 1}")
     told = found(role[1])[limit]
-    assert (told.severity, told.found) == (WARNING, "room for 5 replica(s), of 12 connections each")
+    assert (told.severity, told.found) == (WARNING, "sitio para 5 réplica(s), de 12 conexiones cada una")
     assert told.todo.startswith("Allow 72 or more")
     cluster.sql(f"ALTER ROLE {role[0]} CONNECTION LIMIT {inspection.CONNECTIONS - 1}")
     assert found(role[1])[limit].severity == STOPS
@@ -241,7 +241,7 @@ def test_a_start_logs_what_is_wrong_and_a_replica_has_no_more_connections_than_a
 ) -> None:
     cluster.sql(f"ALTER ROLE {role[0]} SET statement_timeout = '30s'")
     bridge = make_bridge(OTEL_BRIDGE_JOURNAL=role[1], **receiver.environ).start()
-    assert "the journal's server: statement_timeout: 30,000 ms" in bridge.output()
+    assert "el servidor del diario: statement_timeout: 30,000 ms" in bridge.output()
     seen, session = 0, bridge.session()
     deadline = time.monotonic() + 3  # what is opened for a moment about once a second is seen, too
     while time.monotonic() < deadline:

@@ -56,9 +56,9 @@ def version(cluster: Cluster, url: str) -> tuple[int, int]:
 
 
 def test_the_tables_are_made_once(cluster: Cluster, empty: str, capsys: pytest.CaptureFixture[str]) -> None:
-    for said in ("made, version 1", "version 1 already, nothing to do"):
+    for said in ("creado, versión 1", "ya es la versión 1, nada que hacer"):
         assert cli.main(["journal", "migrate", "--journal", empty]) == 0
-        assert capsys.readouterr().out == f"schema otel_bridge: {said}\n"
+        assert capsys.readouterr().out == f"esquema otel_bridge: {said}\n"
     there = cluster.sql("SELECT tablename FROM pg_tables WHERE schemaname = 'otel_bridge'", database=name_of(empty))
     assert {name for (name,) in there} == set(schema.tables(schema.VERSION))
 
@@ -67,8 +67,8 @@ def test_of_those_who_migrate_at_once_one_makes_the_tables_and_the_others_find_t
     with ThreadPoolExecutor(5) as pool:
         said = list(pool.map(lambda _: migrate(empty), range(5)))
     assert sorted(line for lines in said for line in lines) == sorted(
-        [f"schema otel_bridge: made, version {schema.VERSION}"]
-        + [f"schema otel_bridge: version {schema.VERSION} already, nothing to do"] * 4
+        [f"esquema otel_bridge: creado, versión {schema.VERSION}"]
+        + [f"esquema otel_bridge: ya es la versión {schema.VERSION}, nada que hacer"] * 4
     )
 
 
@@ -80,7 +80,8 @@ def test_of_those_who_upgrade_at_once_one_does_it_and_the_others_wait(
         said = [line for lines in pool.map(lambda _: migrate(url), range(5)) for line in lines]
     assert (
         sorted(said)
-        == ["schema otel_bridge: upgraded to version 2"] + ["schema otel_bridge: version 2 already, nothing to do"] * 4
+        == ["esquema otel_bridge: actualizado a la versión 2"]
+        + ["esquema otel_bridge: ya es la versión 2, nada que hacer"] * 4
     )
     assert version(cluster, url) == (2, 1)
 
@@ -101,7 +102,7 @@ def test_a_step_does_not_wait_for_a_table_that_somebody_holds_while_commits_wait
     monkeypatch.setattr(migrations, "ATTEMPTS", 1)
     with psycopg.connect(url) as holder:
         holder.execute("SELECT 1 FROM otel_bridge.lane")  # holds the table until its transaction ends, as a backup does
-        with pytest.raises(StartRefused, match=r"in use all the time.*Nothing was changed"):
+        with pytest.raises(StartRefused, match=r"en uso todo el tiempo.*No se cambió nada"):
             migrate(url)
         assert version(cluster, url) == (1, 1)
         monkeypatch.setattr(migrations, "ATTEMPTS", 30)
@@ -110,7 +111,7 @@ def test_a_step_does_not_wait_for_a_table_that_somebody_holds_while_commits_wait
             waiting = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE 'ALTER TABLE%%'"
             wait_for(lambda: cluster.sql(waiting), "an upgrade that waits", pause=0.005)
             holder.rollback()
-            assert upgrade.result(30)[-1] == "schema otel_bridge: upgraded to version 2"
+            assert upgrade.result(30)[-1] == "esquema otel_bridge: actualizado a la versión 2"
 
 
 # --- releases side by side -------------------------------------------------------------------------------------------
@@ -122,7 +123,10 @@ def test_a_schema_of_a_newer_release_is_never_taken_back(
     cluster.sql("UPDATE otel_bridge.journal SET version = 7, serves_from = 1", database=name_of(url))
     assert cli.main(["journal", "migrate", "--journal", url]) == 2
     said = capsys.readouterr().err
-    assert "version 7, written by a newer release" in said and "run the newer release's `journal migrate`" in said
+    assert (
+        "versión 7, escrito por un otel-bridge más nuevo" in said
+        and "ejecuta el `journal migrate` del más nuevo" in said
+    )
     assert version(cluster, url) == (7, 1)
 
 
@@ -131,12 +135,14 @@ def test_a_release_works_on_a_newer_schema_as_long_as_that_says_so(cluster: Clus
     cluster.sql("UPDATE otel_bridge.journal SET version = 7, serves_from = 1", database=name_of(url))
     assert journal.exists(url) is False
     cluster.sql("UPDATE otel_bridge.journal SET serves_from = 2", database=name_of(url))
-    with pytest.raises(StartRefused, match=r"version 7, written by a newer release; this one knows 1.*Run a newer"):
+    with pytest.raises(
+        StartRefused, match=r"versión 7, escrito por un otel-bridge más nuevo; este conoce la 1.*Usa uno más nuevo"
+    ):
         journal.exists(url)
 
 
 def test_a_database_without_tables_is_refused_with_the_command_that_makes_them(empty: str) -> None:
-    with pytest.raises(StartRefused, match=r"no schema otel_bridge yet.*otel-bridge journal migrate"):
+    with pytest.raises(StartRefused, match=r"no tiene aún el esquema otel_bridge.*otel-bridge journal migrate"):
         journal.exists(empty)
 
 
@@ -150,7 +156,7 @@ def test_who_lacks_rights_is_told_the_grant(cluster: Cluster, empty: str) -> Non
     with pytest.raises(StartRefused, match=f'GRANT CREATE ON DATABASE "{name}" TO "poor {name}"'):
         migrate(poor)
     cluster.sql(f'CREATE SCHEMA otel_bridge AUTHORIZATION "poor {name}"', database=name)
-    assert migrate(poor) == [f"schema otel_bridge: made, version {schema.VERSION}"]
+    assert migrate(poor) == [f"esquema otel_bridge: creado, versión {schema.VERSION}"]
 
 
 def test_who_has_not_made_the_schema_is_told_who_has(cluster: Cluster, url: str, newer: Callable[..., None]) -> None:
@@ -167,7 +173,7 @@ def test_a_role_that_is_let_serve_writes_every_table_and_changes_none(
     cluster: Cluster, url: str, newer: Callable[..., None]
 ) -> None:
     role = f"serve_{name_of(url)}"
-    with pytest.raises(StartRefused, match=f'there is no role {role}: CREATE ROLE "{role}"'):
+    with pytest.raises(StartRefused, match=f'no existe el rol {role}: CREATE ROLE "{role}"'):
         migrate(url, role)
     cluster.sql(f"CREATE ROLE {role} LOGIN")
     assert f'GRANT USAGE ON SCHEMA otel_bridge TO "{role}";' in migrate(url, role)
@@ -224,7 +230,7 @@ def test_two_releases_serve_side_by_side_while_the_tables_are_the_newer_ones(
     with closing(journal.open(url, CONSUMER)) as old:
         commit(old, append(session()))
         newer()
-        assert migrate(url) == ["schema otel_bridge: upgraded to version 2"]  # while the old release serves
+        assert migrate(url) == ["esquema otel_bridge: actualizado a la versión 2"]  # while the old release serves
         commit(old, append(event(1)))
         with closing(journal.open(url, CONSUMER)) as new:
             commit(new, append(event(2)))
@@ -232,7 +238,7 @@ def test_two_releases_serve_side_by_side_while_the_tables_are_the_newer_ones(
         with closing(journal.open(url, CONSUMER)) as old_again:
             commit(old_again, append(event(3)))
     cluster.sql("UPDATE otel_bridge.journal SET serves_from = 2", database=name_of(url))
-    with pytest.raises(StartRefused, match="Run a newer release"):
+    with pytest.raises(StartRefused, match="Usa uno más nuevo"):
         journal.open(url, CONSUMER)
 
 
@@ -244,13 +250,13 @@ def test_a_server_or_database_that_is_not_fit_gets_no_tables(
 ) -> None:
     name = name_of(empty)
     cluster.sql(f"CREATE DATABASE latin_{name} ENCODING 'LATIN1' TEMPLATE template0")
-    with pytest.raises(StartRefused, match="encoding is LATIN1; UTF8 is needed"):
+    with pytest.raises(StartRefused, match="codificación de la base es LATIN1; hace falta UTF8"):
         migrate(f"{empty.rpartition('/')[0]}/latin_{name}")
     cluster.sql("CREATE SCHEMA otel_bridge; CREATE TABLE otel_bridge.segment ()", database=name)
-    with pytest.raises(StartRefused, match=r'something that is not the bridge\'s.*"segment" already exists'):
+    with pytest.raises(StartRefused, match=r'algo que no es del puente.*"segment" already exists'):
         migrate(empty)
     monkeypatch.setattr(migrations, "OLDEST_SERVER", 990_000)
-    with pytest.raises(StartRefused, match="15 or later is needed"):
+    with pytest.raises(StartRefused, match="hace falta la 15 o posterior"):
         migrate(empty)
 
 
@@ -264,6 +270,6 @@ def test_a_sqlite_journal_needs_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert cli.main(["journal", "migrate"]) == 0 and "nothing to do" in capsys.readouterr().out
+    assert cli.main(["journal", "migrate"]) == 0 and "nada que hacer" in capsys.readouterr().out
     assert cli.main(["journal", "migrate", "--grant", "somebody"]) == 2
     assert list(tmp_path.iterdir()) == []

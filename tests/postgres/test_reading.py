@@ -59,6 +59,18 @@ def test_each_reads_its_own_lane_and_finds_events_of_all(stores: list[Store], re
             assert found is not None and found.id == uid(other)
 
 
+def test_who_has_no_lane_reads_one_after_the_other(stores: list[Store], readers: list[Reader], url: str) -> None:
+    for number in (0, 2):
+        for n in range(3):
+            write(stores[number], event(10 * number + n))
+    with closing(journal.open_reader(url, "otlp")) as reader:
+        after, found = 0, []
+        while segments := reader.segments(after, 2):
+            after = segments[-1].last
+            found += [segment.last for segment in segments]
+        assert found == [1, 2, 3, base(2) + 1, base(2) + 2, base(2) + 3]
+
+
 def test_a_ledger_is_of_one_lane_or_of_all_together(stores: list[Store], readers: list[Reader], url: str) -> None:
     for number, store in enumerate(stores):
         write(store, *[event(10 * number + n, arrived_us=START_US - number) for n in range(number + 1)])

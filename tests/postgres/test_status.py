@@ -50,13 +50,13 @@ def test_status_tells_of_every_lane_and_of_all_together(
         assert cli.main(["journal", "status"]) == 0
         text = capsys.readouterr().out
     assert (told["records"], told["exported"], told["pending"], told["parked"]) == (4, 1, 2, 1)
-    assert told["steward"] and 0 < told["steward_lease_seconds"] <= 6 and told["schema"] == 1
+    assert told["steward"] and 0 < told["steward_lease_seconds"] <= 6 and told["esquema"] == 1
     assert told["server"].startswith("PostgreSQL ") and told["freeze_at"] == 200_000_000
     assert 0 < told["oldest_transaction_id"] < 10_000 and told["tables"]["segment"] > 0
     lanes = [(one["lane"], one["records"], one["delivered_up_to"], one["pending"]) for one in told["lanes"]]
     assert lanes == [(0, 3, 2, 1), (1, 1, 0, 1)]
     assert all(one["replica"] and 0 < one["lease_seconds"] <= 15 for one in told["lanes"])
-    assert "steward         " in text and "   1  " in text and "segment" in text and "none: nobody" not in text
+    assert "encargada       " in text and "     1  " in text and "segment" in text and "ninguna: nadie" not in text
 
 
 def test_status_tells_that_the_journal_went_back(
@@ -77,8 +77,10 @@ def test_a_lane_that_nobody_has_is_told_as_free(two: tuple[Store, Store], capsys
     two[1].close()
     assert cli.main(["journal", "status"]) == 0
     text = capsys.readouterr().out
-    (free,) = [line for line in text.splitlines() if line.startswith("   1  ")]
-    assert free.split() == ["1", "-", "free", "1", "1"] and "none: nobody shows what replicas share" in text
+    (free,) = [line for line in text.splitlines() if line.startswith("     1  ")]
+    assert (
+        free.split() == ["1", "-", "libre", "1", "1"] and "ninguna: nadie muestra lo que comparten las réplicas" in text
+    )
 
 
 def test_parked_and_replay_reach_every_lane(two: tuple[Store, Store], capsys: pytest.CaptureFixture[str]) -> None:
@@ -88,7 +90,7 @@ def test_parked_and_replay_reach_every_lane(two: tuple[Store, Store], capsys: py
     told = capsys.readouterr().out
     assert "2  1970" in told and f"{base(1) + 1}  1970" in told and "HTTP 413" in told
     assert cli.main(["journal", "replay", str(base(1) + 1), "--wait", "0"]) == 0
-    assert "1 parked record(s) will be sent again" in capsys.readouterr().out
+    assert "1 registro(s) apartado(s) se enviarán otra vez" in capsys.readouterr().out
     with closing(two[0].reader()) as reader:
         assert reader.replay_marks() == {2: False, base(1) + 1: True}
 
@@ -98,9 +100,9 @@ def test_commands_on_a_database_that_nobody_has_served_say_so(
 ) -> None:
     for command in ("status", "parked", "replay"):
         assert cli.main(["journal", command, "--journal", url]) == 2
-        assert "there is none yet" in capsys.readouterr().err
+        assert "aún no existe" in capsys.readouterr().err
         assert cli.main(["journal", command, "--journal", empty]) == 2
         assert "otel-bridge journal migrate" in capsys.readouterr().err
         assert cli.main(["journal", command, "--journal", "postgresql://u:s3cr3t@127.0.0.1:1/db"]) == 2
         said = capsys.readouterr().err
-        assert "cannot be reached" in said and "s3cr3t" not in said
+        assert "no se puede llegar" in said and "s3cr3t" not in said

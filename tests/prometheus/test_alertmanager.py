@@ -60,7 +60,7 @@ def test_no_configuration_holds_a_secret(path: Path) -> None:
 
 @pytest.mark.parametrize("rule", ALERTS, ids=str)
 def test_severity_decides_who_is_told(rule: Rule) -> None:
-    receiver = {"page": "guardia", "ticket": "tickets"}[rule.labels["severity"]]
+    receiver = {"page": "guardia", "ticket": "tickets", "none": "latido"}[rule.labels["severity"]]
     labels = [f"{key}={value}" for key, value in {"alertname": rule.name, **rule.labels}.items()]
     for path in (MAIN, *EXAMPLES):
         run(
@@ -151,6 +151,18 @@ def test_texts_carry_the_values_the_board_and_the_runbook(tmp_path: Path) -> Non
             "Tablero: https://tablero.example.org/d/gpt-slo?var-gpt=devops-expert",
         ]
     )
+
+
+def test_without_links_the_board_is_left_out_and_the_runbook_named(tmp_path: Path) -> None:
+    """Prometheus was not told where they lead: then an alert has them empty, or not at all."""
+    empty, none = _alert("BridgeDown"), _alert("GPTSilent", status="resolved")
+    empty["annotations"] |= {"runbook_url": "", "dashboard_url": ""}
+    del none["annotations"]["runbook_url"], none["annotations"]["dashboard_url"]
+    said = _render(tmp_path, "otel_bridge.texto", empty, none)
+    assert "Qué hacer: docs/runbooks/BridgeDown.md\n" in said and "Tablero" not in said
+    html = _render(tmp_path, "otel_bridge.html", empty, none, kind="html")
+    assert "Qué hacer: docs/runbooks/BridgeDown.md" in html
+    assert "<a " not in html and "no value" not in said + html
 
 
 def test_html_escapes_what_it_is_given(tmp_path: Path) -> None:
@@ -254,6 +266,14 @@ def shipped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., 
     yield told
 
 
+def test_what_always_fires_pages_nobody_whatever_its_severity() -> None:
+    for severity in ("none", "page", "ticket"):
+        run(
+            tool("amtool"), "config", "routes", "test", f"--config.file={MAIN}", "--verify.receivers=latido",
+            "alertname=Watchdog", f"severity={severity}",
+        )  # fmt: skip
+
+
 BRIDGE = {"job": "otel-bridge", "instance": "b:9464"}
 REPLICA = {"job": "replicas", "instance": "r1:9464"}
 SHARED = {"job": "replicas"}
@@ -271,9 +291,10 @@ GPT = {"gen_ai_agent_id": "devops-expert"}
                 _alert("BridgeExportStalled", "ticket", **BRIDGE),
                 _alert("GPTErrorsHigh", **GPT),
                 _alert("GPTSilent", "ticket", **GPT),
+                _alert("Watchdog", "none"),
             ],
-            {"BridgeDown/page"},
-            id="a bridge that is down is told once, whatever follows from it",
+            {"BridgeDown/page", "Watchdog/none"},
+            id="a bridge that is down is told once, whatever follows from it, and alerts go on arriving",
         ),
         pytest.param(
             [_alert("BridgeDown", **BRIDGE), _alert("BridgeLedgerGap", job="otel-bridge", instance="otro:9464")],
@@ -281,8 +302,12 @@ GPT = {"gen_ai_agent_id": "devops-expert"}
             id="a bridge that is down says nothing of another one",
         ),
         pytest.param(
-            [_alert("BridgeMetricsAbsent", job="otel-bridge"), _alert("GPTLatencyBudgetBurn", ventana="1h", **GPT)],
-            {"BridgeMetricsAbsent/page"},
+            [
+                _alert("BridgeMetricsAbsent", job="otel-bridge"),
+                _alert("GPTLatencyBudgetBurn", ventana="1h", **GPT),
+                _alert("Watchdog", "none"),
+            ],
+            {"BridgeMetricsAbsent/page", "Watchdog/none"},
             id="a bridge that is not there is told once",
         ),
         pytest.param(
@@ -483,7 +508,7 @@ def test_the_webhook_example_delivers_with_the_token_of_its_file(tmp_path: Path)
 
         def change(config: dict[str, Any], secret: Path) -> None:
             secret.write_text("llave-de-prueba")
-            for receiver in config["receivers"][1:]:
+            for receiver in (one for one in config["receivers"] if "webhook_configs" in one):
                 hook = receiver["webhook_configs"][0]
                 hook["url"] = f"http://127.0.0.1:{port}/{receiver['name']}"
                 hook["http_config"] = {"authorization": {"credentials_file": str(secret)}}
@@ -495,6 +520,24 @@ def test_the_webhook_example_delivers_with_the_token_of_its_file(tmp_path: Path)
     assert {authorization for _, authorization, _ in seen} == {"Bearer llave-de-prueba"}
     told = {(path, alert["labels"]["alertname"]) for path, _, body in seen for alert in body["alerts"]}
     assert told == {("/guardia", "BridgeDown"), ("/tickets", "BridgeRecordsParked")}
+
+
+def test_the_heartbeat_example_posts_again_and_again_to_its_check_and_nothing_else_does(tmp_path: Path) -> None:
+    with _serving(ThreadingHTTPServer(("127.0.0.1", 0), _Web)) as (port, seen):
+
+        def change(config: dict[str, Any], secret: Path) -> None:
+            (receiver,) = (one for one in config["receivers"] if "webhook_configs" in one)
+            assert receiver["name"] == "latido"
+            receiver["webhook_configs"][0]["url"] = f"http://127.0.0.1:{port}/latido"
+            route = next(one for one in config["route"]["routes"] if one["receiver"] == "latido")
+            assert (route["group_interval"], route["repeat_interval"]) == ("1m", "50s")
+            route |= {"group_interval": "1s", "repeat_interval": "900ms"}
+
+        with _alertmanager(_example("latido.yml", tmp_path, change), tmp_path / "am") as server:
+            server.post(_alert("Watchdog", "none"), _alert("BridgeDown", **BRIDGE))
+            _until(lambda: len(seen) >= 3, "three signs of life")
+    assert {(path, body["status"]) for path, _, body in seen} == {("/latido", "firing")}
+    assert {alert["labels"]["alertname"] for _, _, body in seen for alert in body["alerts"]} == {"Watchdog"}
 
 
 def test_the_slack_example_posts_the_spanish_text_to_the_address_of_its_file(tmp_path: Path) -> None:

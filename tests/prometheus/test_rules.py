@@ -31,11 +31,20 @@ SHARED = {name: metric for name, metric in SERIES.items() if metric.name not in 
 """What the steward shows for all replicas."""
 LABELS = {label for metric in catalog.METRICS for label in metric.labels}
 SCRAPE_LABELS = {"job", "instance"}
+JOURNAL_LABELS = {"cluster", "namespace"}
+"""What others' scrapes add, and tells apart what they call by the same job."""
 RULE_LABELS = {"dia", "hora"}
 """What recording rules add."""
 ALERT_LABELS = {"alertname", "alertstate", "severity", "ventana"}
 TEMPOS = {"tempo_discarded_spans_total": {"reason", "tenant"}}
 """Series of the trace store that rules read, with their labels: a real one shows them so (test_tempo_limits.py)."""
+STACKS = {
+    **TEMPOS,
+    "prometheus_notifications_dropped_total": set(),
+    "prometheus_notifications_errors_total": {"alertmanager"},
+    "alertmanager_notifications_failed_total": {"integration", "reason"},
+}
+"""And those of Prometheus and Alertmanager themselves, which a page may ask (test_runbooks.py asks real ones)."""
 URNS = {kind.type for kind in errors.ERROR_KINDS}
 OWN = re.compile(r"\b(?:gpt:|gpt_|gen_ai_|otel_bridge_)[a-zA-Z0-9_:]*")
 
@@ -90,13 +99,13 @@ def check_names(query: Query, where: str) -> None:
     """Every metric, label and closed label value of ``query`` is one that exists."""
     for name, matchers in query.selectors:
         metric = SERIES.get(name)
-        known = metric or name in RECORDED or name in {"up", "ALERTS", *TEMPOS}
+        known = metric or name in RECORDED or name in {"up", "ALERTS", *STACKS}
         assert known, f"{where}: no metric {name} in the catalog, and no rule records it"
         allowed = SCRAPE_LABELS | set(metric.labels if metric else catalog.AGENT)
         if name.endswith("_bucket"):
             allowed.add("le")
-        if name in TEMPOS:
-            allowed = SCRAPE_LABELS | TEMPOS[name]
+        if name in STACKS:
+            allowed = SCRAPE_LABELS | STACKS[name]
         if name == "ALERTS":
             allowed |= LABELS | ALERT_LABELS
         for label, operator, value in matchers:
@@ -109,7 +118,9 @@ def check_names(query: Query, where: str) -> None:
                 edges = {f"{edge:g}" for edge in metric.buckets} | {"+Inf"}
                 assert value in edges, f"{where}: {name} has no bucket that ends at {value}"
     of_alerts = ALERT_LABELS if {name for name, _ in query.selectors} == {"ALERTS"} else set()
-    unknown = query.grouping - LABELS - SCRAPE_LABELS - RULE_LABELS - of_alerts - {"le"}
+    of_stack = set().union(*(STACKS.get(name, set()) for name, _ in query.selectors))
+    known = LABELS | SCRAPE_LABELS | JOURNAL_LABELS | RULE_LABELS | of_alerts | of_stack | {"le"}
+    unknown = query.grouping - known
     assert not unknown, f"{where}: no metric has the labels {sorted(unknown)}"
 
 
@@ -152,7 +163,19 @@ def _checks(alert: str) -> tuple[list[bool], str]:
     return fires, "\n".join(path.read_text(encoding="utf-8") for path in files)
 
 
-@pytest.mark.parametrize("alert", sorted({rule.name for rule in ALERTS}))
+ALWAYS = "Watchdog"
+"""Its firing says nothing but that alerts arrive."""
+
+
+def test_the_alert_that_always_fires_asks_nothing() -> None:
+    (rule,) = (rule for rule in ALERTS if rule.name == ALWAYS)
+    assert (rule.expr, rule.labels) == ("vector(1)", {"severity": "none"})
+    assert "for" not in rule.raw
+    fires, _ = _checks(ALWAYS)
+    assert fires and all(fires)
+
+
+@pytest.mark.parametrize("alert", sorted({rule.name for rule in ALERTS} - {ALWAYS}))
 def test_every_alert_is_tested_firing_and_silent_and_across_a_restart(alert: str) -> None:
     fires, text = _checks(alert)
     assert True in fires, f"no test sees {alert} firing"
@@ -322,18 +345,19 @@ def test_alerts_judge_by_the_objective_that_the_bridge_shows(alert: str, objecti
 
 @pytest.mark.parametrize("rule", ALERTS, ids=str)
 def test_every_alert_says_what_how_much_and_where_to_go(rule: Rule) -> None:
-    assert rule.labels.get("severity") in {"page", "ticket"}
+    assert rule.labels.get("severity") in ({"none"} if rule.name == ALWAYS else {"page", "ticket"})
     texts = rule.annotations
     assert set(texts) == {"summary", "description", "runbook_url", "dashboard_url"}
-    assert texts["runbook_url"].endswith(f"docs/runbooks/{rule.name}.md")
-    assert "$externalLabels.docs_url" in texts["runbook_url"]
-    assert texts["dashboard_url"].startswith("{{ $externalLabels.grafana_url }}/d/")
+    runbook = "{{ with $externalLabels.docs_url }}{{ . }}/docs/runbooks/%s.md{{ end }}"
+    assert texts["runbook_url"] == runbook % rule.name
+    board = "{{ with $externalLabels.grafana_url }}{{ . }}/d/"
+    assert texts["dashboard_url"].startswith(board) and texts["dashboard_url"].endswith("{{ end }}")
     if rule.name.startswith("GPT"):
-        assert texts["dashboard_url"].endswith("?var-gpt={{ $labels.gen_ai_agent_id | urlquery }}")
+        assert texts["dashboard_url"].endswith("?var-gpt={{ $labels.gen_ai_agent_id | urlquery }}{{ end }}")
         assert "$value" in texts["summary"] + texts["description"]
     else:
-        assert texts["dashboard_url"].endswith("/d/otel-bridge-salud")
-    no_labels = rule.name == "BridgeMetricsAbsent"
+        assert texts["dashboard_url"] == board + "otel-bridge-salud{{ end }}"
+    no_labels = rule.name in {"BridgeMetricsAbsent", ALWAYS}
     assert no_labels or "$labels." in texts["description"]
 
 
@@ -365,6 +389,8 @@ def test_the_alerts_are_those_of_the_design() -> None:
         "GPTFirstTokenSlow",
         # Of replicas only.
         "BridgeNoSteward",
+        # Fires always.
+        ALWAYS,
     }
 
 
@@ -437,7 +463,7 @@ def test_every_place_has_every_list_of_targets(folder: str, bridge: str) -> None
 
 # --- runbooks -------------------------------------------------------------------------------------
 
-PAGES = sorted(RUNBOOKS.glob("*.md"))
+PAGES = sorted(path for path in RUNBOOKS.glob("*.md") if path.stem != "README")
 
 
 def test_every_alert_has_its_page_and_every_page_its_alert() -> None:
@@ -451,7 +477,8 @@ def test_runbooks_have_their_sections_and_queries_to_paste(page: Path) -> None:
     headings = re.findall(r"^## (.+)$", text, re.MULTILINE)
     assert headings == ["Significado", "Impacto", "Diagnóstico", "Mitigación"]
     assert blocks(text, "promql"), "no query to paste"
-    for linked in re.findall(r"\]\((\w+\.md)\)", text):
+    assert "[dónde ejecutarlas](README.md)" in text
+    for linked in re.findall(r"\]\((\w+\.md)(?:#[^)]*)?\)", text):
         assert (RUNBOOKS / linked).is_file(), f"links to {linked}"
 
 
@@ -459,7 +486,7 @@ def test_runbooks_have_their_sections_and_queries_to_paste(page: Path) -> None:
 def test_runbooks_say_the_severity_that_the_rules_give(page: Path) -> None:
     severities = {rule.labels["severity"] for rule in ALERTS if rule.name == page.stem}
     line = next(line for line in page.read_text(encoding="utf-8").splitlines() if "Gravedad: " in line)
-    assert set(re.findall(r"`(page|ticket)`", line)) == severities
+    assert set(re.findall(r"`(page|ticket|none)`", line)) == severities
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
@@ -482,3 +509,11 @@ def test_queries_of_runbooks_are_promql(tmp_path: Path) -> None:
     path = tmp_path / "runbooks.yml"
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     run(tool("promtool"), "check", "rules", path)
+
+
+def test_no_group_has_more_rules_than_mimir_takes() -> None:
+    """`ruler_max_rules_per_rule_group` and `ruler_max_rule_groups_per_tenant`, as they are by default."""
+    groups = [group for path in RULE_FILES for group in load(path)["groups"]]
+    too_many = {group["name"]: len(group["rules"]) for group in groups if len(group["rules"]) > 20}
+    assert not too_many and len(groups) < 70
+    assert len({group["name"] for group in groups}) == len(groups)

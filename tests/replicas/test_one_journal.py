@@ -6,7 +6,7 @@ import uuid
 from itertools import cycle
 
 from otel_bridge import catalog
-from tests.harness.bridge import GUIDE_EVENT, Bridge
+from tests.harness.bridge import GUIDE_EVENT, Bridge, refusals
 from tests.harness.fleet import page
 from tests.harness.settling import settle
 from tests.harness.waiting import wait_for
@@ -144,8 +144,8 @@ def test_a_replica_that_would_hash_users_with_another_key_does_not_start(place: 
         assert stranger.process is not None
         assert stranger.process.wait(30) == 2
     place.fleet.bridges.remove(stranger)
-    refused = [line for line in stranger.output().splitlines() if line.startswith("otel-bridge: journal")]
-    assert len(refused) == 2 and "hashed with another key" in refused[0] and "not here" in refused[1]
+    refused = [line for line in refusals(stranger.output()) if line.startswith("journal")]
+    assert len(refused) == 2 and "llevan un hash con otra clave" in refused[0] and "no está aquí" in refused[1]
     assert not (stranger.folder / "data" / "otel-bridge.key").exists(), (
         "a key of its own is in the way of the right one"
     )

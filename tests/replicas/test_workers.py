@@ -144,13 +144,13 @@ def test_workers_serve_one_port_as_one_bridge_and_each_is_kept(make: Make, recei
     assert bridge.process is not None
     said = bridge.output()
     for number, port in enumerate(bridge.metrics_ports, 1):
-        assert f"worker {number}   process " in said and f":{port}/metrics" in said
-    assert said.count("post to") == 1
+        assert f"trabajador {number} proceso " in said and f":{port}/metrics" in said
+    assert said.count("envía a") == 1
 
     # The port is theirs: whoever comes later is refused, and gets no share of it.
     for more in (["--workers", "2"], []):
         done = bridge.run("serve", "--port", str(bridge.port), "--metrics-port", "0", *more)
-        assert done.returncode == 2 and "the API cannot listen on" in done.stderr
+        assert done.returncode == 2 and "la API no puede escuchar en" in done.stderr
 
     # SIGHUP is passed on to all of them, and the log says who says it.
     bridge.process.send_signal(signal.SIGHUP)
@@ -230,7 +230,7 @@ def test_a_worker_that_is_refused_at_the_start_ends_all_with_its_words(make: Mak
         bridge.start(wait=False)
         assert bridge.process is not None and bridge.process.wait(60) == 2
     said = bridge.output()
-    assert said.count("cannot listen on") == 1 and str(bridge.metrics_ports[-1]) in said
+    assert said.count("no puede escuchar en") == 1 and str(bridge.metrics_ports[-1]) in said
     assert not bridge.processes()
 
 
@@ -240,11 +240,11 @@ def test_a_worker_that_is_refused_at_the_start_ends_all_with_its_words(make: Mak
         (
             ["--workers", "2"],
             {"OTEL_BRIDGE_JOURNAL": "sqlite:///x.db"},
-            "--workers: found 2, expected 1 with the journal",
+            "--workers: se encontró 2, se esperaba 1 con el diario",
         ),
         (["--workers", "0"], {}, "found 0, expected a whole number from 1"),
         (["--workers", "x"], {}, "found x, expected a whole number from 1"),
-        (["--workers", "2", "--metrics-port", "65535"], {}, "expected them to end at 65535"),
+        (["--workers", "2", "--metrics-port", "65535"], {}, "se esperaba que terminaran en 65535"),
         (["--workers", "2"], {}, "otel-bridge journal migrate"),
     ],
 )

@@ -150,7 +150,7 @@ def test_the_page_says_what_where_and_what_to_do(incident: Incident) -> None:
     assert GPT in texts["summary"]
     assert "99%" in texts["description"] and "5s" in texts["description"], "the objective, from the bridge's series"
     assert texts["dashboard_url"] == f"{incident.stack.grafana_url}/d/gpt-slo?var-gpt={GPT}"
-    assert texts["runbook_url"].endswith(f"docs/runbooks/{ALERT}.md")
+    assert not texts.get("runbook_url"), "nobody said where the pages are: no link, and not half of one"
 
 
 def test_when_it_is_over_the_same_page_is_resolved(incident: Incident) -> None:

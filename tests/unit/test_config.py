@@ -60,14 +60,14 @@ def test_where_nobody_named_a_file_and_none_is_here_the_shipped_one_is_read(
     monkeypatch.chdir(tmp_path)
     assert config.load(None, {}).source == config.SHIPPED
     (tmp_path / "otel-bridge.toml").symlink_to("nowhere")
-    with pytest.raises(StartRefused, match="no such configuration file"):
+    with pytest.raises(StartRefused, match="no existe ese archivo de configuración"):
         config.load(None, {})
 
 
 @pytest.mark.parametrize("named", ["environment", "line"])
 def test_a_named_file_that_is_missing_is_refused_although_one_ships(tmp_path: Path, named: str) -> None:
     missing = str(tmp_path / "none.toml")
-    with pytest.raises(StartRefused, match=r"no such configuration file.*otel-bridge init"):
+    with pytest.raises(StartRefused, match=r"no existe ese archivo de configuración.*otel-bridge init"):
         config.load(missing if named == "line" else None, {} if named == "line" else {"OTEL_BRIDGE_CONFIG": missing})
 
 
@@ -190,7 +190,7 @@ def test_a_variable_is_read_as_the_file_would_be(load: Load, variable: str, text
 )
 def test_a_wrong_value_names_key_value_and_what_was_expected(load: Load, key: str, written: str, found: str) -> None:
     said = refusal(load, f"{key} = {written}\n{GPT}")
-    assert f": {key}: found {found}, expected " in said
+    assert f": {key}: se encontró {found}, se esperaba " in said
     assert said.split(":")[0].endswith("otel-bridge.toml")
 
 
@@ -204,13 +204,13 @@ def test_a_wrong_value_names_key_value_and_what_was_expected(load: Load, key: st
     ],
 )
 def test_replicas_that_share_no_limits_are_told_so(load: Load, environ: dict[str, str], told: bool) -> None:
-    assert any("limits that replicas share" in what for what in missing(load(GPT, environ))) == told
+    assert any("límites que las réplicas compartan" in what for what in missing(load(GPT, environ))) == told
 
 
 @pytest.mark.parametrize("scheme", ["redis+sentinel", "redis+cluster", "rediss+cluster", "sentinel"])
 def test_a_redis_of_several_servers_is_refused_with_what_to_name_instead(load: Load, scheme: str) -> None:
     said = refusal(load, f"rate_limit_storage = '{scheme}://:{KEY}@h:26379,h2:26379/primary'\n{GPT}")
-    assert "the one address that leads to the primary" in said and KEY not in said
+    assert "la dirección única que lleva al primario" in said and KEY not in said
 
 
 @pytest.mark.parametrize(
@@ -229,24 +229,24 @@ def test_a_redis_is_named_as_its_client_names_it(load: Load, url: str) -> None:
     ["redis://h?socket_timeout=60", "redis://h?ssl_ca_certs=x", "redis://h?db=x", "redis://:p#w@h", "redis://h/1#2"],
 )
 def test_what_a_redis_cannot_be_asked_with_is_refused(load: Load, url: str) -> None:
-    assert "expected" in refusal(load, f"rate_limit_storage = '{url}'\n{GPT}")
+    assert "se esperaba" in refusal(load, f"rate_limit_storage = '{url}'\n{GPT}")
 
 
 def test_a_wrong_variable_names_itself(load: Load) -> None:
-    assert "environment: OTEL_BRIDGE_PORT: found 'x', expected" in refusal(load, GPT, {"OTEL_BRIDGE_PORT": "x"})
+    assert "entorno: OTEL_BRIDGE_PORT: se encontró 'x', se esperaba" in refusal(load, GPT, {"OTEL_BRIDGE_PORT": "x"})
 
 
 def test_a_wrong_argument_names_itself(load: Load) -> None:
-    assert "command line: --metrics-port: found 'x', expected" in refusal(load, metrics_port="x")
+    assert "línea de órdenes: --metrics-port: se encontró 'x', se esperaba" in refusal(load, metrics_port="x")
 
 
 @pytest.mark.parametrize(
     ("text", "near"),
     [
-        ("prot = 1\n" + GPT, "unknown key 'prot'; did you mean 'port'?"),
-        ("zzz = 1\n" + GPT, "unknown key 'zzz'; known are: host, port"),
-        (GPT + "modle = 'x'\n", "gpts.devops-expert: unknown key 'modle'; did you mean 'model'?"),
-        ("gpt = 1\n" + GPT, "did you mean 'gpts'?"),
+        ("prot = 1\n" + GPT, "clave desconocida 'prot'; ¿querías decir 'port'?"),
+        ("zzz = 1\n" + GPT, "clave desconocida 'zzz'; los conocidos son: host, port"),
+        (GPT + "modle = 'x'\n", "gpts.devops-expert: clave desconocida 'modle'; ¿querías decir 'model'?"),
+        ("gpt = 1\n" + GPT, "¿querías decir 'gpts'?"),
     ],
 )
 def test_an_unknown_key_is_refused_with_the_nearest_known_one(load: Load, text: str, near: str) -> None:
@@ -255,7 +255,7 @@ def test_an_unknown_key_is_refused_with_the_nearest_known_one(load: Load, text: 
 
 def test_an_unknown_variable_of_ours_is_refused(load: Load) -> None:
     said = refusal(load, GPT, {"OTEL_BRIDGE_RATELIMIT": "off"})
-    assert "unknown variable OTEL_BRIDGE_RATELIMIT; did you mean 'OTEL_BRIDGE_RATE_LIMIT'?" in said
+    assert "variable desconocida OTEL_BRIDGE_RATELIMIT; ¿querías decir 'OTEL_BRIDGE_RATE_LIMIT'?" in said
 
 
 SERVICE = {
@@ -300,18 +300,18 @@ def test_the_variables_of_a_kubernetes_service_are_none_of_ours(load: Load, serv
     ],
 )
 def test_what_only_looks_like_one_of_them_is_an_unknown_variable(load: Load, name: str, value: str) -> None:
-    assert f"unknown variable OTEL_BRIDGE_{name}" in refusal(load, GPT, {f"OTEL_BRIDGE_{name}": value})
+    assert f"variable desconocida OTEL_BRIDGE_{name}" in refusal(load, GPT, {f"OTEL_BRIDGE_{name}": value})
 
 
 @pytest.mark.parametrize("value", ["tcp://10.96.0.7:99999", "tcp://collector:8000", "http://10.96.0.7:8000", "tcp://"])
 def test_a_port_that_is_neither_a_number_nor_a_services_is_refused(load: Load, value: str) -> None:
-    assert f"OTEL_BRIDGE_PORT: found {value!r}, expected a whole number" in refusal(
+    assert f"OTEL_BRIDGE_PORT: se encontró {value!r}, se esperaba un número entero" in refusal(
         load, GPT, {"OTEL_BRIDGE_PORT": value}
     )
 
 
 def test_a_missing_file_is_refused_with_advice(tmp_path: Path) -> None:
-    with pytest.raises(StartRefused, match=r"no such configuration file.*--config"):
+    with pytest.raises(StartRefused, match=r"no existe ese archivo de configuración.*--config"):
         config.load(str(tmp_path / "none.toml"), {})
 
 
@@ -325,13 +325,13 @@ def test_a_file_that_is_no_toml_is_refused(tmp_path: Path, raw: bytes) -> None:
 
 @pytest.mark.parametrize("text", ["port = " + "9" * 5000, "x = " + "[" * 50_000], ids=["digits", "depth"])
 def test_a_file_that_python_cannot_read_is_refused(load: Load, text: str) -> None:
-    assert "not valid TOML" in refusal(load, text)
+    assert "no es TOML válido" in refusal(load, text)
 
 
 def test_a_size_and_a_number_of_any_length_are_refused_with_words(load: Load) -> None:
     for key, raw in {"DISK_MIN_FREE": "9" * 5000, "RETENTION_DAYS": "1e999", "PORT": "9" * 5000}.items():
         (line,) = refusal(load, GPT, {f"OTEL_BRIDGE_{key}": raw}).splitlines()
-        assert f"OTEL_BRIDGE_{key}: found " in line and ", expected a" in line and len(line) < 400
+        assert f"OTEL_BRIDGE_{key}: se encontró " in line and ", se esperaba " in line and len(line) < 400
 
 
 @pytest.mark.parametrize(
@@ -349,7 +349,7 @@ def test_a_size_and_a_number_of_any_length_are_refused_with_words(load: Load) ->
 def test_one_port_for_two_listeners_is_refused(load: Load, host: str, metrics_host: str, meet: bool) -> None:
     arguments = {"port": 9000, "metrics_port": 9000, "host": host, "metrics_host": metrics_host}
     if meet:
-        assert "metrics_port: found 9000, which is the API's port too" in refusal(load, **arguments)
+        assert "metrics_port: se encontró 9000, que también es el puerto de la API" in refusal(load, **arguments)
     else:
         load(**arguments)
 
@@ -364,12 +364,12 @@ def test_a_short_key_of_the_user_hash_is_refused_unshown(load: Load, key: str) -
         refusal(load, f"user_hash_key = '{key}'\n{GPT}"),
         refusal(load, GPT, {"OTEL_BRIDGE_USER_HASH_KEY": key}),
     ):
-        assert "16 characters at least" in said and "not shown" in said and key not in said
+        assert "al menos 16 caracteres" in said and "no se muestra" in said and key not in said
     assert load(GPT, {"OTEL_BRIDGE_USER_HASH_KEY": "x" * 16}).user_hash_key == "x" * 16
 
 
 def test_a_directory_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(StartRefused, match="cannot be read"):
+    with pytest.raises(StartRefused, match="no se puede leer"):
         config.load(str(tmp_path), {})
 
 
@@ -399,25 +399,25 @@ def test_every_problem_is_a_line_in_the_order_of_the_file_then_the_environment_t
     with pytest.raises(StartRefused) as caught:
         load(text, environ, metrics_port="x")
     starts = (
-        "unknown key 'prot'",
-        "retention_days: found 0",
-        "gpts.a.slo_target: found 2",
-        "gpts.a: unknown key 'modle'",
-        "gpts.a.api_key_hashes: expected hashes",
-        "gpts.a.prices.input: found -1",
-        "gpts.a.prices.output: found 'x'",
-        "gpts.b.prices: found {'input': 1}",
-        "gpts.b.prices: found 3",
-        "gpts.'c d': expected an id",
-        "gpts.'c d'.rate_limit: found 3",
-        "unknown key 'other'",
-        "OTEL_BRIDGE_LOG_LEVEL: found 'loud'",
-        "unknown variable OTEL_BRIDGE_QUEUE",
-        "OTEL_EXPORTER_OTLP_ENDPOINT: found 'h:4317'",
-        "OTEL_EXPORTER_OTLP_PROTOCOL: found 'carrier-pigeon'",
-        "OTEL_EXPORTER_OTLP_TIMEOUT: found 'soon'",
-        "OTEL_RESOURCE_ATTRIBUTES: expected",
-        "--metrics-port: found 'x'",
+        "clave desconocida 'prot'",
+        "retention_days: se encontró 0",
+        "gpts.a.slo_target: se encontró 2",
+        "gpts.a: clave desconocida 'modle'",
+        "gpts.a.api_key_hashes: se esperaban hashes",
+        "gpts.a.prices.input: se encontró -1",
+        "gpts.a.prices.output: se encontró 'x'",
+        "gpts.b.prices: se encontró {'input': 1}",
+        "gpts.b.prices: se encontró 3",
+        "gpts.'c d': se esperaba un id",
+        "gpts.'c d'.rate_limit: se encontró 3",
+        "clave desconocida 'other'",
+        "OTEL_BRIDGE_LOG_LEVEL: se encontró 'loud'",
+        "variable desconocida OTEL_BRIDGE_QUEUE",
+        "OTEL_EXPORTER_OTLP_ENDPOINT: se encontró 'h:4317'",
+        "OTEL_EXPORTER_OTLP_PROTOCOL: se encontró 'carrier-pigeon'",
+        "OTEL_EXPORTER_OTLP_TIMEOUT: se encontró 'soon'",
+        "OTEL_RESOURCE_ATTRIBUTES: se esperaba",
+        "--metrics-port: se encontró 'x'",
     )
     lines = str(caught.value).splitlines()
     assert len(lines) == len(starts)
@@ -427,7 +427,7 @@ def test_every_problem_is_a_line_in_the_order_of_the_file_then_the_environment_t
 
 def test_a_file_that_cannot_be_read_hides_no_wrong_variable(load: Load) -> None:
     lines = refusal(load, "port =", {"OTEL_BRIDGE_PORT": "x"}).splitlines()
-    assert len(lines) == 2 and "not valid TOML" in lines[0] and "OTEL_BRIDGE_PORT" in lines[1]
+    assert len(lines) == 2 and "no es TOML válido" in lines[0] and "OTEL_BRIDGE_PORT" in lines[1]
 
 
 def test_a_value_that_another_one_wins_over_is_not_read(load: Load) -> None:
@@ -437,13 +437,13 @@ def test_a_value_that_another_one_wins_over_is_not_read(load: Load) -> None:
 @pytest.mark.parametrize(
     ("text", "line"),
     [
-        ("[gpst.a]\n", "unknown key 'gpst'; did you mean 'gpts'?"),
-        ("alow_keyless = true\n" + GPT, "unknown key 'alow_keyless'"),
-        ("allow_keyless = 'maybe'\n" + GPT, "allow_keyless: found 'maybe'"),
-        ("[gpts.a]\napi_key_hash = ['sha256:0']\n", "gpts.a: unknown key 'api_key_hash'"),
-        ("[gpts.a]\napi_key_hashes = ['sha256:0']\n", "gpts.a.api_key_hashes: expected hashes"),
-        ("prot = 1\n" + KEYED, "unknown key 'prot'"),
-        (GPT, "host: found '0.0.0.0', which others can reach"),
+        ("[gpst.a]\n", "clave desconocida 'gpst'; ¿querías decir 'gpts'?"),
+        ("alow_keyless = true\n" + GPT, "clave desconocida 'alow_keyless'"),
+        ("allow_keyless = 'maybe'\n" + GPT, "allow_keyless: se encontró 'maybe'"),
+        ("[gpts.a]\napi_key_hash = ['sha256:0']\n", "gpts.a: clave desconocida 'api_key_hash'"),
+        ("[gpts.a]\napi_key_hashes = ['sha256:0']\n", "gpts.a.api_key_hashes: se esperaban hashes"),
+        ("prot = 1\n" + KEYED, "clave desconocida 'prot'"),
+        (GPT, "host: se encontró '0.0.0.0', a donde otros pueden llegar"),
     ],
 )
 def test_one_mistake_is_one_line_and_none_about_what_follows_from_it(
@@ -487,28 +487,28 @@ DOUBTS: dict[str, tuple[str, list[str]]] = {
     "prices of others": (
         "[gpts.a]\nmodel = 'm'\n[gpts.a.prices]\no3 = {input = 1, output = 1}\n",
         [
-            "gpts.a.prices: none for 'm', the model of events that name no other: they add nothing to the cost, and "
-            "their tokens are counted in gpt_unpriced_tokens_total"
+            "gpts.a.prices: no hay precio de 'm', el modelo de los eventos que no dicen otro: no suman coste, y sus "
+            "tokens se cuentan en gpt_unpriced_tokens_total"
         ],
     ),
     "prices of others and no model": (
         "[gpts.a.prices]\no3 = {input = 1, output = 1}\n",
-        ["gpts.a.prices: none for 'unknown', the model of events that name no other"],
+        ["gpts.a.prices: no hay precio de 'unknown', el modelo de los eventos que no dicen otro"],
     ),
     "a target that can page": ("[gpts.a]\nslo_target = 0.9306\n", []),
     "a target that just cannot": (
         "[gpts.a]\nslo_target = 0.9305\n",
-        ["gpts.a.slo_target: at 0.9305 the budget burns at 14.4× where every answer is bad"],
+        ["gpts.a.slo_target: con 0.9305, el presupuesto se gasta a 14.4× cuando toda respuesta es mala"],
     ),
     "a low target": (
         "[gpts.a]\nslo_target = 0.9\n",
         [
-            "gpts.a.slo_target: at 0.9 the budget burns at 10× where every answer is bad, and never faster: the 14.4× "
-            "page cannot fire for it; GPTLatencyBudgetBurn pages by share instead: more than 55 % of the answers of an "
-            "hour bad"
+            "gpts.a.slo_target: con 0.9, el presupuesto se gasta a 10× cuando toda respuesta es mala, y nunca más "
+            "deprisa: el aviso de 14.4× no puede saltar por él; GPTLatencyBudgetBurn avisa por proporción: más "
+            "del 55 % de las respuestas de una hora malas"
         ],
     ),
-    "a very low target": ("[gpts.a]\nslo_target = 0.8\n", ["the 14.4× and 6× pages cannot fire for it"]),
+    "a very low target": ("[gpts.a]\nslo_target = 0.8\n", ["los avisos de 14.4× y 6× no pueden saltar por él"]),
     "a GPT that is refused": ("[gpts.a]\nslo_target = 0.9\nmodle = 'm'\n", []),
 }
 
@@ -538,22 +538,27 @@ def test_the_burn_rates_that_are_warned_of_are_those_that_page() -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", "no GPT is registered"),
-        ("gpts = 3\n", "no GPT is registered"),
-        ("[gpts]\n", "no GPT is registered"),
-        ("[gpts.'con espacio']\n", "expected an id of letters"),
-        ("[gpts]\na = 3\n", "expected a table"),
-        ("[gpts.a]\nslo_target = 1\n", "gpts.a.slo_target: found 1, expected a number from 0.5"),
-        ("[gpts.a]\nlatency_objective_seconds = 0\n", "gpts.a.latency_objective_seconds: found 0"),
-        ("[gpts.a]\nevent_types = 7\n", "gpts.a.event_types: found 7, expected a list"),
-        ("[gpts.a]\nrate_limit = 'fast'\n", "gpts.a.rate_limit: found 'fast'"),
-        ("[gpts.a]\napi_key_hashes = ['secret']\n", "gpts.a.api_key_hashes: expected hashes"),
-        ("[gpts.a]\nprices = 3\n", "gpts.a.prices: found 3, expected {input = 2.0, output = 10.0}"),
-        ("[gpts.a]\nprices = {input = 1}\n", "gpts.a.prices: found {'input': 1}"),
-        ("[gpts.a]\nprices = {cached = 1}\n", "gpts.a.prices: found {'cached': 1}"),
-        ("[gpts.a]\nprices = {input = 1, output = 1, cache = 1}\n", "and cached = 0.1 where cached input costs less"),
-        ("[gpts.a]\nprices = {input = 1, output = 1, cached = 'x'}\n", "gpts.a.prices.cached: found 'x'"),
-        ("[gpts.a]\nprices = {input = -1, output = 1}\n", "gpts.a.prices.input: found -1"),
+        ("", "no hay ningún GPT registrado"),
+        ("gpts = 3\n", "no hay ningún GPT registrado"),
+        ("[gpts]\n", "no hay ningún GPT registrado"),
+        ("[gpts.'con espacio']\n", "se esperaba un id de letras"),
+        ("[gpts]\na = 3\n", "se esperaba una tabla"),
+        ("[gpts.a]\nslo_target = 1\n", "gpts.a.slo_target: se encontró 1, se esperaba un número de 0.5"),
+        ("[gpts.a]\nretention_days = 0\n", "gpts.a.retention_days: se encontró 0, se esperaba un número de 0.01"),
+        ("retention_days = 7\n[gpts.a]\nretention_days = 8\n", "gpts.a.retention_days: se encontró 8, y el diario no"),
+        ("[gpts.a]\nlatency_objective_seconds = 0\n", "gpts.a.latency_objective_seconds: se encontró 0"),
+        ("[gpts.a]\nevent_types = 7\n", "gpts.a.event_types: se encontró 7, se esperaba una lista"),
+        ("[gpts.a]\nrate_limit = 'fast'\n", "gpts.a.rate_limit: se encontró 'fast'"),
+        ("[gpts.a]\napi_key_hashes = ['secret']\n", "gpts.a.api_key_hashes: se esperaban hashes"),
+        ("[gpts.a]\nprices = 3\n", "gpts.a.prices: se encontró 3, se esperaba {input = 2.0, output = 10.0}"),
+        ("[gpts.a]\nprices = {input = 1}\n", "gpts.a.prices: se encontró {'input': 1}"),
+        ("[gpts.a]\nprices = {cached = 1}\n", "gpts.a.prices: se encontró {'cached': 1}"),
+        (
+            "[gpts.a]\nprices = {input = 1, output = 1, cache = 1}\n",
+            "y cached = 0.1 donde la entrada en caché cueste menos",
+        ),
+        ("[gpts.a]\nprices = {input = 1, output = 1, cached = 'x'}\n", "gpts.a.prices.cached: se encontró 'x'"),
+        ("[gpts.a]\nprices = {input = -1, output = 1}\n", "gpts.a.prices.input: se encontró -1"),
     ],
 )
 def test_a_wrong_gpt_is_refused(load: Load, text: str, said: str) -> None:
@@ -693,7 +698,7 @@ def test_resource_attributes_are_read(load: Load) -> None:
 def test_a_wrong_standard_variable_is_refused_by_name(load: Load, name: str, value: str) -> None:
     variable = f"OTEL_EXPORTER_OTLP_{name}"
     said = refusal(load, GPT, {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://h", variable: value})
-    assert variable in said and "expected" in said
+    assert variable in said and "se esperaba" in said
 
 
 # --- the package --------------------------------------------------------------------------------------------------

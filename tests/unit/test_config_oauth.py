@@ -50,18 +50,21 @@ def test_the_settings_are_read_from_the_file_and_the_environment(read: Read) -> 
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ('oauth_issuer = "login.example"\n', "oauth_issuer: found 'login.example', expected a URL"),
-        ('oauth_issuer = "https://u:p@login.example"\n', "oauth_issuer: found a value that may hold a secret"),
-        ('oauth_issuer = "https://login.example/?tenant=1"\n', "oauth_issuer: found a value that may"),
-        ("oauth_issuer = 7\n", "oauth_issuer: found 7"),
-        ('oauth_jwks_url = "ftp://login.example"\n', "oauth_jwks_url: found 'ftp://login.example'"),
-        ('oauth_algorithms = ["HS256"]\n', "oauth_algorithms: found ['HS256'], expected a list of RS256"),
-        ('oauth_algorithms = ["none"]\n', "oauth_algorithms: found ['none']"),
-        ("oauth_algorithms = []\n", "oauth_algorithms: found []"),
-        ('oauth_scopes = ["con espacio"]\n', "oauth_scopes: found ['con espacio']"),
-        ("oauth_scopes = ['a\"b']\n", "oauth_scopes: found"),
-        ('oauth_audiences = [""]\n', "oauth_audiences: found ['']"),
-        ("oauth_leeway_seconds = 601\n", "oauth_leeway_seconds: found 601, expected a number from 0 to 600"),
+        ('oauth_issuer = "login.example"\n', "oauth_issuer: se encontró 'login.example', se esperaba una URL"),
+        (
+            'oauth_issuer = "https://u:p@login.example"\n',
+            "oauth_issuer: se encontró un valor que puede contener un secreto",
+        ),
+        ('oauth_issuer = "https://login.example/?tenant=1"\n', "oauth_issuer: se encontró un valor que puede"),
+        ("oauth_issuer = 7\n", "oauth_issuer: se encontró 7"),
+        ('oauth_jwks_url = "ftp://login.example"\n', "oauth_jwks_url: se encontró 'ftp://login.example'"),
+        ('oauth_algorithms = ["HS256"]\n', "oauth_algorithms: se encontró ['HS256'], se esperaba una lista de RS256"),
+        ('oauth_algorithms = ["none"]\n', "oauth_algorithms: se encontró ['none']"),
+        ("oauth_algorithms = []\n", "oauth_algorithms: se encontró []"),
+        ('oauth_scopes = ["con espacio"]\n', "oauth_scopes: se encontró ['con espacio']"),
+        ("oauth_scopes = ['a\"b']\n", "oauth_scopes: se encontró"),
+        ('oauth_audiences = [""]\n', "oauth_audiences: se encontró ['']"),
+        ("oauth_leeway_seconds = 601\n", "oauth_leeway_seconds: se encontró 601, se esperaba un número de 0 a 600"),
     ],
 )
 def test_a_wrong_value_is_told_and_nothing_that_follows_from_it(read: Read, text: str, said: str) -> None:
@@ -77,7 +80,7 @@ def test_a_wrong_value_is_told_and_nothing_that_follows_from_it(read: Read, text
 def test_claims_need_values(read: Read, written: str) -> None:
     _, diagnostics = read(PUBLIC + ISSUER + f"[gpts.a]\noauth_claims = {written}\n")
     (line,) = diagnostics.lines
-    assert "gpts.a.oauth_claims: found" in line
+    assert "gpts.a.oauth_claims: se encontró" in line
 
 
 def test_all_that_cannot_work_is_told_at_once_with_exit_code_2(
@@ -91,7 +94,13 @@ def test_all_that_cannot_work_is_told_at_once_with_exit_code_2(
     monkeypatch.setenv("HTTPS_PROXY", "socks5://proxy.example:1")
     assert cli.main(["check", "--config", str(file)]) == 2
     said = capsys.readouterr().err.splitlines()
-    starts = ("oauth_algorithms", "oauth_leeway_seconds", "gpts.a.oauth_clients", "oauth_issuer: found", "HTTPS_PROXY")
+    starts = (
+        "oauth_algorithms",
+        "oauth_leeway_seconds",
+        "gpts.a.oauth_clients",
+        "oauth_issuer: se encontró",
+        "HTTPS_PROXY",
+    )
     assert len(said) == len(starts)
     for line, start in zip(said, starts, strict=True):
         assert f": {start}" in line, line
@@ -105,10 +114,10 @@ def test_tokens_without_an_issuer_would_open_nothing(read: Read) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        (PUBLIC + ISSUER + "[gpts.a]\n", "no GPT takes its tokens"),
-        ('oauth_scopes = ["x"]\n[gpts.a]\n', "oauth_scopes: nothing comes of it without oauth_issuer"),
-        (PUBLIC + 'oauth_issuer = "http://login.example"\n' + TAKES, "whoever is on the way can make tokens"),
-        ('public_url = "http://koomtai.com"\n' + ISSUER + TAKES, "tokens can be read on their way"),
+        (PUBLIC + ISSUER + "[gpts.a]\n", "ningún GPT acepta sus tokens"),
+        ('oauth_scopes = ["x"]\n[gpts.a]\n', "oauth_scopes: no sirve de nada sin oauth_issuer"),
+        (PUBLIC + 'oauth_issuer = "http://login.example"\n' + TAKES, "quien esté en el camino puede emitir tokens"),
+        ('public_url = "http://koomtai.com"\n' + ISSUER + TAKES, "los tokens se pueden leer por el camino"),
         (PUBLIC + ISSUER + 'oauth_jwks_url = "http://keycloak:8080/keys"\n' + TAKES, "oauth_jwks_url"),
     ],
 )
@@ -127,7 +136,7 @@ def test_a_gpt_that_takes_tokens_is_not_open_to_the_network(read: Read) -> None:
     closed, _ = read(PUBLIC + ISSUER + 'host = "0.0.0.0"\n' + TAKES)
     keys.refuse_keyless(closed)
     opened, _ = read(PUBLIC + ISSUER + 'host = "0.0.0.0"\n' + TAKES + "[gpts.b]\n")
-    with pytest.raises(StartRefused, match=r"and b without"):
+    with pytest.raises(StartRefused, match=r"y b sin"):
         keys.refuse_keyless(opened)
 
 

@@ -96,7 +96,7 @@ def only_line(diagnostics: Diagnostics) -> str:
 @pytest.mark.parametrize("variable", ["ENDPOINT", "TRACES_ENDPOINT"])
 def test_an_endpoint_that_cannot_work_is_refused(read: Read, endpoint: str, protocol: str, variable: str) -> None:
     line = only_line(read(**{variable: endpoint}, PROTOCOL=protocol)[1])
-    assert line.startswith(f"environment: {PREFIX}{variable}: found ") and "expected a URL" in line
+    assert line.startswith(f"entorno: {PREFIX}{variable}: se encontró ") and "se esperaba una URL" in line
 
 
 @pytest.mark.parametrize(
@@ -118,19 +118,19 @@ def test_an_endpoint_that_can_work_is_taken(read: Read, endpoint: str) -> None:
 @pytest.mark.parametrize(
     ("variables", "said"),
     [
-        ({"ENDPOINT": "http://h:4318/v1/traces"}, "spans go to /v1/traces/v1/traces"),
-        ({"ENDPOINT": "http://h:4318/v1/traces/"}, "spans go to /v1/traces/v1/traces"),
-        ({"ENDPOINT": "http://h:4318/otlp/v1/metrics"}, "spans go to /otlp/v1/metrics/v1/traces"),
-        ({"TRACES_ENDPOINT": "http://h:4318/v1/logs"}, "where no traces are taken"),
-        ({"TRACES_ENDPOINT": "http://h:4318"}, "has no path"),
-        ({"ENDPOINT": "http://h:4317/v1/traces", "PROTOCOL": "grpc"}, "gRPC has no paths"),
+        ({"ENDPOINT": "http://h:4318/v1/traces"}, "los spans van a /v1/traces/v1/traces"),
+        ({"ENDPOINT": "http://h:4318/v1/traces/"}, "los spans van a /v1/traces/v1/traces"),
+        ({"ENDPOINT": "http://h:4318/otlp/v1/metrics"}, "los spans van a /otlp/v1/metrics/v1/traces"),
+        ({"TRACES_ENDPOINT": "http://h:4318/v1/logs"}, "donde no se aceptan trazas"),
+        ({"TRACES_ENDPOINT": "http://h:4318"}, "no tiene ruta"),
+        ({"ENDPOINT": "http://h:4317/v1/traces", "PROTOCOL": "grpc"}, "gRPC no tiene rutas"),
     ],
 )
 def test_a_path_that_is_probably_not_meant_is_a_warning(read: Read, variables: dict[str, str], said: str) -> None:
     otlp, diagnostics = read(**variables)
     assert otlp is not None and diagnostics.lines == []
     (warning,) = diagnostics.warnings
-    assert said in warning and warning.startswith(f"environment: {PREFIX}")
+    assert said in warning and warning.startswith(f"entorno: {PREFIX}")
 
 
 @pytest.mark.parametrize("variables", [{"ENDPOINT": "http://h/v1"}, {"TRACES_ENDPOINT": "http://h/v1/traces"}])
@@ -173,7 +173,7 @@ def test_headers_that_cannot_be_sent_are_refused_unrepeated(
     read: Read, headers: str, protocol: str, variable: str
 ) -> None:
     line = only_line(read(**{variable: headers}, PROTOCOL=protocol)[1])
-    assert line.startswith(f"environment: {PREFIX}{variable}: expected ")
+    assert line.startswith(f"entorno: {PREFIX}{variable}: se esperaba")
     assert "evil" not in line
 
 
@@ -194,13 +194,13 @@ def test_of_a_header_that_comes_twice_the_last_is_sent_and_a_real_quote_can_be_w
 def test_resource_attributes_that_cannot_be_encoded_are_refused(tmp_path: Path, raw: str) -> None:
     file = tmp_path / "c.toml"
     file.write_text("[gpts.a]\n")
-    with pytest.raises(StartRefused, match="OTEL_RESOURCE_ATTRIBUTES: expected"):
+    with pytest.raises(StartRefused, match="OTEL_RESOURCE_ATTRIBUTES: se esperaba"):
         config.load(str(file), {"OTEL_RESOURCE_ATTRIBUTES": raw})
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "nan", "inf", "1e9", " ", "10s"])
 def test_a_timeout_that_cannot_work_is_refused(read: Read, value: str) -> None:
-    assert f"{PREFIX}TIMEOUT: found {value!r}, expected a number from 0.05" in only_line(read(TIMEOUT=value)[1])
+    assert f"{PREFIX}TIMEOUT: se encontró {value!r}, se esperaba un número de 0.05" in only_line(read(TIMEOUT=value)[1])
 
 
 # --- certificates -------------------------------------------------------------------------------------------------
@@ -237,14 +237,14 @@ def pem(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 NO_CERTIFICATE = {
-    "none.pem": "there is none",
-    "folder": "this is none",
-    "empty.pem": "PEM form",
-    "text.pem": "PEM form",
-    "broken.pem": "PEM form",
-    "a.der": "PEM form",
-    "a.key": "PEM form",
-    "none\0.pem": "that is no path",
+    "none.pem": "no existe",
+    "folder": "no lo es",
+    "empty.pem": "formato PEM",
+    "text.pem": "formato PEM",
+    "broken.pem": "formato PEM",
+    "a.der": "formato PEM",
+    "a.key": "formato PEM",
+    "none\0.pem": "no es una ruta",
     "x" * 300: "File name too long",
 }
 
@@ -262,14 +262,14 @@ def test_a_file_that_is_no_certificate_is_refused(read: Read, pem: Path, name: s
 @pytest.mark.parametrize(
     ("certificate", "key", "variable", "said"),
     [
-        ("a.pem", "", "CLIENT_CERTIFICATE", "a client's certificate without its key"),
-        ("", "a.key", "CLIENT_KEY", "a client's key without its certificate"),
-        ("a.pem", "b.key", "CLIENT_KEY", "this is another one's"),
-        ("a.pem", "none.key", "CLIENT_KEY", "there is none"),
-        ("a.pem", "text.pem", "CLIENT_KEY", "PEM form"),
-        ("a.pem", "b.pem", "CLIENT_KEY", "a private key in PEM form"),
-        ("a.pem", "broken.key", "CLIENT_CERTIFICATE", "that can be read"),
-        ("a.pem", "locked.key", "CLIENT_KEY", "without a passphrase"),
+        ("a.pem", "", "CLIENT_CERTIFICATE", "el certificado de un cliente sin su clave"),
+        ("", "a.key", "CLIENT_KEY", "la clave de un cliente sin su certificado"),
+        ("a.pem", "b.key", "CLIENT_KEY", "esta es de otro"),
+        ("a.pem", "none.key", "CLIENT_KEY", "no existe"),
+        ("a.pem", "text.pem", "CLIENT_KEY", "formato PEM"),
+        ("a.pem", "b.pem", "CLIENT_KEY", "una clave privada en formato PEM"),
+        ("a.pem", "broken.key", "CLIENT_CERTIFICATE", "que se puedan leer"),
+        ("a.pem", "locked.key", "CLIENT_KEY", "sin contraseña"),
     ],
 )
 def test_a_certificate_and_a_key_that_are_no_pair_are_refused(
@@ -283,7 +283,7 @@ def test_a_certificate_and_a_key_that_are_no_pair_are_refused(
 def test_what_stands_in_a_key_is_not_shown_where_its_path_belongs(read: Read, pem: Path) -> None:
     key = (pem / "a.key").read_text()
     diagnostics = read(CLIENT_CERTIFICATE=f"{pem}/a.pem", CLIENT_KEY=key)[1]
-    assert "expected the path of a file" in only_line(diagnostics)
+    assert "se esperaba la ruta de un archivo" in only_line(diagnostics)
     assert key.splitlines()[1] not in only_line(diagnostics)
 
 
@@ -292,7 +292,7 @@ def test_what_stands_in_a_key_is_not_shown_where_its_path_belongs(read: Read, pe
 def test_what_is_no_path_is_not_shown_either(read: Read, pem: Path, name: str, text: str) -> None:
     files = {"CLIENT_CERTIFICATE": f"{pem}/a.pem", "CLIENT_KEY": f"{pem}/a.key", name: text}
     line = only_line(read(**files)[1])
-    assert f"{PREFIX}{name}: expected a file: there is none" in line and text not in line
+    assert f"{PREFIX}{name}: se esperaba un archivo: no existe" in line and text not in line
 
 
 def test_certificates_that_can_be_used_are_taken(read: Read, pem: Path) -> None:
@@ -365,7 +365,7 @@ def test_grpc_has_a_variable_of_its_own(read: Read) -> None:
 @pytest.mark.parametrize("protocol", ["http/protobuf", "grpc"])
 def test_a_proxy_that_cannot_work_is_refused_where_it_would_be_used(read: Read, proxy: str, protocol: str) -> None:
     line = only_line(read(HTTPS_PROXY=proxy, PROTOCOL=protocol)[1])
-    assert line.startswith("environment: HTTPS_PROXY: found ") and "expected an HTTP proxy" in line
+    assert line.startswith("entorno: HTTPS_PROXY: se encontró ") and "se esperaba un proxy HTTP" in line
     assert read(HTTPS_PROXY=proxy, PROTOCOL=protocol, no_proxy="*")[1].lines == []
     assert read(http_proxy=proxy, PROTOCOL=protocol)[1].lines == []
 
@@ -427,21 +427,24 @@ def test_metrics_can_go_where_no_spans_go(tmp_path: Path) -> None:
     [
         (
             {"OTEL_METRICS_EXPORTER": "console"},
-            "OTEL_METRICS_EXPORTER: found 'console', expected otlp (pushed) or none",
+            "OTEL_METRICS_EXPORTER: se encontró 'console', se esperaba otlp (se empujan) o none",
         ),
-        ({"OTEL_METRIC_EXPORT_INTERVAL": "15s"}, "OTEL_METRIC_EXPORT_INTERVAL: found '15s', expected"),
-        ({"OTEL_METRIC_EXPORT_INTERVAL": "0"}, "OTEL_METRIC_EXPORT_INTERVAL: found '0', expected"),
-        ({"OTEL_EXPORTER_OTLP_METRICS_PROTOCOL": "http/json"}, "METRICS_PROTOCOL: found 'http/json', expected"),
+        ({"OTEL_METRIC_EXPORT_INTERVAL": "15s"}, "OTEL_METRIC_EXPORT_INTERVAL: se encontró '15s', se esperaba"),
+        ({"OTEL_METRIC_EXPORT_INTERVAL": "0"}, "OTEL_METRIC_EXPORT_INTERVAL: se encontró '0', se esperaba"),
+        (
+            {"OTEL_EXPORTER_OTLP_METRICS_PROTOCOL": "http/json"},
+            "METRICS_PROTOCOL: se encontró 'http/json', se esperaba",
+        ),
         (
             {"OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE": "delta"},
-            "TEMPORALITY_PREFERENCE: found 'delta', expected cumulative",
+            "TEMPORALITY_PREFERENCE: se encontró 'delta', se esperaba cumulative",
         ),
         (
             {"OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION": "base2_exponential_bucket_histogram"},
-            "expected explicit_bucket_histogram",
+            "se esperaba explicit_bucket_histogram",
         ),
-        ({"OTEL_EXPORTER_OTLP_ENDPOINT": ""}, "there is no endpoint"),
-        ({"OTEL_EXPORTER_OTLP_TIMEOUT": "0"}, "OTEL_EXPORTER_OTLP_TIMEOUT: found '0', expected"),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": ""}, "no hay destino"),
+        ({"OTEL_EXPORTER_OTLP_TIMEOUT": "0"}, "OTEL_EXPORTER_OTLP_TIMEOUT: se encontró '0', se esperaba"),
     ],
 )
 def test_what_cannot_be_pushed_is_told_once(
@@ -454,7 +457,7 @@ def test_what_cannot_be_pushed_is_told_once(
 def test_a_path_of_another_signal_is_a_warning(read_push: Callable[..., Any]) -> None:
     _, diagnostics = read_push(OTEL_EXPORTER_OTLP_METRICS_ENDPOINT="http://a:4318/v1/traces")
     (line,) = diagnostics.warnings
-    assert "ends in /v1/traces, where no metrics are taken; expected /v1/metrics" in line
+    assert "termina en /v1/traces, donde no se aceptan métricas; se esperaba /v1/metrics" in line
 
 
 def test_nothing_is_pushed_where_the_sdk_is_disabled(read_push: Callable[..., Any]) -> None:

@@ -15,11 +15,12 @@ from otel_bridge.export.backoff import BACKOFF_SECONDS, CONFIG_BACKOFF_SECONDS
 from otel_bridge.export.delivery import Delivery
 from otel_bridge.export.otlp import connect
 from otel_bridge.export.pipe import CONSUMER, Report
+from otel_bridge.export.read_ahead import FRESH_SECONDS, ReadAhead
 from otel_bridge.export.shutdown import Shutdown
 from otel_bridge.export.spans import SpanProjection
-from otel_bridge.journal import Append, Segment
+from otel_bridge.journal import Append, Segment, Which
 from tests.harness.otlp import OtlpReceiver, Reply
-from tests.unit.samples import gpt, session
+from tests.unit.samples import USER, gpt, session
 
 
 class Impatient(Shutdown):
@@ -143,3 +144,26 @@ def test_a_segment_is_read_once_whatever_the_batches_and_again_after_a_failure(
     assert delivery.cursor == 5001
     assert read == [*range(2001, 5002, 100)]
     assert len(receiver.times) == 5001 and set(receiver.times.values()) == {1}
+
+
+def test_what_was_read_ahead_is_read_again_after_a_second(
+    delivering: Delivering, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A user may have been taken out of it meanwhile."""
+    store = delivering.store
+    for number in (2, 3):
+        store.begin()
+        store.write([Append([session(number)], [None])])
+        store.commit()
+    ahead = ReadAhead(delivering.reader)
+    first = ahead.batch(0, 1)
+    assert first is not None and [record.user for record in first.records] == [USER]
+    place = journal.erasing(store.url, CONSUMER)
+    journal.erase(place, Which(USER))
+    place.close()
+    fresh = ahead.batch(first.cursor, 1)
+    assert fresh is not None and [record.user for record in fresh.records] == [USER]  # within the second
+    later = time.monotonic() + FRESH_SECONDS + 1
+    monkeypatch.setattr("otel_bridge.export.read_ahead.time.monotonic", lambda: later)
+    again = ahead.batch(fresh.cursor, 1)
+    assert again is not None and [record.user for record in again.records] == [""]

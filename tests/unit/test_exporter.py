@@ -70,5 +70,7 @@ def test_the_process_imports_no_server() -> None:
 
 
 def test_the_process_ends_where_nobody_sets_it_up() -> None:
-    done = subprocess.run([sys.executable, "-m", "otel_bridge.export"], stdin=subprocess.DEVNULL, capture_output=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "otel_bridge.export", "json", "info"], stdin=subprocess.DEVNULL, capture_output=True
+    )
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")

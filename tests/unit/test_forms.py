@@ -44,5 +44,5 @@ def test_of_several_replicas_the_own_counters_are_added_and_the_latest_clock_is_
 
 @pytest.mark.parametrize("snapshot", [b"\xc1", msgspec.msgpack.encode([1]), msgspec.msgpack.encode({"state": b""})])
 def test_a_snapshot_of_another_release_is_named_so(snapshot: bytes) -> None:
-    with pytest.raises(ValueError, match="start this release's bridge with it once"):
+    with pytest.raises(ValueError, match="arranca una vez con él el puente de esta versión"):
         FORMS.parted(snapshot)

@@ -60,7 +60,7 @@ def test_the_shipped_configuration_takes_the_list_and_its_model_is_in_it() -> No
     loaded, diagnostics = config.read(str(config.SHIPPED), {})
     (gpt,) = loaded.gpts.values()
     assert gpt.takes_shipped_prices() and gpt.model in gpt.prices
-    assert not [line for line in diagnostics.warnings if "none for" in line]
+    assert not [line for line in diagnostics.warnings if "no hay precio de" in line]
 
 
 @pytest.mark.parametrize(
@@ -83,10 +83,10 @@ def test_an_old_list_is_a_warning_to_those_who_take_it(
     year, month = divmod(day.year * 12 + day.month - 1 + months, 12)
     set_today(monkeypatch, date(year, month + 1, min(day.day, 28)))
     _, said = read(tmp_path, LISTED)
-    age = [line for line in said if "gpts.a.prices: the shipped list is" in line]
+    age = [line for line in said if "gpts.a.prices: la lista incluida" in line]
     assert bool(age) is warned, said
     if warned:
-        assert f"{months} months old (read on {day})" in age[0] and config.shipped().source in age[0]
+        assert f"tiene {months} meses (leída el {day})" in age[0] and config.shipped().source in age[0]
     assert read(tmp_path, OWN)[1] == []
 
 
@@ -98,14 +98,14 @@ def test_check_says_how_old_the_list_is_and_ends_well(
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "otel-bridge.toml").write_text(f"{LISTED}[gpts.b]\nprices = {{input = 1, output = 2}}\n")
-    for today, words in ((day, "of this month"), (date(day.year + 1, day.month, day.day), "12 months old")):
+    for today, words in ((day, "es de este mes"), (date(day.year + 1, day.month, day.day), "tiene 12 meses")):
         set_today(monkeypatch, today)
         assert check.run(argparse.Namespace(config="otel-bridge.toml")) == 0
-        assert f"prices of a: the shipped list, read on {day} ({words})" in capsys.readouterr().out.splitlines()
+        assert f"precios de a: la lista incluida, leída el {day} ({words})" in capsys.readouterr().out.splitlines()
 
 
 def test_a_misspelt_word_is_told_with_the_right_one(tmp_path: Path) -> None:
     with pytest.raises(StartRefused) as refused:
         read(tmp_path, LISTED.replace("'shipped'", "'shiped'"))
-    assert "gpts.a.prices: found 'shiped', expected {input = 2.0" in str(refused.value)
-    assert 'or "shipped" for the list that comes with otel-bridge' in str(refused.value)
+    assert "gpts.a.prices: se encontró 'shiped', se esperaba {input = 2.0" in str(refused.value)
+    assert 'o "shipped" para la lista que viene con otel-bridge' in str(refused.value)

@@ -21,6 +21,7 @@ from otel_bridge.records import (
     Event,
     Extras,
     Record,
+    ToolCall,
     part_trace_id,
 )
 from tests.unit.samples import SESSION_ID, event, feedback, gpt, idle, session, uid
@@ -84,6 +85,20 @@ def test_an_event_is_observed_in_every_metric() -> None:
     assert counters(state, catalog.COST) == {BASE: pytest.approx((25 * 2.5 + 150 * 10) / 1e6)}
     assert counters(state, catalog.SLO_EVENTS) == {(*BASE, "good"): 1, (*BASE, "bad"): 0}
     assert state.accepted == {"session": 0, "event": 1, "feedback": 0}
+
+
+def test_history_is_accepted_and_moves_nothing_else() -> None:
+    extras = Extras(historic=True, ttft_ms=5.0, version="v1", tools=[ToolCall("buscar", 1.0)], tokens_reasoning=1)
+    before = everything(folded())
+    state = folded(session(historic=True), event(extras=extras, model="otro"), feedback(historic=True))
+    after = everything(state)
+    history = after.pop(catalog.HISTORIC.name)
+    assert history == [(("devops-expert", kind), 1) for kind in ("event", "feedback", "session")]
+    assert before.pop(catalog.HISTORIC.name) == [] and after == before
+    assert state.accepted == {"session": 1, "event": 1, "feedback": 1}
+    again = MetricState({"devops-expert": gpt()})
+    again.load(3, state.dump())
+    assert everything(again) == everything(state)
 
 
 DURATIONS = [(0.0, 0.01), (10.0, 0.01), (10.1, 0.025), (1500.0, 1.5), (300_000.0, 300.0), (300_000.1, float("inf"))]

@@ -485,7 +485,7 @@ def test_a_configured_key_wins_over_the_file_and_writes_none(tmp_path: Path) -> 
 
 @pytest.mark.parametrize("configured", ["", "corta", "x" * 15])
 def test_a_short_configured_key_refuses_the_start(tmp_path: Path, configured: str) -> None:
-    with pytest.raises(StartRefused, match="at least 16"):
+    with pytest.raises(StartRefused, match="al menos 16"):
         load_or_create_key(tmp_path / "user.key", configured)
 
 
@@ -504,7 +504,7 @@ def test_a_new_key_is_kept_and_only_its_owner_reads_it(tmp_path: Path) -> None:
 def test_a_damaged_key_refuses_the_start_and_is_not_replaced(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "user.key"
     path.write_bytes(content)
-    with pytest.raises(StartRefused, match="backup"):
+    with pytest.raises(StartRefused, match="Restáurala de una copia"):
         load_or_create_key(path, None)
     assert path.read_bytes() == content
 
@@ -512,7 +512,7 @@ def test_a_damaged_key_refuses_the_start_and_is_not_replaced(tmp_path: Path, con
 def test_an_unreadable_key_refuses_the_start(tmp_path: Path) -> None:
     path = tmp_path / "user.key"
     path.mkdir()  # root reads any file, so a directory stands for what cannot be read
-    with pytest.raises(StartRefused, match="could not be read"):
+    with pytest.raises(StartRefused, match="no se pudo leer"):
         load_or_create_key(path, None)
 
 

@@ -45,7 +45,7 @@ def test_a_key_that_an_earlier_release_left_beside_the_link_is_used(link: Path) 
 def test_two_keys_of_one_journal_stop_the_start(link: Path) -> None:
     link.with_suffix(".key").write_text(ONE.hex())
     link.resolve().with_suffix(".key").write_text(OTHER.hex())
-    with pytest.raises(StartRefused, match="there are two user hash keys"):
+    with pytest.raises(StartRefused, match="hay dos claves del hash de usuarios"):
         user_hash_key(by(link), True)
     user_hash_key(by(link, OTEL_BRIDGE_USER_HASH_KEY="a key of at least sixteen"), True)
 

@@ -9,14 +9,14 @@ Reading: `reading.py` is a reader for any thread or process, `segments.py` the r
 is damaged of them, `balance.py` the ledger, `lookup.py` finds an event by its id, `sizes.py` says what room is taken.
 What a commit leaves to others: `totals.py` adds to sessions and usage (`tallies.py` says what), `idle.py` lets sessions
 fall idle, `trimming.py` deletes, `ahead.py` mends what a wrong clock has left. `consumer.py` is where delivery stands,
-`replay.py` the operator's wish that it sends again.
+`replay.py` the operator's wish that it sends again, `erasing.py` takes a user out.
 
 A URL of it is `postgresql://user:password@host1,host2/name?…`, as libpq reads it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from otel_bridge.config.postgres_url import shown
 from otel_bridge.errors import StartRefused
@@ -24,6 +24,7 @@ from otel_bridge.journal.findings import Finding
 from otel_bridge.journal.postgres import inspection, migrations
 from otel_bridge.journal.postgres.connection import split
 from otel_bridge.journal.postgres.describing import describe
+from otel_bridge.journal.postgres.erasing import PostgresErasing
 from otel_bridge.journal.postgres.moving import archive, backup, load, restore
 from otel_bridge.journal.postgres.reading import PostgresReader
 from otel_bridge.journal.postgres.replay import mark_replay as _mark_replay
@@ -35,6 +36,7 @@ __all__ = [
     "backup",
     "carried_key",
     "describe",
+    "erasing",
     "exists",
     "inspect",
     "load",
@@ -42,6 +44,7 @@ __all__ = [
     "migrate",
     "open",
     "open_reader",
+    "readers",
     "restore",
 ]
 
@@ -52,7 +55,7 @@ def exists(url: str) -> bool:
     with visit(url) as connection:
         unfit = migrations.unfit(migrations.found(connection))
         if unfit is not None:
-            raise StartRefused(f"journal {shown(url)}: {unfit}.")
+            raise StartRefused(f"diario {shown(url)}: {unfit}.")
         row = connection.execute("SELECT key_fingerprint IS NOT NULL FROM otel_bridge.journal").fetchone()
     return bool(row and row[0])
 
@@ -66,9 +69,25 @@ def open_reader(url: str, consumer: str) -> PostgresReader:
     return PostgresReader(url, consumer, lambda: lane)
 
 
+def readers(url: str, consumer: str) -> Iterator[PostgresReader]:
+    only = _existing(url)
+    lanes = [lane.lane for lane in describe(url, consumer).lanes] if only is None else [only]
+    for lane in sorted(lanes):
+        yield _of_lane(split(url)[0], consumer, lane)
+
+
+def _of_lane(url: str, consumer: str, lane: int) -> PostgresReader:
+    return PostgresReader(url, consumer, lambda: lane)
+
+
 def mark_replay(url: str, seqs: Sequence[int] | None) -> int:
     _existing(url)
     return _mark_replay(url, seqs)
+
+
+def erasing(url: str, consumer: str) -> PostgresErasing:
+    _existing(url)
+    return PostgresErasing(split(url)[0], consumer)
 
 
 def _existing(url: str) -> int | None:
@@ -76,7 +95,7 @@ def _existing(url: str) -> int | None:
     dsn, lane = split(url)
     if not exists(dsn):
         raise StartRefused(
-            f"journal {shown(dsn)}: there is none yet. Start `otel-bridge serve`, or name one with --journal."
+            f"diario {shown(dsn)}: aún no existe. Arranca `otel-bridge serve`, o nombra uno con --journal."
         )
     return lane
 

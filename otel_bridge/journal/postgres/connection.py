@@ -122,13 +122,13 @@ def store_error(error: psycopg.Error, part: DamagedPart = DamagedPart.ANY) -> St
     state = error.sqlstate or ""
     what = words(error)
     if state == "53100":
-        return StoreFull("the disk of the PostgreSQL server is full", f"journal: {what}. Make room on the server.")
+        return StoreFull("the disk of the PostgreSQL server is full", f"diario: {what}. Haz sitio en el servidor.")
     if state in ("XX001", "XX002"):
-        advice = "The server says that its data is damaged: restore it, or go over to a standby."
-        return StoreDamaged(f"the journal is damaged ({part}): {what}", part, f"journal: {what}. {advice}")
+        advice = "El servidor dice que sus datos están dañados: restáuralos, o pasa a un secundario."
+        return StoreDamaged(f"the journal is damaged ({part}): {what}", part, f"diario: {what}. {advice}")
     if is_lost(error) or state.startswith(_UNAVAILABLE):
-        return StoreUnavailable(f"PostgreSQL cannot be used now: {what}", f"journal: {what}. {_advice(state)}")
-    return StoreError(f"PostgreSQL refuses: {what}", f"journal: {what}. {_advice(state)}")
+        return StoreUnavailable(f"PostgreSQL cannot be used now: {what}", f"diario: {what}. {_advice(state)}")
+    return StoreError(f"PostgreSQL refuses: {what}", f"diario: {what}. {_advice(state)}")
 
 
 def words(error: psycopg.Error) -> str:
@@ -139,7 +139,7 @@ def words(error: psycopg.Error) -> str:
 
 def _advice(state: str) -> str:
     if state in ("3F000", "42P01", "42703"):
-        return "Make or upgrade its tables: otel-bridge journal migrate."
+        return "Crea o actualiza sus tablas: otel-bridge journal migrate."
     if state == "42501":
-        return "The role lacks rights: otel-bridge journal migrate --grant ROLE."
-    return "`otel-bridge check` says what is wrong with the server."
+        return "Al rol le faltan derechos: otel-bridge journal migrate --grant ROL."
+    return "`otel-bridge check` dice qué falla en el servidor."

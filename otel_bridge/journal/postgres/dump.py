@@ -79,11 +79,11 @@ def archive(url: str, forms: Forms, served: bool) -> Iterator[PostgresArchive]:
         holder, counter, db = (stack.enter_context(visit(url)) for _ in range(3))
         unfit = migrations.unfit(migrations.found(db))
         if unfit is not None:
-            raise StartRefused(f"journal {place(url)}: {unfit}.")
+            raise StartRefused(f"diario {place(url)}: {unfit}.")
         try:
             _fix(holder, counter, db, place(url), served)
         except StoreDamaged as error:
-            raise StartRefused(f"{error.advice} Nothing was copied.") from error
+            raise StartRefused(f"{error.advice} No se copió nada.") from error
         yield PostgresArchive(db, forms)
 
 
@@ -115,7 +115,8 @@ def _fix(holder: Connection, counter: Connection, db: Connection, where: str, se
         except errors.LockNotAvailable:
             holder.execute("ROLLBACK")
     raise StoreUnavailable(
-        "the journal is in use all the time", f"journal {where}: its tables are in use all the time. Try again later."
+        "the journal is in use all the time",
+        f"diario {where}: sus tablas están en uso todo el tiempo. Prueba más tarde.",
     )
 
 

@@ -82,7 +82,7 @@ class Holding:
         try:
             unfit = migrations.unfit(migrations.found(self.db))
             if unfit is not None:
-                raise StartRefused(f"journal {place(dsn)}: {unfit}.")
+                raise StartRefused(f"diario {place(dsn)}: {unfit}.")
             self._take_lane()
         except BaseException as error:
             self.db.close()

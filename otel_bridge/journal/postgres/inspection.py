@@ -66,30 +66,35 @@ def inspect(url: str) -> list[Finding]:
 def _version(asked: Asked) -> Iterator[Finding]:
     if asked.connection.info.server_version < migrations.OLDEST_SERVER:
         version = asked.connection.info.parameter_status("server_version")
-        yield Finding(STOPS, "version", f"PostgreSQL {version}", "15 or later is needed.")
+        yield Finding(STOPS, "versión", f"PostgreSQL {version}", "Hace falta la 15 o posterior.")
 
 
 def _state(asked: Asked) -> Iterator[Finding]:
     recovering, read_only = asked.row("SELECT pg_is_in_recovery(), current_setting('transaction_read_only') = 'on'")
     several = "postgresql://user@host1,host2/name?target_session_attrs=read-write"
     if recovering:
-        yield Finding(STOPS, "standby", "the server that answers is in recovery", f"Name all hosts: {several}.")
+        yield Finding(
+            STOPS,
+            "secundario",
+            "el servidor que responde está en recuperación",
+            f"Nombra todos los servidores: {several}.",
+        )
     elif read_only:
         yield Finding(
             STOPS, "default_transaction_read_only", "on",
-            "Switch it off for this role or database, or find out why somebody switched it on (a full disk?).",
+            "Desactívalo para este rol o esta base, o averigua por qué alguien lo activó (¿un disco lleno?).",
         )  # fmt: skip
     encoding = asked.connection.info.parameter_status("server_encoding")
     if encoding != "UTF8":
         yield Finding(
-            STOPS, "encoding", f"{encoding}",
-            "Make the database anew: CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0.",
+            STOPS, "codificación", f"{encoding}",
+            "Crea la base de nuevo: CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0.",
         )  # fmt: skip
     isolation = asked.settings("default_transaction_isolation")["default_transaction_isolation"]
     if isolation != "read committed":
         yield Finding(
             WRONG, "default_transaction_isolation", isolation,
-            "Set it to 'read committed' for this role: commits that meet would fail instead of waiting.",
+            "Ponlo a 'read committed' para este rol: los commits que coincidan fallarían en lugar de esperar.",
         )  # fmt: skip
 
 
@@ -100,11 +105,11 @@ def _schema(asked: Asked) -> Iterator[Finding]:
         return  # the rights say so
     unfit = migrations.unfit(found)
     if unfit is not None:
-        yield Finding(STOPS, "schema", unfit.partition(". ")[0], f"{unfit.partition('. ')[2]}.")
+        yield Finding(STOPS, "esquema", unfit.partition(". ")[0], f"{unfit.partition('. ')[2]}.")
     elif found is not None and found.version < schema.VERSION:
         yield Finding(
-            WARNING, "schema", f"version {found.version}, this release knows {schema.VERSION}",
-            "Run `otel-bridge journal migrate`.",
+            WARNING, "esquema", f"versión {found.version}, esta versión conoce la {schema.VERSION}",
+            "Ejecuta `otel-bridge journal migrate`.",
         )  # fmt: skip
     if found is None:
         return
@@ -115,21 +120,21 @@ def _schema(asked: Asked) -> Iterator[Finding]:
     missing = [name for name in schema.tables(min(found.version, schema.VERSION)) if name not in there]
     if missing:
         yield Finding(
-            STOPS, "tables", f"missing: {', '.join(missing)}",
-            "Somebody has dropped them: restore the database from a backup.",
+            STOPS, "tablas", f"faltan: {', '.join(missing)}",
+            "Alguien las ha borrado: restaura la base de una copia de seguridad.",
         )  # fmt: skip
 
 
 def _rights(asked: Asked) -> Iterator[Finding]:
     role = asked.connection.info.user
-    todo = f"As who made the tables: otel-bridge journal migrate --grant {role}"
+    todo = f"Como quien creó las tablas: otel-bridge journal migrate --grant {role}"
     usage = asked.connection.execute(
         "SELECT has_schema_privilege(oid, 'USAGE') FROM pg_namespace WHERE nspname = 'otel_bridge'"
     ).fetchone()
     if usage is None:
         return
     if not usage[0]:
-        yield Finding(STOPS, "rights", f"{role} may not use the schema otel_bridge", todo)
+        yield Finding(STOPS, "derechos", f"{role} no puede usar el esquema otel_bridge", todo)
         return
     missing: list[str] = []
     for table, oid in asked.connection.execute(
@@ -141,40 +146,41 @@ def _rights(asked: Asked) -> Iterator[Finding]:
         if lacks:
             missing.append(f"{table} ({', '.join(lacks)})")
     if missing:
-        yield Finding(STOPS, "rights", f"{role} lacks rights on {'; '.join(missing)}", todo)
+        yield Finding(STOPS, "derechos", f"a {role} le faltan derechos sobre {'; '.join(missing)}", todo)
 
 
 def _durability(asked: Asked) -> Iterator[Finding]:
     found = asked.settings("fsync", "full_page_writes", "synchronous_commit", "synchronous_standby_names")
     if found["fsync"] == "off":
-        yield Finding(
-            WRONG, "fsync", "off", "Switch it on: what was acknowledged does not survive a crash of the machine."
-        )
+        yield Finding(WRONG, "fsync", "off", "Actívalo: lo que se confirmó no sobrevive a una caída de la máquina.")
     if found["full_page_writes"] == "off":
         yield Finding(
             WRONG, "full_page_writes", "off",
-            "Switch it on, unless the file system never tears a page (ZFS): a crash can damage the tables.",
+            "Actívalo, salvo que el sistema de archivos nunca parta una página (ZFS): una caída puede dañar las "
+                "tablas.",
         )  # fmt: skip
     standbys = _standbys(asked)
     commit = found["synchronous_commit"]
     if commit == "off" or (commit == "local" and (standbys or asked.hosts > 1)):
         yield Finding(
             WARNING, "synchronous_commit", commit,
-            "The bridge sets it to on for its own connections, since a commit has to wait for the disk and the "
-            f"standby; set it for the role: ALTER ROLE {asked.connection.info.user} SET synchronous_commit = on.",
+            "El puente lo pone a on en sus propias conexiones, porque un commit debe esperar al disco y al "
+            f"secundario; ponlo para el rol: ALTER ROLE {asked.connection.info.user} SET "
+            "synchronous_commit = on.",
         )  # fmt: skip
     elif commit == "remote_write" and (standbys or asked.hosts > 1):
         yield Finding(
             WRONG, "synchronous_commit", commit,
-            "Set it to on: a commit returns before the standby has it on its disk.",
+            "Ponlo a on: un commit vuelve antes de que el secundario lo tenga en su disco.",
         )  # fmt: skip
     if not found["synchronous_standby_names"] and (standbys or asked.hosts > 1):
-        seen = f"{standbys} standby(s)" if standbys else f"{asked.hosts} hosts in the URL"
+        seen = f"{standbys} secundario(s)" if standbys else f"{asked.hosts} servidores en la URL"
         yield Finding(
-            WRONG if asked.hosts > 1 else WARNING, "synchronous_standby_names", f"empty, with {seen}",
-            "Name them, such as 'ANY 1 (*)' with two standbys or more: one that is asynchronous lacks the last "
-            "acknowledged records when it is promoted (the bridge then says that the journal went back). Not needed "
-            "where none is ever promoted, or where the storage is replicated below the server.",
+            WRONG if asked.hosts > 1 else WARNING, "synchronous_standby_names", f"vacío, con {seen}",
+            "Nómbralos, por ejemplo 'ANY 1 (*)' con dos secundarios o más: a uno asíncrono le faltan los "
+            "últimos registros confirmados cuando pasa a primario (el puente dice entonces que el diario volvió "
+            "atrás). No hace falta donde nunca se promueve ninguno, o donde el almacenamiento se replica por "
+            "debajo del servidor.",
         )  # fmt: skip
 
 
@@ -192,19 +198,23 @@ def _vacuum(asked: Asked) -> Iterator[Finding]:
     found = asked.settings("autovacuum", "track_counts", "autovacuum_freeze_max_age")
     if "off" in (found["autovacuum"], found["track_counts"]):
         name = "autovacuum" if found["autovacuum"] == "off" else "track_counts"
-        yield Finding(WRONG, name, "off", "Switch it on: tables grow without end, and transaction ids run out.")
+        yield Finding(
+            WRONG, name, "off", "Actívalo: las tablas crecen sin fin, y los identificadores de transacción se acaban."
+        )
     age = int(asked.row("SELECT max(age(datfrozenxid)) FROM pg_database")[0])
     limit = int(found["autovacuum_freeze_max_age"])
     if age > OLD_AGE:
         yield Finding(
-            WRONG, "transaction ids", f"{age:,} are in use, and at 2,147,000,000 the server takes no writes any more",
-            "VACUUM (FREEZE) the oldest tables now, and end what holds it back: old and prepared transactions, slots.",
+            WRONG, "identificadores de transacción",
+            f"hay {age:,} en uso, y con 2147 millones el servidor deja de aceptar escrituras",
+            "Haz VACUUM (FREEZE) ahora en las tablas más antiguas, y termina lo que lo frena: transacciones "
+                "viejas y preparadas, slots.",
         )  # fmt: skip
     if limit < FREEZE_MAX_AGE:
         yield Finding(
-            WARNING, "autovacuum_freeze_max_age", f"{limit:,} (the oldest id is {age:,} back)",
-            f"Set it to {FREEZE_MAX_AGE} (a restart): each commit takes an id, so that at 5,000 commits a second every "
-            f"table is read through against wraparound each {limit / 5_000 / 3_600:.0f} hours.",
+            WARNING, "autovacuum_freeze_max_age", f"{limit:,} (el identificador más antiguo está {age:,} atrás)",
+            f"Ponlo a {FREEZE_MAX_AGE} (pide un reinicio): cada commit gasta un identificador, así que con 5,000 "
+            f"commits por segundo cada tabla se lee entera cada {limit / 5_000 / 3_600:.0f} horas.",
         )  # fmt: skip
 
 
@@ -212,8 +222,9 @@ def _clock(asked: Asked) -> Iterator[Finding]:
     apart = min((_apart(asked) for _ in range(3)), key=abs)
     if abs(apart) > CLOCK_SECONDS:
         yield Finding(
-            WARNING, "clock", f"the server's is {abs(apart):,.1f} s {'ahead of' if apart > 0 else 'behind'} this one's",
-            "Run NTP (chrony, systemd-timesyncd) on both.",
+            WARNING, "reloj",
+            f"el del servidor va {abs(apart):,.1f} s {'por delante' if apart > 0 else 'por detrás'} del de aquí",
+            "Pon NTP (chrony, systemd-timesyncd) en los dos.",
         )  # fmt: skip
 
 
@@ -236,15 +247,16 @@ def _connections(asked: Asked) -> Iterator[Finding]:
         "(SELECT count(*) FROM pg_stat_activity WHERE usename <> current_user "
         "AND pid NOT IN (SELECT pid FROM pg_stat_replication))"
     )
-    rooms = {"max_connections": most - sum(reserved) - int(others), "the role's CONNECTION LIMIT": of_role,
-             "the database's CONNECTION LIMIT": of_database}  # fmt: skip
+    rooms = {"max_connections": most - sum(reserved) - int(others), "CONNECTION LIMIT del rol": of_role,
+             "CONNECTION LIMIT de la base": of_database}  # fmt: skip
     name, room = min(((name, room) for name, room in rooms.items() if room >= 0), key=lambda pair: pair[1])
     replicas = room // CONNECTIONS
     if replicas < 2 * REPLICAS:
         yield Finding(
             STOPS if replicas == 0 else WARNING, name,
-            f"room for {replicas} replica(s), of {CONNECTIONS} connections each",
-            f"Allow {2 * REPLICAS * CONNECTIONS} or more for {REPLICAS} replicas: a rolling restart has both at once.",
+            f"sitio para {replicas} réplica(s), de {CONNECTIONS} conexiones cada una",
+            f"Permite {2 * REPLICAS * CONNECTIONS} o más para {REPLICAS} réplicas: un reinicio escalonado tiene "
+                "el doble a la vez.",
         )  # fmt: skip
 
 
@@ -254,10 +266,12 @@ def _timeouts(asked: Asked) -> Iterator[Finding]:
     for name, value in sorted(asked.settings(*names).items()):
         if int(value):
             why = (
-                "it ends the connections of a bridge that is quiet, which then opens new ones"
+                "corta las conexiones de un puente sin tráfico, que abre otras después"
                 if name == "idle_session_timeout"
-                else "a commit that waits for its standby must not be cancelled. The bridge sets it to 0 for its own "
-                "connections, and a pooler between may not let it"
+                else (
+                    "un commit que espera a su réplica no se debe cancelar. El puente lo pone a 0 en sus propias "
+                    "conexiones, y un pooler intermedio puede no permitirlo"
+                )
             )
             yield Finding(WARNING, name, f"{int(value):,} ms", f"ALTER ROLE {role} SET {name} = 0: {why}.")
 
@@ -270,9 +284,9 @@ def _pooler(asked: Asked) -> Iterator[Finding]:
         pid = other.execute("SELECT pg_backend_pid()").fetchone()
     if len(pids) > 1 or (pid and pid[0] in pids):
         yield Finding(
-            STOPS, "pooler", "something between here and the server shares connections by transaction",
-            "Name the server itself, or set the pooler to session mode (PgBouncer: pool_mode = session): prepared "
-            "statements and fences need a connection of one's own.",
+            STOPS, "pooler", "algo entre este equipo y el servidor comparte las conexiones por transacción",
+            "Nombra el servidor mismo, o pon el pooler en modo sesión (PgBouncer: pool_mode = session): las "
+            "sentencias preparadas y las barreras necesitan una conexión propia.",
         )  # fmt: skip
 
 
@@ -283,8 +297,8 @@ def _encryption(asked: Asked) -> Iterator[Finding]:
         return  # a socket of this machine
     if address.is_global and not asked.connection.pgconn.ssl_in_use:
         yield Finding(
-            WARNING, "sslmode", f"the connection to {address} is not encrypted",
-            "Add ?sslmode=verify-full (with sslrootcert=system, or your authority's file) to the URL.",
+            WARNING, "sslmode", f"la conexión con {address} no está cifrada",
+            "Añade ?sslmode=verify-full a la URL (con sslrootcert=system, o el archivo de tu autoridad).",
         )  # fmt: skip
 
 

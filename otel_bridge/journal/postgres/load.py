@@ -61,8 +61,8 @@ def load(archive: Archive, target: Target, forms: Forms, progress: Progress) -> 
                 refuse_other(archive.sums, sums(db))
         except errors.InsufficientPrivilege as error:
             raise StartRefused(
-                f"journal {place(target.url)}: {error.diag.message_primary}. Run this as the role that has made the "
-                "tables. Nothing was changed."
+                f"diario {place(target.url)}: {error.diag.message_primary}. Ejecuta esto con el rol que creó las "
+                "tablas. No se cambió nada."
             ) from None
         for table in _HOLD:  # else the first questions are answered by plans for empty tables
             db.execute(f"ANALYZE otel_bridge.{table}")
@@ -74,13 +74,13 @@ def _make_room(db: Connection, target: Target) -> tuple[list[str], int]:
     that had."""
     unfit = migrations.unfit(migrations.found(db))
     if unfit is not None:
-        raise StartRefused(f"journal {place(target.url)}: {unfit}.")
+        raise StartRefused(f"diario {place(target.url)}: {unfit}.")
     refuse_served(db, place(target.url))
     holds = [table for table in _HOLD if db.execute(f"SELECT 1 FROM otel_bridge.{table} LIMIT 1").fetchone()]
     if holds and not target.replace:
         raise StartRefused(
-            f"journal {place(target.url)}: it is not empty ({', '.join(holds)}), and is left as it is. Name another "
-            "database, or put a backup in its place with `otel-bridge journal restore FILE --replace`."
+            f"diario {place(target.url)}: no está vacío ({', '.join(holds)}), y queda como está. Nombra otra "
+            "base, o pon una copia en su lugar con `otel-bridge journal restore ARCHIVO --replace`."
         )
     if not holds:
         for table in _KEEP:
@@ -99,7 +99,7 @@ def _make_room(db: Connection, target: Target) -> tuple[list[str], int]:
     for role in roles:
         for statement in migrations.grants(role):
             db.execute(statement)
-    return [f"the schema {aside}"], int(row[0]) if row else 0
+    return [f"el esquema {aside}"], int(row[0]) if row else 0
 
 
 def _put(db: Connection, archive: Archive, progress: Progress) -> None:
@@ -137,7 +137,7 @@ def _put_rest(
         try:
             shared, own = forms.parted(body)
         except ValueError as error:
-            raise StartRefused(f"the snapshot of metrics cannot be read: {error}. Nothing was changed.") from None
+            raise StartRefused(f"la foto de las métricas no se puede leer: {error}. No se cambió nada.") from None
         db.execute("UPDATE otel_bridge.steward SET body = %s", (shared,))
         db.execute("INSERT INTO otel_bridge.folded (lane, seq) VALUES (0, %s)", (seq,))
         db.execute("INSERT INTO otel_bridge.snapshot (lane, seq, body) VALUES (0, %s, %s)", (seq, own))

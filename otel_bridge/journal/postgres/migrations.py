@@ -48,16 +48,17 @@ def found(connection: Connection) -> Found | None:
 def unfit(there: Found | None) -> str | None:
     """Why this release cannot work on the schema that is there, and what to do; None: it can."""
     if there is None:
-        return "the database has no schema otel_bridge yet. Make it with `otel-bridge journal migrate`"
+        return "la base no tiene aún el esquema otel_bridge. Créalo con `otel-bridge journal migrate`"
     if there.version < schema.OLDEST:
         return (
-            f"the schema is version {there.version}, and this release works on {schema.OLDEST} or later. Upgrade it "
-            "with `otel-bridge journal migrate`"
+            f"el esquema es de la versión {there.version}, y este otel-bridge trabaja con la {schema.OLDEST} o "
+            "posterior. Actualízalo con `otel-bridge journal migrate`"
         )
     if there.serves_from > schema.VERSION:
         return (
-            f"the schema is version {there.version}, written by a newer release; this one knows {schema.VERSION}, and "
-            f"releases that know {there.serves_from} or later can work on it. Run a newer release"
+            f"el esquema es de la versión {there.version}, escrito por un otel-bridge más nuevo; este conoce la "
+            f"{schema.VERSION}, y pueden trabajar con él los que conozcan la {there.serves_from} o posterior. "
+            "Usa uno más nuevo"
         )
     return None
 
@@ -75,18 +76,18 @@ def migrate(connection: Connection, tell: Callable[[str], None]) -> None:
             taken += 1
             if taken > 2:
                 raise StartRefused(
-                    f"the schema otel_bridge holds something that is not the bridge's ({error.diag.message_primary}). "
-                    "Name another database with --journal."
+                    f"el esquema otel_bridge contiene algo que no es del puente ({error.diag.message_primary}). "
+                    "Nombra otra base con --journal."
                 ) from None
             continue
         except errors.InsufficientPrivilege as error:
             raise StartRefused(f"{error.diag.message_primary}. {_grant_wanted(connection)}") from None
         if version is None:
             break
-        tell(f"schema otel_bridge: {'made, ' if version == 1 else 'upgraded to '}version {version}")
+        tell(f"esquema otel_bridge: {'creado, ' if version == 1 else 'actualizado a la '}versión {version}")
         done = True
     if not done:
-        tell(f"schema otel_bridge: version {schema.VERSION} already, nothing to do")
+        tell(f"esquema otel_bridge: ya es la versión {schema.VERSION}, nada que hacer")
 
 
 def make(connection: Connection) -> None:
@@ -115,8 +116,9 @@ def _step(connection: Connection, tell: Callable[[str], None]) -> int | None:
                 version = 1 if before is None else before.version + 1
                 if before is not None and before.version > schema.VERSION:
                     raise StartRefused(
-                        f"the schema is version {before.version}, written by a newer release; this one knows "
-                        f"{schema.VERSION}. A schema is never taken back: run the newer release's `journal migrate`."
+                        f"el esquema es de la versión {before.version}, escrito por un otel-bridge más nuevo; "
+                        f"este conoce la {schema.VERSION}. Un esquema nunca vuelve atrás: ejecuta el `journal "
+                        "migrate` del más nuevo."
                     )
                 if version > schema.VERSION:
                     return None
@@ -126,12 +128,12 @@ def _step(connection: Connection, tell: Callable[[str], None]) -> int | None:
         except errors.LockNotAvailable:
             if attempt + 1 == ATTEMPTS:
                 raise StartRefused(
-                    "the tables are in use all the time, and the upgrade would hold answers up. See who holds them "
-                    "(SELECT pid, query, xact_start FROM pg_stat_activity ORDER BY xact_start), end it, and run this "
-                    "again. Nothing was changed."
+                    "las tablas están en uso todo el tiempo, y la actualización frenaría las respuestas. Mira quién "
+                    "las tiene (SELECT pid, query, xact_start FROM pg_stat_activity ORDER BY xact_start), termínalo, y "
+                    "ejecuta esto otra vez. No se cambió nada."
                 ) from None
             if attempt == 0:
-                tell("a table is in use: waiting for it, and letting commits by")
+                tell("una tabla está en uso: se espera por ella, y se dejan pasar los commits")
             time.sleep(1)
     raise AssertionError("unreachable")
 
@@ -140,20 +142,25 @@ def _refuse_server(connection: Connection) -> None:
     """Raises StartRefused where the schema cannot be made on this server, or had better not be."""
     if connection.info.server_version < OLDEST_SERVER:
         raise StartRefused(
-            f"the server is PostgreSQL {connection.info.parameter_status('server_version')}; 15 or later is needed"
+            f"el servidor es PostgreSQL {connection.info.parameter_status('server_version')}; hace falta la 15 o "
+            "posterior"
         )
     row = connection.execute("SELECT pg_is_in_recovery(), current_setting('transaction_read_only')").fetchone()
     assert row is not None
     if row[0] or row[1] == "on":
-        what = "a standby (it is in recovery)" if row[0] else "read-only (default_transaction_read_only is on)"
+        what = (
+            "un secundario (está en recuperación)"
+            if row[0]
+            else "de solo lectura (default_transaction_read_only está activado)"
+        )
         raise StartRefused(
-            f"the server is {what}. Name the primary, or all hosts: "
-            "postgresql://user@host1,host2/name?target_session_attrs=read-write"
+            f"el servidor es {what}. Nombra el primario, o todos los servidores: "
+            "postgresql://usuario@servidor1,servidor2/base?target_session_attrs=read-write"
         )
     encoding = connection.info.parameter_status("server_encoding")
     if encoding != "UTF8":
         raise StartRefused(
-            f"the database's encoding is {encoding}; UTF8 is needed. Make another: CREATE DATABASE otel_bridge "
+            f"la codificación de la base es {encoding}; hace falta UTF8. Crea otra: CREATE DATABASE otel_bridge "
             "ENCODING 'UTF8' TEMPLATE template0"
         )
 
@@ -167,8 +174,8 @@ def _grant_wanted(connection: Connection) -> str:
     assert row is not None
     user, database, owner = map(_quoted, map(str, row))
     if row[2] is None:
-        return f"Its owner or a superuser says: GRANT CREATE ON DATABASE {database} TO {user}"
-    return f"Run this as {owner}, who made the schema, or have it say: GRANT {owner} TO {user}"
+        return f"Su dueño o un superusuario dice: GRANT CREATE ON DATABASE {database} TO {user}"
+    return f"Ejecuta esto como {owner}, que creó el esquema, o que diga: GRANT {owner} TO {user}"
 
 
 def _quoted(name: str) -> str:
@@ -202,7 +209,7 @@ def grant(connection: Connection, role: str, tell: Callable[[str], None]) -> Non
             for statement in grants(role):
                 connection.execute(statement)
     except errors.UndefinedObject:
-        raise StartRefused(f"there is no role {role}: CREATE ROLE {_quoted(role)} LOGIN PASSWORD '…'") from None
+        raise StartRefused(f"no existe el rol {role}: CREATE ROLE {_quoted(role)} LOGIN PASSWORD '…'") from None
     except errors.InsufficientPrivilege as error:
         raise StartRefused(f"{error.diag.message_primary}. {_grant_wanted(connection)}") from None
     for statement in grants(role):

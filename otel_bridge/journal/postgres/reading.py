@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -22,6 +22,7 @@ from otel_bridge.journal.postgres.schema import base, lane_of
 from otel_bridge.journal.postgres.segments import Segments
 from otel_bridge.journal.postgres.totals import PARTS, catch_up, session_with_tail
 from otel_bridge.journal.store import (
+    NONE_OF_THEIR_OWN,
     DamagedPart,
     Identity,
     Ledger,
@@ -52,7 +53,7 @@ _TOP_USERS = """SELECT gpt, "user", events, tokens FROM (
     SELECT gpt, "user", events, tokens,
         row_number() OVER (PARTITION BY gpt ORDER BY events DESC, tokens DESC, "user" COLLATE "C") AS place
     FROM (SELECT gpt, "user", sum(events)::bigint AS events, sum(tokens)::bigint AS tokens
-        FROM otel_bridge.usage WHERE hour >= %s GROUP BY gpt, "user") AS sums
+        FROM otel_bridge.usage WHERE hour >= %s AND "user" <> '' GROUP BY gpt, "user") AS sums
 ) AS ranked WHERE place <= %s AND events > 0"""
 
 
@@ -183,10 +184,23 @@ class PostgresReader:
 
     @reading(DamagedPart.SEGMENTS)
     def segments(self, after: int, limit: int) -> list[Segment]:
-        start = base(self._lane() or 0)
-        if after and lane_of(after) != lane_of(start):
+        lane = self._lane()
+        if lane is None:
+            return self._segments_of_all(after, limit)
+        start = base(lane)
+        if after and lane_of(after) != lane:
             return []  # of the lane before: who reads it begins anew
         return Segments(self._db).read(after or start, limit)
+
+    def _segments_of_all(self, after: int, limit: int) -> list[Segment]:
+        """Lane by lane."""
+        while True:
+            if found := Segments(self._db).read(after, limit):
+                return found
+            behind = self._rows("SELECT min(lane) FROM otel_bridge.lane WHERE lane > %s", lane_of(after))[0][0]
+            if behind is None:
+                return []
+            after = base(behind)
 
     @reading(DamagedPart.CURSOR)
     def cursor(self) -> int:
@@ -249,9 +263,9 @@ class PostgresReader:
         starts = [now_us - seconds * 1_000_000 for seconds in windows.values()]
         columns = range(len(starts))
         sessions = ", ".join(f"count(*) FILTER (WHERE coalesce(active_us, last_us) >= %s) AS s{i}" for i in columns)
-        sums = ", ".join(f"sum(s{i})::bigint, count(*) FILTER (WHERE s{i} > 0)" for i in columns)
+        sums = ", ".join(f"sum(s{i})::bigint, count(*) FILTER (WHERE s{i} > 0 AND who <> '')" for i in columns)
         counted = self._rows(
-            f"SELECT gpt, {sums} FROM (SELECT gpt, {sessions} FROM otel_bridge.session "
+            f'SELECT gpt, {sums} FROM (SELECT gpt, "user" AS who, {sessions} FROM otel_bridge.session '
             'GROUP BY gpt, "user") AS users GROUP BY gpt',
             *starts,
         )
@@ -268,19 +282,19 @@ class PostgresReader:
         return [TopUser(*row) for row in self._rows(_TOP_USERS, since, limit)]
 
     @reading(DamagedPart.SESSIONS)
-    def old_sessions(self, before_us: int, limit: int) -> list[bytes]:
+    def old_sessions(self, before_us: int, limit: int, own: Mapping[str, int] = NONE_OF_THEIR_OWN) -> list[bytes]:
         # A walk through all of them: no index on their age is kept for it.
         self._catch_up()
         try:
             rows = self._rows(
-                "SELECT id, last_us, live FROM otel_bridge.session WHERE id > %b ORDER BY id LIMIT %s",
+                "SELECT id, gpt, last_us, live FROM otel_bridge.session WHERE id > %b ORDER BY id LIMIT %s",
                 self._old_from, limit,
             )  # fmt: skip
         except psycopg.Error:
             self._old_from = os.urandom(16)  # others may be readable
             raise
         self._old_from = rows[-1][0] if len(rows) == limit else b""
-        return [session for session, last_us, live in rows if last_us < before_us and not live]
+        return [id_ for id_, gpt, last_us, live in rows if last_us < own.get(gpt, before_us) and not live]
 
     @reading(DamagedPart.SESSIONS)
     def sessions_ahead(self, now_us: int, start: bytes, limit: int) -> tuple[list[bytes], bytes | None]:

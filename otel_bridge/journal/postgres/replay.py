@@ -25,6 +25,6 @@ def mark_replay(url: str, seqs: Sequence[int] | None) -> int:
             if not is_lost(error):
                 raise
             raise OutcomeUnknown(
-                f"the connection was lost while this was written ({words(error)}): whether it was is not known. Ask "
-                "again: asked twice is as asked once."
+                f"se perdió la conexión mientras se escribía ({words(error)}): no se sabe si se escribió. Pídelo "
+                "otra vez: pedirlo dos veces es como pedirlo una."
             ) from error

@@ -250,6 +250,6 @@ def _endless(what: str) -> StoreDamaged:
     return StoreDamaged(
         f"the journal is damaged ({DamagedPart.SEGMENTS}): {what}",
         DamagedPart.SEGMENTS,
-        f"journal: {what}. The table otel_bridge.segment is damaged, and is left as it is. Restore the database from a "
-        "backup, or promote a standby that has it whole.",
+        f"diario: {what}. La tabla otel_bridge.segment está dañada, y queda como está. Restaura la base de una "
+        "copia de seguridad, o promueve una réplica que la tenga entera.",
     )

@@ -28,6 +28,7 @@ def refuse_served(db: Connection, where: str) -> None:
     ]
     if alive:
         raise StartRefused(
-            f"journal {where}: {len(alive)} replica(s) serve it, on {', '.join(sorted({host for host, _ in alive}))}. "
-            f"Stop them first; one that was killed is waited for ({max(seconds for _, seconds in alive):.0f} s)."
+            f"diario {where}: lo sirven {len(alive)} réplica(s), en "
+            f"{', '.join(sorted({host for host, _ in alive}))}. Páralas antes; si una murió de golpe, hay que "
+            f"esperar por ella ({max(seconds for _, seconds in alive):.0f} s)."
         )

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
+from otel_bridge.journal.accounts import active_us
 from otel_bridge.journal.postgres.arrays import bytea_array, int4_array, int8_array, text_array
 from otel_bridge.journal.postgres.grouping import Keys
 from otel_bridge.journal.postgres.lane import LEASE, Held
@@ -30,9 +31,9 @@ _SEGMENT_ROW = "(%b, %b, %b, %b, %b, %b, %b, %b)"
 ONE_SEGMENT = SEGMENT + _SEGMENT_ROW
 
 SESSIONS = """INSERT INTO otel_bridge.session (id, gpt, "user", started_us, last_us, active_us, due_us, digest)
-    SELECT id, gpt, "user", started, arrived, arrived, arrived, digest FROM
-    unnest(%b::bytea[], %b::text[], %b::text[], %b::int8[], %b::int8[], %b::bytea[])
-    AS one (id, gpt, "user", started, arrived, digest) ORDER BY id"""
+    SELECT id, gpt, "user", started, arrived, active, arrived, digest FROM
+    unnest(%b::bytea[], %b::text[], %b::text[], %b::int8[], %b::int8[], %b::int8[], %b::bytea[])
+    AS one (id, gpt, "user", started, arrived, active, digest) ORDER BY id"""
 
 KEYS = """INSERT INTO otel_bridge.seen_{slot} (key, arrived_us, digest, part)
     SELECT key, arrived, digest, part FROM unnest(%b::bytea[], %b::int8[], %b::bytea[], %b::int4[])
@@ -55,6 +56,7 @@ def session_values(sessions: Sequence[Session], digests: dict[bytes, bytes]) -> 
         text_array([one.user for one in sessions]),
         int8_array([one.started_us for one in sessions]),
         int8_array([one.arrived_us for one in sessions]),
+        int8_array([active_us(one) for one in sessions]),
         bytea_array([digests.get(one.id) for one in sessions]),
     ]
 

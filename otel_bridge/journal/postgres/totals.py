@@ -181,7 +181,7 @@ def _decoded(body: bytes) -> list[Record]:
     except msgspec.DecodeError as error:  # its checksum matches
         raise StoreError(
             "the journal has records that this release cannot read: a newer one has written them",
-            "Run the newest release on all replicas.",
+            "Usa la versión más nueva en todas las réplicas.",
         ) from error
 
 

@@ -17,20 +17,23 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import psycopg
 
 from otel_bridge.ids import DAY_US
 from otel_bridge.journal.accounts import HOUR_US
+from otel_bridge.journal.blanking import Which
 from otel_bridge.journal.parts import Parts
-from otel_bridge.journal.postgres.arrays import bytea_array
+from otel_bridge.journal.postgres.arrays import bytea_array, int8_array, text_array
 from otel_bridge.journal.postgres.connection import Connection, translated
+from otel_bridge.journal.postgres.erasing import blank_segments
 from otel_bridge.journal.postgres.schema import base, lane_of
 from otel_bridge.journal.postgres.segments import Segments, end, is_damage, savepoint
 from otel_bridge.journal.postgres.totals import PARTS, catch_up
-from otel_bridge.journal.store import DamagedPart, StoreDamaged, Trimmed
+from otel_bridge.journal.store import NONE_OF_THEIR_OWN, DamagedPart, StoreDamaged, Trimmed
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +54,11 @@ _OLDEST = """SELECT last, arrived_us, octet_length(body) FROM otel_bridge.segmen
     WHERE last > %s AND last <= %s ORDER BY last LIMIT %s"""
 _FROM = """SELECT last, arrived_us FROM otel_bridge.segment WHERE last >= %s AND last < %s ORDER BY last LIMIT 1"""
 _SESSIONS = """DELETE FROM otel_bridge.session WHERE id = ANY(%b::bytea[]) AND last_us < %s AND NOT live RETURNING id"""
+_SESSIONS_OF = """DELETE FROM otel_bridge.session WHERE id = ANY(%b::bytea[]) AND NOT live
+    AND last_us < coalesce((SELECT before_us FROM unnest(%b::text[], %b::int8[]) AS own (name, before_us)
+        WHERE name = gpt), %s) RETURNING id"""
+_HOURS = "SELECT DISTINCT hour FROM otel_bridge.usage WHERE hour >= %s AND hour < %s ORDER BY hour LIMIT %s"
+_USAGE_OF = "DELETE FROM otel_bridge.usage WHERE hour = ANY(%b::int8[]) AND gpt = %s"
 _USAGE = """DELETE FROM otel_bridge.usage WHERE (hour, gpt, "user") IN (
     SELECT hour, gpt, "user" FROM otel_bridge.usage WHERE hour < %s ORDER BY hour, gpt, "user" LIMIT %s)"""
 
@@ -76,6 +84,10 @@ class Trimming:
         """Lanes that are gone through row by row, since there is damage."""
         self._left: dict[DamagedPart, float] = {}
         """When each part may be tried again (monotonic)."""
+        self._blanked: dict[tuple[int, str], int] = {}
+        """By lane and GPT with a retention of its own: up to which record it has been blanked."""
+        self._hours: dict[str, int] = {}
+        """By such a GPT: the hour from which its usage has not been looked at."""
 
     def trim(
         self,
@@ -85,6 +97,7 @@ class Trimming:
         limit: int,
         sessions: Sequence[bytes],
         make_room: bool = False,
+        own: Mapping[str, int] = NONE_OF_THEIR_OWN,
     ) -> Trimmed:
         """As `Store.trim`."""
         catch_up(connection, self._parts)
@@ -94,7 +107,12 @@ class Trimming:
         def delete_sessions() -> int:
             if not sessions:
                 return 0
-            rows = connection.execute(_SESSIONS, (bytea_array(sessions), before_us), binary=True).fetchall()
+            ids = bytea_array(sessions)
+            if own:
+                values = (ids, text_array([*own]), int8_array([*own.values()]), before_us)
+                rows = connection.execute(_SESSIONS_OF, values, binary=True).fetchall()
+            else:
+                rows = connection.execute(_SESSIONS, (ids, before_us), binary=True).fetchall()
             deleted = {session for (session,) in rows}
             kept[:] = [session for session in sessions if session not in deleted]
             return len(deleted)
@@ -103,7 +121,52 @@ class Trimming:
         gone += self._other(
             DamagedPart.USAGE, lambda: connection.execute(_USAGE, (before_us // HOUR_US, limit)).rowcount
         )
+        for gpt, gpt_us in own.items():
+            gone += self._other(DamagedPart.USAGE, partial(self._delete_usage_of, connection, gpt, gpt_us, limit))
+            gone += self._blank(connection, gpt, gpt_us, now_us, limit)
         return Trimmed(gone, kept)
+
+    # --- a GPT's own retention ---------------------------------------------------------------------------------------
+
+    def _delete_usage_of(self, connection: Connection, gpt: str, gpt_us: int, limit: int) -> int:
+        """Of the next `limit` hours, the rows of one GPT."""
+        rows = connection.execute(_HOURS, (self._hours.get(gpt, 0), gpt_us // HOUR_US, limit)).fetchall()
+        if not rows:
+            return 0
+        hours = [hour for (hour,) in rows]
+        gone = connection.execute(_USAGE_OF, (int8_array(hours), gpt)).rowcount
+        if not gone:  # else its transaction has yet to be committed
+            self._hours[gpt] = hours[-1] + 1
+        return gone
+
+    def _blank(self, connection: Connection, gpt: str, gpt_us: int, now_us: int, limit: int) -> int:
+        """Blanks what arrived for this GPT before then in segments that stay; returns how many it has looked at. Where
+        it goes on is this process's: segments stay for two days at the most, and are looked at again after a start."""
+        looked = 0
+        which = Which(gpts=frozenset([gpt]))
+        for lane, *positions, _ in connection.execute(_LANES, (self._consumer,)).fetchall():
+            safe = min(base(lane) if position is None else position for position in positions)
+            after = max(base(lane), self._blanked.get((lane, gpt), 0))
+            if safe <= after or looked >= limit:
+                continue
+            with translated(DamagedPart.OLD):
+                try:
+                    rows = connection.execute(_OLDEST, (after, safe, limit - looked)).fetchall()
+                    _, going = _going(
+                        connection, [Old._make(row) for row in rows], safe, gpt_us, now_us, False, TRIM_BYTES
+                    )
+                    if not going:
+                        continue
+                    changed = blank_segments(connection, [row.last for row in going], which)
+                except psycopg.Error as error:
+                    if is_damage(error):
+                        self._blanked[lane, gpt] = after + limit
+                        log.error("lane %d: records %d to %d are not blanked: damaged", lane, after + 1, after + limit)
+                    raise
+            looked += len(going)
+            if not changed:  # else its transaction has yet to be committed
+                self._blanked[lane, gpt] = going[-1].last
+        return looked
 
     # --- segments ---------------------------------------------------------------------------------------------------
 

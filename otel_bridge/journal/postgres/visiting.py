@@ -30,9 +30,13 @@ def parameters(url: str) -> dict[str, Any]:
         for name in (unquote(name) for name, _ in (found.parameters if found else ())):
             if name not in known:
                 nearest = difflib.get_close_matches(name, known, n=1)
-                advice = f"did you mean {nearest[0]!r}?" if nearest else "PostgreSQL's documentation of libpq has them."
-                raise StartRefused(f"journal: the URL has an unknown parameter {name!r}; {advice}") from None
-        raise StartRefused("journal: the URL cannot be read. Expected postgresql://user@host/database") from None
+                advice = (
+                    f"¿querías decir {nearest[0]!r}?"
+                    if nearest
+                    else "La documentación de libpq, en PostgreSQL, los tiene."
+                )
+                raise StartRefused(f"journal: la URL tiene un parámetro desconocido {name!r}; {advice}") from None
+        raise StartRefused("journal: la URL no se puede leer. Se esperaba postgresql://usuario@servidor/base") from None
 
 
 @contextmanager
@@ -46,15 +50,15 @@ def visit(url: str, as_configured: bool = False) -> Iterator[Connection]:
         said = " ".join(str(error).split())
         raise StoreUnavailable(
             f"the journal's database cannot be reached: {said}",
-            f"journal {postgres_url.shown(url)}: cannot be reached: {said}",
+            f"diario {postgres_url.shown(url)}: no se puede llegar a él: {said}",
         ) from None
     connection.prepare_threshold = None  # nothing is asked twice, and a step is many statements at once
     try:
         yield connection
     except errors.InsufficientPrivilege as error:
         raise StartRefused(
-            f"journal: {error.diag.message_primary}. As who made the tables: otel-bridge journal migrate --grant "
-            f"{connection.info.user}"
+            f"diario: {error.diag.message_primary}. Como quien creó las tablas: otel-bridge journal migrate "
+            f"--grant {connection.info.user}"
         ) from None
     except psycopg.Error as error:
         raise store_error(error) from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import psycopg
@@ -38,6 +38,7 @@ from otel_bridge.journal.postgres.sorting import Sorted, sort_out
 from otel_bridge.journal.postgres.statements import Row
 from otel_bridge.journal.postgres.trimming import Trimming
 from otel_bridge.journal.store import (
+    NONE_OF_THEIR_OWN,
     SEGMENT_RECORDS,
     DamagedPart,
     OutcomeUnknown,
@@ -336,12 +337,18 @@ class PostgresStore:
             consumer.save_snapshot(self._db, self.lane, seq, state)
 
     def trim(
-        self, before_us: int, now_us: int, limit: int, sessions: Sequence[bytes], make_room: bool = False
+        self,
+        before_us: int,
+        now_us: int,
+        limit: int,
+        sessions: Sequence[bytes],
+        make_room: bool = False,
+        own: Mapping[str, int] = NONE_OF_THEIR_OWN,
     ) -> Trimmed:
         for session in sessions:
             self.parts.forget(session)
         with self._holding.server():
-            return self._trimming.trim(self._db, before_us, now_us, limit, sessions, make_room)
+            return self._trimming.trim(self._db, before_us, now_us, limit, sessions, make_room, own)
 
     def mend(self, now_us: int, sessions: Sequence[bytes], limit: int) -> int:
         with self._holding.server():

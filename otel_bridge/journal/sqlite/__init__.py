@@ -8,8 +8,8 @@ Writing: `writing.py` is the one writer, `grouping.py` the statement that holds 
 sessions and usage is in `journal/accounts.py`), `generations.py` the dedup keys, `trimming.py` what it deletes,
 `ahead.py` what a wrong clock has left. The log: `checkpoints.py` moves it into the file, `wal.py` reads it where a disk
 has failed. Reading: `reading.py` is a reader for any thread or process, `segments.py` the records in order and over
-what is damaged of them (`rows.py`), `lookup.py` finds an event by its id. `replay.py` is the operator's write from
-another process.
+what is damaged of them (`rows.py`), `lookup.py` finds an event by its id. `replay.py` and `erasing.py` are the
+operator's writes from another process.
 
 Backups: `backup_file.py` makes one, `restoring.py` puts one in place (both through `new_file.py`); `witness.py`
 recognises one at the start, and copies, by the rows of `identity.py` and the `mark.py` beside the journal. `dump.py` is
@@ -31,6 +31,7 @@ from otel_bridge.journal.findings import Finding
 from otel_bridge.journal.sqlite.backup_file import backup as _backup
 from otel_bridge.journal.sqlite.dump import SqliteArchive
 from otel_bridge.journal.sqlite.dump import archive as _archive
+from otel_bridge.journal.sqlite.erasing import SqliteErasing
 from otel_bridge.journal.sqlite.examine import is_journal, refuse_another_name
 from otel_bridge.journal.sqlite.identity import KEY, rows_alone
 from otel_bridge.journal.sqlite.load import load_journal
@@ -49,6 +50,7 @@ __all__ = [
     "backup",
     "carried_key",
     "describe",
+    "erasing",
     "exists",
     "inspect",
     "load",
@@ -56,6 +58,7 @@ __all__ = [
     "migrate",
     "open",
     "open_reader",
+    "readers",
     "restore",
 ]
 
@@ -63,7 +66,7 @@ __all__ = [
 def _existing(url: str) -> Path:
     path = place(url).path
     if not is_journal(path):
-        raise StartRefused(f"journal {path}: there is none yet. Start `otel-bridge serve`, or name one with --journal.")
+        raise StartRefused(f"diario {path}: aún no existe. Arranca `otel-bridge serve`, o nombra uno con --journal.")
     refuse_another_name(path)
     return path
 
@@ -82,8 +85,17 @@ def open_reader(url: str, consumer: str) -> SqliteReader:
     return SqliteReader(_existing(url), consumer)
 
 
+def readers(url: str, consumer: str) -> Iterator[SqliteReader]:
+    yield open_reader(url, consumer)
+
+
 def mark_replay(url: str, seqs: Sequence[int] | None) -> int:
     return _mark_replay(_existing(url), seqs)
+
+
+def erasing(url: str, consumer: str) -> SqliteErasing:
+    _existing(url)
+    return SqliteErasing(place(url), consumer)
 
 
 def describe(url: str, consumer: str) -> None:
@@ -97,8 +109,8 @@ def inspect(url: str) -> list[Finding]:
 
 def migrate(url: str, role: str | None, tell: Callable[[str], None]) -> None:
     if role is not None:
-        raise StartRefused("journal: a SQLite journal has no roles; --grant is for postgresql:// ones.")
-    tell("a SQLite journal is upgraded by the bridge that opens it: nothing to do")
+        raise StartRefused("journal: un diario de SQLite no tiene roles; --grant es para los postgresql://.")
+    tell("un diario de SQLite lo actualiza el puente que lo abre: nada que hacer")
 
 
 def backup(

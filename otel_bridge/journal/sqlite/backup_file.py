@@ -43,16 +43,16 @@ def backup(path: Path, to: Path, key: bytes | None, replace: bool, progress: Pro
     if to.is_dir():
         to = to / f"{path.stem}-{stamp()}.db"
     if (to.exists() and to.samefile(path)) or to.resolve() in belongings(path):
-        raise StartRefused(f"{to}: this is the journal itself, or one of its files. Name another file.")
+        raise StartRefused(f"{to}: este es el diario mismo, o uno de sus archivos. Nombra otro archivo.")
     if os.path.lexists(to) and not (replace and to.is_file()):
         raise StartRefused(
-            f"{to}: there already, and left as it is. Name another file, or a folder to have it named by its time, or "
-            "replace a file with --replace."
+            f"{to}: ya existe, y queda como está. Nombra otro archivo, o una carpeta para que se llame según la "
+            "hora, o reemplaza el archivo con --replace."
         )
-    with words(f"the backup {to}"), new_file(to) as part:
+    with words(f"la copia {to}"), new_file(to) as part:
         with closing(_snapshot(path)) as source:
             made = _copy(source, part, key, progress)
-        damaged = verify(part, f"the journal {path}")
+        damaged = verify(part, f"el diario {path}")
         made = made._replace(place=str(to), size=part.stat().st_size, damaged=damaged)
         put_in_place(part, to, replace)
     return made
@@ -113,15 +113,17 @@ def _copy(source: sqlite3.Connection, part: Path, key: bytes | None, progress: P
 def look(file: Path) -> Backup:
     """What the backup in a file holds. Raises StartRefused: it is none, or it is damaged."""
     if not is_journal(file):
-        raise StartRefused(f"{file}: there is no such backup. Name a file that `otel-bridge journal backup` has made.")
+        raise StartRefused(
+            f"{file}: no existe esa copia. Nombra un archivo que haya hecho `otel-bridge journal backup`."
+        )
     has_log = wal_bytes(file) > 0
-    damaged = 0 if has_log else verify(file, f"the backup {file}")
+    damaged = 0 if has_log else verify(file, f"la copia {file}")
     rows = rows_alone(file)
     row = decoded(rows, BACKUP, BackupRow)
     if row is None or has_log:
         raise StartRefused(
-            f"{file}: a journal, and no backup that `otel-bridge journal backup` has made. To serve it, stop the "
-            "bridge and put it in the journal's place yourself, with its -wal where it has one."
+            f"{file}: es un diario, y no una copia hecha por `otel-bridge journal backup`. Para servirlo, para "
+            "el puente y ponlo tú en el lugar del diario, con su -wal si lo tiene."
         )
     return Backup(
         str(file), file.stat().st_size, row.made_us, row.last, row.cursor, rows.get(KEY), row.release, damaged
@@ -144,10 +146,10 @@ def verify(file: Path, whose: str) -> int:
     except sqlite3.Error as error:
         found = str(error)
     if newest and newest in damaged:
-        found = f"the newest segment ({newest}) does not match its checksum"
+        found = f"el segmento más nuevo ({newest}) no coincide con su suma de comprobación"
     if found is not None:
         raise StartRefused(
-            f"{whose} is damaged ({found}): a file of it would be no backup to rely on, and nothing was written. Keep "
-            "the backups that there are; docs/respaldo.md says what can be saved."
+            f"hay daños en {whose} ({found}): un archivo así no sería una copia de fiar, y no se escribió nada. "
+            "Guarda las copias que hay; docs/respaldo.md dice qué se puede salvar."
         )
     return len(damaged)

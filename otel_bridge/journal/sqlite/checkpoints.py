@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from otel_bridge.journal.sqlite.database import BUSY_MS, connect, failed_to_sync, translated
+from otel_bridge.journal.sqlite.identity import PURGE
 from otel_bridge.journal.sqlite.reading import wal_bytes
 from otel_bridge.journal.sqlite.schema import PAGE_BYTES
 from otel_bridge.journal.store import StoreError, StoreLost
@@ -19,6 +20,9 @@ under load, it grows to its limit every few seconds, and that step holds answers
 WAL_BYTES = 64 << 20
 """A write-ahead log longer than this, or than an eighth of what the journal may take, is moved into the file although
 answers wait for it: its bytes count, and a small limit must not be used up by the log alone."""
+
+PURGE_BEHIND = 1 << 20
+"""Bytes of the log that may be behind where it is to be emptied: with more, answers would wait in vain."""
 
 
 class Checkpoints:
@@ -32,6 +36,8 @@ class Checkpoints:
         self.connection: sqlite3.Connection
         """The housekeeping thread's, once it is open."""
         self.lost: StoreLost | None = None
+        self._behind = 0
+        """Bytes that the last step could not move: somebody reads for long."""
 
     def open(self) -> None:
         """Raises sqlite3.Error."""
@@ -47,12 +53,13 @@ class Checkpoints:
         except StoreLost as lost:
             between_commits(partial(_raise, lost))
             raise
+        self._behind = (pages - moved) * PAGE_BYTES
         if pages > WAL_PAGES:
             between_commits(self.finish)
         long = min(WAL_BYTES, max_bytes // 8)
         # What stays behind that far is held by somebody who reads for long (a backup): answers would wait in vain.
-        if wal_bytes(self._path) > long and (pages - moved) * PAGE_BYTES <= long // 2:
-            between_commits(self._truncate)
+        if wal_bytes(self._path) > long and self._behind <= long // 2:
+            between_commits(self._shorten)
 
     def finish(self) -> None:
         """Moves what has come while `step` was moving the rest: the next commit then begins the log anew, unless
@@ -67,15 +74,27 @@ class Checkpoints:
             busy: int = self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
             return not busy
 
-    def _truncate(self) -> None:
-        """Moves the whole write-ahead log into the file and starts it anew; for when it has grown long."""
+    def _shorten(self) -> None:
+        self.truncate()
+
+    def truncate(self) -> bool:
+        """Moves the whole write-ahead log into the file and empties it: where it has grown long, or what was written
+        over is to be gone. False: somebody reads it still. In the writer's thread."""
         with self._checkpointing():
             # Answers wait for it, and it for readers: not for long. The next second tries again.
             self._db.execute("PRAGMA busy_timeout = 250")
             try:
-                self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+                busy: int = self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
             finally:
                 self._db.execute(f"PRAGMA busy_timeout = {BUSY_MS}")
+        return not busy
+
+    def is_to_purge(self) -> bool:
+        """Whether somebody has asked for an empty log, and it can be emptied. In the housekeeping thread."""
+        if self._behind > PURGE_BEHIND:
+            return False
+        with translated(self._path):
+            return self.connection.execute("SELECT 1 FROM meta WHERE name = ?", (PURGE,)).fetchone() is not None
 
     @contextmanager
     def _checkpointing(self) -> Iterator[None]:

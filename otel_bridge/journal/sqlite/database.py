@@ -62,15 +62,18 @@ def damage(db: sqlite3.Connection) -> str | None:
 def advice(path: Path, error: sqlite3.Error) -> str:
     """What is wrong with the file, and what to do."""
     code = _primary_code(error)
-    what = f"journal {path}: {error}"
+    what = f"diario {path}: {error}"
     if is_damage(error):
         return f"{what}. {damaged_advice(path)}"
     if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
-        return f"{what}. Make the file and its directory writable by this user, or run this as the bridge's user."
+        return (
+            f"{what}. Permite a este usuario escribir el archivo y su carpeta, o ejecuta esto como el usuario del "
+            "puente."
+        )
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-        return f"{what}. Another program holds the file; close it and start again."
+        return f"{what}. Otro programa tiene el archivo; ciérralo y arranca otra vez."
     if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
-        return f"{what}. Make room on the disk, or check it, and start again."
+        return f"{what}. Haz sitio en el disco, o compruébalo, y arranca otra vez."
     return what
 
 
@@ -87,15 +90,15 @@ def is_busy(error: BaseException | None) -> bool:
 
 
 def damaged_advice(path: Path) -> str:
-    return f"The file is damaged and is left as it is. {restore_advice(path)}"
+    return f"El archivo está dañado y queda como está. {restore_advice(path)}"
 
 
 def restore_advice(path: Path) -> str:
     """What to do about a journal that no bridge can start with."""
     return (
-        "Restore it from a backup (`otel-bridge journal restore FILE --replace` moves this one aside), or save what "
-        f"can be read with `sqlite3 {path} .recover`, or move it away to start with an empty journal: what it held and "
-        "was not exported is then lost."
+        "Restáuralo de una copia (`otel-bridge journal restore ARCHIVO --replace` aparta este), o salva lo que "
+        f"se pueda leer con `sqlite3 {path} .recover`, o apártalo para empezar con un diario vacío: lo que "
+        "contenía y no se exportó se pierde entonces."
     )
 
 

@@ -35,14 +35,14 @@ def archive(path: Path, is_backup: bool = False) -> Iterator[SqliteArchive]:
             schema.examine(db, path)
             if not schema.is_current(db):
                 raise StartRefused(
-                    f"journal {path}: it was written by an earlier release. Start this one's bridge with it once, "
-                    "which upgrades it, and stop it again."
+                    f"diario {path}: lo escribió una versión anterior. Arranca una vez con él el puente de esta, "
+                    "que lo actualiza, y páralo."
                 )
             found = damage(db)
             if found is not None:
                 raise StartRefused(
-                    f"journal {path}: the file is damaged ({found}), and a copy would lack what cannot be read. "
-                    "Nothing was changed; docs/respaldo.md says what can be saved."
+                    f"diario {path}: el archivo está dañado ({found}), y a una copia le faltaría lo que no se "
+                    "puede leer. No se cambió nada; docs/respaldo.md dice qué se puede salvar."
                 )
             yield SqliteArchive(db, path)
     except sqlite3.Error as error:

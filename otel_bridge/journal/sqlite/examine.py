@@ -34,8 +34,8 @@ def is_journal(path: Path) -> bool:
     try:
         kind = path.stat()
         if not stat.S_ISREG(kind.st_mode):
-            what = "a folder" if stat.S_ISDIR(kind.st_mode) else "no file"
-            raise StartRefused(f"journal {path}: this is {what}. Name a file with --journal.")
+            what = "una carpeta" if stat.S_ISDIR(kind.st_mode) else "algo que no es un archivo"
+            raise StartRefused(f"diario {path}: es {what}. Nombra un archivo con --journal.")
         if is_held(path):
             return True
         with path.open("rb") as file:
@@ -44,21 +44,21 @@ def is_journal(path: Path) -> bool:
         return False
     except OSError as error:
         raise StoreError(
-            f"journal {path}: {error.strerror}. Run this as a user that may read it (this one is {os.geteuid()}), or "
-            "name another with --journal."
+            f"diario {path}: {error.strerror}. Ejecuta esto como un usuario que pueda leerlo (este es el "
+            f"{os.geteuid()}), o nombra otro con --journal."
         ) from None
     if not head:
         return False
     if head != _MAGIC:
         raise StartRefused(
-            f"journal {path}: the file is no otel-bridge journal, or it is damaged; it is left as it is. Name another "
-            f"with --journal. If it was one: {restore_advice(path)}"
+            f"diario {path}: el archivo no es un diario de otel-bridge, o está dañado; queda como está. Nombra "
+            f"otro con --journal. Si lo era: {restore_advice(path)}"
         )
     tables = _tables(path)
     if tables and not tables >= _TABLES:
         raise StartRefused(
-            f"journal {path}: a SQLite file that is no otel-bridge journal; it is left as it is. Name another with "
-            "--journal."
+            f"diario {path}: un archivo de SQLite que no es un diario de otel-bridge; queda como está. Nombra "
+            "otro con --journal."
         )
     return tables is None or bool(tables)
 
@@ -71,14 +71,15 @@ def refuse_another_name(path: Path) -> None:
         try:
             names, served = path.stat().st_nlink, is_locked(path)
         except OSError as error:
-            raise StoreError(f"journal {path}: {error.strerror}") from None
+            raise StoreError(f"diario {path}: {error.strerror}") from None
         if names == 1 and not served:
             return
         if not served or time.monotonic() > deadline:
             raise StartRefused(
-                f"journal {path}: {'a bridge serves this file' if served else 'this file has a second name'}, and its "
-                f"log ({log_of(path).name}) is not here: it stands beside another name (a hard link, a mount), or was "
-                "removed. Name the journal as the bridge does, with --journal."
+                f"diario {path}: "
+                f"{'un puente sirve este archivo' if served else 'este archivo tiene otro nombre'}, y su log "
+                f"({log_of(path).name}) no está aquí: está junto a otro nombre (un enlace duro, un montaje), o "
+                "se borró. Nombra el diario como lo hace el puente, con --journal."
             )
         time.sleep(0.05)
 
@@ -97,7 +98,7 @@ def _refuse_impossible(path: Path) -> None:
         except OSError as error:
             why = why or error.strerror or type(error).__name__
     if why:
-        raise StartRefused(f"journal {path}: {why}. Name another with --journal.")
+        raise StartRefused(f"diario {path}: {why}. Nombra otro con --journal.")
 
 
 def _tables(path: Path) -> set[str] | None:

@@ -6,6 +6,8 @@ service    while the journal is served: a name of this opening. It is moved into
 backup     in a backup only: when it was made, and what it holds
 key        in a backup only: the key of the user hash
 went-back  what was recognised last
+purge      asks the bridge that serves it to empty the write-ahead log; the bridge deletes it when that is done
+blanked    by GPT with a retention of its own: up to which record its are blanked
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from otel_bridge.journal.store import Identity, WentBack, WentBackKind
 R = TypeVar("R")
 
 JOURNAL, SERVICE, BACKUP, KEY, WENT_BACK = "journal", "service", "backup", "key", "went-back"
+PURGE, BLANKED = "purge", "blanked"
 _SELECT = "SELECT name, body FROM meta WHERE name IN ('journal', 'service', 'backup', 'key', 'went-back')"
 
 

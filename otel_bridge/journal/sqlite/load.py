@@ -30,12 +30,12 @@ def load_backup(
         to = to / f"otel-bridge-{stamp()}.db"
     if os.path.lexists(to) and not (replace and to.is_file()):
         raise StartRefused(
-            f"{to}: there already, and left as it is. Name another file, or a folder to have it named by its time, or "
-            "replace a file with --replace."
+            f"{to}: ya existe, y queda como está. Nombra otro archivo, o una carpeta para que se llame según la "
+            "hora, o reemplaza el archivo con --replace."
         )
     cursor = max((sink.cursor for sink in archive.sinks), default=0)
     row = BackupRow(clock.now_us(), archive.last, cursor, __version__)
-    with words(f"the backup {to}"), new_file(to) as part:
+    with words(f"la copia {to}"), new_file(to) as part:
         meta = {BACKUP: msgspec.json.encode(row)} | ({} if key is None else {KEY: key})
         damaged = _load(archive, part, meta, lambda _table, _rows: progress(part.stat().st_size, archive.size))
         size = part.stat().st_size
@@ -45,10 +45,10 @@ def load_backup(
 
 def load_journal(archive: Archive, path: Path, progress: Progress) -> None:
     """Where no journal is."""
-    with words(f"the journal {path}"):
+    with words(f"el diario {path}"):
         folder.make(path.parent, mode=0o700)
         if os.path.lexists(path):
-            raise StartRefused(f"journal {path}: there is one, and it is left as it is. Name another file.")
+            raise StartRefused(f"diario {path}: ya hay uno, y queda como está. Nombra otro archivo.")
         with new_file(path) as part:
             _load(archive, part, {JOURNAL: os.urandom(16)}, progress)
             put_in_place(part, path, replace=False)
@@ -87,4 +87,4 @@ def _load(archive: Archive, part: Path, meta: dict[str, bytes], progress: Progre
         os.fsync(handle)
     finally:
         os.close(handle)
-    return verify(part, "the copy")
+    return verify(part, "la copia")

@@ -118,15 +118,18 @@ class Lock:
             found = os.fstat(descriptor)
             if found.st_nlink > 1:
                 raise StartRefused(
-                    f"journal {self._path}: the file has {found.st_nlink} names (hard links). Its log stands beside "
-                    "one of them, and a start by another would miss what is in it. Leave one name (find them with "
-                    f"`find / -xdev -samefile '{self._path}'`), or give this bridge its own --journal."
+                    f"diario {self._path}: el archivo tiene {found.st_nlink} nombres (enlaces duros). Su log "
+                    "está junto a uno de ellos, y un arranque con otro no vería lo que hay en él. Deja un solo "
+                    f"nombre (los encuentra `find / -xdev -samefile '{self._path}'`), o da a este puente su "
+                    "propio --journal."
                 )
             with suppress(FileNotFoundError):
                 if identity(self._path.stat()) == identity(found):
                     return descriptor
             os.close(self._descriptors.pop())  # replaced between the two: what is there now is the journal
-        raise StartRefused(f"journal {self._path}: something replaces the file all the time. Stop it, and start again.")
+        raise StartRefused(
+            f"diario {self._path}: algo reemplaza el archivo todo el tiempo. Páralo, y arranca otra vez."
+        )
 
     def _lock_inode(self, descriptor: int) -> None:
         try:
@@ -143,9 +146,9 @@ class Lock:
 
     def _in_use(self) -> StartRefused:
         if not self._to_serve:
-            return StartRefused(f"journal {self._path}: an otel-bridge serves it. Stop it first.")
+            return StartRefused(f"diario {self._path}: un otel-bridge lo está sirviendo. Páralo antes.")
         return StartRefused(
-            f"journal {self._path}: another otel-bridge serves it. Stop it, or give this one its own --journal."
+            f"diario {self._path}: otro otel-bridge lo está sirviendo. Páralo, o da a este su propio --journal."
         )
 
     def release(self) -> None:

@@ -31,9 +31,9 @@ def place(url: str) -> Place:
     meant = Path(os.fsdecode(unquote_to_bytes(os.fsencode(name))))
     if meant != found.written and not os.path.lexists(found.path) and meant.is_file():
         raise StartRefused(
-            f"journal {name}: there is none, but an earlier release took this name for {meant}, and that file is "
-            f"there. Stop what still serves it, and give the file the name that is written: mv '{meant}' '{name}' (and "
-            f"the same for '{meant}-wal' where there is one)."
+            f"diario {name}: no existe, pero una versión anterior entendía por este nombre {meant}, y ese "
+            f"archivo existe. Para lo que aún lo sirva, y da al archivo el nombre que está escrito: mv '{meant}' "
+            f"'{name}' (y lo mismo con '{meant}-wal' si existe)."
         )
     return found
 

@@ -58,7 +58,7 @@ def put_in_place(part: Path, to: Path, replace: bool) -> None:
         else:
             name_anew(part, to)
     except FileExistsError:
-        raise StartRefused(f"{to}: it has been made meanwhile, and is left as it is. Name another file.") from None
+        raise StartRefused(f"{to}: lo ha creado otro entretanto, y queda como está. Nombra otro archivo.") from None
     folder.sync(to.parent)
 
 
@@ -91,8 +91,8 @@ def refuse_narrow(place: Path, needed: int) -> None:
     free = found.f_bavail * found.f_frsize
     if free < needed:
         raise StartRefused(
-            f"{place}: {needed / 1e6:,.1f} MB are needed there, and {free / 1e6:,.1f} MB are free. Make room, or name "
-            "another place."
+            f"{place}: hacen falta {needed / 1e6:,.1f} MB ahí, y hay {free / 1e6:,.1f} MB libres. Haz sitio, o "
+            "nombra otro lugar."
         )
 
 
@@ -103,11 +103,11 @@ def words(what: str) -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         code = getattr(error, "sqlite_errorcode", None)
-        why = "the disk is full" if code == sqlite3.SQLITE_FULL else str(error)
-        raise StoreError(f"{what} cannot be written: {why}. Nothing is left of it.") from error
+        why = "el disco está lleno" if code == sqlite3.SQLITE_FULL else str(error)
+        raise StoreError(f"no se puede escribir {what}: {why}. No queda nada a medias.") from error
     except OSError as error:
-        why = "the disk is full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else error.strerror or str(error)
-        raise StoreError(f"{what} cannot be written: {why}. Nothing is left of it.") from error
+        why = "el disco está lleno" if error.errno in (errno.ENOSPC, errno.EDQUOT) else error.strerror or str(error)
+        raise StoreError(f"no se puede escribir {what}: {why}. No queda nada a medias.") from error
 
 
 def stamp() -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from otel_bridge.journal.sqlite.lookup import Lookup
 from otel_bridge.journal.sqlite.names import log_of
 from otel_bridge.journal.sqlite.segments import Segments
 from otel_bridge.journal.store import (
+    NONE_OF_THEIR_OWN,
     DamagedPart,
     Identity,
     Ledger,
@@ -160,7 +161,7 @@ class SqliteReader:
             counts[gpt] = [sessions, [0] * len(starts)]
         for gpt, *users in self._db.execute(
             f"SELECT gpt, {sums} FROM (SELECT gpt, user, max(active_us) AS active_us FROM ({_ACTIVITY}) "
-            "GROUP BY gpt, user) GROUP BY gpt",
+            "WHERE user <> '' GROUP BY gpt, user) GROUP BY gpt",
             starts,
         ):
             counts[gpt][1] = users
@@ -178,24 +179,24 @@ class SqliteReader:
             for row in self._db.execute(
                 "SELECT gpt, user, events, tokens FROM (SELECT gpt, user, events, tokens, row_number() OVER "
                 "(PARTITION BY gpt ORDER BY events DESC, tokens DESC, user) AS place FROM (SELECT gpt, user, "
-                "sum(events) AS events, sum(tokens) AS tokens FROM usage WHERE hour >= ? GROUP BY gpt, user)) "
-                "WHERE place <= ? AND events > 0",
+                "sum(events) AS events, sum(tokens) AS tokens FROM usage WHERE hour >= ? AND user <> '' "
+                "GROUP BY gpt, user)) WHERE place <= ? AND events > 0",
                 (since, limit),
             )
         ]
 
     @reading(DamagedPart.SESSIONS)
-    def old_sessions(self, before_us: int, limit: int) -> list[bytes]:
+    def old_sessions(self, before_us: int, limit: int, own: Mapping[str, int] = NONE_OF_THEIR_OWN) -> list[bytes]:
         # A walk through all of them: no index on their age is kept for it.
         try:
             rows = self._db.execute(
-                "SELECT id, last_us, live FROM session WHERE id > ? ORDER BY id LIMIT ?", (self._old_from, limit)
+                "SELECT id, gpt, last_us, live FROM session WHERE id > ? ORDER BY id LIMIT ?", (self._old_from, limit)
             ).fetchall()
         except sqlite3.Error:
             self._old_from = os.urandom(16)  # others may be readable
             raise
         self._old_from = rows[-1][0] if len(rows) == limit else b""
-        return [session for session, last_us, live in rows if last_us < before_us and not live]
+        return [id_ for id_, gpt, last_us, live in rows if last_us < own.get(gpt, before_us) and not live]
 
     @reading(DamagedPart.SESSIONS)
     def sessions_ahead(self, now_us: int, start: bytes, limit: int) -> tuple[list[bytes], bytes | None]:

@@ -27,8 +27,8 @@ def mark_replay(path: Path, seqs: Sequence[int] | None) -> int:
                 raise
             leave = abandon
             raise OutcomeUnknown(
-                f"the disk failed while this was written ({error}): whether it was is not known. Check the disk and "
-                "ask again: asked twice is as asked once."
+                f"el disco falló mientras se escribía ({error}): no se sabe si se escribió. Comprueba el disco y "
+                "pídelo otra vez: pedirlo dos veces es como pedirlo una."
             ) from error
         finally:
             leave(db)

@@ -20,18 +20,17 @@ def restore(file: Path, to: Place, replace: bool) -> tuple[Backup, list[str]]:
     says so (`witness.py`). Raises StartRefused, StoreError: then what is there is as it was."""
     path = to.path
     if path.exists() and file.exists() and path.samefile(file):
-        raise StartRefused(f"{file}: it stands in the journal's place already. Start the bridge.")
+        raise StartRefused(f"{file}: ya está en el lugar del diario. Arranca el puente.")
     found = look(file)
     moved: list[str] = []
-    with words(f"the journal {path}"):
+    with words(f"el diario {path}"):
         folder.make(path.parent, mode=0o700)
         _refuse_as_root(path.parent)
         with not_served(to):
             there = [one for one in (path, log_of(path), index_of(path)) if os.path.lexists(one)]
             if there and not replace:
                 raise StartRefused(
-                    f"journal {path}: there is one, and it is left as it is. With --replace it is moved aside, and the "
-                    "backup takes its place."
+                    f"diario {path}: ya hay uno, y queda como está. Con --replace se aparta, y la copia toma su lugar."
                 )
             with new_file(path) as part:
                 refuse_narrow(path.parent, found.size)
@@ -57,4 +56,4 @@ def _refuse_as_root(place: Path) -> None:
     """Raises StartRefused where the bridge, as another user, could not open what root makes."""
     owner = place.stat().st_uid
     if os.geteuid() == 0 and owner != 0:
-        raise StartRefused(f"{place}: it belongs to user {owner}. Run this as that user (sudo -u '#{owner}' …).")
+        raise StartRefused(f"{place}: es del usuario {owner}. Ejecuta esto como ese usuario (sudo -u '#{owner}' …).")

@@ -102,12 +102,12 @@ def examine(db: sqlite3.Connection, path: Path) -> bool:
     tables = db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
     if version > VERSION:
         raise StartRefused(
-            f"journal {path}: its schema is version {version}, this otel-bridge knows {VERSION}. It was written by a "
-            "newer release: run that one."
+            f"diario {path}: su esquema es de la versión {version}, y este otel-bridge conoce la {VERSION}. Lo "
+            "escribió uno más nuevo: usa ese."
         )
     if version == 0 and tables:
         raise StartRefused(
-            f"journal {path}: a SQLite file that is no otel-bridge journal. Name another with --journal."
+            f"diario {path}: un archivo de SQLite que no es un diario de otel-bridge. Nombra otro con --journal."
         )
     return bool(version)
 

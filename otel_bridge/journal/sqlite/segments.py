@@ -204,5 +204,5 @@ class Segments:
         return StoreDamaged(
             f"the journal is damaged ({DamagedPart.SEGMENTS}): {what}",
             DamagedPart.SEGMENTS,
-            f"journal {self._path}: {what}. {damaged_advice(self._path)}",
+            f"diario {self._path}: {what}. {damaged_advice(self._path)}",
         )

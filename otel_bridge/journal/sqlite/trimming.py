@@ -13,12 +13,17 @@ from __future__ import annotations
 import logging
 import sqlite3
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+import msgspec
+
 from otel_bridge.journal.accounts import HOUR_US
+from otel_bridge.journal.blanking import Which
 from otel_bridge.journal.sqlite.database import connect, is_damage, translated
+from otel_bridge.journal.sqlite.erasing import blank_segment
 from otel_bridge.journal.sqlite.generations import Generations
+from otel_bridge.journal.sqlite.identity import BLANKED, put_row
 from otel_bridge.journal.sqlite.rows import Rows
 from otel_bridge.journal.store import DamagedPart, Trimmed
 
@@ -46,12 +51,26 @@ class Trimming:
         """Rows of one step: fewer after one that met damage, to find what can be deleted."""
         self._left: dict[DamagedPart, float] = {}
         """When each part may be tried again (monotonic)."""
+        self._blanked: dict[str, int] = {}
+        """By GPT with a retention of its own: up to which record it has been blanked."""
+        self._passed: dict[str, int] = {}
+        """The same, of what is damaged and left."""
+        self._hours: dict[str, int] = {}
+        """By GPT: the hour from which its usage has not been looked at."""
 
     def close(self) -> None:
         if self._connection is not None:
             self._connection.close()
 
-    def trim(self, before_us: int, now_us: int, limit: int, sessions: Sequence[bytes], make_room: bool) -> Trimmed:
+    def trim(
+        self,
+        before_us: int,
+        now_us: int,
+        limit: int,
+        sessions: Sequence[bytes],
+        make_room: bool,
+        own: Mapping[str, int],
+    ) -> Trimmed:
         """As `Store.trim`."""
         with translated(self._path):
             cursor = self._db.execute(
@@ -62,12 +81,75 @@ class Trimming:
         kept = list(sessions)
 
         def delete_sessions() -> int:
-            kept[:] = [session for session in sessions if not self._delete_session(session, before_us)]
+            kept[:] = [session for session in sessions if not self._delete_session(session, before_us, own)]
             return len(sessions) - len(kept)
 
         gone += self._other(DamagedPart.SESSIONS, delete_sessions)
         gone += self._other(DamagedPart.USAGE, lambda: self._delete_usage(before_us, limit))
+        for gpt, gpt_us in own.items():
+            gone += self._of_gpt(gpt, gpt_us, before_us, now_us, min(cursor, saved), limit)
         return Trimmed(gone, kept)
+
+    # --- a GPT's own retention ---------------------------------------------------------------------------------------
+
+    def _of_gpt(self, gpt: str, gpt_us: int, before_us: int, now_us: int, safe: int, limit: int) -> int:
+        """What arrived before `gpt_us` for this GPT: usage goes, records in segments that stay are blanked."""
+        gone = self._other(DamagedPart.USAGE, lambda: self._delete_usage_of(gpt, gpt_us, limit))
+        with translated(self._path, DamagedPart.OLD):
+            try:
+                return gone + self._blank(gpt, gpt_us, now_us, safe, limit)
+            except sqlite3.Error as error:
+                if is_damage(error):
+                    self._step_over(gpt, limit)
+                raise
+
+    def _blank(self, gpt: str, gpt_us: int, now_us: int, safe: int, limit: int) -> int:
+        """Returns how many segments it has looked at. Where it goes on is kept in the journal: none is looked at twice,
+        also after a start."""
+        after = self._looked_at(gpt)
+        sql = "SELECT last, arrived_us, length(body) FROM segment WHERE last > ? ORDER BY last LIMIT ?"
+        oldest: list[tuple[int, int, int]] = self._db.execute(sql, (after, limit)).fetchall()
+        if any(value.__class__ is not int for row in oldest for value in row):
+            self._step_over(gpt, limit)
+            return 0
+        upto, rows = self._upto(oldest, safe, gpt_us, now_us, make_room=False)
+        if not upto:
+            return 0
+        which = Which(gpts=frozenset([gpt]))
+        for last, _, _ in oldest[:rows]:
+            blank_segment(self._db, last, which)
+        self._blanked[gpt] = upto
+        put_row(self._db, BLANKED, msgspec.json.encode(self._blanked))
+        return rows
+
+    def _looked_at(self, gpt: str) -> int:
+        """Up to which record this GPT's have been blanked: as the journal has it, for a transaction may have failed."""
+        row = self._db.execute("SELECT body FROM meta WHERE name = ?", (BLANKED,)).fetchone()
+        try:
+            self._blanked = msgspec.json.decode(row[0], type=dict[str, int]) if row else {}
+        except msgspec.MsgspecError:
+            self._blanked = {}
+        return max(self._blanked.get(gpt, 0), self._passed.get(gpt, 0))
+
+    def _step_over(self, gpt: str, limit: int) -> None:
+        """Damaged pages are left as they are, with what stands beside them."""
+        found = self._looked_at(gpt)
+        self._passed[gpt] = found + limit
+        log.error("journal %s: records %d to %d are damaged, and are not blanked", self._path, found + 1, found + limit)
+
+    def _delete_usage_of(self, gpt: str, gpt_us: int, limit: int) -> int:
+        """Of the next `limit` hours, the rows of one GPT."""
+        gone = 0
+        hour = self._hours.get(gpt, 0)
+        for _ in range(limit):
+            row = self._db.execute("SELECT hour FROM usage WHERE hour >= ? ORDER BY hour LIMIT 1", (hour,)).fetchone()
+            if row is None or row[0] >= gpt_us // HOUR_US:
+                break
+            gone += self._db.execute("DELETE FROM usage WHERE hour = ? AND gpt = ?", (row[0], gpt)).rowcount
+            hour = row[0] + 1
+        if not gone:  # else its transaction has yet to be committed
+            self._hours[gpt] = hour
+        return gone
 
     def forget(self, generations: Generations, limit: int) -> int:
         """As `Store.forget`."""
@@ -173,7 +255,10 @@ class Trimming:
                     self._left[part] = time.monotonic() + LEFT_SECONDS
                 raise
 
-    def _delete_session(self, session: bytes, before_us: int) -> bool:
+    def _delete_session(self, session: bytes, before_us: int, own: Mapping[str, int]) -> bool:
+        if own:
+            row = self._db.execute("SELECT gpt FROM session WHERE id = ?", (session,)).fetchone()
+            before_us = own.get(row[0], before_us) if row else before_us
         sql = "DELETE FROM session WHERE id = ? AND last_us < ? AND live = 0"
         return self._db.execute(sql, (session, before_us)).rowcount > 0
 

@@ -94,9 +94,9 @@ class Witness:
             found = damage(db)
         if found is not None:
             raise StartRefused(
-                f"journal {self.path}: the write-ahead log beside it ({self.path.name}-wal) is not its own, or the "
-                f"file is damaged ({found}). Both are left as they are. If another file was put in this place, move "
-                f"the log away and start again. Else: {restore_advice(self.path)}"
+                f"diario {self.path}: el log de escritura que tiene al lado ({self.path.name}-wal) no es el "
+                f"suyo, o el archivo está dañado ({found}). Los dos quedan como están. Si alguien puso otro "
+                f"archivo en este lugar, aparta el log y arranca otra vez. Si no: {restore_advice(self.path)}"
             )
 
     def recognise(self, db: sqlite3.Connection, last: int) -> None:
@@ -163,8 +163,8 @@ class Witness:
         found = damage(db)
         if found is not None:
             raise StartRefused(
-                f"journal {self.path}: it was copied, or kept, without its write-ahead log, and is damaged for it "
-                f"({found}). It is left as it is. Put the log ({self.path.name}-wal) beside it if there is one. Else: "
+                f"diario {self.path}: se copió, o se guardó, sin su log de escritura, y está dañado por ello "
+                f"({found}). Queda como está. Pon el log ({self.path.name}-wal) a su lado si existe. Si no: "
                 f"{restore_advice(self.path)}"
             )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -24,6 +24,7 @@ from otel_bridge.journal.sqlite.database import (
 )
 from otel_bridge.journal.sqlite.generations import Generations
 from otel_bridge.journal.sqlite.grouping import MAX_PARTS, Keys, by_part, part_of
+from otel_bridge.journal.sqlite.identity import PURGE
 from otel_bridge.journal.sqlite.lock import Lock
 from otel_bridge.journal.sqlite.names import Place, url
 from otel_bridge.journal.sqlite.reading import IDLE_OF, SqliteReader
@@ -34,6 +35,7 @@ from otel_bridge.journal.sqlite.wal import WriteAheadLog, abandon
 from otel_bridge.journal.sqlite.watch import Watch
 from otel_bridge.journal.sqlite.witness import Witness
 from otel_bridge.journal.store import (
+    NONE_OF_THEIR_OWN,
     SEGMENT_RECORDS,
     DamagedPart,
     OutcomeUnknown,
@@ -88,8 +90,8 @@ class SqliteStore:
             raise StartRefused(error.advice) from error
         except OSError as error:
             raise StartRefused(
-                f"journal {path}: {error.strerror}: file and directory must be writable by this user. Make them so, "
-                "or name another place with --journal."
+                f"diario {path}: {error.strerror}. Permite a este usuario escribir el archivo y su carpeta, o nombra "
+                "otro lugar con --journal."
             ) from error
 
     def _watch_over(self, place: Place) -> None:
@@ -97,7 +99,10 @@ class SqliteStore:
         self._checkpoints.open()
         self._watch = Watch(place, self._lock.descriptor)
         if self._watch.displaced is not None:
-            raise StartRefused(f"journal: {self._watch.displaced} during the start. Start again.")
+            raise StartRefused(
+                f"diario {self.path}: sus archivos se movieron, borraron o reemplazaron durante el arranque. "
+                "Arranca otra vez."
+            )
         self._rescue = Rescue(self.path, self._watch, self._checkpoints)
 
     def _prepare(self) -> None:
@@ -111,6 +116,8 @@ class SqliteStore:
         db.execute("PRAGMA temp_store = MEMORY")
         # `maintain` moves the log into the file, off the way of the next answer.
         db.execute("PRAGMA wal_autocheckpoint = 0")
+        # What is deleted is overwritten, also where the SQLite that is linked does not do that by itself.
+        db.execute("PRAGMA secure_delete = ON")
         self._renew_log()
         schema.upgrade(db) if exists else schema.make(db)
         segments = Segments(db, self.path, self._consumer)
@@ -136,8 +143,8 @@ class SqliteStore:
         except OSError as error:
             self._abandon()
             raise StartRefused(
-                f"journal {self.path}: the disk does not take what is read from its write-ahead log: {error.strerror}. "
-                "Check the disk, make room on it, and start again; the journal is left as it is."
+                f"diario {self.path}: el disco no admite lo que se lee de su log de escritura: {error.strerror}. "
+                "Comprueba el disco, haz sitio en él, y arranca otra vez; el diario queda como está."
             ) from error
         self._db.execute("ROLLBACK")
 
@@ -484,11 +491,17 @@ class SqliteStore:
             self._db.execute("INSERT OR REPLACE INTO meta (name, seq, body) VALUES ('checkpoint', ?, ?)", (seq, state))
 
     def trim(
-        self, before_us: int, now_us: int, limit: int, sessions: Sequence[bytes], make_room: bool = False
+        self,
+        before_us: int,
+        now_us: int,
+        limit: int,
+        sessions: Sequence[bytes],
+        make_room: bool = False,
+        own: Mapping[str, int] = NONE_OF_THEIR_OWN,
     ) -> Trimmed:
         for session in sessions:
             self.parts.forget(session)
-        return self._trimming.trim(before_us, now_us, limit, sessions, make_room)
+        return self._trimming.trim(before_us, now_us, limit, sessions, make_room, own)
 
     def mend(self, now_us: int, sessions: Sequence[bytes], limit: int) -> int:
         with translated(self.path):
@@ -525,10 +538,25 @@ class SqliteStore:
 
     def maintain(self, max_bytes: int, between_commits: Callable[[Callable[[], None]], None]) -> None:
         self._checkpoints.step(max_bytes, between_commits)
+        if self._checkpoints.is_to_purge():
+            between_commits(self._purge)
         if not self._witness.begun:
             between_commits(self.begin_service)
         if not self.displaced:  # else another's mark may stand there
             self._witness.keep(self._committed[0], self._watch.age)
+
+    def _purge(self) -> None:
+        """Somebody has taken a user out (`erasing.py`), and waits until the log has nothing of him."""
+        if not self._checkpoints.truncate():
+            return
+        try:
+            with translated(self.path):
+                self._db.execute("DELETE FROM meta WHERE name = ?", (PURGE,))
+        except StoreError as error:
+            failed = self._failed_commit(error)
+            if self._abandoned:
+                raise StoreLost(str(error), error.advice) from error.__cause__
+            raise failed from error.__cause__
 
     @property
     def displaced(self) -> bool:
