@@ -91,7 +91,7 @@ def read_push(environ: Mapping[str, str], diagnostics: Diagnostics) -> Push | No
     """Where metrics are pushed; None where they are not, as `/metrics` shows them. Wrong variables go to
     `diagnostics`."""
     variable = "OTEL_METRICS_EXPORTER"
-    chosen = environ.get(variable, "").strip().lower()
+    chosen = environ.get("OTEL_METRICS_EXPORTER", "").strip().lower()
     if chosen not in ("", "none", "prometheus", "otlp"):
         diagnostics.wrong(
             f"entorno: {variable}", environ[variable], "otlp (se empujan) o none (/metrics las muestra siempre)"

@@ -110,10 +110,12 @@ class Pusher:
             if time.monotonic() > page.until:  # this process was halted: another replica may count for all now
                 return
             sent = body.SerializeToString()
-            result = self._send(sent)
-            if result.kind not in ("ok", "partial"):
-                if result.too_large:
-                    self._request_bytes = max(LEAST_BYTES, len(sent) // 2)
+            answer = self._send(sent)
+            if answer.kind != "ok":
+                result = answer
+            if answer.too_large:
+                self._request_bytes = max(LEAST_BYTES, len(sent) // 2)
+            if answer.kind not in ("ok", "partial"):
                 break
         if result.kind in ("ok", "partial"):
             scraper.received()

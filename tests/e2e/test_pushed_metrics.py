@@ -30,6 +30,7 @@ def receiver() -> Iterator[OtlpReceiver]:
 @pytest.fixture
 def bridge(tmp_path: Path, receiver: OtlpReceiver) -> Iterator[Bridge]:
     made = Bridge(tmp_path, **receiver.environ, **PUSH)
+    made.environ["OTEL_BRIDGE_JOURNAL_MAX_SIZE"] = "100MiB"  # else it is what the disk has room for
     yield made
     made.close()
 

@@ -35,9 +35,9 @@ class Install:
             command, cwd=folder, env={**os.environ, **environ}, stdout=self._output, stderr=subprocess.STDOUT
         )
 
-    def wait(self) -> None:
+    def wait(self, seconds: float = INSTALL_SECONDS) -> None:
         """Skips the test where no index was reached."""
-        code = self._process.wait(INSTALL_SECONDS)
+        code = self._process.wait(seconds)
         self._output.seek(0)
         said = self._output.read()
         if code and _UNREACHABLE.search(said):

@@ -14,9 +14,9 @@ COUNTERS = {
     if metric.type in {"counter", "histogram"}
     for series in metric.series
     if series not in {f"{catalog.TOKEN_USAGE.name}_bucket", f"{catalog.TOKEN_USAGE.name}_count"}
-    and series != catalog.WORKER_RESTARTS.name
+    and series not in {catalog.WORKER_RESTARTS.name, catalog.METRICS_PUSHES.name}
 }
-"""What boards take totals of. No board counts requests by tokens; a worker's restarts begin anew with the process."""
+"""What boards take totals of. No board counts requests by tokens; what a process counts of itself begins with it."""
 BRIDGE = catalog.BUILD_INFO.name
 SHARED = 'gen_ai_agent_id!="", event_type!=""'
 

@@ -84,7 +84,12 @@ NUMBERS = {
         "20": "minimum of events",
     },
     "GPTErrorsHigh": {"0.10": "share of errors", "20": "minimum of events"},
-    "GPTSilent": {"0": "no event", "10": "minimum of usual events", "0.9": "share of time that the bridge was up"},
+    "GPTSilent": {
+        "0": "no event",
+        "10": "minimum of usual events",
+        "0.9": "share of time that the bridge was up",
+        "30": "looks in half an hour",
+    },
     "GPTTokenSpike": {"2": "times the usual", "100000": "tokens that are news at all", "0": "there is a yesterday"},
 }
 """Every number in what judges GPTs, and what it is. None is an objective: those are series."""

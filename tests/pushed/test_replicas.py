@@ -18,7 +18,7 @@ from tests.harness.waiting import wait_for
 from tests.pushed.conftest import Start, pushing
 from tests.pushed.test_both_ways import same
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 SHARED = '__name__=~"(gen_ai|gpt|otel_bridge)_.+", instance=""'
 PUSHED = 'job="otel-bridge"'
@@ -34,6 +34,7 @@ def fleet(tmp_path: Path) -> Iterator[Fleet]:
         environ = {
             **receiver.environ,
             "OTEL_BRIDGE_WINDOWS_INTERVAL_SECONDS": "0.5",
+            "OTEL_BRIDGE_JOURNAL_MAX_SIZE": "100MiB",
             # What tells their places apart is on nothing that they share.
             "OTEL_RESOURCE_ATTRIBUTES": "deployment.environment.name=prueba,host.name=una,service.instance.id=una",
         }

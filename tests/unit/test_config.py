@@ -759,4 +759,8 @@ def test_every_standard_variable_that_is_read_is_documented() -> None:
     suffixes = set(re.findall(r'(?<!\.)\bget\("([A-Z_]+)"\)', source))
     read = {f"OTEL_EXPORTER_OTLP_{suffix}" for suffix in suffixes}
     read |= set(re.findall(r'environ\.get\("(OTEL_(?!BRIDGE)[A-Z_]+)"', source))
-    assert rows("Export").keys() == read
+    of_metrics = {name for name in read if name.startswith("OTEL_METRIC")}
+    assert rows("Export").keys() == read - of_metrics
+    pushed = rows("Metrics that are pushed").keys()
+    assert pushed >= of_metrics
+    assert {name for name in pushed - of_metrics if not name.startswith("OTEL_EXPORTER_OTLP_METRICS_")} == set()

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 
 import grpc
 import pytest
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
 from otel_bridge import catalog
 from otel_bridge.config import Otlp, Push
@@ -17,7 +18,7 @@ from otel_bridge.metrics import otlp, pusher
 from otel_bridge.metrics.pusher import Pusher
 from otel_bridge.metrics.scrapers import Scraper, Scrapers
 from otel_bridge.metrics.shown import Shown, ShownPage, shown
-from tests.harness.otlp import OK, OtlpReceiver, Reply
+from tests.harness.otlp import OK, OtlpReceiver, Reply, partial
 from tests.harness.waiting import wait_for
 
 WHOSE = otlp.resources("otel-bridge", [], "diario", None)
@@ -167,12 +168,22 @@ def test_a_partial_success_is_told_and_goes_on(receiver: OtlpReceiver, pages: Pa
 
 def test_too_large_a_request_is_cut(receiver: OtlpReceiver, pages: Pages) -> None:
     pages.users = [f"{i:016x}" for i in range(400)]
-    receiver.behave_to_metrics = lambda request: Reply(413) if request.ByteSize() > 8_000 else OK
+    partly = True
+
+    def behave(request: ExportMetricsServiceRequest) -> Reply:
+        if request.ByteSize() > 8_000:
+            return Reply(413)
+        first = request.resource_metrics[0].scope_metrics[0].metrics[0].name == catalog.SERIES.name
+        return partial(1, "uno no") if partly and first else OK
+
+    receiver.behave_to_metrics = behave
 
     def users() -> int:
         return len({key for push in receiver.pushes for key in push.values() if key[0] == catalog.TOP_USER_EVENTS.name})
 
     with pushing(receiver, pages) as made:
+        wait_for(lambda: made.state == "partial", "a push of which a part is refused, and its other parts are not", 60)
+        partly = False
         wait_for(lambda: made.state == "ok", "a push that is taken", 60)
         assert users() == 400
 
