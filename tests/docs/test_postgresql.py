@@ -69,7 +69,7 @@ def test_who_follows_the_page_gets_a_journal_that_is_served_backed_up_and_moved(
         assert done.returncode == 0 and "ya es la versión 1, nada que hacer" in done.stdout, done.stderr
         assert "contado en los dos lados" in done.stdout
         done = run(look + back_up, OTEL_BRIDGE_JOURNAL=serving)
-        assert done.returncode == 0 and "backup.db written and checked" in done.stdout, done.stderr
-        assert "journal         sqlite:///backup.db" in done.stdout and "records         1" in done.stdout
+        assert done.returncode == 0 and "backup.db escrito y comprobado" in done.stdout, done.stderr
+        assert "diario          sqlite:///backup.db" in done.stdout and "registros       1" in done.stdout
     finally:
         cluster.close()

@@ -50,4 +50,4 @@ def test_it_needs_no_configuration_file(wheel: Path, tmp_path: Path) -> None:
         timeout=60,
     )
     assert done.returncode == 0, done.stderr
-    assert f"{tmp_path}/site/otel_bridge/default.toml: good" in done.stdout
+    assert f"{tmp_path}/site/otel_bridge/default.toml: bien" in done.stdout
