@@ -17,6 +17,7 @@ from typing import NoReturn
 
 from deploy.native.processes import ProgramEnded
 from deploy.native.stack import ROOT, Missing, Stack
+from otel_bridge.commands import spanish
 from otel_bridge.commands.api import Api, PostFailed
 from otel_bridge.commands.traffic import Traffic, post_traffic
 
@@ -253,17 +254,24 @@ def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
 
 def _replicas(text: str) -> int:
     if text not in "23456789" or len(text) != 1:
-        raise argparse.ArgumentTypeError(f"«{text}»: from 2 to 9")
+        raise argparse.ArgumentTypeError(f"«{text}»: de 2 a 9")
     return int(text)
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="make demo", description=__doc__)
-    parser.add_argument("--factor", type=float, default=10.0, help="how many times shorter waits are (default: 10)")
-    parser.add_argument("--rate", type=float, default=6.0, help="events a second in the busiest hour (default: 6)")
-    parser.add_argument("--keep", action="store_true", help="stay up after the story, until Ctrl-C")
-    parser.add_argument("--replicas", type=_replicas, default=0, help="so many bridges over one PostgreSQL (2 to 9)")
-    parser.add_argument("--folder", help="data and logs (default: .run/demo)")
+    spanish.speak()
+    parser = argparse.ArgumentParser(
+        prog="make demo", description="El stack sin Docker: tráfico, un incidente, y su alerta."
+    )
+    parser.add_argument(
+        "--factor", type=float, default=10.0, help="cuántas veces más cortas son las esperas (por defecto: 10)"
+    )
+    parser.add_argument(
+        "--rate", type=float, default=6.0, help="eventos por segundo en la hora más activa (por defecto: 6)"
+    )
+    parser.add_argument("--keep", action="store_true", help="sigue en marcha después, hasta Ctrl-C")
+    parser.add_argument("--replicas", type=_replicas, default=0, help="tantos puentes sobre un PostgreSQL (de 2 a 9)")
+    parser.add_argument("--folder", help="datos y registros (por defecto: .run/demo)")
     arguments = parser.parse_args()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)

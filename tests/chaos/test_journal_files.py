@@ -141,7 +141,7 @@ DAMAGE = {
     "header overwritten": (_header, "Restáuralo de una copia"),
     "no database": (_not_sqlite, "Restáuralo de una copia"),
     "cut in half": (_cut, "Restáuralo de una copia"),
-    "newest segment": (_newest_segment, "checksum"),
+    "newest segment": (_newest_segment, "suma de comprobación"),
     "snapshot": (_snapshot, "restáuralo de una copia"),
     "newer schema": (_sql("PRAGMA user_version = 99"), "Lo escribió uno más nuevo: usa ese"),
     "another program's database": (
@@ -178,7 +178,7 @@ def test_a_read_only_journal_is_refused(
     disk.remount("ro")
     done = bridge.run("serve", "--port", "0", "--metrics-port", "0")
     assert done.returncode == 2 and "Traceback" not in done.stderr, done
-    assert "writable" in done.stderr, done.stderr
+    assert "Permite a este usuario escribir" in done.stderr, done.stderr
     disk.remount("rw")
     bridge.start()
     assert bridge.metric("gen_ai_client_operation_duration_seconds_count") == 1

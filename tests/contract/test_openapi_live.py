@@ -162,7 +162,7 @@ def test_a_body_is_as_documented_formats_too(told: list[tuple[str, requests.Resp
         content = documented(path, answer)["content"]
         assert list(content) == [answer.headers["Content-Type"]]
         (media,) = content.values()
-        assert holds(media["esquema"], answer.json()), answer.text
+        assert holds(media["schema"], answer.json()), answer.text
 
 
 def test_a_documented_header_is_there_and_no_other_is(told: list[tuple[str, requests.Response]]) -> None:
@@ -172,7 +172,7 @@ def test_a_documented_header_is_there_and_no_other_is(told: list[tuple[str, requ
             header = DOCUMENT["components"]["headers"][name]
             assert header["required"]
             value = answer.headers[name]
-            assert holds(header["esquema"], int(value) if header["esquema"]["type"] == "integer" else value)
+            assert holds(header["schema"], int(value) if header["schema"]["type"] == "integer" else value)
         sent = {name.lower() for name in answer.headers}
         own = {name for name in sent if name in SOMETIMES or name.startswith("ratelimit-")}
         assert own == {name.lower() for name in headers}, answer.text
@@ -199,7 +199,7 @@ def test_what_is_required_is_always_there_and_the_rest_now_and_then(
     seen: dict[str, list[set[str]]] = {}
     for path, answer in told:
         (media,) = documented(path, answer)["content"].values()
-        for name, keys_of in objects(media["esquema"], answer.json()):
+        for name, keys_of in objects(media["schema"], answer.json()):
             seen.setdefault(name, []).append(keys_of)
     assert set(seen) == {
         "SessionOut", "EventOut", "FeedbackOut", "BatchOut", "ItemOut", "SessionState", "SessionTrace", "ProblemOut",

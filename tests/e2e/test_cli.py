@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from otel_bridge import __version__
+from otel_bridge import __version__, config
 from tests.harness.bridge import GUIDE_SESSION, Bridge, refusals
 from tests.harness.otlp import OtlpReceiver
 from tests.harness.waiting import wait_for
@@ -50,6 +50,35 @@ def test_init_writes_a_configuration_that_check_calls_good_and_touches_none_that
     assert "otel-bridge.toml: bien" in bridge.run("check").stdout
     unwritable = bridge.run("init", "/nowhere/otel-bridge.toml")
     assert unwritable.returncode == 2 and "no se puede escribir" in unwritable.stderr
+
+
+@pytest.mark.parametrize(
+    ("gpt", "name", "shown"),
+    [
+        ("mi-gpt", None, "mi-gpt"),
+        ("mi.gpt", 'El «mío» y "el tuyo" \\', 'El «mío» y "el tuyo" \\'),
+        ("7", "Siete", "Siete"),
+    ],
+)
+def test_init_registers_the_gpt_that_it_is_told(make_bridge: Make, gpt: str, name: str | None, shown: str) -> None:
+    bridge = make_bridge()
+    bridge.config.unlink()
+    done = bridge.run("init", "--gpt", gpt, *(["--name", name] if name else []))
+    assert done.returncode == 0 and gpt in done.stdout
+    assert "devops-expert" not in bridge.config.read_text(encoding="utf-8")
+    assert f"bien; 1 GPT: {gpt}\n" in bridge.run("check").stdout
+    loaded = config.load(str(bridge.config), {})
+    assert {one.id: one.name for one in loaded.gpts.values()} == {gpt: shown}
+
+
+@pytest.mark.parametrize(
+    "wrong", [["--gpt", "con espacio"], ["--gpt", ""], ["--gpt", "x" * 129], ["--name", "dos\nlíneas"]]
+)
+def test_init_writes_nothing_for_what_is_no_id_or_no_name(make_bridge: Make, wrong: list[str]) -> None:
+    bridge = make_bridge()
+    bridge.config.unlink()
+    done = bridge.run("init", *wrong)
+    assert done.returncode == 2 and f"{wrong[0]}: se encontró" in done.stderr and not bridge.config.exists()
 
 
 def shell(bridge: Bridge, line: str) -> subprocess.CompletedProcess[str]:

@@ -245,14 +245,14 @@ def test_the_document_is_ready_to_import(one: Bridge, several: Bridge) -> None:
 
 def test_the_document_knows_its_gpt(several: Bridge) -> None:
     document = several.http.get(f"{several.url}/openapi-gpt.json?gpt=abierto").json()
-    event = document["paths"]["/api/events"]["post"]["requestBody"]["content"]["application/json"]["esquema"]
+    event = document["paths"]["/api/events"]["post"]["requestBody"]["content"]["application/json"]["schema"]
     assert event["properties"]["tipo"]["enum"] == ["consulta", "otra"]
     assert event["properties"]["gpt_id"]["enum"] == ["abierto"]
     assert event["required"] == ["gpt_id", "tipo", "contenido"]
     for name in ("latency_ms", "tokens_entrada", "tokens_salida"):
         assert event["properties"][name]["description"].endswith("Omítelo si no lo has medido; no lo estimes.")
     assert "crearSesion" in event["properties"]["sesion_id"]["description"]
-    session = document["paths"]["/api/sessions"]["post"]["requestBody"]["content"]["application/json"]["esquema"]
+    session = document["paths"]["/api/sessions"]["post"]["requestBody"]["content"]["application/json"]["schema"]
     assert session["required"] == ["gpt_id"] and set(session["properties"]) == {"gpt_id", "usuario_id"}
     assert document["paths"]["/api/sessions"]["post"]["operationId"] == "crearSesion"
     assert not any(word in json.dumps(document, ensure_ascii=False) for word in ("crear_sesion", "stímal", "timestamp"))
@@ -273,7 +273,7 @@ def test_what_the_document_describes_is_taken(one: Bridge) -> None:
     document = one.http.get(f"{one.url}/openapi-gpt.json").json()
     samples = {"gpt_id": "devops-expert", **contract.example(contract.SessionIn), **contract.example(contract.EventIn)}
     for path in ("/api/sessions", "/api/events"):
-        schema = document["paths"][path]["post"]["requestBody"]["content"]["application/json"]["esquema"]
+        schema = document["paths"][path]["post"]["requestBody"]["content"]["application/json"]["schema"]
         body = {name: samples[name] for name in schema["required"]}
         assert one.http.post(one.url + path, json=body, headers=hinted("conv-doc")).status_code == 201
 

@@ -64,7 +64,7 @@ def test_a_damaged_newest_segment_is_refused(backend: Backend) -> None:
     commit(store, append(event(1)))
     store.close()
     backend.damage_segment(1)
-    assert "checksum" in refused(backend)
+    assert "suma de comprobación" in refused(backend)
 
 
 def test_a_refused_start_gives_the_lock_back(backend: Backend) -> None:

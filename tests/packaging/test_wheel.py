@@ -101,4 +101,4 @@ def test_the_shipped_configuration_is_named(wheel: Path, tmp_path: Path) -> None
         timeout=60,
     )
     assert done.returncode == 0, done.stderr
-    assert f"{tmp_path}/site/otel_bridge/default.toml: " in done.stdout
+    assert f"{tmp_path}/site/otel_bridge/default.toml: bien" in done.stdout

@@ -146,7 +146,7 @@ def test_a_backup_of_a_served_database_is_restored_to_a_file_or_another_database
     made = json.loads(bridge.run("journal", "backup", "all.db", "--json").stdout)
     assert (made["records"], made["has_key"], made["damaged"]) == (6, True, 0)
     served = bridge.run("journal", "restore", "all.db", "--replace")
-    assert served.returncode == 2 and "1 replica(s) serve it" in served.stderr
+    assert served.returncode == 2 and "réplicas que lo sirven: 1" in served.stderr
     bridge.event(session)
     assert bridge.stop() == 0
 
@@ -202,7 +202,7 @@ def test_a_bridge_that_has_accepted_nothing_has_left_an_empty_journal(
     with closing(journal.open(url, CONSUMER)) as tried:
         assert tried.replicas is not None and tried.replicas.claim_key(b"k" * 16)
         assert cli.main(["journal", "copy", source, url]) == 2
-        assert "1 replica(s) serve it, on " in capsys.readouterr().err
+        assert "réplicas que lo sirven: 1, en " in capsys.readouterr().err
     assert cli.main(["journal", "copy", source, url]) == 0
     with closing(journal.open(url, CONSUMER)) as store:
         assert store.last == 2 and store.replicas is not None

@@ -94,7 +94,7 @@ def test_check_tells_all_of_it_and_fails_where_a_promise_does_not_hold(
     cluster.sql(f"ALTER DATABASE {name_of(empty)} SET statement_timeout = '30s'")
     code, out, err = said("check", "--journal", empty)
     assert (code, out) == (2, "")
-    assert "schema: the database has no schema otel_bridge yet" in err and "statement_timeout" in err
+    assert "esquema: la base no tiene aún el esquema otel_bridge" in err and "statement_timeout" in err
 
 
 def test_a_server_that_cannot_be_reached_is_wrong_and_its_password_is_not_shown(said: Run) -> None:
@@ -111,7 +111,7 @@ def test_the_doctor_has_a_station_of_it(said: Run, role: tuple[str, str], empty:
 
     good, wrong, away = asked(role[1]), asked(empty), asked("postgresql://u:s3cr3t@127.0.0.1:1/db")
     assert good == (1, {"answer": "sí", "words": f"{role[1]} está como debe", "todo": ""})  # there is no bridge
-    assert wrong[1]["answer"] == "no" and wrong[1]["words"].endswith("schema") and "check" in wrong[1]["todo"]
+    assert wrong[1]["answer"] == "no" and wrong[1]["words"].endswith("esquema") and "check" in wrong[1]["todo"]
     assert away[1]["answer"] == "no" and "no se puede llegar" in away[1]["words"] and "s3cr3t" not in str(away)
 
 
@@ -120,12 +120,12 @@ def test_the_doctor_has_a_station_of_it(said: Run, role: tuple[str, str], empty:
 
 def test_the_schema(cluster: Cluster, url: str, empty: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def now() -> Finding | None:
-        return found(url).get("schema")
+        return found(url).get("esquema")
 
     assert found(empty)["esquema"].severity == STOPS and "journal migrate" in found(empty)["esquema"].todo
     monkeypatch.setattr(schema, "VERSION", 2)
     old = now()
-    assert old is not None and old[:3] == (WARNING, "schema", "version 1, this release knows 2")
+    assert old is not None and old[:3] == (WARNING, "esquema", "versión 1, este otel-bridge conoce la 2")
     monkeypatch.setattr(schema, "OLDEST", 2)
     too_old = now()
     assert too_old is not None and too_old.severity == STOPS and "Actualízalo" in too_old.todo
@@ -137,7 +137,7 @@ def test_the_schema(cluster: Cluster, url: str, empty: str, monkeypatch: pytest.
     assert newer is not None and newer.severity == STOPS and "más nuevo" in newer.found
     cluster.sql("UPDATE otel_bridge.journal SET version = 1, serves_from = 1", database=name_of(url))
     cluster.sql("DROP TABLE otel_bridge.usage", database=name_of(url))
-    assert found(url)["tables"][:3] == (STOPS, "tables", "missing: usage")
+    assert found(url)["tablas"][:3] == (STOPS, "tablas", "faltan: usage")
 
 
 def test_the_rights_of_each_table(cluster: Cluster, role: tuple[str, str], url: str) -> None:
@@ -145,7 +145,10 @@ def test_the_rights_of_each_table(cluster: Cluster, role: tuple[str, str], url: 
     cluster.sql(f"REVOKE DELETE ON otel_bridge.parked FROM {name}", database=name_of(url))
     cluster.sql(f"REVOKE TRUNCATE, INSERT ON otel_bridge.seen_2 FROM {name}", database=name_of(url))
     told = found(as_role)["derechos"]
-    assert told.severity == STOPS and told.found == f"{name} lacks rights on parked (DELETE); seen_2 (INSERT, TRUNCATE)"
+    assert (
+        told.severity == STOPS
+        and told.found == f"a {name} le faltan derechos sobre parked (DELETE); seen_2 (INSERT, TRUNCATE)"
+    )
     assert told.todo.endswith(f"otel-bridge journal migrate --grant {name}")
     journal.migrate(url, name, lambda line: None)
     assert "rights" not in found(as_role)
@@ -203,7 +206,7 @@ def test_a_setting_of_the_server(cluster: Cluster, url: str, setting: str, value
 def test_transaction_ids(cluster: Cluster, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(inspection, "FREEZE_MAX_AGE", 1_600_000_000)
     told = found(url)["autovacuum_freeze_max_age"]
-    assert told.severity == WARNING and told.found.startswith("1,500,000,000 (the oldest id is ")
+    assert told.severity == WARNING and told.found.startswith("1,500,000,000 (el identificador más antiguo está ")
     # A cluster whose ids are nearly used up takes hours to make.
     monkeypatch.setattr(inspection, "OLD_AGE", 1)
     assert found(url)["identificadores de transacción"].severity == WRONG
@@ -212,9 +215,9 @@ def test_transaction_ids(cluster: Cluster, url: str, monkeypatch: pytest.MonkeyP
 def test_the_version_and_the_encoding(cluster: Cluster, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     cluster.sql(f"CREATE DATABASE latin_{name_of(url)} ENCODING 'LATIN1' TEMPLATE template0")
     told = found(cluster.dsn(f"latin_{name_of(url)}"))
-    assert told["encoding"][:3] == (STOPS, "encoding", "LATIN1")
+    assert told["codificación"][:3] == (STOPS, "codificación", "LATIN1")
     monkeypatch.setattr(migrations, "OLDEST_SERVER", 990_000)
-    assert found(url)["version"].severity == STOPS
+    assert found(url)["versión"].severity == STOPS
 
 
 def test_connections(cluster: Cluster, role: tuple[str, str], url: str) -> None:
@@ -222,7 +225,7 @@ def test_connections(cluster: Cluster, role: tuple[str, str], url: str) -> None:
     cluster.sql(f"ALTER ROLE {role[0]} CONNECTION LIMIT {enough - 1}")
     told = found(role[1])[limit]
     assert (told.severity, told.found) == (WARNING, "sitio para 5 réplica(s), de 12 conexiones cada una")
-    assert told.todo.startswith("Allow 72 or more")
+    assert told.todo.startswith("Permite 72 o más")
     cluster.sql(f"ALTER ROLE {role[0]} CONNECTION LIMIT {inspection.CONNECTIONS - 1}")
     assert found(role[1])[limit].severity == STOPS
     cluster.sql(f"ALTER ROLE {role[0]} CONNECTION LIMIT {enough}")
@@ -230,7 +233,7 @@ def test_connections(cluster: Cluster, role: tuple[str, str], url: str) -> None:
     kept_for_superusers = 3
     others = [psycopg.connect(url) for _ in range(120 - kept_for_superusers - enough + 1)]
     try:
-        assert found(role[1])["max_connections"].found.startswith("room for 5 replica(s)")
+        assert found(role[1])["max_connections"].found.startswith("sitio para 5 réplica(s)")
     finally:
         for other in others:
             other.close()
@@ -259,8 +262,8 @@ def test_a_clock_apart(role: tuple[str, str]) -> None:
         done = subprocess.run(command, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         said.append(done.stdout)
-    assert "clock: the server's is 10." in said[0] and "s behind this one's. Run NTP" in said[0]
-    assert re.search(r"clock: the server's is (9|10)\.[0-9] s ahead of this one's\. Run NTP", said[1])
+    assert "reloj: el del servidor va 10." in said[0] and "s por detrás del de aquí. Pon NTP" in said[0]
+    assert re.search(r"reloj: el del servidor va (9|10)\.[0-9] s por delante del de aquí\. Pon NTP", said[1])
     assert said[2] == "\n"
 
 
@@ -273,7 +276,7 @@ def test_standbys(cluster: Cluster, url: str, role: tuple[str, str]) -> None:
         wait_for(lambda: cluster.sql("SELECT 1 FROM pg_stat_replication"), "a standby that follows")
         told = found(role[1])
         assert {name: finding.severity for name, finding in told.items()} == {"synchronous_standby_names": WARNING}
-        assert told["synchronous_standby_names"].found == "empty, with 1 standby(s)"
+        assert told["synchronous_standby_names"].found == "vacío, con 1 secundario(s)"
         several = role[1].replace(f"127.0.0.1:{cluster.port}", f"127.0.0.1:{cluster.port},127.0.0.1:{standby.port}")
         assert found(several)["synchronous_standby_names"].severity == WRONG
         for commit, severity in (("local", WARNING), ("remote_write", WRONG)):
@@ -281,7 +284,7 @@ def test_standbys(cluster: Cluster, url: str, role: tuple[str, str]) -> None:
             assert found(role[1])["synchronous_commit"].severity == severity
         on_standby = url.replace(str(cluster.port), str(standby.port))
         wait_for(lambda: found(on_standby), "the standby has the database")
-        assert found(on_standby)["standby"].severity == STOPS
+        assert found(on_standby)["secundario"].severity == STOPS
         with pytest.raises(StoreError, match="read-only"):
             journal.exists(on_standby)
         reversed_hosts = several.replace(
@@ -293,7 +296,7 @@ def test_standbys(cluster: Cluster, url: str, role: tuple[str, str]) -> None:
     wait_for(lambda: not found(url), "a primary that has no standby")
     cluster.sql("SELECT pg_create_physical_replication_slot('kept', true)")
     try:
-        assert found(url)["synchronous_standby_names"].found == "empty, with 1 standby(s)"  # one that is away
+        assert found(url)["synchronous_standby_names"].found == "vacío, con 1 secundario(s)"  # one that is away
     finally:
         cluster.sql("SELECT pg_drop_replication_slot('kept')")
 

@@ -165,7 +165,7 @@ def test_who_has_not_made_the_schema_is_told_who_has(cluster: Cluster, url: str,
     cluster.sql(f"CREATE ROLE {role} LOGIN")
     cluster.sql(f"GRANT USAGE ON SCHEMA otel_bridge TO {role}", database=name_of(url))
     cluster.sql(f"GRANT SELECT, UPDATE ON otel_bridge.journal TO {role}", database=name_of(url))
-    with pytest.raises(StartRefused, match=r'must be owner.*Run this as "postgres".*GRANT "postgres" TO'):
+    with pytest.raises(StartRefused, match=r'must be owner.*Ejecuta esto como "postgres".*GRANT "postgres" TO'):
         migrate(url.replace("postgres@", f"{role}@"))
 
 

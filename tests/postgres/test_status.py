@@ -50,7 +50,7 @@ def test_status_tells_of_every_lane_and_of_all_together(
         assert cli.main(["journal", "status"]) == 0
         text = capsys.readouterr().out
     assert (told["records"], told["exported"], told["pending"], told["parked"]) == (4, 1, 2, 1)
-    assert told["steward"] and 0 < told["steward_lease_seconds"] <= 6 and told["esquema"] == 1
+    assert told["steward"] and 0 < told["steward_lease_seconds"] <= 6 and told["schema"] == 1
     assert told["server"].startswith("PostgreSQL ") and told["freeze_at"] == 200_000_000
     assert 0 < told["oldest_transaction_id"] < 10_000 and told["tables"]["segment"] > 0
     lanes = [(one["lane"], one["records"], one["delivered_up_to"], one["pending"]) for one in told["lanes"]]

@@ -42,7 +42,7 @@ def test_one_that_is_there_is_never_touched(tmp_path: Path) -> None:
     file.write_text("GRAFANA_PASSWORD=mía\n", "utf-8")
     done = make_env(file, "koomtai.com")
     assert done.returncode == 0
-    assert "nothing changed" in done.stderr
+    assert "no se cambió nada" in done.stderr
     assert file.read_text("utf-8") == "GRAFANA_PASSWORD=mía\n"
 
 
@@ -90,5 +90,5 @@ def test_a_compose_file_that_somebody_else_chose_is_not_overruled(tmp_path: Path
 @pytest.mark.parametrize("count", ["", "5", "tres"])
 def test_as_many_replicas_as_there_are_in_the_file(tmp_path: Path, count: str) -> None:
     done = make_env(tmp_path / "env", "--replicas", count)
-    assert done.returncode == 2 and "docker-compose.scale.yml has 3" in done.stderr
+    assert done.returncode == 2 and "docker-compose.scale.yml tiene 3" in done.stderr
     assert not (tmp_path / "env").exists()

@@ -74,11 +74,9 @@ def _state(asked: Asked) -> Iterator[Finding]:
     several = "postgresql://user@host1,host2/name?target_session_attrs=read-write"
     if recovering:
         yield Finding(
-            STOPS,
-            "secundario",
-            "el servidor que responde está en recuperación",
+            STOPS, "secundario", "el servidor que responde está en recuperación",
             f"Nombra todos los servidores: {several}.",
-        )
+        )  # fmt: skip
     elif read_only:
         yield Finding(
             STOPS, "default_transaction_read_only", "on",
@@ -108,7 +106,7 @@ def _schema(asked: Asked) -> Iterator[Finding]:
         yield Finding(STOPS, "esquema", unfit.partition(". ")[0], f"{unfit.partition('. ')[2]}.")
     elif found is not None and found.version < schema.VERSION:
         yield Finding(
-            WARNING, "esquema", f"versión {found.version}, esta versión conoce la {schema.VERSION}",
+            WARNING, "esquema", f"versión {found.version}, este otel-bridge conoce la {schema.VERSION}",
             "Ejecuta `otel-bridge journal migrate`.",
         )  # fmt: skip
     if found is None:

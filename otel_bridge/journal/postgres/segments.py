@@ -250,6 +250,7 @@ def _endless(what: str) -> StoreDamaged:
     return StoreDamaged(
         f"the journal is damaged ({DamagedPart.SEGMENTS}): {what}",
         DamagedPart.SEGMENTS,
-        f"diario: {what}. La tabla otel_bridge.segment está dañada, y queda como está. Restaura la base de una "
-        "copia de seguridad, o promueve una réplica que la tenga entera.",
+        "diario: los registros que siguen no se pueden leer, o no coinciden con su suma de comprobación. La tabla "
+        "otel_bridge.segment está dañada, y queda como está. Restaura la base de una copia de seguridad, o promueve un "
+        "secundario que la tenga entera.",
     )

@@ -28,7 +28,7 @@ def refuse_served(db: Connection, where: str) -> None:
     ]
     if alive:
         raise StartRefused(
-            f"diario {where}: lo sirven {len(alive)} réplica(s), en "
+            f"diario {where}: réplicas que lo sirven: {len(alive)}, en "
             f"{', '.join(sorted({host for host, _ in alive}))}. Páralas antes; si una murió de golpe, hay que "
             f"esperar por ella ({max(seconds for _, seconds in alive):.0f} s)."
         )

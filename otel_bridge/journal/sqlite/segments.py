@@ -204,5 +204,6 @@ class Segments:
         return StoreDamaged(
             f"the journal is damaged ({DamagedPart.SEGMENTS}): {what}",
             DamagedPart.SEGMENTS,
-            f"diario {self._path}: {what}. {damaged_advice(self._path)}",
+            f"diario {self._path}: los registros que siguen no se pueden leer, o no coinciden con su suma de "
+            f"comprobación. {damaged_advice(self._path)}",
         )
