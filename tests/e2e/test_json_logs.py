@@ -82,7 +82,7 @@ def test_an_endpoint_that_is_away_over_grpc_writes_no_line_of_its_own(make_bridg
         (["--port", "70000"], "--port: "),
         (["--workers", "0"], "--workers"),
         (["--bogus"], "--bogus"),
-        (["--journal", "sqlite:////proc/none/journal.db"], "journal"),
+        (["--port", "0", "--metrics-port", "0", "--journal", "sqlite:////proc/none/journal.db"], "/proc/none"),
         (["--workers", "2"], "--workers: "),
         (["--config", "/dev/null"], "/dev/null"),
         (["--config", "none.toml"], "none.toml"),
