@@ -45,7 +45,7 @@ def test_from_the_first_line_to_the_last(make_bridge: Make, receiver: OtlpReceiv
     bridge = make_bridge(**receiver.environ).start()
     assert bridge.process is not None
     assert f"otel-bridge {__version__}" in messages(bridge)
-    assert f"post to http://127.0.0.1:{bridge.port}/api/sessions and /api/events" in messages(bridge)
+    assert f"http://127.0.0.1:{bridge.port}/api/sessions" in " ".join(messages(bridge))
 
     # The delivery process is killed; another one is started.
     (exporter,) = wait_for(lambda: exporters(bridge), "the delivery process")
@@ -79,11 +79,11 @@ def test_an_endpoint_that_is_away_over_grpc_writes_no_line_of_its_own(make_bridg
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--port", "70000"], "--port: found '70000'"),
-        (["--workers", "0"], "argument --workers"),
+        (["--port", "70000"], "--port: "),
+        (["--workers", "0"], "--workers"),
         (["--bogus"], "--bogus"),
-        (["--journal", "sqlite:////proc/none/journal.db"], "journal"),
-        (["--workers", "2"], "--workers: found 2"),
+        (["--port", "0", "--metrics-port", "0", "--journal", "sqlite:////proc/none/journal.db"], "/proc/none"),
+        (["--workers", "2"], "--workers: "),
         (["--config", "/dev/null"], "/dev/null"),
         (["--config", "none.toml"], "none.toml"),
     ],
