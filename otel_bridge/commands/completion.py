@@ -6,7 +6,8 @@ import argparse
 
 import shtab
 
-from otel_bridge.commands import cli, examples
+from otel_bridge.commands import cli
+from otel_bridge.commands.arguments import examples
 
 _NAMES_A_FILE = {"--config", "file", "--to"}
 

@@ -9,7 +9,7 @@ import shlex
 import pytest
 
 from otel_bridge.commands import cli
-from otel_bridge.commands.examples import EXAMPLES, parsers
+from otel_bridge.commands.arguments.examples import EXAMPLES, parsers
 
 COMMANDS = parsers(cli.build_parser())
 _VARIABLES = re.compile(r"^(?:[A-Z_]+=\S+ )+")
@@ -24,7 +24,7 @@ def examples(epilog: str) -> list[str]:
 @pytest.mark.parametrize("words", COMMANDS)
 def test_every_help_ends_with_examples_that_the_parser_takes(words: str) -> None:
     command = COMMANDS[words]
-    assert command.epilog, f"otel-bridge {words} --help has no examples: otel_bridge/commands/examples.py"
+    assert command.epilog, f"otel-bridge {words} --help has no examples: otel_bridge/commands/arguments/examples.py"
     found = examples(command.epilog)
     assert any(f"otel-bridge {words}".rstrip() in example for example in found), command.epilog
     for example in found:
