@@ -311,12 +311,15 @@ class States:
 
         @contextmanager
         def stopped() -> Iterator[None]:
-            with server.stopped():
+            server.stop()
+            try:
                 wait_for(lambda: replicas.prometheus.value("max(otel_bridge_steward)") == 0, "no steward", 60)
                 client = Thread(target=_post_whatever_comes, args=(bridge,))
                 client.start()
                 wait_for(lambda: _knows_no_steward(bridge), "a replica that knows", 60)
                 yield
+            finally:
+                server.start()
             client.join()
             wait_for(lambda: replicas.prometheus.query("otel_bridge_steward == 1"), "a steward again", 60)
 
