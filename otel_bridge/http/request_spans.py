@@ -45,7 +45,7 @@ def open(config: Config) -> RequestSpans | None:
         return RequestSpans(config.service_name, config.otlp, config.request_spans)
     except ValueError:  # its text may be a variable's, with credentials in it
         raise StartRefused(
-            "request_spans: the OpenTelemetry SDK refuses one of its variables (OTEL_…). Correct it, or set "
+            "request_spans: el SDK de OpenTelemetry rechaza una de sus variables (OTEL_…). Corrígela, o define "
             'request_spans = "off".'
         ) from None
 

@@ -267,8 +267,8 @@ class MetricsListener:
             server = _Server((self._host, self.port), self._render, self._admit, self._scrapers, self._told_by)
         except OSError as error:
             raise StartRefused(
-                f"/metrics cannot listen on {self._host}:{self.port}: {error.strerror}. "
-                "Choose another with --metrics-port."
+                f"/metrics no puede escuchar en {self._host}:{self.port}: {error.strerror}. "
+                "Elige otro con --metrics-port."
             ) from None
         thread = threading.Thread(target=server.serve_forever, name="metrics-accept", daemon=True)
         thread.start()

@@ -87,7 +87,7 @@ def test_a_journal_with_a_second_name_is_refused_until_it_has_one(make_bridge: C
     bridge = make_bridge()
     other = _filled(bridge).with_name("other.db")
     other.hardlink_to(bridge.journal)
-    assert "2 names (hard links)" in _refused(bridge)
+    assert "2 nombres (enlaces duros)" in _refused(bridge)
 
 
 @side_by_side

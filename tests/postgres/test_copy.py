@@ -156,7 +156,7 @@ def test_a_backup_of_a_served_database_is_restored_to_a_file_or_another_database
     there = bridge.run("journal", "restore", "all.db")
     assert there.returncode == 2 and "no está vacío" in there.stderr and "--replace" in there.stderr
     done = bridge.run("journal", "restore", "all.db", "--replace")
-    assert done.returncode == 0 and "lo que había es ahora the schema otel_bridge_before_2" in done.stdout, done.stderr
+    assert done.returncode == 0 and "lo que había es ahora el esquema otel_bridge_before_2" in done.stdout, done.stderr
     bridge.environ["OTEL_BRIDGE_JOURNAL"] = url.replace("postgres@", f"{role}@")  # which may still serve it
     bridge.start()
     assert bridge.output().count("VOLVIÓ ATRÁS") == 1
