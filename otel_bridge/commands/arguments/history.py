@@ -16,7 +16,7 @@ def _add_import(commands: Commands, common: argparse.ArgumentParser) -> None:
     taken = commands.add_parser(
         "import",
         parents=[common],
-        help="mandar a un puente en marcha la historia de un archivo JSONL",
+        help="manda a un puente en marcha la historia de un archivo JSONL",
         description="Manda sesiones, eventos y valoraciones de un archivo, una por línea, a un puente en marcha, como "
         "historia: quedan en trazas, ventanas y contabilidad, y no mueven la latencia, los tokens ni el coste de hoy. "
         "Se puede interrumpir y repetir: sigue donde estaba, y lo ya tomado no cuenta dos veces. Código de salida: 0 "
@@ -60,7 +60,7 @@ def _add_export(commands: Commands, common: argparse.ArgumentParser) -> None:
     given = commands.add_parser(
         "export",
         parents=[common],
-        help="escribir en un archivo lo que el diario aún tiene",
+        help="escribe en un archivo lo que el diario aún tiene",
         description="Escribe las sesiones, los eventos y las valoraciones que el diario aún tiene, como están en él: "
         "censurados, y con el hash del usuario. El puente puede estar en marcha. El archivo recibe su nombre cuando "
         "está entero. Código de salida: 0, o 1 si algo no se pudo leer o escribir.",

@@ -15,7 +15,7 @@ def add(commands: Commands) -> None:
 def _add_files(commands: Commands) -> None:
     files = commands.add_parser(
         "files",
-        help="escribir tableros, reglas, compose y chart, para usarlos sin el repositorio",
+        help="escribe tableros, reglas, compose y chart, para usarlos sin el repositorio",
         description="Escribe en una carpeta lo que acompaña al puente: los tableros de Grafana, las reglas de "
         "Prometheus, Alertmanager, docker-compose.yml con lo que necesita, los despliegues y la documentación. Lo que "
         "ya está igual se deja; lo que cambiaste tú se conserva, también al repetirlo con una versión nueva.",
@@ -32,7 +32,7 @@ def _add_files(commands: Commands) -> None:
 def _add_completion(commands: Commands) -> None:
     completion = commands.add_parser(
         "completion",
-        help="escribir el guion con que el intérprete de órdenes completa con el tabulador",
+        help="escribe el guion con que el intérprete de órdenes completa con el tabulador",
         description="Escribe en la salida el guion que completa las órdenes y las opciones de otel-bridge.",
     )
     completion.add_argument("shell", choices=("bash", "zsh", "fish"), help="tu intérprete de órdenes")

@@ -8,7 +8,7 @@ from otel_bridge.commands.arguments.values import LAST_SEQ, Commands, lazy, seco
 
 
 def add(commands: Commands, common: argparse.ArgumentParser) -> None:
-    journal = commands.add_parser("journal", help="mira dentro del diario, haz copias de él y restáuralas")
+    journal = commands.add_parser("journal", help="mira dentro del diario, lo copia y lo restaura")
     inside = journal.add_subparsers(dest="journal_command", required=True, metavar="orden")
     place = argparse.ArgumentParser(add_help=False, parents=[common])
     place.add_argument("--journal", metavar="URL", help="el diario (por defecto: el de la configuración)")

@@ -9,7 +9,7 @@ from otel_bridge.commands.arguments.values import Commands, lazy, target, weeks
 
 def add(commands: Commands, common: argparse.ArgumentParser) -> None:
     slo = commands.add_parser("slo", help="objetivos: lo que dicen de ellos las respuestas que están en el diario")
-    inside = slo.add_subparsers(dest="slo_command", required=True, metavar="command")
+    inside = slo.add_subparsers(dest="slo_command", required=True, metavar="orden")
     suggest = inside.add_parser(
         "suggest",
         parents=[common],
@@ -23,14 +23,14 @@ def add(commands: Commands, common: argparse.ArgumentParser) -> None:
         "  otel-bridge slo suggest --toml > objetivos.toml  solo lo que se pega en otel-bridge.toml",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    suggest.add_argument("gpt", nargs="?", help="solo este GPT (por omisión: todos los registrados)")
+    suggest.add_argument("gpt", nargs="?", help="solo este GPT (por defecto: todos los registrados)")
     suggest.add_argument(
-        "--weeks", type=weeks, default=4.0, metavar="N", help="cuántas semanas hacia atrás (por omisión: 4)"
+        "--weeks", type=weeks, default=4.0, metavar="N", help="cuántas semanas hacia atrás (por defecto: 4)"
     )
     suggest.add_argument(
         "--target", type=target, metavar="PARTE",
-        help="parte de las respuestas que debe ser buena, como slo_target (por omisión: la de cada GPT)",
+        help="parte de las respuestas que debe ser buena, como slo_target (por defecto: la de cada GPT)",
     )  # fmt: skip
     suggest.add_argument("--toml", action="store_true", help="solo el TOML propuesto")
-    suggest.add_argument("--journal", metavar="URL", help="el diario (por omisión: el de la configuración)")
+    suggest.add_argument("--journal", metavar="URL", help="el diario (por defecto: el de la configuración)")
     suggest.set_defaults(run=lazy("slo:run"))
