@@ -105,7 +105,7 @@ def test_the_doctor_says_that_it_arrives(followed: tuple[Newcomer, dict[str, str
 
 
 def test_what_serve_prints_to_paste_is_a_first_event_of_the_configured_gpt(tmp_path: Path) -> None:
-    bridge = Bridge(tmp_path, '[gpts."mi.gpt"]\n[gpts.otro]\n').start()
+    bridge = Bridge(tmp_path, '[gpts."mi.gpt"]\n[gpts.otro]\n', OTEL_BRIDGE_LOG_FORMAT="text").start()
     try:
         lines = bridge.output().splitlines()
         begin = lines.index("  un primer evento, desde otra terminal:")

@@ -46,8 +46,8 @@ def test_who_follows_the_page_measures_copies_restores_and_gives_out_keys(make_b
             bridge.start()
             assert bridge.metric("otel_bridge_ledger_gap") == 0
     space, backup, _, table, new = said
-    assert "bytes pending" in space
-    assert "hoy.db" in backup and "records         2" in backup
+    assert "b. pendientes" in space
+    assert "hoy.db" in backup and "registros       2" in backup
     assert "1 evento, 0 valoraciones" in table
     first, second = re.findall(r"otb_[\w-]+", new)
     wait = {"X-API-Key": second}

@@ -12,7 +12,7 @@ import yaml
 from tests.docs.markdown import ROOT
 
 PAGE = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
-RECIPES = PAGE[PAGE.index("## Recipes") : PAGE.index("## How long it takes")]
+RECIPES = PAGE[PAGE.index("## Recipes") : PAGE.index("## What is tested where")]
 CODE = re.findall(r"`([^`]+)`", RECIPES)
 TESTS = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
 

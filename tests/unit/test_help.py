@@ -18,7 +18,7 @@ _VARIABLES = re.compile(r"^(?:[A-Z_]+=\S+ )+")
 def examples(epilog: str) -> list[str]:
     """The commands of an epilog: what is for a reader is two spaces or more to the right of them."""
     lines = [line for line in epilog.splitlines() if re.match(r"  (?:[A-Z_]+=\S+ )*otel-bridge ", line)]
-    return [re.split(r" {2,}| > ", line.strip())[0] for line in lines]
+    return [re.split(r" {2,}| > | < ", line.strip())[0] for line in lines]
 
 
 @pytest.mark.parametrize("words", COMMANDS)

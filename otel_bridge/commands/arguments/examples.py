@@ -50,6 +50,11 @@ EXAMPLES: Mapping[str, tuple[tuple[str, str], ...]] = {
         ("otel-bridge doctor --prometheus http://localhost:9090 --tempo http://localhost:3200", ""),
         ("otel-bridge doctor --wait 120 --json", "con más paciencia, para un programa"),
     ),
+    "slo": (("otel-bridge slo suggest", "qué objetivo habría cumplido cada GPT"),),
+    "user": (
+        ("otel-bridge user hash usuario123", "lo que está por él en trazas y series"),
+        ("otel-bridge user forget usuario123", "qué hay de él en el diario; con --yes se quita"),
+    ),
     "completion": (
         ("otel-bridge completion bash > ~/.local/share/bash-completion/completions/otel-bridge", ""),
         ("otel-bridge completion zsh > ~/.zfunc/_otel-bridge", "en una carpeta de $fpath"),

@@ -28,14 +28,14 @@ def _add_import(commands: Commands, common: argparse.ArgumentParser) -> None:
         "El formato y los límites: docs/historia.md",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    taken.add_argument("file", metavar="FILE", help="JSONL, comprimido con gzip o no; - es la entrada estándar")
+    taken.add_argument("file", metavar="ARCHIVO", help="JSONL, comprimido con gzip o no; - es la entrada estándar")
     taken.add_argument("--url", metavar="URL", help="el puente, o lo que haya delante (por defecto: el configurado)")
-    taken.add_argument("--key", metavar="KEY", help="la clave de API del GPT; mejor en el entorno: GPT_API_KEY")
-    taken.add_argument("--report", metavar="FILE", help="escribe aquí cada línea rechazada y por qué (JSONL)")
+    taken.add_argument("--key", metavar="CLAVE", help="la clave de API del GPT; mejor en el entorno: GPT_API_KEY")
+    taken.add_argument("--report", metavar="ARCHIVO", help="escribe aquí cada línea rechazada y por qué (JSONL)")
     taken.add_argument(
         "--progress",
-        metavar="FILE",
-        help="dónde se anota hasta dónde se ha llegado (por defecto: FILE.progreso; con -, en ninguna parte)",
+        metavar="ARCHIVO",
+        help="dónde se anota hasta dónde se ha llegado (por defecto: ARCHIVO.progreso; con -, en ninguna parte)",
     )
     taken.add_argument(
         "--restart", action="store_true", help="empieza por la primera línea, diga lo que diga lo anotado"
@@ -50,7 +50,7 @@ def _add_import(commands: Commands, common: argparse.ArgumentParser) -> None:
         "--patience",
         type=positive,
         default=300.0,
-        metavar="SECONDS",
+        metavar="SEGUNDOS",
         help="cuánto se insiste con una petición a la que el puente dice «ahora no», o nada (por defecto: 300)",
     )
     taken.set_defaults(run=lazy("importing:run"))
@@ -71,12 +71,12 @@ def _add_export(commands: Commands, common: argparse.ArgumentParser) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     given.add_argument(
-        "--since", required=True, metavar="TIME", help="desde cuándo: 7d, 24h, 2026-01-15 o 2026-01-15T20:00:00Z"
+        "--since", required=True, metavar="CUÁNDO", help="desde cuándo: 7d, 24h, 2026-01-15 o 2026-01-15T20:00:00Z"
     )
-    given.add_argument("--until", metavar="TIME", help="hasta antes de cuándo (por defecto: todo)")
+    given.add_argument("--until", metavar="CUÁNDO", help="hasta antes de cuándo (por defecto: todo)")
     given.add_argument("--gpt", metavar="ID", help="solo lo de este GPT")
     given.add_argument("--format", choices=("jsonl", "csv", "parquet"), default="jsonl", help="(por defecto: jsonl)")
-    given.add_argument("--output", metavar="FILE", help="dónde (por defecto: la salida estándar)")
+    given.add_argument("--output", metavar="ARCHIVO", help="dónde (por defecto: la salida estándar)")
     given.add_argument("--replace", action="store_true", help="reemplaza un archivo que ya exista")
     given.add_argument("--journal", metavar="URL", help="el diario (por defecto: el de la configuración)")
     given.set_defaults(run=lazy("exporting:run"))
