@@ -75,6 +75,8 @@ EXPECTED_EMPTY: dict[tuple[str, str], str] = {
     ("otel-bridge-salud", "Rechazos del intervalo"): "where nothing was refused the table says so",
     ("otel-bridge-salud", "Datos personales retirados"): "where nothing was redacted the panel says so",
     ("otel-bridge-salud", "Retirados"): "where nothing was redacted the table says so",
+    ("otel-bridge-salud", "Historia traída"): "where none was brought the table says so",
+    ("otel-bridge-salud", "Peticiones al almacén de trazas"): "its second query is of metrics that are pushed",
     ("gpt-resumen", "Usuarios con más uso (24 h)"): "it lists who there is",
     ("gpt-resumen", "Tipos de consultas más frecuentes"): "it lists the types that had events",
     ("gpt-slo", "Gasto (1 h)"): "a burn rate needs an event in its window",

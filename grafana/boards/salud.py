@@ -245,8 +245,12 @@ def _ledger() -> list[tuple[int, Panel]]:
             lines(
                 "Peticiones al almacén de trazas",
                 "Peticiones OTLP por segundo según su respuesta. «Registro rechazado»: se aparta ese "
-                "registro y siguen los demás. «Mal configurada»: la clave o la dirección del destino.",
-                [query(total(rate(catalog.EXPORT_ATTEMPTS.name), "result"), "{{result}}")],
+                "registro y siguen los demás. «Mal configurada»: la clave o la dirección del destino. Donde las "
+                "métricas se empujan por OTLP, también sus envíos.",
+                [
+                    query(total(rate(catalog.EXPORT_ATTEMPTS.name), "result"), "{{result}}"),
+                    query(total(rate(catalog.METRICS_PUSHES.name), "result"), "métricas: {{result}}", ref="B"),
+                ],
                 Look(unit="suffix: /s", no_value=DOWN, overrides=rename(colours.ATTEMPTS)),
                 stacked=True,
             ),

@@ -308,7 +308,7 @@ def test_a_gpt_that_no_cost_or_no_page_is_counted_for_is_warned_of(make_bridge: 
     bridge.start()
     logged = [json.loads(line) for line in bridge.output().splitlines() if "gpts.caro" in line]
     assert [line["level"] for line in logged] == ["warning"] * 2
-    assert "prices of gratis" in bridge.output()
+    assert "precios de gratis" in bridge.output()
 
 
 def test_a_missing_file_is_said(make_bridge: Make) -> None:

@@ -474,6 +474,10 @@ UNFORESEEN: dict[str, set[tuple[str, str, str]]] = {
         *(("otel-bridge-salud", "Lo que entra y lo que sale", ref) for ref in ("in", "out")),
         ("otel-bridge-salud", "Peticiones al almacén de trazas", "A"),
     },
+    "of what no scene here does: tests/e2e/test_history.py, tests/pushed": {
+        ("otel-bridge-salud", "Historia traída", "A"),
+        ("otel-bridge-salud", "Peticiones al almacén de trazas", "B"),
+    },
     "a ratio over time, of which the newest is a figure above": {
         *(("gpt-slo", "Ritmo de gasto del presupuesto", f"w{window}") for window in ("5m", "1h", "6h", "3d")),
         ("gpt-slo", "p95 frente al objetivo de cada GPT", "A"),

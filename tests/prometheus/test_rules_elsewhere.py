@@ -29,6 +29,7 @@ ALERT_TESTS = [path for path in TEST_FILES if any("alert_rule_test" in test for 
 SHARED_AND_WELL = ((catalog.SERIES.name, 100), (catalog.LEDGER_GAP.name, 0))
 ALONE = {
     "BridgeMetricsAbsent": "it speaks where there is no bridge at all",
+    "Watchdog": "it asks of no bridge",
     "GPTSilent": "it asks of all bridges together whether anything can be said of a GPT",
 }
 """Alert → why a bridge that is well beside it is news to it."""

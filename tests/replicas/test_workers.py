@@ -38,7 +38,7 @@ class Workers(Bridge):
 
         def all_there() -> bool:
             pids, said = self.pids(), self.output()
-            return len(pids) == WORKERS and all(f"process {pid}, http" in said for pid in pids)
+            return len(pids) == WORKERS and all(f"proceso {pid}, http" in said for pid in pids)
 
         wait_for(all_there, "workers that are all there", 60)
         return self
