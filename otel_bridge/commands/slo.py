@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import json
+import math
+import re
 import sys
 import time
 from collections.abc import Iterator
@@ -41,9 +44,15 @@ class Answers:
         first_token = gpt.ttft_objective_seconds
         self.first_token = Minutes((*NICE, *(() if first_token is None else (first_token,))))
         self.unmeasured = 0
+        self.historic = 0
+        """Answers that were brought as history and are left out."""
 
-    def add(self, event: Event) -> None:
+    def add(self, event: Event, history: bool) -> None:
+        """`history`: what was brought as such counts, too. No alert has ever seen it."""
         extras = event.extras
+        if extras is not None and extras.historic and not history:
+            self.historic += 1
+            return
         if extras is not None and extras.ttft_ms is not None:
             self.first_token.add(event.end_us, extras.ttft_ms / 1000)
         if extras is not None and extras.unmeasured & UNMEASURED_LATENCY:
@@ -75,7 +84,7 @@ def run(arguments: argparse.Namespace) -> int:
         if event is None:
             unread += 1
         elif event.gpt in answers:
-            answers[event.gpt].add(event)
+            answers[event.gpt].add(event, arguments.history)
     if unread:
         print(f"No se han podido leer {unread} tramos del diario: están dañados.", file=sys.stderr)
     if not arguments.toml:
@@ -85,8 +94,8 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.toml:
         print("\n\n".join(pasted) if pasted else "# Nada que proponer: sin --toml se dice por qué.")
     elif pasted:
-        print("Para otel-bridge.toml, en lugar de lo que hoy dice la tabla de cada GPT:", *pasted, sep="\n\n")
-    return 0
+        print("Para otel-bridge.toml:", *pasted, sep="\n\n")
+    return 1 if unread else 0
 
 
 def _events(loaded: Config, since_us: int) -> Iterator[Event | None]:
@@ -124,6 +133,10 @@ def _told(one: Answers) -> list[str]:
     lines = [f"{gpt.id} ({gpt.name})"]
     if one.unmeasured:
         lines.append(f"  {_number(one.unmeasured, 0)} respuestas sin latencia medida: ningún objetivo las juzga.")
+    if one.historic:
+        lines.append(
+            f"  {_number(one.historic, 0)} respuestas son historia traída y no se cuentan (--history las cuenta)."
+        )
     if found is None:
         return [*lines, "  Ninguna respuesta con latencia en el diario: nada que decir."]
     asked = "." if one.target == gpt.slo_target else f"; aquí se juzga con {_percent(one.target)}."
@@ -179,19 +192,25 @@ def _verdict(found: Suggestion, minutes: Minutes) -> list[str]:
 
 
 def _pasted(one: Answers) -> list[str]:
-    found, gpt = one.of_latency, one.gpt
-    if found is None or found.proposed is None:
+    gpt, lines = one.gpt, []
+    found, first_token = one.of_latency, one.of_first_token
+    if found is not None and found.proposed is not None:
+        lines += [
+            f"latency_objective_seconds = {found.proposed.seconds}  # era {gpt.latency_objective_seconds}",
+            f"slo_target = {found.target}",
+        ]
+    # Where there is none today, one of the first token would switch an alert on: it is shown in the table alone.
+    if gpt.ttft_objective_seconds is not None and first_token is not None and first_token.proposed is not None:
+        lines.append(f"ttft_objective_seconds = {first_token.proposed.seconds}  # era {gpt.ttft_objective_seconds}")
+    if not lines:
         return []
-    lines = [
-        f"# {_period(one.latency)}; {_percent(found.proposed.kept)} dentro",
-        f"[gpts.{gpt.id}]",
-        f"latency_objective_seconds = {found.proposed.seconds}  # era {gpt.latency_objective_seconds}",
-        f"slo_target = {found.target}",
-    ]
-    first_token = one.of_first_token
-    if first_token is not None and first_token.proposed is not None:
-        lines += [f"ttft_objective_seconds = {first_token.proposed.seconds}", f"ttft_target = {first_token.target}"]
-    return lines
+    # A comment and no header: the table is there already, and has more in it.
+    return [f"# {_period(one.latency)}. En su tabla, en lugar de esas líneas: [gpts.{_key(gpt.id)}]", *lines]
+
+
+def _key(gpt_id: str) -> str:
+    """As TOML writes it within a table's name."""
+    return gpt_id if re.fullmatch(r"[A-Za-z0-9_-]+", gpt_id) else json.dumps(gpt_id)
 
 
 def _table(found: Suggestion, windows: tuple[str, ...], slow: str, today: float | None) -> list[str]:
@@ -228,10 +247,11 @@ def _seconds(seconds: float) -> str:
 
 
 def _percent(share: float) -> str:
-    """As many digits as tell a target from 100 %; never rounded up to it."""
+    """As many digits as tell a target from 100 %; rounded down, so that what was missed does not look kept."""
     percent = 100 * share
     digits = 0 if percent >= 100 else 1 if percent < 90 else 2 if percent < 99.9 else 3
-    return f"{_number(percent, digits)} %"
+    whole = math.floor(percent * 10**digits + 1e-6)
+    return f"{_number(whole / 10**digits, digits)} %"
 
 
 def _number(value: float, digits: int) -> str:

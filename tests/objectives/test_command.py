@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import tomllib
+import uuid
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from tests.harness.bridge import GUIDE_EVENT, Bridge
+from tests.harness.waiting import wait_for
 
 
 @pytest.fixture(scope="module")
-def bridge(tmp_path_factory: pytest.TempPathFactory) -> Bridge:
+def bridge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bridge]:
     """It has answered 2,000 times in nine days: nine of ten took 0.9 s, one 1.4 s; and once nobody measured."""
     bridge = Bridge(tmp_path_factory.mktemp("slo")).start()
     begin = datetime.now(UTC) - timedelta(days=9)
@@ -43,18 +46,27 @@ def test_it_proposes_what_would_have_been_kept(bridge: Bridge) -> None:
 
 def test_the_toml_can_be_pasted(bridge: Bridge) -> None:
     run = bridge.run("slo", "suggest", "devops-expert", "--toml")
-    pasted = tomllib.loads(run.stdout)
-    assert pasted == {
-        "gpts": {
-            "devops-expert": {
-                "latency_objective_seconds": 1.5, "slo_target": 0.99,
-                "ttft_objective_seconds": 0.2, "ttft_target": 0.95,
-            }
-        }
-    }  # fmt: skip
+    assert tomllib.loads(run.stdout) == {"latency_objective_seconds": 1.5, "slo_target": 0.99}
     file = bridge.folder / "pasted.toml"
-    file.write_text(run.stdout + 'name = "DevOps Expert"\n', encoding="utf-8")
+    file.write_text(f'[gpts.devops-expert]\nname = "DevOps Expert"\n{run.stdout}', encoding="utf-8")
     assert bridge.run("check", "--config", str(file)).returncode == 0
+
+
+def test_history_is_left_out_unless_it_is_asked_for(bridge: Bridge) -> None:
+    """It goes to another GPT, whose id needs quotes in TOML."""
+    bridge.config.write_text(bridge.config.read_text(encoding="utf-8") + '[gpts."con.punto"]\n', encoding="utf-8")
+    wait_for(lambda: "con.punto" in bridge.output().rpartition("the configuration was read again")[2], "the new GPT")
+    then = (datetime.now(UTC) - timedelta(days=2)).isoformat()
+    session = str(uuid.uuid4())
+    marked = {"Otel-Bridge-Historial": "1"}
+    told = {"id": session, "gpt_id": "con.punto", "usuario_id": "u", "timestamp_inicio": then}
+    assert bridge.post("/sessions", told, headers=marked).status_code == 201
+    events = [{**GUIDE_EVENT, "sesion_id": session, "id": str(uuid.uuid4()), "timestamp": then} for _ in range(200)]
+    assert bridge.post("/events", events, headers=marked).status_code == 201
+    left = bridge.run("slo", "suggest", "con.punto").stdout
+    assert "200 respuestas son historia traída" in left and "nada que decir" in left
+    counted = bridge.run("slo", "suggest", "con.punto", "--history").stdout
+    assert "200 respuestas el " in counted and '[gpts."con.punto"]' in counted
 
 
 def test_fewer_weeks_and_another_target_are_asked_for(bridge: Bridge) -> None:

@@ -20,7 +20,7 @@ def add(commands: Commands, common: argparse.ArgumentParser) -> None:
         epilog="ejemplos:\n"
         "  otel-bridge slo suggest                          todos los GPT, cuatro semanas\n"
         "  otel-bridge slo suggest devops-expert --weeks 2 --target 0.995\n"
-        "  otel-bridge slo suggest --toml > objetivos.toml  solo lo que se pega en otel-bridge.toml",
+        "  otel-bridge slo suggest --toml                   solo las líneas para la tabla de cada GPT",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     suggest.add_argument("gpt", nargs="?", help="solo este GPT (por defecto: todos los registrados)")
@@ -31,6 +31,9 @@ def add(commands: Commands, common: argparse.ArgumentParser) -> None:
         "--target", type=target, metavar="PARTE",
         help="parte de las respuestas que debe ser buena, como slo_target (por defecto: la de cada GPT)",
     )  # fmt: skip
+    suggest.add_argument(
+        "--history", action="store_true", help="cuenta también lo que se trajo como historia (`otel-bridge import`)"
+    )
     suggest.add_argument("--toml", action="store_true", help="solo el TOML propuesto")
     suggest.add_argument("--journal", metavar="URL", help="el diario (por defecto: el de la configuración)")
     suggest.set_defaults(run=lazy("slo:run"))

@@ -57,15 +57,15 @@ def seconds(text: str) -> float:
 
 def weeks(text: str) -> float:
     value = number(text)
-    if not 0 < value <= 520:
-        raise argparse.ArgumentTypeError(f"dice {text[:40]}; se espera un número de semanas, hasta 520")
+    if not 0 < value <= 104:
+        raise argparse.ArgumentTypeError(f"dice {text[:40]}; se esperaba un número de semanas, hasta 104")
     return value
 
 
 def target(text: str) -> float:
     value = number(text)
     if not 0.5 <= value <= 0.99999:
-        raise argparse.ArgumentTypeError(f"dice {text[:40]}; se espera una parte de 0.5 a 0.99999, como 0.99")
+        raise argparse.ArgumentTypeError(f"dice {text[:40]}; se esperaba una parte de 0.5 a 0.99999, como 0.99")
     return value
 
 
