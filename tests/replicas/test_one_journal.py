@@ -148,7 +148,7 @@ def test_a_replica_that_would_hash_users_with_another_key_does_not_start(place: 
         assert stranger.process is not None
         assert stranger.process.wait(30) == 2
     place.fleet.bridges.remove(stranger)
-    refused = [line for line in refusals(stranger.output()) if line.startswith("journal:")]
+    refused = [line for line in refusals(stranger.output()) if line.startswith("diario")]
     assert len(refused) == 2 and "llevan un hash con otra clave" in refused[0] and "no está aquí" in refused[1]
     assert not (stranger.folder / "data" / "otel-bridge.key").exists(), (
         "a key of its own is in the way of the right one"
