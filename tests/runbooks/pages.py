@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,26 +27,54 @@ PREFIXES = {"docker", "docker-compose", "kubectl", "systemctl", "journalctl", "s
 PROGRAMS = BESIDE_THE_BRIDGE | BESIDE_PROMETHEUS | BESIDE_ALERTMANAGER | ON_THE_MACHINE | PREFIXES
 
 SAID = {
+    "b. exportados": "a row of `journal status --space`",
+    "b. pendientes": "a row of it",
+    "b. del resto": "a row of it",
+    "volvió atrás": "a row of `journal status`",
+    "más antiguo": "a row of it",
+    "(se vacía)": "a mark of it",
+    "pendientes": "a row of it",
+    "ilegibles": "a row of it",
+    "servidor": "a row of it",
+    "encargada": "a row of it",
+    "libre": "a turn in it",
+    "terminado": "a turn in it",
+    "entregados": "words of `journal replay`",
+    "apartados otra vez": "words of it",
+    "aún no": "words of it",
+}
+"""What commands print, in their words (`test_what_commands_are_quoted_with_is_what_they_print`) → where."""
+WRITTEN = {
     "ANY 1 (a, b)": "a value of synchronous_standby_names",
     "TRACE_TOO_LARGE … trace=…": "words of Tempo's log",
-    "bytes exported": "a row of `journal status --space`",
-    "bytes pending": "a row of it",
-    "bytes rest": "a row of it",
     "causa: parte": "a label of an alert",
     "ventana: 1h": "a label of an alert",
-    "went back": "a row of `journal status`",
-    "oldest pending": "a row of it",
-    "not yet": "words of `journal replay`",
-    "parked again": "words of it",
     "kill -9": "what not to do",
     "--grant ROL": "an option of the command before it",
     "--wait 60": "an option of the command before it",
     "sed -i": "an editor that does harm",
     "psql -U otel_bridge -d otel_bridge": "the names of docker-compose.scale.yml",
     "helm upgrade": "how an environment is changed",
-    "(drains)": "a mark of `journal status`",
 }
-"""What has a blank in it and is no command → what it is."""
+"""What else has a blank in it and is no command → what it is."""
+OF_OTHERS = {
+    "disk I/O error": "SQLite",
+    "SQL logic error": "SQLite",
+    "sending queue is full": "a Collector",
+    "data refused due to high memory usage": "a Collector",
+    "connection refused": "PostgreSQL, and libpq",
+    "server closed the connection": "PostgreSQL, and libpq",
+    "starting up": "PostgreSQL, and libpq",
+    "read-only transaction": "PostgreSQL, and libpq",
+    "too many clients": "PostgreSQL, and libpq",
+    "remaining connection slots": "PostgreSQL, and libpq",
+    "No space left on device": "PostgreSQL, and libpq",
+    "not accepting commands … wraparound": "PostgreSQL, and libpq",
+    "does not exist": "PostgreSQL, and libpq",
+    "permission denied": "PostgreSQL, and libpq",
+    "Notify for alerts failed": "Alertmanager",
+}
+"""Quoted words of other programs → whose."""
 _NAME = re.compile(r"[^\s|;&$<>()'{}]+")
 """One word: a setting, a label's value, a file, a series."""
 
@@ -64,6 +93,20 @@ class Item:
     @property
     def program(self) -> str:
         return self.text.split()[0]
+
+
+def printed(*folders: str) -> str:
+    """The texts in the bridge's code, without its docstrings: what it can print."""
+    found = []
+    for path in sorted(path for folder in folders for path in (ROOT / "otel_bridge" / folder).rglob("*.py")):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        prose = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+        found += [
+            node.value
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in prose
+        ]
+    return "\n".join(found)
 
 
 def items(markdown: str) -> list[Item]:
@@ -97,6 +140,6 @@ def _inline(text: str) -> list[Item]:
         return [Item("sql", text)]
     if word in PROGRAMS and (" " in text or word in ON_THE_MACHINE):
         return [_command(text)]
-    if text in SAID or _NAME.fullmatch(text):
+    if text in SAID or text in WRITTEN or _NAME.fullmatch(text):
         return []
     raise Unknown(f"a command, a query or only words? {text}")

@@ -15,7 +15,20 @@ from otel_bridge.ops.reload import RELOADED
 from tests.grafana.test_boards_traceql import QUERY as TRACEQL
 from tests.harness.compose import FILE, ROOT, SCALE, compose, render
 from tests.harness.waiting import wait_for
-from tests.runbooks.pages import FOLDER, ON_THE_MACHINE, PAGES, PLACES, PREFIXES, SAID, Item, Unknown, items
+from tests.runbooks.pages import (
+    FOLDER,
+    OF_OTHERS,
+    ON_THE_MACHINE,
+    PAGES,
+    PLACES,
+    PREFIXES,
+    SAID,
+    WRITTEN,
+    Item,
+    Unknown,
+    items,
+    printed,
+)
 from tests.runbooks.states import State, States
 
 STATES = {
@@ -52,13 +65,13 @@ EXPECTED = {
     ("down", "otel-bridge metrics otel_bridge_build_info"): (1, "no responde"),
     ("stalled", "otel-bridge ready"): (0, "en espera: el destino no responde"),
     ("full", "otel-bridge ready"): (1, "el diario alcanzó journal_max_size"),
-    ("full", "otel-bridge journal status --space"): (0, "bytes pending"),
+    ("full", "otel-bridge journal status --space"): (0, "b. pendientes"),
     ("displaced", "otel-bridge ready"): (1, "sus archivos se borraron"),
-    ("went_back", "otel-bridge journal status"): (0, "went back"),
+    ("went_back", "otel-bridge journal status"): (0, "volvió atrás"),
     ("worker", "otel-bridge ready"): (1, "proceso de fondo caído: windows"),
     ("worker", "otel-bridge journal status"): (0, ""),
     ("replicas", "otel-bridge ready"): (0, "esta réplica lleva la cuenta de todas"),
-    ("replicas", "otel-bridge journal status"): (0, "steward"),
+    ("replicas", "otel-bridge journal status"): (0, "encargada"),
     ("no_steward", "otel-bridge ready"): (1, "no se sabe cuál lleva la cuenta"),
     ("no_steward", "otel-bridge journal status"): (2, ""),
     ("no_steward", "otel-bridge check"): (2, ""),
@@ -90,6 +103,9 @@ NOT_SHOWN = {
 }
 
 
+OPERATIONS, BACKUPS = ROOT / "docs" / "operacion.md", ROOT / "docs" / "respaldo.md"
+
+
 @pytest.fixture(scope="module")
 def states(tmp_path_factory: pytest.TempPathFactory) -> Iterator[States]:
     made = States(tmp_path_factory.mktemp("runbooks"))
@@ -113,10 +129,20 @@ def _expressions(alert: str) -> list[str]:
     ]
 
 
+OF_ONE_PLACE = ("Nativo, como servicio de systemd", "Kubernetes, con el puente parado")
+
+
+def _section(title: str) -> str:
+    """Of README.md."""
+    return PLACES.read_text(encoding="utf-8").partition(f"## {title}\n")[2].partition("\n## ")[0]
+
+
 def _wanted(page: str) -> list[Item]:
     """Of README.md without what belongs to one place: that has tests of its own, below."""
     text = _text(page)
     if page == "README":
+        for section in OF_ONE_PLACE:
+            text = text.replace(_section(section), "")
         text = re.sub(rf"^\|.*$|`(?:{'|'.join(PREFIXES)}) [^`]*`", "", text, flags=re.MULTILINE)
     return items(text)
 
@@ -193,8 +219,28 @@ def test_sql_is_run_somewhere() -> None:
 def test_what_is_expected_is_in_a_page() -> None:
     named = {(state, item.text) for page, names in STATES.items() for state in names for item in _wanted(page)}
     assert set(EXPECTED) <= named
-    text = " ".join(" ".join(path.read_text(encoding="utf-8").split()) for path in [*PAGES, PLACES])
-    assert not [said for said in SAID if f"`{said}`" not in text]
+    text = " ".join(" ".join(path.read_text(encoding="utf-8").split()) for path in [*PAGES, PLACES, OPERATIONS])
+    assert not [said for said in (*SAID, *WRITTEN) if f"`{said}`" not in text]
+    assert not [said for said in OF_OTHERS if f"«{said}»" not in text]
+
+
+def test_what_commands_are_quoted_with_is_what_they_print() -> None:
+    commands = printed("commands")
+    assert not [said for said in SAID if said not in commands]
+
+
+TITLES = {"Sesiones y usuarios", "Valoraciones", "Latencia y SLO", "Versiones, una junto a otra", "Resumen", "Alerting"}
+TITLES |= {"Explore", "TraceQL", "Salud del puente"}
+FIGURES = {"14,4 veces", "lo habitual", "Como mucho", "registros 101 a 140 del diario, 38 por entregar"}
+"""Quoted, and an example or a manner of speaking."""
+
+
+def test_what_is_quoted_is_said_by_the_bridge_or_by_a_program_that_is_named() -> None:
+    said = printed("")
+    for path in [*PAGES, PLACES, OPERATIONS, BACKUPS]:
+        for words in re.findall(r"«([^»]+)»", " ".join(path.read_text(encoding="utf-8").split())):
+            if words not in {*OF_OTHERS, *TITLES, *FIGURES}:
+                assert all(part.strip() in said for part in words.split("…")), f"{path.name}: «{words}»"
 
 
 @pytest.mark.parametrize(
@@ -250,8 +296,41 @@ def test_every_service_that_compose_is_asked_for_exists(tmp_path: Path) -> None:
     assert {"otel-bridge", "prometheus", "alertmanager", "tempo", "grafana", "caddy"} <= one
 
 
+def _stopped_pod() -> str:
+    return _section("Kubernetes, con el puente parado").partition("```yaml\n")[2].partition("```")[0]
+
+
+def test_the_pod_of_a_stopped_bridge_is_as_the_bridge_s_own() -> None:
+    documents = yaml.safe_load_all((ROOT / "deploy" / "kubernetes" / "otel-bridge.yaml").read_text(encoding="utf-8"))
+    (bridge,) = (one for one in documents if one["kind"] == "StatefulSet")
+    theirs, ours = bridge["spec"]["template"]["spec"], yaml.safe_load(_stopped_pod())["spec"]
+    (there,), (here,) = theirs["containers"], ours["containers"]
+    for name in ("securityContext", "automountServiceAccountToken", "enableServiceLinks"):
+        assert ours[name] == theirs[name], name
+    for name in ("image", "securityContext", "volumeMounts"):
+        assert here[name] == there[name], name
+    assert here["env"] == [one for one in there["env"] if one["name"] in ("OTEL_BRIDGE_CONFIG", "OTEL_BRIDGE_JOURNAL")]
+    (claim,) = (template["metadata"]["name"] for template in bridge["spec"]["volumeClaimTemplates"])
+    data = {"name": claim, "persistentVolumeClaim": {"claimName": f"{claim}-{bridge['metadata']['name']}-0"}}
+    assert ours["volumes"] == [*theirs["volumes"], data]
+
+
+def test_commands_beside_systemd_have_the_places_of_its_unit() -> None:
+    section = _section("Nativo, como servicio de systemd")
+    unit = (ROOT / "deploy" / "systemd" / "otel-bridge.service").read_text(encoding="utf-8")
+    for setting in re.findall(r"^Environment=(.+)$", unit, re.MULTILINE):
+        assert setting in section
+    for place in ("EnvironmentFile=-", "WorkingDirectory="):
+        found = re.search(rf"^{place}(.+)$", unit, re.MULTILINE)
+        assert found and found[1] in section
+    program = re.search(r"^ExecStart=(.+)/otel-bridge serve$", unit, re.MULTILINE)
+    assert program and f"PATH={program[1]}:$PATH" in section
+
+
 @pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl has no Debian package; tried where it is on PATH")
-def test_kubectl_takes_every_command_that_it_is_asked_for() -> None:
+def test_kubectl_takes_every_command_that_it_is_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "parado.yaml").write_text(_stopped_pod(), encoding="utf-8")
+    (tmp_path / "copia.db").touch()
     commands = [command for command in _cells() if command.startswith("kubectl ")]
     assert len(commands) > 8
     for command in commands:
@@ -260,7 +339,7 @@ def test_kubectl_takes_every_command_that_it_is_asked_for() -> None:
             words.append("true")
         done = subprocess.run(
             ["kubectl", "--server=http://127.0.0.1:9", "--request-timeout=1s", *words],
-            capture_output=True, text=True, timeout=30,
+            capture_output=True, text=True, timeout=30, cwd=tmp_path,
         )  # fmt: skip
         assert "refused" in done.stderr, f"{command}: {done.stderr}"  # it has understood it, and there is no cluster
 

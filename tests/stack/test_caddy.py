@@ -38,7 +38,7 @@ def caddy(tmp_path_factory: pytest.TempPathFactory, bridge: Bridge, grafana: Sta
     made.close()
 
 
-@pytest.mark.parametrize("domain", ["koomtai.com", "http://localhost", ""])
+@pytest.mark.parametrize("domain", ["koomtai.com", "http://localhost", ":80", ""])
 def test_caddy_accepts_the_file(tmp_path: Path, domain: str) -> None:
     binary = find("caddy")
     assert binary, "caddy is not installed: apt-get install caddy"

@@ -182,3 +182,10 @@ def test_every_variable_that_compose_reads_is_in_the_example_of_env() -> None:
     shown = set(re.findall(r"^(?:# ?)?([A-Z_]+)=", example, re.MULTILINE))
     standard = {"OTEL_RESOURCE_ATTRIBUTES", "PROMETHEUS_URL", "ALERTMANAGER_URL"}
     assert read - standard <= shown
+
+
+def test_the_doctor_posts_with_the_key_of_who_runs_it(tmp_path: Path) -> None:
+    for key in ("", "otb_key"):
+        services = render(tmp_path, GRAFANA_PASSWORD="x", **({"GPT_API_KEY": key} if key else {}))["services"]
+        assert services["doctor"]["environment"]["GPT_API_KEY"] == key
+        assert "GPT_API_KEY" not in services["otel-bridge"]["environment"]
