@@ -223,7 +223,7 @@ def test_a_file_is_edited_where_that_is_certain_to_be_right_and_else_left_alone(
     path = tmp_path / "c.toml"
     path.write_text(text)
     if not safe:
-        with pytest.raises(StartRefused, match="by hand"):
+        with pytest.raises(StartRefused, match="a mano"):
             keys.add_hash(path, "a", "sha256:new")
         assert path.read_text() == text
         return
