@@ -6,6 +6,8 @@ There is one copy of it in the repository, where it is used from. `otel-bridge f
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from setuptools import setup
@@ -15,10 +17,10 @@ ROOT = Path(__file__).parent
 SHIPPED = (
     *("grafana/dashboards", "grafana/provisioning", "prometheus", "deploy", "docs"),
     *("docker-compose*.yml", "Dockerfile", ".dockerignore", "requirements/run.txt", "scripts/make-env", ".env.example"),
-    "otel-bridge.toml",
+    *("otel-bridge.toml", "benchmarks/RESULTS.md", "clients/*/README.md"),
 )
 """Patterns of files and whole folders. One that nothing fits is left out: an image is built without any of them."""
-LEFT_OUT = ("deploy/native", "docs/decisions", "prometheus/tests", "prometheus/alertmanager/secrets")
+LEFT_OUT = ("deploy/native", "prometheus/tests", "prometheus/alertmanager/secrets")
 """Within them: programs of the repository, and what is never to leave the machine."""
 TARGET = Path("otel_bridge/files")
 
@@ -28,9 +30,15 @@ def shipped() -> list[Path]:
     found: set[Path] = set()
     for pattern in SHIPPED:
         for path in ROOT.glob(pattern):
-            found.update([path] if path.is_file() else path.rglob("*"))
+            found.update([path] if path.is_file() else _below(path))
     names = (path.relative_to(ROOT) for path in found if path.is_file())
     return sorted(name for name in names if not _is_left_out(name))
+
+
+def _below(folder: Path) -> Iterator[Path]:
+    """Through links to folders, too: the chart has its boards and rules by such ones."""
+    for place, _, names in os.walk(folder, followlinks=True):
+        yield from (Path(place, name) for name in names)
 
 
 def _is_left_out(name: Path) -> bool:

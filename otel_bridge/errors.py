@@ -7,6 +7,7 @@ three. Texts are in Spanish, as the integration guide is, and never repeat what 
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -261,6 +262,19 @@ class Problem(Exception):
             list(self.errors) or UNSET,
             self.reference or UNSET,
         )
+
+
+_SYSTEM = {
+    errno.EADDRINUSE: "el puerto ya está en uso",
+    errno.EACCES: "no hay permiso",
+    errno.ENOENT: "no existe",
+}
+
+
+def of_system(error: OSError) -> str:
+    """Why the system did not do it, as the end of an operator's sentence, with its colon or in parentheses."""
+    words = _SYSTEM.get(error.errno or 0)
+    return f": {words}" if words else f" ({error.strerror or type(error).__name__})"
 
 
 class OperatorError(Exception):

@@ -20,7 +20,7 @@ import uvicorn
 from otel_bridge import signals
 from otel_bridge.app import Bridge
 from otel_bridge.config import Config
-from otel_bridge.errors import StartRefused
+from otel_bridge.errors import StartRefused, of_system
 from otel_bridge.http import tls
 from otel_bridge.http.protocol import MAX_CONNECTIONS, Bounds, Protocol
 from otel_bridge.orders import Orders, Worker
@@ -130,7 +130,7 @@ def bind(host: str, port: int, shared: bool = False) -> socket.socket:
     except OSError as error:
         listener.close()
         raise StartRefused(
-            f"la API no puede escuchar en {host}:{port}: {error.strerror}. Elige otro con --port o --host."
+            f"la API no puede escuchar en {host}:{port}{of_system(error)}. Elige otro con --port o --host."
         ) from None
     listener.setblocking(False)
     return listener

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 import threading
 import time
 from collections.abc import Mapping
@@ -29,6 +30,44 @@ def shown_url(url: str) -> str:
     return scheme + mark + rest.rpartition("@")[2].partition("?")[0]
 
 
+def connections(verify: bool, seconds: float, **options: Any) -> urllib3.PoolManager:
+    """Connections to a bridge, each request with so much time. `verify` is False only for the bridge that the
+    configuration of this machine puts on the loopback (`client.verifies`)."""
+    if not verify:
+        urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
+    options["cert_reqs"] = "CERT_REQUIRED" if verify else "CERT_NONE"
+    return urllib3.PoolManager(timeout=urllib3.Timeout(total=seconds), retries=False, **options)
+
+
+class TlsTrouble(NamedTuple):
+    """Why HTTPS did not come about."""
+
+    what: str
+    todo: str
+
+
+_NAME_MISMATCH, _ADDRESS_MISMATCH, _EXPIRED = 62, 64, 10
+"""X509_V_ERR_… of OpenSSL's x509_vfy.h."""
+
+
+def tls_trouble(error: Exception) -> TlsTrouble | None:
+    """What is wrong with the TLS of a place that was asked; None: something else is."""
+    if not isinstance(error, urllib3.exceptions.SSLError):
+        return None
+    cause = error.args[0] if error.args else None
+    if not isinstance(cause, ssl.SSLCertVerificationError):
+        return TlsTrouble("no se pudo hablar TLS con él", "¿es ese su puerto HTTPS, o sirve http:// ahí?")
+    if cause.verify_code in (_NAME_MISMATCH, _ADDRESS_MISMATCH):
+        todo = "pide por el nombre para el que es: --url https://NOMBRE:PUERTO"
+        return TlsTrouble("el certificado no es válido para ese nombre", todo)
+    if cause.verify_code == _EXPIRED:
+        return TlsTrouble("el certificado ha caducado", "renuévalo, y que el puente lo lea (SIGHUP)")
+    return TlsTrouble(
+        f"el certificado no es válido aquí ({one_line(cause.verify_message)})",
+        "si es de una autoridad tuya, SSL_CERT_FILE nombra su archivo",
+    )
+
+
 class Answered(NamedTuple):
     """What the bridge answered, be it yes or no."""
 
@@ -41,13 +80,18 @@ class Answered(NamedTuple):
 class Api:
     """The documented HTTP API, with the retries that the guide asks its clients for."""
 
-    def __init__(self, url: str, key: str | None = None, patience_seconds: float = 30.0, connections: int = 1) -> None:
-        """`connections`: threads that may post at once."""
+    def __init__(
+        self,
+        url: str,
+        key: str | None = None,
+        patience_seconds: float = 30.0,
+        threads: int = 1,
+        verify: bool = True,
+    ) -> None:
+        """`threads`: that may post at once. `verify`: as in `connections`."""
         self.url = url.rstrip("/").removesuffix("/api")
         self.shown = shown_url(self.url)
-        self._pool = urllib3.PoolManager(
-            timeout=urllib3.Timeout(total=30.0 if connections > 1 else 10.0), retries=False, maxsize=connections
-        )
+        self._pool = connections(verify, 30.0 if threads > 1 else 10.0, maxsize=threads)
         self._headers = {"Content-Type": "application/json", "User-Agent": f"otel-bridge-demo/{__version__}"}
         if key:
             self._headers["Authorization"] = f"Bearer {key}"
@@ -80,6 +124,9 @@ class Api:
                     "POST", f"{self.url}/api{path}", body=body, headers={**self._headers, **headers}
                 )
             except urllib3.exceptions.HTTPError as error:
+                tls = tls_trouble(error)
+                if tls is not None:  # waiting mends no certificate
+                    raise PostFailed(f"{self.shown} no responde: {tls.what}; {tls.todo}") from None
                 trouble = f"{self.shown} no responde ({type(error).__name__}). ¿Está en marcha `otel-bridge serve`?"
             else:
                 document = _document(answer.data)

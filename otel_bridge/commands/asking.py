@@ -10,14 +10,15 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import urllib3
 
 from otel_bridge import __version__, config
-from otel_bridge.commands.api import shown_url
-from otel_bridge.commands.client import local_url
+from otel_bridge.commands.api import connections, shown_url, tls_trouble
+from otel_bridge.commands.client import api_url, local_url, verifies
+from otel_bridge.config import Config
 from otel_bridge.errors import StartRefused
 from otel_bridge.logs import one_line
 
@@ -31,15 +32,16 @@ _TITLES = {
     "limites": "límites",
     "identidad": "identidad",
     "replicas": "réplicas",
+    "metricas": "métricas",
 }
-"""Parts of /readyz, in their order."""
+"""Parts of /readyz, in their order; one that is not here comes after them, under its own name."""
 
 
 def ready(arguments: argparse.Namespace) -> int:
     """Prints what /readyz says. 0: ready; 1: not ready, or nobody answers."""
-    url = _address(arguments.config, arguments.url, "host", "port")
+    url, verify = _address(arguments, api_url, "host", "port", "tls_cert")
     url = url if arguments.url and url.endswith(("/readyz", "/healthz")) else f"{url}/readyz"
-    answer = _get(url)
+    answer = _get(url, verify)
     if answer is None:
         return 1
     status, text = answer
@@ -63,10 +65,10 @@ def metrics(arguments: argparse.Namespace) -> int:
         raise StartRefused(
             f"REGEX: se encontró {arguments.regex[:80]!r}, se esperaba una expresión regular ({error})"
         ) from None
-    url = _address(arguments.config, arguments.url, "metrics_host", "metrics_port")
+    url, verify = _address(arguments, _metrics_url, "metrics_host", "metrics_port")
     url = url if url.endswith("/metrics") else f"{url}/metrics"
     # A label set stands at 0 on the first page that a scraper gets with it, so that Prometheus counts it whole.
-    answer = _get(url, pages=2)
+    answer = _get(url, verify, pages=2)
     if answer is None:
         return 1
     status, text = answer
@@ -81,31 +83,40 @@ def metrics(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _address(path: str | None, url: str | None, host: str, port: str) -> str:
-    """The one that is named, else where the configuration makes the bridge of this machine listen. A mistake elsewhere
-    in the configuration is no reason not to ask: it may be why somebody asks. Raises StartRefused."""
+def _metrics_url(loaded: Config) -> str:
+    return local_url(loaded.metrics_host, loaded.metrics_port)
+
+
+def _address(arguments: argparse.Namespace, local: Callable[[Config], str], *keys: str) -> tuple[str, bool]:
+    """The one that is named, else where the configuration makes the bridge of this machine listen; and whether its
+    certificate must be good. A mistake elsewhere in the configuration than in these keys is no reason not to ask: it
+    may be why somebody asks. Raises StartRefused."""
+    url = arguments.url
     if url:
         if not re.match(r"https?://[^/]", url):
             raise StartRefused(f"--url: se encontró {shown_url(url)!r}, se esperaba http://… o https://…")
-        return url.rstrip("/")
-    loaded, diagnostics = config.read(path, os.environ)
-    if {host, port} & diagnostics.uncertain:
+        return url.rstrip("/"), True
+    loaded, diagnostics = config.read(arguments.config, os.environ)
+    if {*keys} & diagnostics.uncertain:
         diagnostics.refuse()
-    return local_url(getattr(loaded, host), getattr(loaded, port))
+    return local(loaded), verifies(loaded)
 
 
-def _get(url: str, pages: int = 1) -> tuple[int, str] | None:
+def _get(url: str, verify: bool, pages: int = 1) -> tuple[int, str] | None:
     """Status and text of the last page; None where nobody answers, which is said."""
-    pool = urllib3.PoolManager(timeout=urllib3.Timeout(total=TIMEOUT_SECONDS), retries=False, headers=_HEADERS)
+    pool = connections(verify, TIMEOUT_SECONDS, headers=_HEADERS)
     try:
         for _ in range(pages):  # on one connection
             answer = pool.request("GET", url)
     except (urllib3.exceptions.HTTPError, ValueError) as error:
-        print(
-            f"{shown_url(url)} no responde ({type(error).__name__}): ¿está en marcha `otel-bridge serve`, y es su "
-            "dirección? --url",
-            file=sys.stderr,
-        )
+        tls = tls_trouble(error)
+        if tls is not None:
+            why = f": {tls.what}; {tls.todo}"
+        elif url.startswith("http:") and isinstance(error, urllib3.exceptions.ProtocolError):
+            why = ": cerró la conexión sin responder. Si sirve con TLS, pide por https:// (--url)"
+        else:
+            why = f" ({type(error).__name__}): ¿está en marcha `otel-bridge serve`, y es su dirección? --url"
+        print(f"{shown_url(url)} no responde{why}", file=sys.stderr)
         return None
     return answer.status, answer.data.decode("utf-8", "replace")
 
@@ -122,7 +133,8 @@ def _lines(document: dict[str, Any]) -> Iterator[str]:
     problems = document.get("problemas")
     for problem in problems if isinstance(problems, list) else ():
         yield f"  ✘ {one_line(str(problem))}"
-    for part, title in _TITLES.items():
+    others = {part: one_line(part.replace("_", " ")) for part in document if part not in ("estado", "problemas")}
+    for part, title in (_TITLES | {part: name for part, name in others.items() if part not in _TITLES}).items():
         if part in document:
             yield f"  {title:14} {one_line(_words(document[part]))}"
 

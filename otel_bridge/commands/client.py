@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from otel_bridge.commands.configuration import load
 from otel_bridge.config import Config
+from otel_bridge.config.readers import is_loopback
 from otel_bridge.errors import StartRefused
 
 _SENDABLE = re.compile(r"[\x20-\x7e]*")
@@ -33,6 +34,8 @@ class Target(NamedTuple):
     key: str | None
     journal: str | None
     """The journal's URL, where a server keeps it."""
+    verify: bool
+    """Whether the certificate of `url` must be good."""
 
 
 def target(arguments: argparse.Namespace) -> Target:
@@ -51,17 +54,28 @@ def target(arguments: argparse.Namespace) -> Target:
         arguments.gpt or next(iter(loaded.gpts)),
         key or None,
         loaded.journal if loaded.in_database else None,
+        bool(arguments.url) or verifies(loaded),
     )
 
 
 def api_url(loaded: Config, port: int | None = None) -> str:
     """Where this machine reaches the API; `port`: where it is another than the configured one. Over TLS the certificate
-    is seldom one for this name: clients want --url then."""
+    is seldom one for this name: `verifies` says whether that matters."""
     url = local_url(loaded.host, loaded.port if port is None else port)
     return url if loaded.tls_cert is None else url.replace("http:", "https:", 1)
 
 
+def verifies(loaded: Config) -> bool:
+    """Whether who asks at `api_url` looks at the certificate. Not where the configured bridge listens on the loopback:
+    the certificate is for the bridge's public name, and nothing leaves the machine."""
+    return not is_loopback(_reached(loaded.host))
+
+
 def local_url(host: str, port: int) -> str:
     """Where this machine reaches what listens on `host`."""
-    shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104
-    return f"http://{shown}:{port}"
+    reached = _reached(host)
+    return f"http://{f'[{reached}]' if ':' in reached else reached}:{port}"
+
+
+def _reached(host: str) -> str:
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104

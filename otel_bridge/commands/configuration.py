@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 from typing import NamedTuple
 
@@ -76,6 +77,11 @@ def registered_gpt(loaded: Config, gpt_id: str) -> Gpt:
             f"{loaded.source}: el GPT {gpt_id!r} no está registrado; los registrados son: {', '.join(loaded.gpts)}"
         )
     return gpt
+
+
+def table_of(gpt_id: str) -> str:
+    """The head of a GPT's table in the configuration; an id with a dot is quoted there, else it would be two."""
+    return f"[gpts.{json.dumps(gpt_id) if '.' in gpt_id else gpt_id}]"
 
 
 def missing(loaded: Config) -> list[str]:

@@ -16,7 +16,7 @@ from otel_bridge.commands.traffic import Traffic, post_traffic
 def run(arguments: argparse.Namespace) -> int:
     bridge = target(arguments)
     traffic = Traffic(
-        Api(bridge.url, bridge.key),
+        Api(bridge.url, bridge.key, verify=bridge.verify),
         bridge.gpt,
         rate=arguments.rate,
         speed=arguments.speed,

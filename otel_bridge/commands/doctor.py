@@ -30,6 +30,7 @@ def run(arguments: argparse.Namespace) -> int:
         grafana_password=environ.get("GRAFANA_PASSWORD"),
         key=bridge.key,
         journal=bridge.journal,
+        verify=bridge.verify,
     )
 
     def tell(result: StationResult) -> None:

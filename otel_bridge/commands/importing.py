@@ -35,7 +35,7 @@ from otel_bridge.commands.api import Answered, Api, PostFailed
 from otel_bridge.commands.backup import told_to_end
 from otel_bridge.commands.client import target
 from otel_bridge.contract import MAX_OBJECT_BYTES, EventIn, SessionIn
-from otel_bridge.errors import FieldError, Problem, StartRefused
+from otel_bridge.errors import FieldError, Problem, StartRefused, of_system
 
 HISTORY = {"Otel-Bridge-Historial": "1"}
 CHUNK_BYTES = 4 << 20
@@ -81,7 +81,7 @@ def run(arguments: argparse.Namespace) -> int:
     bridge = target(arguments)
     source = _Source(arguments.file)
     notes = _Notes(arguments, bridge.url)
-    api = Api(bridge.url, bridge.key, arguments.patience, arguments.connections)
+    api = Api(bridge.url, bridge.key, arguments.patience, arguments.connections, bridge.verify)
     importer = _Import(api, notes, arguments)
     code = 0
     try:
@@ -117,7 +117,7 @@ class _Source:
             if name != "-":
                 self.size = os.fstat(self._raw.fileno()).st_size or None
         except OSError as error:
-            raise StartRefused(f"{name}: no se puede leer: {error.strerror}") from None
+            raise StartRefused(f"{name}: no se puede leer{of_system(error)}") from None
         self._lines = gzip.GzipFile(fileobj=self._raw) if packed else self._raw
         self.read = 0
         """Bytes of what was read, unpacked."""

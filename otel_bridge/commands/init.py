@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 
 from otel_bridge import config
+from otel_bridge.commands.configuration import table_of
 from otel_bridge.errors import StartRefused
 
 SHIPPED_ID = "devops-expert"
@@ -37,7 +38,7 @@ def _registered(text: str, gpt: str | None, name: str | None) -> str:
             raise StartRefused(
                 f"--gpt: se encontró {gpt!r}, se esperaba un id de letras, cifras y . _ -, de 128 caracteres como mucho"
             )
-        text = text.replace(f"[gpts.{SHIPPED_ID}]", f"[gpts.{_quoted(gpt) if '.' in gpt else gpt}]")
+        text = text.replace(table_of(SHIPPED_ID), table_of(gpt))
         text = text.replace(SHIPPED_ID, gpt)
         name = name or gpt
     if name is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from otel_bridge.commands.spanish import number
 from otel_bridge.journal import Description, Lane
 
 _COUNT = (1 << 40) - 1
@@ -42,18 +43,18 @@ def lines(found: Description) -> list[str]:
         f"{'servidor':15} {found.server}, esquema {found.schema} (versiones que conozcan el {found.serves_from} "
         "o posterior)",
         f"{'encargada':15} {steward}",
-        f"{'transacciones':15} la más antigua está {found.oldest_transaction_id:,} atrás; se congelan desde "
-        f"{found.freeze_at:,}",
+        f"{'transacciones':15} la más antigua está {number(found.oldest_transaction_id)} atrás; se congelan desde "
+        f"{number(found.freeze_at)}",
         "",
         f"{'carril':>6}  {'réplica':32} {'turno':>9} {'registros':>14} {'pendientes':>12}",
         *(
             f"{lane.lane:>6}  {process(lane.name) if lane.name else '-':32} {_lease(lane):>9} "
-            f"{lane.last & _COUNT:>14,} {lane.pending:>12,}"
+            f"{number(lane.last & _COUNT):>14} {number(lane.pending):>12}"
             for lane in found.lanes
         ),
         "",
         f"{'tabla':>15} {'bytes':>16}",
-        *(f"{name:>15} {size:>16,}" for name, size in found.tables.items()),
+        *(f"{name:>15} {number(size):>16}" for name, size in found.tables.items()),
     ]
 
 

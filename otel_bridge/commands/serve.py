@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 import os
 
@@ -93,8 +94,10 @@ def _first_event(loaded: Config, api: str) -> list[str]:
     session = (
         '{"id": "\'$SESION\'", "gpt_id": "%s", "usuario_id": "yo", "timestamp_inicio": "\'$(date -u +%%FT%%TZ)\'"}'
     )
+    # Another type than the GPT's own would be counted as «otro». The quote is for the shell, which has it in quotes.
+    kind = json.dumps(next(iter(gpt.event_types), "consulta"), ensure_ascii=False).replace("'", r"'\''")
     event = (
-        '{"sesion_id": "\'$SESION\'", "tipo": "consulta", "contenido": "¿Funciona?", "latency_ms": 1500, '
+        f'{{"sesion_id": "\'$SESION\'", "tipo": {kind}, "contenido": "¿Funciona?", "latency_ms": 1500, '
         '"tokens_entrada": 25, "tokens_salida": 150}'
     )
     return [

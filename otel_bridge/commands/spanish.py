@@ -1,4 +1,6 @@
-"""argparse's own words in Spanish: what it writes around the commands' texts, and how it refuses what is no command."""
+"""argparse's own words in Spanish: what it writes around the commands' texts, and how it refuses what is no command.
+And numbers, as Spanish writes them.
+"""
 
 from __future__ import annotations
 
@@ -32,6 +34,12 @@ _WORDS = {
 }
 """By argparse's English, of all Pythons that are supported. What a user cannot meet (a parser that is put together
 wrongly) is not here, and stays English."""
+
+
+def number(value: float, digits: int = 0) -> str:
+    """As Spanish writes it, 1.234,5: with so many digits behind the comma at the most."""
+    text = f"{value:,.{digits}f}".replace(",", " ").replace(".", ",").replace(" ", ".")
+    return text.rstrip("0").rstrip(",") if "," in text else text
 
 
 def speak() -> None:

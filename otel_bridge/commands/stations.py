@@ -21,7 +21,7 @@ import urllib3
 
 from otel_bridge import __version__, journal
 from otel_bridge.catalog import OPERATION_DURATION, SESSIONS
-from otel_bridge.commands.api import Api, PostFailed, shown_url
+from otel_bridge.commands.api import Api, PostFailed, TlsTrouble, connections, shown_url, tls_trouble
 from otel_bridge.commands.discards import discards
 from otel_bridge.commands.pages import Page, choose
 from otel_bridge.commands.synthetic import SyntheticSession
@@ -51,6 +51,8 @@ class Places:
     key: str | None = None
     journal: str | None = None
     """The journal's URL, where a server keeps it."""
+    verify: bool = True
+    """Whether the certificate of `api` must be good; those of the others must."""
 
 
 @dataclass
@@ -84,7 +86,10 @@ class Doctor:
         self.places = places
         self.session = SyntheticSession(gpt)
         self._wait = wait_seconds
-        self._pool = urllib3.PoolManager(timeout=urllib3.Timeout(total=10.0), retries=False)
+        self._pool = connections(True, 10.0)
+        self._bridge_pool = connections(places.verify, 10.0)
+        self._tls: TlsTrouble | None = None
+        """Of the last request."""
         self._export: str | None = None
         urls = (places.api, *places.metrics.split(), places.prometheus, places.traces, places.grafana)
         self._masks = {url: shown_url(url) for url in urls if url and url != shown_url(url)}
@@ -130,7 +135,7 @@ class Doctor:
         station, url = "puente", self.places.api
         status, body = self._get(f"{url}/readyz")
         if status == 0:
-            raise NotYet(f"{url} no responde", "¿está en marcha `otel-bridge serve`, y es su dirección? --url")
+            raise self._silence(url, "¿está en marcha `otel-bridge serve`, y es su dirección? --url")
         state = _document(body) or {}
         if status not in (200, 404):  # 404: asked through the public door, which does not show it
             problems = ", ".join(state.get("problemas", ())) or f"/readyz respondió {status}"
@@ -138,7 +143,7 @@ class Doctor:
         if status == 200:
             self._export = str(state["exportacion"]["estado"])
         self.session.before = self._counted() or 0.0
-        api = Api(url, self.places.key, patience_seconds=min(10.0, self._wait))
+        api = Api(url, self.places.key, patience_seconds=min(10.0, self._wait), verify=self.places.verify)
         try:
             self.session.post(api)
         except PostFailed as failed:
@@ -149,8 +154,8 @@ class Doctor:
     def _metrics(self) -> StationResult:
         page = self._page()
         if page is None:
-            raise NotYet(
-                f"{self.places.metrics} no responde",
+            raise self._silence(
+                self.places.metrics,
                 "di dónde está con --metrics-url; el puente lo abre en --metrics-host y --metrics-port",
             )
         if not page.counts_for_all:
@@ -292,18 +297,25 @@ class Doctor:
 
     def _get(self, url: str, **headers: str) -> tuple[int, bytes]:
         """(0, b"") where nobody answers."""
+        pool = self._bridge_pool if url == f"{self.places.api}/readyz" else self._pool
+        self._tls = None
         try:
-            answer = self._pool.request(
-                "GET", url, headers={"User-Agent": f"otel-bridge-doctor/{__version__}", **headers}
-            )
-        except urllib3.exceptions.HTTPError:
+            answer = pool.request("GET", url, headers={"User-Agent": f"otel-bridge-doctor/{__version__}", **headers})
+        except urllib3.exceptions.HTTPError as error:
+            self._tls = tls_trouble(error)
             return 0, b""
         return answer.status, answer.data
+
+    def _silence(self, url: str, todo: str) -> NotYet:
+        """That nobody answered there just now."""
+        if self._tls is not None:
+            return NotYet(f"{url} no responde: {self._tls.what}", self._tls.todo)
+        return NotYet(f"{url} no responde", todo)
 
     def _api(self, base: str, path: str, **parameters: Any) -> Any:
         status, body = self._get(f"{base}{path}?{urlencode(parameters)}")
         if status == 0:
-            raise NotYet(f"{base} no responde", "¿está en marcha, y es su dirección?")
+            raise self._silence(base, "¿está en marcha, y es su dirección?")
         document = _document(body)
         if status != 200 or not isinstance(document, dict):
             raise NotYet(f"{base}{path} respondió {status}", "¿es la dirección de Prometheus?")

@@ -23,7 +23,7 @@ from typing import Any, ClassVar
 import msgspec
 
 from otel_bridge import __version__, accept, errors
-from otel_bridge.errors import Problem, StartRefused
+from otel_bridge.errors import Problem, StartRefused, of_system
 from otel_bridge.metrics import formats
 from otel_bridge.metrics.scrapers import Scraper, Scrapers
 
@@ -267,7 +267,7 @@ class MetricsListener:
             server = _Server((self._host, self.port), self._render, self._admit, self._scrapers, self._told_by)
         except OSError as error:
             raise StartRefused(
-                f"/metrics no puede escuchar en {self._host}:{self.port}: {error.strerror}. "
+                f"/metrics no puede escuchar en {self._host}:{self.port}{of_system(error)}. "
                 "Elige otro con --metrics-port."
             ) from None
         thread = threading.Thread(target=server.serve_forever, name="metrics-accept", daemon=True)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 
 import pytest
 
+from otel_bridge.commands.asking import _lines
 from tests.harness.bridge import Bridge
 from tests.harness.stand_in import UNEXPECTED, StandIn
 from tests.harness.waiting import wait_for
@@ -36,6 +38,15 @@ def test_ready_says_what_readyz_says_and_its_exit_code_is_the_answer(make_bridge
     done = bridge.run("ready")
     assert done.returncode == 1 and done.stdout == ""
     assert f"{bridge.url}/readyz no responde" in done.stderr
+
+
+def test_ready_shows_pushed_metrics_and_what_it_does_not_know(
+    make_bridge: Make, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bridge = here(make_bridge(OTEL_METRICS_EXPORTER="otlp", OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:1")).start()
+    assert re.search(r"^  métricas       \S", bridge.run("ready").stdout, re.M)
+    newer = {"estado": "listo", "diario": "bien", "cola_nueva": {"estado": "llena"}, "problemas": []}
+    assert [*_lines(newer)] == ["  diario         bien", "  cola nueva     llena"]
 
 
 def test_ready_names_what_is_wrong(make_bridge: Make) -> None:

@@ -146,6 +146,31 @@ def test_in_an_empty_folder_serve_takes_the_configuration_that_ships_and_says_so
     assert refused.returncode == 2 and "otel-bridge init" in refused.stderr
 
 
+def test_the_first_event_to_paste_is_of_a_type_that_the_gpt_has(make_bridge: Make) -> None:
+    bridge = make_bridge(
+        '[gpts.soporte]\nevent_types = ["pide \'ayuda\'", "otra"]\n', OTEL_BRIDGE_LOG_FORMAT="text"
+    ).start()
+    lines = wait_for(lambda: lines if len(lines := pasted(bridge)) == 3 else None, "the event to paste")
+    done = subprocess.run(["bash", "-euc", "\n".join(lines)], capture_output=True, text=True, timeout=30)
+    assert done.returncode == 0, done.stderr
+    assert bridge.metric("gen_ai_client_operation_duration_seconds_count", event_type="pide 'ayuda'") == 1
+
+
+def pasted(bridge: Bridge) -> list[str]:
+    return bridge.output().partition("  un primer evento, desde otra terminal:\n")[2].splitlines()[:3]
+
+
+def test_a_new_key_names_the_table_as_the_file_must_write_it(make_bridge: Make) -> None:
+    bridge = make_bridge('[gpts."con.punto"]\n')
+    done = bridge.run("keys", "new", "con.punto")
+    assert done.returncode == 0 and 'pon esto en [gpts."con.punto"] de' in done.stdout
+    line = done.stdout.split("\n  api_key_hashes")[1]
+    bridge.config.write_text(f'[gpts."con.punto"]\napi_key_hashes{line}', encoding="utf-8")
+    assert "sin configurar: claves" not in bridge.run("check").stdout
+    assert bridge.run("keys", "new", "con.punto", "--write").returncode == 0
+    assert len(config.load(str(bridge.config), {}).gpts["con.punto"].api_key_hashes) == 2
+
+
 REFUSED = [
     ("port = 99999\n" + GOOD, {}, "port: se encontró 99999, se esperaba un número entero de 0 a 65535"),
     ("prot = 1\n" + GOOD, {}, "clave desconocida 'prot'; ¿querías decir 'port'?"),
@@ -352,6 +377,7 @@ def test_a_taken_port_is_said_before_anything_else(make_bridge: Make, which: str
         setattr(bridge, which, taken.getsockname()[1])
         bridge.start(wait=False)
         assert bridge.process is not None and bridge.process.wait(30) == 2
+    assert ": el puerto ya está en uso." in bridge.output()
     option = "--port" if which == "port" else "--metrics-port"
     assert f"no puede escuchar en 127.0.0.1:{getattr(bridge, which)}" in bridge.output()
     assert option in bridge.output()

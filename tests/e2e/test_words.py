@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from otel_bridge.access.keys import hash_of
 from tests.harness.bridge import Bridge, refusals
 
 Make = Callable[..., Bridge]
@@ -221,8 +223,14 @@ def test_a_configuration_that_may_not_be_read_is_said(nobody: AsNobody, argument
 
 def test_a_key_for_a_file_that_may_not_be_written_is_said(nobody: AsNobody) -> None:
     before = around(nobody.bridge.config)
-    line = one_line(nobody.run("keys", "new", "devops-expert", "--write"))
+    done = nobody.run("keys", "new", "devops-expert", "--write")
+    assert done.returncode == 2
+    (line,) = refusals(done.stderr)
     assert "no se puede escribir: Permission denied. Pega la línea a mano" in line
+    # What there is to paste, and the key that it is of.
+    shown = re.search(r"^  (otb_\S+)$", done.stdout, re.M)
+    assert shown is not None
+    assert "pon esto en [gpts.devops-expert] de" in done.stdout and f'"{hash_of(shown[1].encode())}"]' in done.stdout
     assert around(nobody.bridge.config) == before
     assert "no se puede escribir: Permission denied" in one_line(nobody.run("init", "new.toml"))
 

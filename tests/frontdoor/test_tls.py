@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from otel_bridge import config
+from otel_bridge.commands.client import verifies
 from otel_bridge.errors import StartRefused
 from otel_bridge.server import SPARE_FILES
 from tests.harness.bridge import GUIDE_EVENT, GUIDE_SESSION, Bridge
@@ -105,6 +106,49 @@ def test_the_guides_calls_work_over_https_and_metrics_stay_plain_on_their_own_li
     assert requests.get(bridge.metrics_url, timeout=10).status_code == 200
     assert f"https://127.0.0.1:{bridge.port}/api/sessions" in bridge.output()
     assert bridge.stop() == 0
+
+
+def test_the_bridges_own_commands_reach_it(make: Callable[..., TlsBridge]) -> None:
+    bridge = make()
+    # As in a container: where the commands find it, too.
+    bridge.environ |= {
+        "OTEL_BRIDGE_TLS_CERT": str(bridge.certificate),
+        "OTEL_BRIDGE_TLS_KEY": str(bridge.key),
+        "OTEL_BRIDGE_PORT": str(bridge.port),
+        "OTEL_BRIDGE_METRICS_PORT": str(bridge.metrics_port),
+    }
+    here = f"https://127.0.0.1:{bridge.port}"
+    asked = bridge.run("ready")
+    assert asked.returncode == 0 and f"{here}/readyz respondió 200" in asked.stdout
+    assert asked.stderr == "", "no warning of a library"
+    assert bridge.run("metrics", "otel_bridge_build_info").returncode == 0
+    examined = bridge.run("doctor")
+    assert "✔ puente" in examined.stdout and "✔ /metrics" in examined.stdout, examined.stdout
+    assert examined.stderr == ""
+    # Somebody who names a place is told whom the certificate is for.
+    bridge.environ["SSL_CERT_FILE"] = str(bridge.certificate)
+    assert bridge.run("ready", "--url", bridge.url).returncode == 0
+    for command in (["ready"], ["doctor", "--wait", "0.1"], ["demo", "--duration", "1"]):
+        done = bridge.run(*command, "--url", here)
+        told = done.stdout + done.stderr
+        assert done.returncode == 1 and "no responde: el certificado no es válido para ese nombre" in told, told
+        assert "--url https://NOMBRE:PUERTO" in told
+    del bridge.environ["SSL_CERT_FILE"]
+    done = bridge.run("ready", "--url", bridge.url)
+    assert done.returncode == 1 and "SSL_CERT_FILE" in done.stderr
+    done = bridge.run("ready", "--url", here.replace("https", "http"))
+    assert done.returncode == 1 and "Si sirve con TLS, pide por https://" in done.stderr
+    done = bridge.run("ready", "--url", bridge.metrics_url.replace("http:", "https:"))
+    assert done.returncode == 1 and "no se pudo hablar TLS con él" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("host", "looked_at"), [("127.0.0.1", False), ("::", False), ("0.0.0.0", False), ("10.1.2.3", True)]
+)
+def test_only_on_the_loopback_no_certificate_is_looked_at(host: str, looked_at: bool, tmp_path: Path) -> None:
+    (tmp_path / "otel-bridge.toml").write_text("[gpts.uno]\n", encoding="utf-8")
+    loaded = config.load(str(tmp_path / "otel-bridge.toml"), {"OTEL_BRIDGE_HOST": host})
+    assert verifies(loaded) is looked_at
 
 
 def test_curl_verifies_it(make: Callable[..., TlsBridge]) -> None:

@@ -17,7 +17,8 @@ from tests.harness.install import Install
 ROOT = Path(__file__).parents[2]
 NOT_COPIED = (".*cache*", ".git", ".venv", ".run", "node_modules", "__pycache__", "*.egg-info", "build", "dist", "data")
 ELSEWHERE = {"tests", "benchmarks", "clients"}
-"""What no package is made of."""
+"""What no package is made of, but for `PAGES`."""
+PAGES = ("benchmarks/RESULTS.md", "clients/*/README.md")
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,10 @@ def packages(tmp_path_factory: pytest.TempPathFactory) -> Packages:
         return ignore(folder, names) | (ELSEWHERE if folder == str(ROOT) else set())
 
     shutil.copytree(ROOT, source, ignore=leave)
+    for page in (page for pattern in PAGES for page in ROOT.glob(pattern)):
+        copied = source / page.relative_to(ROOT)
+        copied.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(page, copied)
     build = "import sys; from setuptools import build_meta; build_meta.build_sdist(sys.argv[1])"
     done = subprocess.run(
         [sys.executable, "-c", build, str(made)], cwd=source, capture_output=True, text=True, timeout=120

@@ -63,9 +63,30 @@ def test_all_that_the_issue_of_it_names_is_shipped() -> None:
     kinds = ("grafana/dashboards/*.json", "grafana/provisioning/*", "prometheus/rules/*.yml", "docker-compose*.yml")
     for kind in (*kinds, "deploy/Caddyfile", "deploy/tempo.yaml", "docs/runbooks/*.md"):
         assert fnmatch.filter(SHIPPED, kind), kind
+    chart = "deploy/helm/otel-bridge/files"  # links to folders
+    for kind in ("dashboards/*.json", "rules/*.yml", "otel-bridge.toml", "prometheus.yml"):
+        assert fnmatch.filter(SHIPPED, f"{chart}/{kind}"), kind
     for folder in ("deploy/helm", "deploy/systemd", "deploy/kubernetes", "deploy/recipes"):
         there = [path for path in (ROOT / folder).rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc")]
         assert {path.relative_to(ROOT).as_posix() for path in there} <= {*SHIPPED}
+
+
+def test_what_was_written_links_to_nothing_that_was_not(site: Path, tmp_path: Path) -> None:
+    assert run(site, "--to", str(tmp_path)).returncode == 0
+    dead = []
+    for page in tmp_path.rglob("*.md"):
+        text = re.sub(r"^```.*?^```$|`[^`\n]*`", "", page.read_text("utf-8"), flags=re.M | re.S)
+        links = [link for link in re.findall(r"\]\(([^)\s#]+)", text) if not re.match(r"[a-z]+:", link)]
+        dead += [f"{page.relative_to(tmp_path)}: {link}" for link in links if not (page.parent / link).exists()]
+    assert (tmp_path / "docs/decisions").is_dir() and dead == []
+
+
+@pytest.mark.parametrize("nowhere", ["", " "])
+def test_no_name_is_not_the_current_folder(site: Path, nowhere: str) -> None:
+    before = set(site.parent.iterdir())
+    refused = run(site, "--to", nowhere)
+    assert refused.returncode == 2 and "--to: se encontró" in refused.stderr
+    assert set(site.parent.iterdir()) == before
 
 
 def test_what_its_owner_changed_is_kept_and_the_rest_is_brought_up_to_date(site: Path, tmp_path: Path) -> None:

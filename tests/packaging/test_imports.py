@@ -91,7 +91,7 @@ def test_what_tests_boards_and_measurements_import_is_declared() -> None:
 def test_what_is_imported_for_an_extra_stands_where_it_is_looked_for() -> None:
     """Without its extra the rest is imported all the same; tests/packaging/test_extras.py runs it."""
     found = {entry.split(":")[0].removeprefix("otel_bridge/") for entry in undeclared(plain(), "otel_bridge")}
-    lazy = {"access/redis.py", "access/tokens.py", "access/keyset.py"}
+    lazy = {"access/redis.py", "access/tokens.py", "access/keyset.py", "commands/export_files.py"}
     lazy |= {f"mcp/{name}.py" for name in ("messages", "tool", "tools", "transport")}
     assert {name for name in found if not name.startswith("journal/postgres/")} == lazy
 

@@ -57,6 +57,7 @@ def test_status_tells_of_every_lane_and_of_all_together(
     assert lanes == [(0, 3, 2, 1), (1, 1, 0, 1)]
     assert all(one["replica"] and 0 < one["lease_seconds"] <= 15 for one in told["lanes"])
     assert "encargada       " in text and "     1  " in text and "segment" in text and "ninguna: nadie" not in text
+    assert "se congelan desde 200.000.000" in text, "as Spanish writes it"
 
 
 def test_status_tells_that_the_journal_went_back(
