@@ -282,7 +282,8 @@ def test_a_certificate_that_has_ended_or_soon_does_is_told(make: Callable[..., T
         write_pair(bridge.certificate.parent, days=days)
         bridge.process.send_signal(signal.SIGHUP)
         wait_for(lambda: words in bridge.output(), "the warning in the log")  # noqa: B023
-    asked = bridge.run("check", OTEL_BRIDGE_TLS_CERT=str(bridge.certificate), OTEL_BRIDGE_TLS_KEY=str(bridge.key))
+    bridge.environ |= {"OTEL_BRIDGE_TLS_CERT": str(bridge.certificate), "OTEL_BRIDGE_TLS_KEY": str(bridge.key)}
+    asked = bridge.run("check")
     assert asked.returncode == 0 and "aviso: tls_cert: el certificado" in asked.stdout
 
 
