@@ -23,7 +23,7 @@ from otel_bridge.privacy.audit import audit_path, note
 from otel_bridge.privacy.users import UserHasher, key_file, load_or_create_key
 from otel_bridge.records import part_trace_id
 
-STANDARD_INPUT = "-"
+STANDARD_INPUT = STANDARD_OUTPUT = "-"
 TRACES_AT_ONCE = 500
 """Trace ids in one command for Tempo, which takes 1,000 at the most."""
 _DELETE_SERIES = "/api/v1/admin/tsdb/delete_series?match[]"
@@ -33,7 +33,7 @@ _HASH = re.compile(r"[0-9a-f]{16}")
 def hash_of(arguments: argparse.Namespace) -> int:
     """Prints the hash, and nothing else."""
     loaded = load(arguments)
-    print(_hasher(loaded)(_given(arguments.user, "el usuario_id")))
+    print(_hasher(loaded)(_user_id(arguments.user)))
     return 0
 
 
@@ -42,21 +42,28 @@ def forget(arguments: argparse.Namespace) -> int:
     loaded = load(arguments)
     user = _hash_of(loaded, arguments)
     which = Which(user, frozenset(arguments.gpt) if arguments.gpt else None)
+    audit = _audit(loaded, arguments.audit)
     with contextlib.closing(journal.erasing(loaded.journal, CONSUMER)) as place:
         found = journal.survey(place, which)
-        if not arguments.json:
-            _tell(found, which, loaded)
-        if not arguments.yes:
+        _refuse_unknown(place, which, found, loaded)
+        try:
             if arguments.json:
                 print(json.dumps(_values(found, which)))
-            elif not found.empty:
+            else:
+                _tell(found, which, loaded)
+            sys.stdout.flush()  # no later run can name these traces, whatever becomes of this one
+        except OSError as error:
+            raise StartRefused(f"no se puede escribir qué hay: {error.strerror}. No se ha borrado nada.") from None
+        if not arguments.yes:
+            if not arguments.json and not found.empty:
                 print("\nNo se ha cambiado nada. Para borrarlo: la misma orden con --yes.")
             return 0
-        done, remains = _erase(place, which, found, audit_path(loaded), quiet=arguments.json)
+        done, remains, elsewhere = _erase(place, which, found, audit, quiet=arguments.json)
     if arguments.json:
-        print(json.dumps(_values(found, which) | {"erased": done._asdict(), "remains": remains._asdict()}))
+        left = remains._asdict() | ({"places": None} if elsewhere else {})
+        print(json.dumps({"erased": done._asdict(), "remains": left}))
     else:
-        _tell_done(done, remains, loaded)
+        _tell_done(done, remains, elsewhere, audit)
     return 0
 
 
@@ -64,15 +71,39 @@ def forget(arguments: argparse.Namespace) -> int:
 
 
 def _given(argument: str, what: str) -> str:
-    """The argument, or the first line of standard input. Raises StartRefused where it is empty."""
+    """The argument, or the one line of standard input, without its end and without a byte order mark before it. Raises
+    StartRefused where it is empty, more than a line, or not UTF-8."""
     value = argument
+    try:
+        if argument == STANDARD_INPUT:
+            value = _piped().decode()
+        value.encode()
+    except UnicodeError:
+        where = "la entrada estándar" if argument == STANDARD_INPUT else "lo escrito"
+        raise StartRefused(f"{where} no es UTF-8: se esperaba {what} en una línea") from None
     if argument == STANDARD_INPUT:
-        try:
-            value = sys.stdin.readline().rstrip("\r\n")
-        except UnicodeDecodeError:
-            raise StartRefused(f"la entrada estándar no es UTF-8: se esperaba {what} en una línea") from None
+        value = re.sub(r"(\r\n|\n|\r)\Z", "", value.removeprefix("\ufeff"))
+        if "\n" in value or "\r" in value:
+            raise StartRefused(f"la entrada estándar tiene más de una línea: se esperaba {what}, y nada más")
     if not value:
         raise StartRefused(f"falta {what}: está vacío")
+    return value
+
+
+def _piped() -> bytes:
+    """Standard input: one line of a terminal, all of anything else."""
+    if sys.stdin is None:
+        return b""
+    return sys.stdin.buffer.readline() if sys.stdin.isatty() else sys.stdin.buffer.read()
+
+
+def _user_id(argument: str) -> str:
+    """As it is given: a space at its end may be the client's, too, and is told."""
+    value = _given(argument, "el usuario_id")
+    if value != value.strip():
+        print(
+            "aviso: el usuario_id empieza o acaba con un espacio, que cuenta: sin él es otra persona", file=sys.stderr
+        )
     return value
 
 
@@ -82,7 +113,7 @@ def _hash_of(loaded: Config, arguments: argparse.Namespace) -> str:
             "di de quién: un usuario_id (o - para leerlo de la entrada estándar), o --hash; uno de los dos"
         )
     if arguments.hash is None:
-        return _hasher(loaded)(_given(arguments.user, "el usuario_id"))
+        return _hasher(loaded)(_user_id(arguments.user))
     found = _given(arguments.hash, "el hash").strip().lower()
     if not _HASH.fullmatch(found):
         raise StartRefused("--hash: se esperaban 16 cifras hexadecimales, como las que imprime `otel-bridge user hash`")
@@ -99,6 +130,17 @@ def _hasher(loaded: Config) -> UserHasher:
             "o recupérala de una copia (`otel-bridge journal restore ARCHIVO --key-only`)."
         )
     return UserHasher(load_or_create_key(path or loaded.key_path, loaded.user_hash_key))
+
+
+def _refuse_unknown(place: ErasingPlace, which: Which, found: Survey, loaded: Config) -> None:
+    """Raises StartRefused where a GPT is neither configured nor one in which there is something of this user."""
+    seen = {session.gpt for session in found.sessions}
+    for gpt in sorted((which.gpts or frozenset()) - loaded.gpts.keys() - seen):
+        if not place.usage(which._replace(gpts=frozenset((gpt,)))):
+            raise StartRefused(
+                f"--gpt: el GPT {gpt!r} no está en {loaded.source}, y en el diario no hay nada de esta persona en él. "
+                f"Los configurados son: {', '.join(loaded.gpts)}. No se ha borrado nada."
+            )
 
 
 # --- what there is ----------------------------------------------------------------------------------------------------
@@ -172,30 +214,51 @@ def _values(found: Survey, which: Which) -> dict[str, object]:
 # --- what is done -----------------------------------------------------------------------------------------------------
 
 
-def _erase(place: ErasingPlace, which: Which, found: Survey, audit: Path, quiet: bool) -> tuple[Erased, Remains]:
+def _audit(loaded: Config, given: str | None) -> Path | None:
+    """Where the line of audit goes; None: to standard output."""
+    if given == STANDARD_OUTPUT:
+        return None
+    return audit_path(loaded) if given is None else Path(given)
+
+
+def _erase(
+    place: ErasingPlace, which: Which, found: Survey, audit: Path | None, quiet: bool
+) -> tuple[Erased, Remains, bool]:
+    """What was done, what is left, and whether he is still in other GPTs: then his hash has to be there, and is not
+    counted."""
     line: dict[str, object] = {
         "operation": uuid.uuid4().hex[:12],
         "gpts": None if which.gpts is None else sorted(which.gpts),
     }
     try:
-        note(audit, {"at": _now(), **line, "what": "user forget", "state": "begun"})
+        _note(audit, {"at": _now(), **line, "what": "user forget", "state": "begun"})
     except OSError as error:
         raise StartRefused(
-            f"no se puede escribir la línea de auditoría en {audit}: {error.strerror}. No se ha borrado nada."
+            f"no se puede escribir la línea de auditoría en {audit or 'la salida estándar'}: {error.strerror}. No se "
+            "ha borrado nada. Nombra otro archivo con --audit ARCHIVO; con --audit - sale por la salida estándar."
         ) from None
     done = journal.erase(place, which, _progress(quiet))
     assert which.user is not None
-    remains = place.purge(which.user)
+    elsewhere = which.gpts is not None and not journal.survey(place, Which(which.user)).empty
+    remains = place.purge(None if elsewhere else which.user)
     counts = {
         "sessions": done.sessions,
         "segments": done.records,
         "parked": done.parked,
         "usage_hours": done.usage,
         "traces": len(_traces(found)),
-        "remains": remains.places,
+        "remains": None if elsewhere else remains.places,
     }
-    note(audit, {"at": _now(), **line, "what": "user forget", "state": "done", **counts})
-    return done, remains
+    _note(audit, {"at": _now(), **line, "what": "user forget", "state": "done", **counts})
+    return done, remains, elsewhere
+
+
+def _note(audit: Path | None, line: dict[str, object]) -> None:
+    """Writes a line of audit; to standard output where there is no file: who asks for that keeps it. Raises OSError."""
+    if audit is None:
+        print(json.dumps(line), flush=True)
+    else:
+        note(audit, line)
 
 
 def _progress(quiet: bool) -> Callable[[int], None]:
@@ -206,11 +269,13 @@ def _progress(quiet: bool) -> Callable[[int], None]:
     return tell
 
 
-def _tell_done(done: Erased, remains: Remains, loaded: Config) -> None:
+def _tell_done(done: Erased, remains: Remains, elsewhere: bool, audit: Path | None) -> None:
     print(
         f"\nHecho: {done.sessions} sesiones, {done.records} segmentos, {done.parked} apartados y {done.usage} horas de "
         "uso ya no dicen de quién son ni qué decían. Los totales no cambian."
     )
+    if elsewhere:
+        print("La persona sigue en otros GPT, como se pidió.")
     if remains.places:
         print(f"El hash sigue en {remains.places} sitios de los bytes del archivo: {remains.advice}.")
     elif remains.advice:
@@ -220,7 +285,10 @@ def _tell_done(done: Erased, remains: Remains, loaded: Config) -> None:
         "Lo que iba de camino al almacén puede salir aún: dentro de un minuto repite la orden sin --yes, y no debe "
         "quedar nada."
     )
-    print(f"La línea de auditoría, sin el id ni el hash, está en {audit_path(loaded)}.")
+    if audit is None:
+        print("Las dos líneas de auditoría, sin el id ni el hash, han salido aquí, en JSON: guárdalas.")
+    else:
+        print(f"La línea de auditoría, sin el id ni el hash, está en {audit}.")
 
 
 def _now() -> str:

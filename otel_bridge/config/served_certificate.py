@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import re
 import ssl
 import stat
+import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 from otel_bridge.config.diagnostics import Diagnostics
 from otel_bridge.config.settings import Config
+
+SOON_DAYS = 7
+"""Before its end a certificate is warned of for so long: one of Let's Encrypt is renewed a month before."""
+_FIRST = re.compile(rb"-----BEGIN CERTIFICATE-----(.+?)-----END CERTIFICATE-----", re.DOTALL)
 
 
 def context(config: Config) -> ssl.SSLContext | None:
@@ -57,6 +64,57 @@ def check(config: Config, diagnostics: Diagnostics) -> None:
         context(config)
     except ValueError as error:
         diagnostics.add(str(error))
+        return
+    if (said := ending(config)) is not None:
+        diagnostics.warn(said)
+
+
+def ending(config: Config) -> str | None:
+    """What to say of a certificate that has ended or ends soon; None of any other, and where there is none."""
+    if config.tls_cert is None:
+        return None
+    try:
+        end = _not_after(Path(config.tls_cert).read_bytes())
+    except (OSError, ValueError, IndexError):  # it is served: a form of date that is read nowhere else stops nothing
+        return None
+    left = end.timestamp() - time.time()
+    if left > SOON_DAYS * 86_400:
+        return None
+    when = f"{end:%Y-%m-%d %H:%M} UTC"
+    what = f"caducó el {when}: los clientes que lo comprueban lo rechazan" if left <= 0 else f"caduca el {when}"
+    return f"tls_cert: el certificado de {config.tls_cert} {what}; renuévalo, y un SIGHUP lo toma sin reiniciar"
+
+
+def _not_after(pem: bytes) -> datetime:
+    """When the first certificate of a file ends. The standard library tells it of authorities alone, so it is read here
+    (RFC 5280, 4.1). Raises ValueError, IndexError."""
+    found = _FIRST.search(pem)
+    if found is None:
+        raise ValueError("no certificate")
+    outer = _parts(ssl.PEM_cert_to_DER_cert(found[0].decode("ascii")))
+    fields = _parts(_parts(outer[0][1])[0][1])  # of its signed part
+    if fields[0][0] == 0xA0:  # the version, which the first one leaves out
+        fields = fields[1:]
+    _, _, _, (_, validity), *_ = fields  # after serial number, algorithm, issuer
+    kind, text = _parts(validity)[1]
+    year = text.decode("ascii")
+    if kind == 0x17:  # UTCTime: two digits of the year
+        year = ("20" if year < "50" else "19") + year
+    return datetime.strptime(year, "%Y%m%d%H%M%SZ").replace(tzinfo=UTC)
+
+
+def _parts(der: bytes) -> list[tuple[int, bytes]]:
+    """(tag, content) of each value that stands here, one after the other."""
+    parts = []
+    at = 0
+    while at < len(der):
+        tag, size, begin = der[at], der[at + 1], at + 2
+        if size >= 0x80:
+            begin += size & 0x7F
+            size = int.from_bytes(der[at + 2 : begin])
+        parts.append((tag, der[begin : begin + size]))
+        at = begin + size
+    return parts
 
 
 def _pem(setting: str, path: Path) -> bytes:

@@ -93,8 +93,11 @@ class Bounds:
         self.body_seconds = config.body_timeout_seconds
         self.head_seconds = min(HEAD_SECONDS, config.body_timeout_seconds)
         self.unread.seconds = min(UNREAD_SECONDS, config.body_timeout_seconds)
+        reloaded = self.tls is not None  # what is wrong at the start, the start says
         try:
             self.tls = served_certificate.context(config)
+            if reloaded and (said := served_certificate.ending(config)) is not None:
+                log.warning("%s", said)
         except ValueError as error:  # the files have changed since the configuration was read
             log.error("the certificate is wrong; the one before it stays in use: %s", error)
 

@@ -106,8 +106,9 @@ class Place(Protocol):
     def blank_totals(self, which: Which) -> tuple[int, int]:
         """Gives usage and sessions of the user to nobody, in one transaction; returns (rows of usage, sessions)."""
 
-    def purge(self, user: str) -> Remains:
-        """Sees to it that what was written over is in no byte of the journal's files, as far as that can be done."""
+    def purge(self, user: str | None) -> Remains:
+        """Sees to it that what was written over is in no byte of the journal's files, as far as that can be done.
+        None: the user is still in other GPTs, so nobody looks for the hash."""
 
     def close(self) -> None: ...
 

@@ -20,7 +20,8 @@ def audit_path(config: Config) -> Path:
 
 
 def note(path: Path, line: Mapping[str, object]) -> None:
-    """Appends a line, durable when it returns. Raises OSError."""
+    """Appends a line, durable when it returns; makes the folder where there is none. Raises OSError."""
+    path.parent.mkdir(0o700, parents=True, exist_ok=True)
     handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         os.write(handle, json.dumps(line, ensure_ascii=False).encode() + b"\n")

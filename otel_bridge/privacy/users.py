@@ -76,6 +76,8 @@ def user_hash_key(config: Config, has_journal: bool, carried: bytes | None = Non
             "(`otel-bridge journal restore FILE --key-only`).",
             config.journal_shown, path.name,
         )  # fmt: skip
+    if config.user_hash_key and config.in_database:
+        return load_or_create_key(path, config.user_hash_key)  # no file of this bridge goes into a folder
     folder = path.parent
     try:
         folder.mkdir(parents=True, exist_ok=True)

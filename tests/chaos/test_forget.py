@@ -39,8 +39,8 @@ def _status(bridge: Bridge) -> dict[str, object]:
 def _forget(bridge: Bridge) -> dict[str, object]:
     done = bridge.run("user", "forget", PERSON, "--yes", "--json", timeout=120)
     assert done.returncode == 0, done.stderr
-    found: dict[str, object] = json.loads(done.stdout)
-    return found
+    before, after = map(json.loads, done.stdout.splitlines())
+    return {**before, **after}
 
 
 def _killed(bridge: Bridge, after: float) -> None:

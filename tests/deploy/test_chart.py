@@ -244,6 +244,9 @@ def test_replicas_over_postgresql_share_journal_key_and_configuration(helm: Helm
     assert made["spec"]["strategy"]["rollingUpdate"] == {"maxSurge": 1, "maxUnavailable": 0}
     volumes = made["spec"]["template"]["spec"]["volumes"]
     assert {one["secret"]["secretName"] for one in volumes if "secret" in one} == {"pg", "hash"}
+    mounts = {one["name"]: one["mountPath"] for one in container(rendered)["volumeMounts"]}
+    (writable,) = (one["name"] for one in volumes if "emptyDir" in one and one["name"] != "tmp")
+    assert mounts[writable] == "/var/lib/otel-bridge"  # where the image stands: the line of audit goes there
     assert {"OTEL_BRIDGE_JOURNAL_FILE", "OTEL_BRIDGE_USER_HASH_KEY_FILE"} <= variables(rendered).keys()
     assert variables(rendered)["OTEL_BRIDGE_JOURNAL"] == ""  # the image's own gives way
 
@@ -310,6 +313,18 @@ def test_metrics_are_for_prometheus_alone(helm: Helm) -> None:
 def test_traces_may_leave_to_the_port_of_their_endpoint(helm: Helm, endpoint: str, port: int) -> None:
     policy = objects(helm.template({"otlp": {"endpoint": endpoint}}))["NetworkPolicy", "otel-bridge"]["spec"]
     assert policy["egress"][1]["ports"] == [{"port": port, "protocol": "TCP"}]
+    env = {"OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": "http://mimir:9009/otlp", "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint}
+    policy = objects(helm.template({"otlp": {"endpoint": endpoint}, "env": env}))["NetworkPolicy", "otel-bridge"]
+    assert [one["port"] for one in policy["spec"]["egress"][1]["ports"]] == [port, 9009]
+
+
+def test_a_variable_of_the_charts_own_may_be_another_and_stands_once(helm: Helm, kinds: Callable[[str], str]) -> None:
+    address = {"name": "OTEL_BRIDGE_HOST", "value": "::"}
+    text = helm.template({"env": {"OTEL_BRIDGE_LOG_FORMAT": "text"}, "extraEnv": [address]})
+    assert kinds(text) == ""
+    env = container(objects(text))["env"]
+    assert len(env) == len(variables(objects(text)))
+    assert address in env and {"name": "OTEL_BRIDGE_LOG_FORMAT", "value": "text"} in env
 
 
 def test_no_secret_is_an_objects_or_a_variables(helm: Helm) -> None:

@@ -76,5 +76,5 @@ def test_more_than_the_journals_is_refused_with_what_to_do(make_bridge: Callable
     bridge = make_bridge("retention_days = 10\n" + REGISTRY + "retention_days = 30\n")
     done = bridge.run("check")
     assert done.returncode == 2
-    for words in ("gpts.otro.retention_days: found 30", "its own retention_days (10)", "raise the journal's"):
+    for words in ("gpts.otro.retention_days: se encontró 30", "su propio retention_days (10)", "sube el del diario"):
         assert words in done.stdout + done.stderr

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from tests.harness.bridge import Bridge
 from tests.harness.otlp import OtlpReceiver
@@ -18,11 +22,20 @@ PERSON, OTHER = "ana.garcia-0042", "otra-persona-0043"
 SAID, COMMENT = "esto lo dijo solo una persona", "y esto lo comentó"
 
 
-def told(bridge: Bridge, *arguments: str, given: str = "") -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        bridge.command("user", *arguments), cwd=bridge.folder, env=bridge.env(), input=given, text=True,
-        capture_output=True, timeout=120, check=False,
+def told(
+    bridge: Bridge, *arguments: str, given: str | bytes = ""
+) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        bridge.command("user", *arguments), cwd=bridge.folder, env=bridge.env(), timeout=120, check=False,
+        input=given.encode() if isinstance(given, str) else given, capture_output=True,
     )  # fmt: skip
+    return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+def objects(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
+    """What `--yes --json` says, before it erases and after."""
+    before, after = map(json.loads, done.stdout.splitlines())
+    return {**before, **after}
 
 
 def talk(bridge: Bridge, user: str, count: int = 5) -> str:
@@ -134,10 +147,17 @@ def test_forgotten_while_it_is_stopped_and_in_one_gpt_alone(make_bridge: Make) -
     assert bridge.event(there, contenido="en el otro").status_code == 201
     user = told(bridge, "hash", PERSON).stdout.strip()
     bridge.kill()
-    one = json.loads(told(bridge, "forget", "--hash", user, "--gpt", "otro", "--yes", "--json").stdout)
+    for gpts in (["otra"], ["otro", "otra"]):
+        wrong = told(bridge, "forget", "--hash", user, "--yes", *(part for gpt in gpts for part in ("--gpt", gpt)))
+        assert wrong.returncode == 2 and "'otra' no está en" in wrong.stderr and "devops-expert, otro" in wrong.stderr
+    one = objects(told(bridge, "forget", "--hash", user, "--gpt", "otro", "--yes", "--json"))
     assert (one["sessions"], one["events"], one["gpts"]) == (1, 1, ["otro"])
     assert [trace["gpt"] for trace in one["traces"]] == ["otro"]
-    rest = json.loads(told(bridge, "forget", "--hash", "-", "--yes", "--json", given=f"{user}\n").stdout)
+    assert one["remains"] == {"places": None, "advice": ""}  # still in the other one, as it has to be
+    again = told(bridge, "forget", "--hash", user, "--gpt", "otro", "--yes")
+    assert "sigue en otros GPT, como se pidió" in again.stdout and "El hash sigue" not in again.stdout
+    assert json.loads(bridge.journal.with_suffix(".audit.jsonl").read_text().splitlines()[-1])["remains"] is None
+    rest = objects(told(bridge, "forget", "--hash", "-", "--yes", "--json", given=f"{user}\n"))
     assert (rest["sessions"], rest["events"], rest["ratings"], rest["remains"]["places"]) == (1, 5, 1, 0)
     assert leaks(bridge.folder, user, SAID, COMMENT) == {}
     bridge.start()
@@ -169,7 +189,7 @@ def test_a_person_is_taken_out_of_a_backup_that_is_still_one(make_bridge: Make) 
     assert bridge.stop() == 0
     assert user.encode() in backup.read_bytes()
     done = told(bridge, "forget", "--hash", user, "--journal", f"sqlite:///{backup}", "--yes", "--json")
-    assert json.loads(done.stdout)["erased"]["sessions"] == 1, done.stderr
+    assert objects(done)["erased"]["sessions"] == 1, done.stderr
     content = backup.read_bytes()
     assert user.encode() not in content and SAID.encode() not in content
     assert bridge.run("journal", "restore", str(backup), "--replace").returncode == 0
@@ -194,8 +214,55 @@ def test_the_audit_line_says_that_and_how_much_and_not_who(make_bridge: Make) ->
     audit.mkdir()
     talk(bridge, PERSON)
     refused = told(bridge, "forget", PERSON, "--yes")
-    assert refused.returncode == 2 and "No se ha borrado nada" in refused.stderr
+    assert refused.returncode == 2 and "No se ha borrado nada" in refused.stderr and "--audit" in refused.stderr
     assert leaks(bridge.folder, user)
+    elsewhere = bridge.folder / "made" / "here.jsonl"
+    assert told(bridge, "forget", PERSON, "--yes", "--audit", str(elsewhere)).returncode == 0
+    assert [json.loads(line)["state"] for line in elsewhere.read_text("utf-8").splitlines()] == ["begun", "done"]
+    said = told(bridge, "forget", PERSON, "--yes", "--json", "--audit", "-").stdout
+    assert [json.loads(line).get("state") for line in said.splitlines()] == [None, "begun", "done", None]
+
+
+def test_the_list_of_traces_is_out_before_anything_is_erased(make_bridge: Make) -> None:
+    bridge = make_bridge().start()
+    session = talk(bridge, PERSON)
+    audit = bridge.journal.with_suffix(".audit.jsonl")
+    os.mkfifo(audit)  # it waits there, before it erases, until somebody reads
+    process = subprocess.Popen(
+        bridge.command("user", "forget", PERSON, "--yes", "--json"), cwd=bridge.folder, env=bridge.env(),
+        stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        assert process.stdout is not None
+        (trace,) = json.loads(process.stdout.readline())["traces"]
+        assert trace["trace_id"] == session.replace("-", "")
+    finally:
+        process.kill()
+        process.communicate()
+        audit.unlink()
+    closed = subprocess.run(
+        [*("sh", "-c", 'exec "$@" >/dev/full', "sh"), *bridge.command("user", "forget", PERSON, "--yes", "--json")],
+        cwd=bridge.folder, env=bridge.env(), stderr=subprocess.PIPE, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert closed.returncode == 2 and "No se ha borrado nada" in closed.stderr
+    assert json.loads(told(bridge, "forget", PERSON, "--json").stdout)["events"] == 5
+
+
+@pytest.mark.parametrize("given", [b"\xef\xbb\xbfana\n", b"ana\r\n", b"ana"])
+def test_what_an_editor_puts_around_an_id_is_not_of_it(make_bridge: Make, given: bytes) -> None:
+    bridge = make_bridge(OTEL_BRIDGE_USER_HASH_KEY="k" * 20)
+    piped, written = told(bridge, "hash", "-", given=given), told(bridge, "hash", "ana")
+    assert (piped.stdout, piped.stderr) == (written.stdout, "")
+
+
+def test_an_id_that_cannot_be_meant_is_refused_and_a_space_is_told(make_bridge: Make) -> None:
+    bridge = make_bridge(OTEL_BRIDGE_USER_HASH_KEY="k" * 20)
+    for given, words in ((b"ana\nluis\n", "más de una línea"), (b"an\xe1\n", "no es UTF-8"), (b"\n", "vacío")):
+        done = told(bridge, "hash", "-", given=given)
+        assert (done.returncode, done.stdout) == (2, "") and words in done.stderr
+    spaced = told(bridge, "hash", "-", given="ana \n")
+    assert spaced.stdout == told(bridge, "hash", "ana ").stdout != told(bridge, "hash", "ana").stdout
+    assert "un espacio, que cuenta" in spaced.stderr
 
 
 def test_the_help_says_how_an_id_stays_out_of_the_history(make_bridge: Make) -> None:

@@ -34,7 +34,9 @@ REQUEST = (
 ) % (len(BODY), BODY)
 
 
-def write_pair(folder: Path, name: str = "localhost", password: bytes | None = None) -> tuple[Path, Path]:
+def write_pair(
+    folder: Path, name: str = "localhost", password: bytes | None = None, days: float = 30
+) -> tuple[Path, Path]:
     """A certificate that signs itself, and its key."""
     folder.mkdir(parents=True, exist_ok=True)
     key = ec.generate_private_key(ec.SECP256R1())
@@ -46,8 +48,8 @@ def write_pair(folder: Path, name: str = "localhost", password: bytes | None = N
         .issuer_name(subject)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
+        .not_valid_before(now - timedelta(days=60))
+        .not_valid_after(now + timedelta(days=days))
         .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())
@@ -315,6 +317,18 @@ def test_a_renewed_certificate_is_served_after_a_hangup_and_a_broken_one_is_not(
     bridge.process.send_signal(signal.SIGHUP)
     wait_for(lambda: "stays in force" in bridge.output(), "what is wrong in the log")
     assert served() == second
+
+
+def test_a_certificate_that_has_ended_or_soon_does_is_told(make: Callable[..., TlsBridge]) -> None:
+    bridge = make()
+    assert bridge.process is not None and "tls_cert: el certificado" not in bridge.output()
+    for days, words in ((6.9, "caduca el"), (-1, "caducó el")):
+        write_pair(bridge.certificate.parent, days=days)
+        bridge.process.send_signal(signal.SIGHUP)
+        wait_for(lambda: words in bridge.output(), "the warning in the log")  # noqa: B023
+    bridge.environ |= {"OTEL_BRIDGE_TLS_CERT": str(bridge.certificate), "OTEL_BRIDGE_TLS_KEY": str(bridge.key)}
+    asked = bridge.run("check")
+    assert asked.returncode == 0 and "aviso: tls_cert: el certificado" in asked.stdout
 
 
 def test_a_stop_waits_for_no_handshake(make: Callable[..., TlsBridge]) -> None:

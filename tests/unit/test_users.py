@@ -66,3 +66,12 @@ def test_a_key_that_was_removed_is_written_again_and_only_that(tmp_path: Path) -
     assert path.read_text().strip() == ONE.hex()
     keep_key(tmp_path / "moved away" / "journal.key", ONE)
     assert not (tmp_path / "moved away").exists()
+
+
+def test_a_bridge_over_a_database_with_a_configured_key_makes_no_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    environ = {"OTEL_BRIDGE_JOURNAL": "postgresql://u@localhost/d", "OTEL_BRIDGE_USER_HASH_KEY": "k" * 20}
+    user_hash_key(config.load(str(config.SHIPPED), environ), True)
+    assert [*tmp_path.iterdir()] == []

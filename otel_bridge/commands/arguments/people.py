@@ -45,5 +45,16 @@ def add(commands: Commands, common: argparse.ArgumentParser) -> None:
         "--gpt", metavar="ID", action="append", help="solo en este GPT; se puede repetir (por defecto, en todos)"
     )
     forget.add_argument("--yes", action="store_true", help="borrar; sin esto solo se dice qué hay")
-    forget.add_argument("--json", action="store_true", help="para un programa")
+    forget.add_argument(
+        "--audit",
+        metavar="ARCHIVO",
+        help="dónde queda la línea de auditoría (por defecto, junto a la clave del hash); con - sale por la salida "
+        "estándar",
+    )
+    forget.add_argument(
+        "--json",
+        action="store_true",
+        help="para un programa: un objeto por línea. El primero dice qué hay, con sus trazas, y sale antes de borrar; "
+        "con --yes, el último dice qué se ha borrado",
+    )
     forget.set_defaults(run=lazy("user:forget"))

@@ -124,7 +124,7 @@ class PostgresErasing:
             ).rowcount
         return rows[0][0], sessions
 
-    def purge(self, user: str) -> Remains:
+    def purge(self, user: str | None) -> Remains:
         tables = ", ".join(f"otel_bridge.{table}" for table in VACUUMED)
         return Remains(
             0,

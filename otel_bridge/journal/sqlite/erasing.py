@@ -168,12 +168,12 @@ class SqliteErasing:
 
     # --- bytes that are no rows any more ----------------------------------------------------------------------------
 
-    def purge(self, user: str) -> Remains:
+    def purge(self, user: str | None) -> Remains:
         self._overwrite_free()
         emptied = self._empty_log()
         self._close_connection()
-        places = traces_in(self.path, user)
-        if places and not self.served:
+        places = 0 if user is None else traces_in(self.path, user)
+        if user is not None and places and not self.served:
             with translated(self.path):
                 self._open()
                 self._db.execute("VACUUM")

@@ -66,6 +66,41 @@ capabilities: {drop: [ALL]}
     items: [{key: {{ .secret.key | quote }}, path: {{ .name }}}]
 {{- end -}}
 
+{{/* What the chart sets by itself; a variable of the same name in `env` or `extraEnv` takes its place. */}}
+{{- define "otel-bridge.env" -}}
+- {name: OTEL_BRIDGE_CONFIG, value: /etc/otel-bridge/config/otel-bridge.toml}
+- {name: OTEL_BRIDGE_HOST, value: {{ .Values.listen | quote }}}
+- {name: OTEL_BRIDGE_METRICS_HOST, value: {{ .Values.listen | quote }}}
+- {name: OTEL_BRIDGE_LOG_FORMAT, value: json}
+- {name: OTEL_BRIDGE_ALLOW_KEYLESS, value: {{ .Values.allowKeyless | quote }}}
+{{- with .Values.publicUrl }}
+- {name: OTEL_BRIDGE_PUBLIC_URL, value: {{ . | quote }}}
+{{- end }}
+{{- with .Values.trustedProxies }}
+- {name: OTEL_BRIDGE_TRUSTED_PROXIES, value: {{ join "," . | quote }}}
+{{- end }}
+{{- if include "otel-bridge.postgresql" . }}
+{{- /* Empty: the image's own default, a file, gives way to the Secret. */}}
+- {name: OTEL_BRIDGE_JOURNAL, value: ""}
+- {name: OTEL_BRIDGE_JOURNAL_FILE, value: /etc/otel-bridge/secrets/journal/journal}
+{{- else }}
+- {name: OTEL_BRIDGE_JOURNAL, value: "sqlite:////var/lib/otel-bridge/otel-bridge.db"}
+{{- end }}
+{{- if .Values.userHashKey.secret.name }}
+- {name: OTEL_BRIDGE_USER_HASH_KEY_FILE, value: /etc/otel-bridge/secrets/user-hash-key/user-hash-key}
+{{- end }}
+{{- if .Values.rateLimitStorage.secret.name }}
+- {name: OTEL_BRIDGE_RATE_LIMIT_STORAGE_FILE, value: /etc/otel-bridge/secrets/rate-limit-storage/rate-limit-storage}
+{{- end }}
+{{- with .Values.otlp.endpoint }}
+- {name: OTEL_EXPORTER_OTLP_ENDPOINT, value: {{ . | quote }}}
+- {name: OTEL_EXPORTER_OTLP_PROTOCOL, value: {{ $.Values.otlp.protocol | quote }}}
+{{- end }}
+{{- if .Values.otlp.headers.secret.name }}
+- {name: OTEL_EXPORTER_OTLP_HEADERS_FILE, value: /etc/otel-bridge/secrets/otlp-headers/otlp-headers}
+{{- end }}
+{{- end -}}
+
 {{- define "otel-bridge.pod" -}}
 metadata:
   labels:
@@ -104,36 +139,14 @@ spec:
       imagePullPolicy: {{ .Values.image.pullPolicy }}
       args: [serve]
       env:
-        - {name: OTEL_BRIDGE_CONFIG, value: /etc/otel-bridge/config/otel-bridge.toml}
-        - {name: OTEL_BRIDGE_HOST, value: {{ .Values.listen | quote }}}
-        - {name: OTEL_BRIDGE_METRICS_HOST, value: {{ .Values.listen | quote }}}
-        - {name: OTEL_BRIDGE_LOG_FORMAT, value: json}
-        - {name: OTEL_BRIDGE_ALLOW_KEYLESS, value: {{ .Values.allowKeyless | quote }}}
-        {{- with .Values.publicUrl }}
-        - {name: OTEL_BRIDGE_PUBLIC_URL, value: {{ . | quote }}}
+        {{- $given := keys (.Values.env | default dict) }}
+        {{- range .Values.extraEnv }}
+        {{- $given = append $given .name }}
         {{- end }}
-        {{- with .Values.trustedProxies }}
-        - {name: OTEL_BRIDGE_TRUSTED_PROXIES, value: {{ join "," . | quote }}}
+        {{- range fromYamlArray (include "otel-bridge.env" .) }}
+        {{- if not (has .name $given) }}
+        - {name: {{ .name }}, value: {{ .value | quote }}}
         {{- end }}
-        {{- if include "otel-bridge.postgresql" . }}
-        # Empty: the image's own default, a file, gives way to the Secret.
-        - {name: OTEL_BRIDGE_JOURNAL, value: ""}
-        - {name: OTEL_BRIDGE_JOURNAL_FILE, value: /etc/otel-bridge/secrets/journal/journal}
-        {{- else }}
-        - {name: OTEL_BRIDGE_JOURNAL, value: "sqlite:////var/lib/otel-bridge/otel-bridge.db"}
-        {{- end }}
-        {{- if .Values.userHashKey.secret.name }}
-        - {name: OTEL_BRIDGE_USER_HASH_KEY_FILE, value: /etc/otel-bridge/secrets/user-hash-key/user-hash-key}
-        {{- end }}
-        {{- if .Values.rateLimitStorage.secret.name }}
-        - {name: OTEL_BRIDGE_RATE_LIMIT_STORAGE_FILE, value: /etc/otel-bridge/secrets/rate-limit-storage/rate-limit-storage}
-        {{- end }}
-        {{- with .Values.otlp.endpoint }}
-        - {name: OTEL_EXPORTER_OTLP_ENDPOINT, value: {{ . | quote }}}
-        - {name: OTEL_EXPORTER_OTLP_PROTOCOL, value: {{ $.Values.otlp.protocol | quote }}}
-        {{- end }}
-        {{- if .Values.otlp.headers.secret.name }}
-        - {name: OTEL_EXPORTER_OTLP_HEADERS_FILE, value: /etc/otel-bridge/secrets/otlp-headers/otlp-headers}
         {{- end }}
         {{- range $name, $value := .Values.env }}
         - {name: {{ $name }}, value: {{ $value | quote }}}
@@ -166,9 +179,8 @@ spec:
         - {name: tmp, mountPath: /tmp}
         {{- if include "otel-bridge.postgresql" . }}
         - {name: journal, mountPath: /etc/otel-bridge/secrets/journal, readOnly: true}
-        {{- else }}
-        - {name: data, mountPath: /var/lib/otel-bridge}
         {{- end }}
+        - {name: data, mountPath: /var/lib/otel-bridge}
         {{- if .Values.userHashKey.secret.name }}
         - {name: user-hash-key, mountPath: /etc/otel-bridge/secrets/user-hash-key, readOnly: true}
         {{- end }}
@@ -187,6 +199,9 @@ spec:
     - name: tmp
       emptyDir: {sizeLimit: 64Mi}
     {{- if include "otel-bridge.postgresql" . }}
+    # The journal is elsewhere: only a line of audit of `otel-bridge user forget` is ever written here.
+    - name: data
+      emptyDir: {sizeLimit: 64Mi}
     {{- include "otel-bridge.secretVolume" (dict "name" "journal" "secret" .Values.journal.postgresql.secret) | nindent 4 }}
     {{- if and (eq .Values.journal.postgresql.migrate.how "initContainer") .Values.journal.postgresql.migrate.secret.name }}
     {{- include "otel-bridge.secretVolume" (dict "name" "migrate" "secret" .Values.journal.postgresql.migrate.secret) | nindent 4 }}
