@@ -22,9 +22,7 @@ PERSON, OTHER = "ana.garcia-0042", "otra-persona-0043"
 SAID, COMMENT = "esto lo dijo solo una persona", "y esto lo comentó"
 
 
-def told(
-    bridge: Bridge, *arguments: str, given: str | bytes = ""
-) -> subprocess.CompletedProcess[str]:
+def told(bridge: Bridge, *arguments: str, given: str | bytes = "") -> subprocess.CompletedProcess[str]:
     done = subprocess.run(
         bridge.command("user", *arguments), cwd=bridge.folder, env=bridge.env(), timeout=120, check=False,
         input=given.encode() if isinstance(given, str) else given, capture_output=True,
