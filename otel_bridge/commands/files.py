@@ -37,7 +37,7 @@ _FROM_SOURCES = re.compile(
 
 def run(arguments: argparse.Namespace) -> int:
     if not arguments.to.strip():  # an empty variable of a script: it would be the current folder
-        raise StartRefused(f"--to: se encontró {arguments.to!r}, se esperaba una carpeta; la actual es --to .")
+        raise StartRefused(f"--to: se encontró {arguments.to!r}, se esperaba una carpeta (--to . es la actual)")
     folder = Path(arguments.to)
     if folder.exists() and not folder.is_dir():
         raise StartRefused(f"{folder}: no es una carpeta; nombra otra con --to.")
