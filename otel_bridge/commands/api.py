@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 import threading
 import time
 from collections.abc import Mapping
@@ -80,6 +81,7 @@ class Api:
                     "POST", f"{self.url}/api{path}", body=body, headers={**self._headers, **headers}
                 )
             except urllib3.exceptions.HTTPError as error:
+                self._raise_if_lasting(error)
                 trouble = f"{self.shown} no responde ({type(error).__name__}). ¿Está en marcha `otel-bridge serve`?"
             else:
                 document = _document(answer.data)
@@ -106,6 +108,18 @@ class Api:
             case {"id": str(session_id), "trace_id": str(trace_id)}:
                 return session_id, trace_id
         raise self._unexpected("/sessions")
+
+    def _raise_if_lasting(self, error: urllib3.exceptions.HTTPError) -> None:
+        """A certificate does not become good while one waits. A handshake that breaks off is as any other break."""
+        cause = error.args[0] if isinstance(error, urllib3.exceptions.SSLError) and error.args else None
+        if cause is None or isinstance(cause, ssl.SSLEOFError | ssl.SSLZeroReturnError):
+            return
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            why = cause.verify_message or str(cause)
+            raise PostFailed(f"el certificado de {self.shown} no es válido o no es de confianza: {one_line(why)}")
+        raise PostFailed(
+            f"{self.shown} no habla TLS como se espera: {one_line(str(cause))}. ¿Es http:// y no https://?"
+        )
 
     def _unexpected(self, path: str) -> PostFailed:
         return PostFailed(f"{self.shown}/api{path}: respuesta inesperada. ¿Es la dirección de un otel-bridge?")
