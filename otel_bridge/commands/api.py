@@ -55,6 +55,8 @@ def tls_trouble(error: Exception) -> TlsTrouble | None:
     if not isinstance(error, urllib3.exceptions.SSLError):
         return None
     cause = error.args[0] if error.args else None
+    if isinstance(cause, ssl.SSLEOFError | ssl.SSLZeroReturnError):  # a handshake that broke off, as any other break
+        return None
     if not isinstance(cause, ssl.SSLCertVerificationError):
         return TlsTrouble("no se pudo hablar TLS con él", "¿es ese su puerto HTTPS, o sirve http:// ahí?")
     if cause.verify_code in (_NAME_MISMATCH, _ADDRESS_MISMATCH):
@@ -126,18 +128,21 @@ class Api:
             except urllib3.exceptions.HTTPError as error:
                 tls = tls_trouble(error)
                 if tls is not None:  # waiting mends no certificate
-                    raise PostFailed(f"{self.shown} no responde: {tls.what}; {tls.todo}") from None
+                    raise PostFailed(f"{self.shown}: {tls.what}; {tls.todo}") from None
                 trouble = f"{self.shown} no responde ({type(error).__name__}). ¿Está en marcha `otel-bridge serve`?"
             else:
                 document = _document(answer.data)
-                if answer.status in (200, 201, 207) and document is None:
-                    raise self._unexpected(path)
+                if answer.status in (200, 201, 207):
+                    if document is None:
+                        raise self._unexpected(path)
+                elif document is None or not {"type", "title"} <= document.keys():  # of a gateway before the bridge
+                    document = _unknown(answer.status, answer.data)
                 if answer.status not in (429, 502, 503, 504):
-                    return Answered(answer.status, document or _unknown(answer.status, answer.data))
+                    return Answered(answer.status, document)
                 limit = answer.headers.get("RateLimit-Limit", "")
                 if answer.status == 429 and limit.isdecimal() and 0 < int(limit) < records:
                     return Answered(429, document, int(limit))
-                said = _problem_text(document or _unknown(answer.status, answer.data))
+                said = _problem_text(document)
                 trouble = f"{self.shown}/api{path} respondió {answer.status}: {said}"
                 pause = max(pause, _seconds(answer.headers.get("Retry-After")))
             if time.monotonic() + pause > deadline:

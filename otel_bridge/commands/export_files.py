@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Mapping
 from typing import Any, BinaryIO, Protocol
 
@@ -38,8 +39,9 @@ COLUMNS = {
 """Of a table, in this order in every release: new ones come at the end. `registro`: `sesion`, `evento`, `valoracion`;
 `momento` is when it began, ended or was told; `herramientas` is JSON."""
 
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""What a text begins with that a spreadsheet takes for a formula (OWASP, CSV injection)."""
+_FORMULA = re.compile(r"[\t\r\n]|[\s\x00-\x1f\x7f-\x9f\u200b\ufeff]*[=+\-@＝＋－＠]").match
+"""What a text begins with that a spreadsheet takes for a formula (OWASP, CSV injection): some step over what is not
+seen, and take full-width signs, too."""
 _ROWS_AT_ONCE = 10_000
 """Of a Parquet file's row group, at the most: what is in memory."""
 
@@ -84,7 +86,7 @@ class Csv:
 
 
 def _cell(value: Any) -> Any:
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+    return f"'{value}" if isinstance(value, str) and _FORMULA(value) else value
 
 
 class Parquet:

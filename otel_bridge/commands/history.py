@@ -5,7 +5,8 @@
     a rating    {"evento_id": …, "valor": …, "comentario": …, "id": …}           as `POST /api/events/{id}/valoracion`
 
 What has a `sesion_id` is an event, what has an `evento_id` a rating, and anything else is taken for a session. A user
-that is known by its hash alone is written `hash:…`, and is that user again where it is imported.
+that is known by its hash alone is written `hash:…`, and is that user again where it is imported; who was forgotten is
+`hash:`, and nobody there, too.
 """
 
 from __future__ import annotations

@@ -7,7 +7,8 @@ here, whoever runs the command and wherever (docs/decisions/0019-history.md).
                                                                            └──▶ report: what was refused
 
 A chunk is done when all of it is answered. Whatever was answered before a kill and not noted is sent again, and is a
-repeat by its id or its content.
+repeat by its id or its content. A key that does not open a GPT, or a GPT that is not registered, is no fault of a line:
+it ends the import before the chunk is noted.
 """
 
 from __future__ import annotations
@@ -31,11 +32,12 @@ from uuid import UUID
 import msgspec
 
 from otel_bridge import contract, errors
-from otel_bridge.commands.api import Answered, Api, PostFailed
+from otel_bridge.commands.api import Answered, Api, PostFailed, shown_url
 from otel_bridge.commands.backup import told_to_end
 from otel_bridge.commands.client import target
 from otel_bridge.contract import MAX_OBJECT_BYTES, EventIn, SessionIn
 from otel_bridge.errors import FieldError, Problem, StartRefused, of_system
+from otel_bridge.logs import one_line
 
 HISTORY = {"Otel-Bridge-Historial": "1"}
 CHUNK_BYTES = 4 << 20
@@ -44,12 +46,15 @@ SHOWN = 20
 """Refused lines that are told on the terminal; `--report` has all of them."""
 CONFLICTS_REMEMBERED = 10_000
 """Sessions that are another's already: past so many the file is not for this bridge."""
+EVENTS_REMEMBERED = 100_000
+"""Events that such sessions have in the file, and those that are another's already: nothing that rates them counts."""
 PLAIN_SECONDS = 10.0
 BAR_SECONDS = 0.2
 BAR = 24
 _OTHER_SESSION = (
     "«sesion_id» es de una sesión de este archivo que se rechazó con 409: el puente ya la tenía, y era otra."
 )
+_OTHER_EVENT = "«evento_id» es de un evento de este archivo que se rechazó con 409: el que el puente tiene es otro."
 
 
 class Line(NamedTuple):
@@ -66,6 +71,7 @@ class Refused(NamedTuple):
 class _Ids(msgspec.Struct):
     """What tells the lines apart. Whatever is of another type is for the bridge to refuse."""
 
+    gpt_id: Any = None
     sesion_id: Any = None
     evento_id: Any = None
     id: Any = None
@@ -83,16 +89,20 @@ def run(arguments: argparse.Namespace) -> int:
     notes = _Notes(arguments, bridge.url)
     api = Api(bridge.url, bridge.key, arguments.patience, arguments.connections, bridge.verify)
     importer = _Import(api, notes, arguments)
-    code = 0
+    code, advice = 0, "Repite la misma orden: {}."
     try:
         with told_to_end(), ThreadPoolExecutor(arguments.connections) as pool:
             importer.run(source, pool)
     except PostFailed as failure:
         print(f"\notel-bridge: {failure}", file=sys.stderr)
         code = 1
-    except (EOFError, gzip.BadGzipFile, zlib.error):
-        print(f"\notel-bridge: {arguments.file}: el gzip está cortado o dañado. Falta lo que sigue.", file=sys.stderr)
-        code = 1
+    except _Damaged:
+        print(
+            f"\notel-bridge: {arguments.file}: el gzip está cortado o dañado tras la línea {notes.lines}. "
+            "Lo anterior está enviado; falta lo que sigue.",
+            file=sys.stderr,
+        )
+        code, advice = 1, "Consigue el archivo entero e impórtalo con la misma orden: {}."
     except KeyboardInterrupt:
         print("\ninterrumpido", file=sys.stderr)
         code = 130
@@ -100,9 +110,13 @@ def run(arguments: argparse.Namespace) -> int:
         source.close()
         notes.close()
     if code:
-        print(f"Repite la misma orden: {notes.resumes}.", file=sys.stderr)
+        print(advice.format(notes.resumes), file=sys.stderr)
     importer.summary(arguments.file)
     return code or (1 if notes.refused else 0)
+
+
+class _Damaged(Exception):
+    """The file ends in the middle, or what follows cannot be unpacked."""
 
 
 class _Source:
@@ -121,19 +135,30 @@ class _Source:
         self._lines = gzip.GzipFile(fileobj=self._raw) if packed else self._raw
         self.read = 0
         """Bytes of what was read, unpacked."""
+        self.damaged = False
         self._packed = packed
 
     def lines(self) -> Iterator[Line]:
-        """Of a line that is longer than any record may be, the beginning alone."""
+        """Whole ones, up to the end or to where the file is `damaged`. Of a line that is longer than any record may be,
+        the beginning alone."""
         number = 0
-        while text := self._lines.readline(MAX_OBJECT_BYTES + 2):
+        while text := self._part():
             number += 1
-            self.read += len(text)
             rest = text
             while not rest.endswith(b"\n") and len(rest) > MAX_OBJECT_BYTES:
-                rest = self._lines.readline(MAX_OBJECT_BYTES + 2)
-                self.read += len(rest)
+                rest = self._part()
+            if self.damaged:
+                return
             yield Line(number, text)
+
+    def _part(self) -> bytes:
+        try:
+            text = self._lines.readline(MAX_OBJECT_BYTES + 2)
+        except (EOFError, gzip.BadGzipFile, zlib.error):
+            self.damaged = True
+            return b""
+        self.read += len(text)
+        return text
 
     @property
     def share(self) -> float | None:
@@ -154,12 +179,14 @@ class _Notes:
         """Raises StartRefused."""
         name = arguments.progress or (None if arguments.file == "-" else f"{arguments.file}.progreso")
         self._path = None if name is None else Path(name)
-        self._url = url
+        self._url = shown_url(url)  # a login stays out of the file
         self.lines = 0
         self.counts: Counter[str] = Counter()
         self.reasons: Counter[str] = Counter()
         self.conflicts: set[str] = set()
         """Sessions that the bridge has otherwise: what names them here is not theirs."""
+        self.events: set[str] = set()
+        """Events that are refused for that, or that the bridge has otherwise."""
         self._digest = ""
         report_bytes = 0
         if self._path is not None and not arguments.restart:
@@ -178,20 +205,25 @@ class _Notes:
         assert self._path is not None
         try:
             noted = json.loads(self._path.read_bytes())
-            if noted["url"] == self._url:
-                self.lines, self._digest = int(noted["lineas"]), str(noted["resumen"])
-                self.counts.update(noted["cuentas"])
-                self.reasons.update(noted["motivos"])
-                self.conflicts.update(noted["conflictos"])
-                return int(noted["informe"])
+            url, report_bytes = str(noted["url"]), int(noted["informe"])
+            self.lines, self._digest = int(noted["lineas"]), str(noted["resumen"])
+            self.counts.update(noted["cuentas"])
+            self.reasons.update(noted["motivos"])
+            self.conflicts.update(noted["conflictos"])
+            self.events.update(noted["eventos"])
         except FileNotFoundError:
-            pass
+            return 0
         except (OSError, ValueError, KeyError, TypeError):
             raise StartRefused(
                 f"{self._path}: no es lo que anota una importación. Añade --restart para empezar por la primera línea, "
                 "o nombra otro con --progress."
             ) from None
-        return 0
+        if url != self._url:
+            raise StartRefused(
+                f"{self._path}: lo anotado es de otro puente ({url}), y este es {self._url}. Nombra otro archivo con "
+                "--progress para no perderlo, o añade --restart para empezar por la primera línea."
+            )
+        return report_bytes
 
     @property
     def refused(self) -> int:
@@ -201,6 +233,8 @@ class _Notes:
     def resumes(self) -> str:
         if self._path is None:
             return "lo que ya se tomó se reconoce durante 24 horas y no cuenta dos veces"
+        if not self.lines:
+            return "empieza por la primera línea, y lo que ya se tomó se reconoce"
         return f"sigue tras la línea {self.lines}, que anota {self._path}"
 
     def fits(self, digest: str) -> bool:
@@ -230,6 +264,7 @@ class _Notes:
             "cuentas": self.counts,
             "motivos": self.reasons,
             "conflictos": sorted(self.conflicts),
+            "eventos": sorted(self.events),
             "informe": size,
         }
         part = self._path.with_name(f"{self._path.name}.part")
@@ -267,13 +302,15 @@ class _Import:
         self._api = api
         self._notes = notes
         self._batch: int = arguments.batch
+        self._taken: Counter[str] = Counter()
+        """Of the chunk in hand: it counts when the chunk is done."""
         self._shown = 0
         self._began = time.monotonic()
         self._next_line = 0.0
         self._begun_at = 0
 
     def run(self, source: _Source, pool: ThreadPoolExecutor) -> None:
-        """Raises PostFailed, and what reading a broken gzip raises."""
+        """Raises PostFailed, _Damaged."""
         lines = source.lines()
         digest = hashlib.blake2b(digest_size=16)
         if self._notes.lines:
@@ -298,6 +335,8 @@ class _Import:
         self._send(chunk, pool)
         self._notes.done(number, digest.hexdigest())
         self._tell(source, last=True)
+        if source.damaged:
+            raise _Damaged
 
     def _skip(self, lines: Iterator[Line], digest: Any) -> None:
         for line in lines:
@@ -325,8 +364,6 @@ class _Import:
         if ids.sesion_id is not None:
             if ids.timestamp is None:
                 chunk.refused.append(_refused(line, _NO_TIME))
-            elif str(ids.sesion_id).lower() in self._notes.conflicts:
-                chunk.refused.append(_refused(line, Problem(errors.ID_CONFLICT, _OTHER_SESSION)))
             else:
                 chunk.events.append(line)
         elif ids.evento_id is not None:
@@ -351,8 +388,11 @@ class _Import:
             events = [line for line in events if not self._is_conflicts(line, found)]
         for start in range(0, len(events), self._batch):
             self._events(events[start : start + self._batch], found)
-        for (line, _), answer in zip(chunk.ratings, pool.map(self._rating, chunk.ratings), strict=True):
+        ratings = [rating for rating in chunk.ratings if not self._is_of_conflict(rating, found)]
+        for (line, _), answer in zip(ratings, pool.map(self._rating, ratings), strict=True):
             self._took(line, answer, found)
+        self._notes.counts.update(self._taken)
+        self._taken.clear()
         for refused in sorted(found, key=lambda one: one.number):
             self._notes.refuse(refused)
             self._show(refused)
@@ -378,17 +418,37 @@ class _Import:
             results = answer.document["resultados"]
             for line, result in zip(lines, results, strict=True):
                 if "error" in result:
+                    self._raise_if_of_all(line, result["error"])
+                    if result["error"]["type"] == errors.ID_CONFLICT.type:
+                        self._remember_event(line)
                     found.append(Refused(line.number, result["error"]))
                 else:
-                    self._notes.counts["nuevas" if result["estado"] == 201 else "repetidas"] += 1
+                    self._taken["nuevas" if result["estado"] == 201 else "repetidas"] += 1
             return
+        self._raise_if_of_all(lines[0], answer.document)
         found += [Refused(line.number, answer.document) for line in lines]
 
     def _took(self, line: Line, answer: Answered, found: list[Refused]) -> None:
         if answer.status in (200, 201):
-            self._notes.counts["nuevas" if answer.status == 201 else "repetidas"] += 1
+            self._taken["nuevas" if answer.status == 201 else "repetidas"] += 1
         else:
+            self._raise_if_of_all(line, answer.document)
             found.append(Refused(line.number, answer.document))
+
+    def _raise_if_of_all(self, line: Line, problem: dict[str, Any]) -> None:
+        """A refusal that says nothing of the line: every other of this GPT would get it. Raises PostFailed."""
+        gpt = _ids.decode(line.text).gpt_id
+        of_gpt = f" (GPT «{one_line(gpt)}»)" if isinstance(gpt, str) else ""
+        if problem.get("status") in (401, 403):
+            todo = "Pon la clave de ese GPT en GPT_API_KEY"
+        elif problem.get("type") == errors.GPT_NOT_FOUND.type:
+            todo = "Registra ese GPT en la configuración del puente ([gpts.…])"
+        else:
+            return
+        raise PostFailed(
+            f"línea {line.number}{of_gpt}: {_words(problem)} La importación se detiene aquí. {todo}, o aparta sus "
+            "líneas en otro archivo."
+        )
 
     def _remember_conflict(self, line: Line) -> None:
         self._notes.conflicts.add(str(_ids.decode(line.text).id).lower())
@@ -401,7 +461,26 @@ class _Import:
     def _is_conflicts(self, line: Line, found: list[Refused]) -> bool:
         if str(_ids.decode(line.text).sesion_id).lower() not in self._notes.conflicts:
             return False
+        self._remember_event(line)
         found.append(_refused(line, Problem(errors.ID_CONFLICT, _OTHER_SESSION)))
+        return True
+
+    def _remember_event(self, line: Line) -> None:
+        id_ = _ids.decode(line.text).id
+        if id_ is None:
+            return
+        self._notes.events.add(str(id_).lower())
+        if len(self._notes.events) > EVENTS_REMEMBERED:
+            raise PostFailed(
+                f"más de {EVENTS_REMEMBERED} eventos del archivo son de sesiones que ya están en el puente y son "
+                "otras. ¿Salió el archivo de este mismo puente?"
+            )
+
+    def _is_of_conflict(self, rating: tuple[Line, str], found: list[Refused]) -> bool:
+        line, event = rating
+        if event.lower() not in self._notes.events:
+            return False
+        found.append(_refused(line, Problem(errors.ID_CONFLICT, _OTHER_EVENT)))
         return True
 
     # --- telling ------------------------------------------------------------------------------------------------------
@@ -442,6 +521,9 @@ class _Import:
             f"{name}: {_number(self._notes.lines)} líneas{before}: {_number(counts['nuevas'])} nuevas, "
             f"{_number(counts['repetidas'])} ya estaban, {_number(counts['rechazadas'])} rechazadas"
         )
+        loose = self._taken.total()
+        if loose:
+            print(f"  sin anotar, al menos {_number(loose)} más que llegaron: al repetir la orden, «ya estaban»")
         for reason, count in self._notes.reasons.most_common():
             print(f"  {_number(count)}  {reason}")
 

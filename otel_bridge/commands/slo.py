@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import json
 import math
-import re
 import sys
 import time
 from collections.abc import Iterator
@@ -15,7 +13,8 @@ from functools import cached_property
 import msgspec
 
 from otel_bridge import catalog, clock, journal
-from otel_bridge.commands.configuration import load, registered_gpt
+from otel_bridge.commands.configuration import load, registered_gpt, table_of
+from otel_bridge.commands.spanish import number
 from otel_bridge.config import Config, Gpt
 from otel_bridge.export.pipe import CONSUMER
 from otel_bridge.ids import DAY_US
@@ -110,7 +109,7 @@ def _events(loaded: Config, since_us: int) -> Iterator[Event | None]:
                 if segment.arrived_us >= since_us - DAY_US:  # nothing ends more than a day after it arrived
                     yield from _events_of(segment, since_us)
             if sys.stderr.isatty() and time.monotonic() >= tell_at:
-                print(f"\r{_number(read, 0)} registros leídos", end="", file=sys.stderr, flush=True)
+                print(f"\r{number(read, 0)} registros leídos", end="", file=sys.stderr, flush=True)
                 tell_at = time.monotonic() + PROGRESS_SECONDS
     if sys.stderr.isatty():
         print("\r\033[K", end="", file=sys.stderr, flush=True)
@@ -132,10 +131,10 @@ def _told(one: Answers) -> list[str]:
     gpt, minutes, found = one.gpt, one.latency, one.of_latency
     lines = [f"{gpt.id} ({gpt.name})"]
     if one.unmeasured:
-        lines.append(f"  {_number(one.unmeasured, 0)} respuestas sin latencia medida: ningún objetivo las juzga.")
+        lines.append(f"  {number(one.unmeasured, 0)} respuestas sin latencia medida: ningún objetivo las juzga.")
     if one.historic:
         lines.append(
-            f"  {_number(one.historic, 0)} respuestas son historia traída y no se cuentan (--history las cuenta)."
+            f"  {number(one.historic, 0)} respuestas son historia traída y no se cuentan (--history las cuenta)."
         )
     if found is None:
         return [*lines, "  Ninguna respuesta con latencia en el diario: nada que decir."]
@@ -150,7 +149,7 @@ def _told(one: Answers) -> list[str]:
         *_verdict(found, minutes),
     ]
     if one.of_first_token is not None:
-        told = _number(one.first_token.answers, 0)
+        told = number(one.first_token.answers, 0)
         lines += [
             "",
             f"  Primer token, con meta {_percent(gpt.ttft_target)} ({told} respuestas lo dicen):",
@@ -205,12 +204,7 @@ def _pasted(one: Answers) -> list[str]:
     if not lines:
         return []
     # A comment and no header: the table is there already, and has more in it.
-    return [f"# {_period(one.latency)}. En su tabla, en lugar de esas líneas: [gpts.{_key(gpt.id)}]", *lines]
-
-
-def _key(gpt_id: str) -> str:
-    """As TOML writes it within a table's name."""
-    return gpt_id if re.fullmatch(r"[A-Za-z0-9_-]+", gpt_id) else json.dumps(gpt_id)
+    return [f"# {_period(one.latency)}. En su tabla, en lugar de esas líneas: {table_of(gpt.id)}", *lines]
 
 
 def _table(found: Suggestion, windows: tuple[str, ...], slow: str, today: float | None) -> list[str]:
@@ -239,7 +233,7 @@ def _period(minutes: Minutes) -> str:
         datetime.fromtimestamp(minute * MINUTE_US / 1e6, UTC).date() for minute in (minutes.first, minutes.last)
     )
     when = f"el {first}" if first == last else f"del {first} al {last}"
-    return f"{_number(minutes.answers, 0)} respuestas {when} (UTC)"
+    return f"{number(minutes.answers, 0)} respuestas {when} (UTC)"
 
 
 def _seconds(seconds: float) -> str:
@@ -251,12 +245,7 @@ def _percent(share: float) -> str:
     percent = 100 * share
     digits = 0 if percent >= 100 else 1 if percent < 90 else 2 if percent < 99.9 else 3
     whole = math.floor(percent * 10**digits + 1e-6)
-    return f"{_number(whole / 10**digits, digits)} %"
-
-
-def _number(value: float, digits: int) -> str:
-    text = f"{value:,.{digits}f}".replace(",", " ").replace(".", ",").replace(" ", ".")
-    return text.rstrip("0").rstrip(",") if "," in text else text
+    return f"{number(whole / 10**digits, digits)} %"
 
 
 def _times(count: int, what: str) -> str:

@@ -40,8 +40,8 @@ Items = Sequence[EventIn | Problem]
 """What a request holds, in order: events, and what is wrong with those that are none."""
 
 HASHED = "hash:"
-"""What a `usuario_id` of history begins with that is a hash already."""
-_HASHED = re.compile(rf"{HASHED}([0-9a-f]{{16}})").fullmatch
+"""What a `usuario_id` of history begins with that is a hash already; with nothing behind it: somebody forgotten."""
+_HASHED = re.compile(rf"{HASHED}([0-9a-f]{{16}}|)").fullmatch
 
 BATCHES_AT_ONCE = 4
 """Batches that are decoded and in hand together: decoded, a batch takes ten times the memory of its body."""

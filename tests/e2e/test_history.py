@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import gzip
 import io
 import json
 import random
 import signal
+import socket
 import sqlite3
+import ssl
 import subprocess
+import threading
 import uuid
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -18,6 +22,8 @@ from typing import Any
 
 import pytest
 
+from otel_bridge.access import keys
+from tests.frontdoor.test_tls import write_pair
 from tests.harness.bridge import GUIDE_EVENT, Bridge
 from tests.harness.otlp import OtlpReceiver
 from tests.harness.settling import settle
@@ -25,18 +31,19 @@ from tests.harness.waiting import wait_for
 
 Make = Callable[..., Bridge]
 
-WEEK_AGO = datetime.now(UTC).replace(microsecond=123456) - timedelta(days=7)
+DAYS_AGO = datetime.now(UTC).replace(microsecond=123456) - timedelta(days=6)
+"""Safely within the last 7 days, at any time of day and however long the tests take."""
 BY_ARRIVAL = ("gen_ai_", "gpt_slo_", "gpt_sessions_", "gpt_cost_", "gpt_unpriced_", "gpt_unmeasured_", "gpt_feedback_",
               "gpt_time_to_first_", "gpt_reasoning_", "gpt_version_", "gpt_tool_")  # fmt: skip
 """Families of a GPT that go by when a record arrived: alerts and today's boards are made of them."""
 
 
 def week(sessions: int, events: int, **fields: Any) -> Iterator[dict[str, Any]]:
-    """A week's lines: slow events, spread over it."""
+    """A week's lines: slow events, spread over it, none of the last day."""
     draw = random.Random(sessions)
     for number in range(sessions):
         session = str(uuid.UUID(int=draw.getrandbits(128), version=4))
-        at = WEEK_AGO + timedelta(hours=100 * number / sessions)
+        at = DAYS_AGO + timedelta(hours=100 * number / sessions)
         began = {"gpt_id": "devops-expert", "usuario_id": f"persona-{number % 7}", "timestamp_inicio": at.isoformat()}
         yield {**began, "id": session}
         for event in range(events):
@@ -146,7 +153,7 @@ def test_only_history_may_bring_a_user_as_a_hash(make_bridge: Make) -> None:
     bridge = make_bridge().start()
     told = {"usuario_id": "hash:0123456789abcdef"}
     mark = {"Otel-Bridge-Historial": "1"}
-    body = {"gpt_id": "devops-expert", "timestamp_inicio": WEEK_AGO.isoformat(), **told}
+    body = {"gpt_id": "devops-expert", "timestamp_inicio": DAYS_AGO.isoformat(), **told}
     as_history = bridge.post("/sessions", body, headers=mark).json()["id"]
     as_client = bridge.post("/sessions", body).json()["id"]
     hashes = [bridge.http.get(f"{bridge.api}/sessions/{one}").json()["usuario_hash"] for one in (as_history, as_client)]
@@ -200,6 +207,32 @@ def test_gzip_and_standard_input_are_taken_and_one_that_is_cut_says_so(make_brid
     assert bridge.metric("gpt_historic_records_total", kind="event") == 900
 
 
+def test_whole_lines_before_the_damage_are_taken_and_noted(make_bridge: Make, tmp_path: Path) -> None:
+    bridge = make_bridge().start()
+    packed = gzip.compress(written(tmp_path / "a.jsonl", week(3, 10)).read_bytes())
+    for damaged in (packed[:-4], packed + b"esto no es gzip"):
+        file = tmp_path / "a.jsonl.gz"
+        file.write_bytes(damaged)
+        done = brought(bridge, file, code=1)  # all of it is one chunk
+        assert "dañado tras la línea 33." in done.stderr and "Consigue el archivo entero" in done.stderr
+        assert "Repite" not in done.stderr and "33 líneas" in done.stdout
+    file.write_bytes(packed)
+    assert "(33 de ellas, antes)" in brought(bridge, file).stdout
+    assert bridge.metric("gpt_historic_records_total", kind="event") == 30
+
+
+def test_what_was_noted_of_another_bridge_is_kept(make_bridge: Make, tmp_path: Path) -> None:
+    file = written(tmp_path / "uno.jsonl", week(1, 1))
+    bridge, other = make_bridge().start(), make_bridge().start()
+    brought(bridge, file)
+    noted = (tmp_path / "uno.jsonl.progreso").read_bytes()
+    done = brought(other, file, code=2)
+    assert f"es de otro puente ({bridge.url})" in done.stderr and "--progress" in done.stderr
+    assert (tmp_path / "uno.jsonl.progreso").read_bytes() == noted
+    brought(other, file, "--progress", str(tmp_path / "otro.progreso"))
+    assert "(2 de ellas, antes)" in brought(bridge, file).stdout
+
+
 # --- what is refused --------------------------------------------------------------------------------------------------
 
 
@@ -247,6 +280,29 @@ def test_what_is_wrong_is_told_by_line_and_field_and_nothing_of_it_is_repeated(
     assert secret not in done.stdout + done.stderr + report.read_text(encoding="utf-8")
 
 
+def test_a_gpt_that_is_closed_or_unknown_ends_the_import_and_nothing_is_noted(
+    make_bridge: Make, tmp_path: Path
+) -> None:
+    key = "una-clave-de-prueba-de-43-caracteres-0123456"
+    gpts = '[gpts.uno]\nname = "Uno"\n'
+    closed = f'{gpts}api_key_hashes = ["{keys.hash_of(key.encode())}"]\n'
+    bridge = make_bridge(closed).start()
+    lines = [{**line, **({"gpt_id": "uno"} if "gpt_id" in line else {})} for line in week(3, 2)]
+    file = written(tmp_path / "cerrado.jsonl", lines)
+    done = brought(bridge, file, code=1)
+    assert "línea 1 (GPT «uno»)" in done.stderr and "GPT_API_KEY" in done.stderr
+    assert "0 líneas: 0 nuevas" in done.stdout and not (tmp_path / "cerrado.jsonl.progreso").exists()
+    assert "0 líneas: 0 nuevas" in brought(bridge, file, "--key", f"{key}x", code=1).stdout
+    assert "9 líneas: 9 nuevas" in brought(bridge, file, "--key", key).stdout
+
+    other = make_bridge(gpts).start()
+    mixed = written(tmp_path / "mezcla.jsonl", [*lines[:3], {**lines[3], "gpt_id": "nadie"}, *lines[4:]])
+    done = brought(other, mixed, code=1)
+    assert "línea 4 (GPT «nadie»)" in done.stderr and "[gpts.…]" in done.stderr
+    assert "0 líneas: 0 nuevas" in done.stdout and "al menos 1 más que llegaron" in done.stdout
+    assert not (tmp_path / "mezcla.jsonl.progreso").exists()
+
+
 def test_a_limit_is_waited_for_and_a_batch_that_it_never_lets_through_is_cut(make_bridge: Make, tmp_path: Path) -> None:
     bridge = make_bridge(OTEL_BRIDGE_RATE_LIMIT="20/second").start()
     brought(bridge, written(tmp_path / "poco.jsonl", week(2, 40)))
@@ -261,6 +317,27 @@ def test_a_bridge_that_does_not_answer_is_named(make_bridge: Make, tmp_path: Pat
         "no responde" in done.stderr and "otel-bridge serve" in done.stderr and "Repite la misma orden" in done.stderr
     )
     assert "no se puede leer" in brought(bridge, tmp_path / "ninguno.jsonl", code=2).stderr
+
+
+def test_a_certificate_that_nobody_trusts_is_named_at_once(make_bridge: Make, tmp_path: Path) -> None:
+    certificate, key = write_pair(tmp_path / "tls")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def shake() -> None:
+            with contextlib.suppress(OSError):
+                context.wrap_socket(listening.accept()[0], server_side=True).close()
+
+        server = threading.Thread(target=shake)  # it answers once: whoever tries again, waits
+        server.start()
+        url = f"https://localhost:{listening.getsockname()[1]}"
+        file = written(tmp_path / "nada.jsonl", list(week(1, 0)))
+        done = make_bridge().run("import", str(file), "--url", url, "--patience", "600", timeout=20)
+        server.join()
+    assert done.returncode == 1
+    assert f"{url}: el certificado no es válido aquí (" in done.stderr
+    assert "no responde" not in done.stderr
 
 
 # --- out again --------------------------------------------------------------------------------------------------------
@@ -280,7 +357,7 @@ def test_what_is_exported_is_imported_as_the_same_journal(make_bridge: Make, tmp
     event = bridge.event(
         session, herramientas=[{"nombre": "a", "ms": 1.5, "error": "x"}], contenido="de ana@example.com, =1+1", **told
     ).json()
-    bridge.event(session, timestamp=WEEK_AGO.isoformat())
+    bridge.event(session, timestamp=DAYS_AGO.isoformat())
     bridge.post("/events", {"tipo": "consulta", "contenido": "sin medir", "gpt_id": "devops-expert"},
                 headers={"openai-conversation-id": "chat-1"})  # fmt: skip
     assert bridge.post(f"/events/{event['id']}/valoracion", {"valor": 0.5, "comentario": "Bien."}).status_code == 201
@@ -299,9 +376,28 @@ def test_what_is_exported_is_imported_as_the_same_journal(make_bridge: Make, tmp
 
 def test_an_export_of_this_very_bridge_is_not_counted_again(make_bridge: Make, tmp_path: Path) -> None:
     bridge = make_bridge().start()
-    bridge.event(bridge.session())
-    brought(bridge, written(tmp_path / "propio.jsonl", exported(bridge)), code=1)
+    event = bridge.event(bridge.session()).json()["id"]
+    assert bridge.post(f"/events/{event}/valoracion", {"valor": 1}).status_code == 201
+    lines = exported(bridge)
+    done = brought(bridge, written(tmp_path / "propio.jsonl", lines), "--batch", "1", code=1)
+    assert "3 líneas: 0 nuevas, 0 ya estaban, 3 rechazadas" in done.stdout
     assert bridge.metric("otel_bridge_records_total", kind="event", result="accepted") == 1
+    assert exported(bridge) == lines
+
+
+def test_who_was_forgotten_is_nobody_where_it_is_imported(make_bridge: Make, tmp_path: Path) -> None:
+    bridge = make_bridge(OTEL_BRIDGE_WINDOWS_INTERVAL_SECONDS="0.2").start()
+    bridge.event(bridge.session(usuario_id="ana"))
+    forgot = bridge.run("user", "forget", "ana", "--yes", timeout=120)
+    assert forgot.returncode == 0, forgot.stdout + forgot.stderr
+    lines = exported(bridge)
+    assert lines[0]["usuario_id"] == "hash:"
+    other = make_bridge(OTEL_BRIDGE_WINDOWS_INTERVAL_SECONDS="0.2").start()
+    other.event(other.session(usuario_id="bea"))
+    brought(other, written(tmp_path / "olvido.jsonl", lines))
+    assert [line for line in exported(other) if line.get("usuario_id") == "hash:"] == lines[:1]
+    wait_for(lambda: other.metric("gpt_active_sessions", window="1d") == 2, "both sessions")
+    assert other.metric("gpt_active_users", window="1d") == 1
 
 
 def test_no_content_is_told_as_none_and_comes_back_as_none(make_bridge: Make, tmp_path: Path) -> None:
@@ -317,10 +413,10 @@ def test_no_content_is_told_as_none_and_comes_back_as_none(make_bridge: Make, tm
 def test_times_and_gpts_choose_and_an_event_brings_its_session(make_bridge: Make) -> None:
     gpts = '[gpts.uno]\nname = "Uno"\n[gpts.otro]\nname = "Otro"\n'
     bridge = make_bridge(gpts).start()
-    at = {"timestamp_inicio": WEEK_AGO.isoformat()}
+    at = {"timestamp_inicio": DAYS_AGO.isoformat()}
     for gpt in ("uno", "otro"):
         session = bridge.session(gpt_id=gpt, **at)
-        bridge.event(session, timestamp=WEEK_AGO.isoformat())
+        bridge.event(session, timestamp=DAYS_AGO.isoformat())
         bridge.event(session)
 
     def kinds(*options: str) -> list[str]:
@@ -339,12 +435,16 @@ def test_times_and_gpts_choose_and_an_event_brings_its_session(make_bridge: Make
 def test_a_table_has_fixed_columns_and_no_formula(make_bridge: Make, tmp_path: Path) -> None:
     bridge = make_bridge().start()
     now = datetime.now(UTC).isoformat()
-    bridge.event(bridge.session(timestamp_inicio=now), contenido='=HYPERLINK("x"),\n"dos"')
+    session = bridge.session(timestamp_inicio=now)
+    bridge.event(session, contenido='=HYPERLINK("x"),\n"dos"')
+    for text in ("\n=1", " \u200b=1", "＝1", "＠a", "uno=1"):
+        bridge.event(session, contenido=text)
     given(bridge, "--format", "csv", "--output", str(tmp_path / "t.csv"))
     raw = (tmp_path / "t.csv").read_bytes()
     rows = list(csv.DictReader(io.StringIO(raw.decode(), newline="")))
-    assert raw.count(b"\r\n") == 3  # RFC 4180
-    assert [row["registro"] for row in rows] == ["sesion", "evento"]
+    assert raw.count(b"\r\n") == 8  # RFC 4180
+    assert [row["registro"] for row in rows] == ["sesion"] + 6 * ["evento"]
+    assert [row["contenido"][0] for row in rows[2:]] == 4 * ["'"] + ["u"]
     assert rows[1]["contenido"] == '\'=HYPERLINK("x"),\n"dos"'
     assert (rows[1]["latency_ms"], rows[1]["tokens_salida"], rows[1]["valor"]) == ("1500.0", "150", "")
 
