@@ -14,29 +14,26 @@ it ends the import before the chunk is noted.
 from __future__ import annotations
 
 import argparse
-import gzip
 import hashlib
-import io
-import json
-import os
 import sys
 import time
-import zlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any
 from uuid import UUID
 
 import msgspec
 
 from otel_bridge import contract, errors
-from otel_bridge.commands.api import Answered, Api, PostFailed, shown_url
+from otel_bridge.commands.api import Answered, Api, PostFailed
 from otel_bridge.commands.backup import told_to_end
 from otel_bridge.commands.client import target
+from otel_bridge.commands.import_file import Line, Source
+from otel_bridge.commands.import_notes import Notes, Refused
+from otel_bridge.commands.spanish import number
 from otel_bridge.contract import MAX_OBJECT_BYTES, EventIn, SessionIn
-from otel_bridge.errors import FieldError, Problem, StartRefused, of_system
+from otel_bridge.errors import FieldError, Problem, StartRefused
 from otel_bridge.logs import one_line
 
 HISTORY = {"Otel-Bridge-Historial": "1"}
@@ -57,17 +54,6 @@ _OTHER_SESSION = (
 _OTHER_EVENT = "«evento_id» es de un evento de este archivo que se rechazó con 409: el que el puente tiene es otro."
 
 
-class Line(NamedTuple):
-    number: int
-    text: bytes
-
-
-class Refused(NamedTuple):
-    number: int
-    problem: dict[str, Any]
-    """`application/problem+json`: it repeats nothing that the line says."""
-
-
 class _Ids(msgspec.Struct):
     """What tells the lines apart. Whatever is of another type is for the bridge to refuse."""
 
@@ -85,8 +71,8 @@ def run(arguments: argparse.Namespace) -> int:
     """0; 1 where something was refused, the bridge does not answer or the file ends in the middle."""
     arguments.gpt = None
     bridge = target(arguments)
-    source = _Source(arguments.file)
-    notes = _Notes(arguments, bridge.url)
+    source = Source(arguments.file)
+    notes = Notes(arguments, bridge.url)
     api = Api(bridge.url, bridge.key, arguments.patience, arguments.connections, bridge.verify)
     importer = _Import(api, notes, arguments)
     code, advice = 0, "Repite la misma orden: {}."
@@ -119,170 +105,6 @@ class _Damaged(Exception):
     """The file ends in the middle, or what follows cannot be unpacked."""
 
 
-class _Source:
-    """The lines of a file or of standard input, numbered from 1; gzip is recognised by how it begins."""
-
-    def __init__(self, name: str) -> None:
-        """Raises StartRefused."""
-        self.size: int | None = None
-        try:
-            self._raw = io.BufferedReader(io.FileIO(0 if name == "-" else name, closefd=name != "-"))
-            packed = self._raw.peek(2)[:2] == b"\x1f\x8b"
-            if name != "-":
-                self.size = os.fstat(self._raw.fileno()).st_size or None
-        except OSError as error:
-            raise StartRefused(f"{name}: no se puede leer{of_system(error)}") from None
-        self._lines = gzip.GzipFile(fileobj=self._raw) if packed else self._raw
-        self.read = 0
-        """Bytes of what was read, unpacked."""
-        self.damaged = False
-        self._packed = packed
-
-    def lines(self) -> Iterator[Line]:
-        """Whole ones, up to the end or to where the file is `damaged`. Of a line that is longer than any record may be,
-        the beginning alone."""
-        number = 0
-        while text := self._part():
-            number += 1
-            rest = text
-            while not rest.endswith(b"\n") and len(rest) > MAX_OBJECT_BYTES:
-                rest = self._part()
-            if self.damaged:
-                return
-            yield Line(number, text)
-
-    def _part(self) -> bytes:
-        try:
-            text = self._lines.readline(MAX_OBJECT_BYTES + 2)
-        except (EOFError, gzip.BadGzipFile, zlib.error):
-            self.damaged = True
-            return b""
-        self.read += len(text)
-        return text
-
-    @property
-    def share(self) -> float | None:
-        """How much of it is read; None: nobody knows."""
-        if self.size is None:
-            return None
-        return min(1.0, (self._raw.tell() if self._packed else self.read) / self.size)
-
-    def close(self) -> None:
-        self._raw.close()
-
-
-class _Notes:
-    """How far an import has come, in a file beside what is imported: the lines that are done, what they hash to, and
-    what became of them. Also the report, which is as far."""
-
-    def __init__(self, arguments: argparse.Namespace, url: str) -> None:
-        """Raises StartRefused."""
-        name = arguments.progress or (None if arguments.file == "-" else f"{arguments.file}.progreso")
-        self._path = None if name is None else Path(name)
-        self._url = shown_url(url)  # a login stays out of the file
-        self.lines = 0
-        self.counts: Counter[str] = Counter()
-        self.reasons: Counter[str] = Counter()
-        self.conflicts: set[str] = set()
-        """Sessions that the bridge has otherwise: what names them here is not theirs."""
-        self.events: set[str] = set()
-        """Events that are refused for that, or that the bridge has otherwise."""
-        self._digest = ""
-        report_bytes = 0
-        if self._path is not None and not arguments.restart:
-            report_bytes = self._load()
-        self._report: BinaryIO | None = None
-        if arguments.report is not None:
-            try:
-                self._report = os.fdopen(os.open(arguments.report, os.O_CREAT | os.O_RDWR, 0o600), "r+b")
-                self._report.truncate(min(report_bytes, os.fstat(self._report.fileno()).st_size))
-                self._report.seek(0, os.SEEK_END)
-            except OSError as error:
-                raise StartRefused(f"--report {arguments.report}: no se puede escribir: {error.strerror}") from None
-
-    def _load(self) -> int:
-        """Bytes of the report that stand. Raises StartRefused."""
-        assert self._path is not None
-        try:
-            noted = json.loads(self._path.read_bytes())
-            url, report_bytes = str(noted["url"]), int(noted["informe"])
-            self.lines, self._digest = int(noted["lineas"]), str(noted["resumen"])
-            self.counts.update(noted["cuentas"])
-            self.reasons.update(noted["motivos"])
-            self.conflicts.update(noted["conflictos"])
-            self.events.update(noted["eventos"])
-        except FileNotFoundError:
-            return 0
-        except (OSError, ValueError, KeyError, TypeError):
-            raise StartRefused(
-                f"{self._path}: no es lo que anota una importación. Añade --restart para empezar por la primera línea, "
-                "o nombra otro con --progress."
-            ) from None
-        if url != self._url:
-            raise StartRefused(
-                f"{self._path}: lo anotado es de otro puente ({url}), y este es {self._url}. Nombra otro archivo con "
-                "--progress para no perderlo, o añade --restart para empezar por la primera línea."
-            )
-        return report_bytes
-
-    @property
-    def refused(self) -> int:
-        return self.counts["rechazadas"]
-
-    @property
-    def resumes(self) -> str:
-        if self._path is None:
-            return "lo que ya se tomó se reconoce durante 24 horas y no cuenta dos veces"
-        if not self.lines:
-            return "empieza por la primera línea, y lo que ya se tomó se reconoce"
-        return f"sigue tras la línea {self.lines}, que anota {self._path}"
-
-    def fits(self, digest: str) -> bool:
-        """Whether the lines that are done are those that were."""
-        return digest == self._digest
-
-    def refuse(self, refused: Refused) -> None:
-        problem = refused.problem
-        self.counts["rechazadas"] += 1
-        self.reasons[reason_of(problem)] += 1
-        if self._report is not None:
-            self._report.write(msgspec.json.encode({"linea": refused.number, **problem}) + b"\n")
-
-    def done(self, lines: int, digest: str) -> None:
-        """A chunk is done up to this line. Raises OSError."""
-        self.lines, self._digest = lines, digest
-        size = 0
-        if self._report is not None:
-            self._report.flush()
-            size = self._report.tell()
-        if self._path is None:
-            return
-        noted = {
-            "url": self._url,
-            "lineas": lines,
-            "resumen": digest,
-            "cuentas": self.counts,
-            "motivos": self.reasons,
-            "conflictos": sorted(self.conflicts),
-            "eventos": sorted(self.events),
-            "informe": size,
-        }
-        part = self._path.with_name(f"{self._path.name}.part")
-        part.write_bytes(json.dumps(noted, ensure_ascii=False).encode())
-        part.replace(self._path)
-
-    def close(self) -> None:
-        if self._report is not None:
-            self._report.close()
-
-
-def reason_of(problem: dict[str, Any]) -> str:
-    """A problem's id, and the fields that are wrong."""
-    fields = ", ".join(error["campo"] for error in problem.get("errors", ()) if error["campo"])
-    slug = str(problem["type"]).rpartition(":")[2]
-    return f"{slug} ({fields})" if fields else slug
-
-
 class _Chunk:
     """Lines that are sent together."""
 
@@ -298,7 +120,7 @@ class _Chunk:
 
 
 class _Import:
-    def __init__(self, api: Api, notes: _Notes, arguments: argparse.Namespace) -> None:
+    def __init__(self, api: Api, notes: Notes, arguments: argparse.Namespace) -> None:
         self._api = api
         self._notes = notes
         self._batch: int = arguments.batch
@@ -309,7 +131,7 @@ class _Import:
         self._next_line = 0.0
         self._begun_at = 0
 
-    def run(self, source: _Source, pool: ThreadPoolExecutor) -> None:
+    def run(self, source: Source, pool: ThreadPoolExecutor) -> None:
         """Raises PostFailed, _Damaged."""
         lines = source.lines()
         digest = hashlib.blake2b(digest_size=16)
@@ -322,18 +144,18 @@ class _Import:
                 )
             print(f"sigue tras la línea {self._notes.lines}", file=sys.stderr)
         self._begun_at = self._notes.lines
-        chunk, number = _Chunk(), self._notes.lines
+        chunk, last = _Chunk(), self._notes.lines
         for line in lines:
             digest.update(line.text)
-            number = line.number
+            last = line.number
             self._sort(line, chunk)
             if len(chunk) >= self._batch or chunk.size >= CHUNK_BYTES:
                 self._send(chunk, pool)
-                self._notes.done(number, digest.hexdigest())
+                self._notes.done(last, digest.hexdigest())
                 self._tell(source)
                 chunk = _Chunk()
         self._send(chunk, pool)
-        self._notes.done(number, digest.hexdigest())
+        self._notes.done(last, digest.hexdigest())
         self._tell(source, last=True)
         if source.damaged:
             raise _Damaged
@@ -494,7 +316,7 @@ class _Import:
         if self._shown == SHOWN:
             print("Las demás rechazadas no se muestran: --report las escribe todas.", file=sys.stderr)
 
-    def _tell(self, source: _Source, last: bool = False) -> None:
+    def _tell(self, source: Source, last: bool = False) -> None:
         now = time.monotonic()
         terminal = sys.stderr.isatty()
         if now < self._next_line and not (last and terminal):
@@ -502,7 +324,7 @@ class _Import:
         self._next_line = now + (BAR_SECONDS if terminal else PLAIN_SECONDS)
         lines, seconds = self._notes.lines, max(1e-3, now - self._began)
         rate = (lines - self._begun_at) / seconds
-        said = f"{_number(lines)} líneas, {_number(round(rate))}/s"
+        said = f"{number(lines)} líneas, {number(round(rate))}/s"
         if self._api.retries:
             said += f", {self._api.retries} esperas"
         share = source.share
@@ -516,16 +338,16 @@ class _Import:
 
     def summary(self, name: str) -> None:
         counts = self._notes.counts
-        before = f" ({_number(self._begun_at)} de ellas, antes)" if self._begun_at else ""
+        before = f" ({number(self._begun_at)} de ellas, antes)" if self._begun_at else ""
         print(
-            f"{name}: {_number(self._notes.lines)} líneas{before}: {_number(counts['nuevas'])} nuevas, "
-            f"{_number(counts['repetidas'])} ya estaban, {_number(counts['rechazadas'])} rechazadas"
+            f"{name}: {number(self._notes.lines)} líneas{before}: {number(counts['nuevas'])} nuevas, "
+            f"{number(counts['repetidas'])} ya estaban, {number(counts['rechazadas'])} rechazadas"
         )
         loose = self._taken.total()
         if loose:
-            print(f"  sin anotar, al menos {_number(loose)} más que llegaron: al repetir la orden, «ya estaban»")
+            print(f"  sin anotar, al menos {number(loose)} más que llegaron: al repetir la orden, «ya estaban»")
         for reason, count in self._notes.reasons.most_common():
-            print(f"  {_number(count)}  {reason}")
+            print(f"  {number(count)}  {reason}")
 
 
 _NO_TIME = Problem(
@@ -569,7 +391,3 @@ def _diagnosed(text: bytes) -> Problem:
 def _words(problem: dict[str, Any]) -> str:
     fields = "; ".join(f"{error['campo']}: {error['mensaje']}" for error in problem.get("errors", ()))
     return f"{problem['title']}. {fields or problem.get('detail', '')}"
-
-
-def _number(value: int) -> str:
-    return f"{value:,}".replace(",", ".")

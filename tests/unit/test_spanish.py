@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from otel_bridge import journal
 from otel_bridge.commands import cli
+from otel_bridge.commands.arguments.examples import parsers
 from otel_bridge.export.pipe import CONSUMER
 
 ENGLISH = frozenset(
@@ -38,18 +37,10 @@ def test_english_is_recognised() -> None:
     assert not english("otel-bridge journal status: se esperaba uno de `the`; mira docs/the.md y --not-this")
 
 
-def _parsers(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
-    yield parser
-    for action in parser._actions:
-        if isinstance(action, argparse._SubParsersAction):
-            for one in action.choices.values():
-                yield from _parsers(one)
-
-
 def test_the_help_of_every_command_is_spanish() -> None:
-    parsers = list(_parsers(cli.build_parser()))
-    assert len(parsers) > 12
-    assert {one.prog: found for one in parsers if (found := english(one.format_help()))} == {}
+    commands = parsers(cli.build_parser()).values()
+    assert len(commands) > 12
+    assert {one.prog: found for one in commands if (found := english(one.format_help()))} == {}
 
 
 @pytest.mark.parametrize(

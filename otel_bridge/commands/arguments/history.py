@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from otel_bridge.commands.arguments.values import Commands, lazy, positive, whole
+from otel_bridge.commands.arguments.values import Commands, lazy, of_a_journal, positive, whole
 
 
 def add(commands: Commands, common: argparse.ArgumentParser) -> None:
@@ -59,7 +59,7 @@ def _add_import(commands: Commands, common: argparse.ArgumentParser) -> None:
 def _add_export(commands: Commands, common: argparse.ArgumentParser) -> None:
     given = commands.add_parser(
         "export",
-        parents=[common],
+        parents=[of_a_journal(common)],
         help="escribe en un archivo lo que el diario aún tiene",
         description="Escribe las sesiones, los eventos y las valoraciones que el diario aún tiene, como están en él: "
         "censurados, y con el hash del usuario. El puente puede estar en marcha. El archivo recibe su nombre cuando "
@@ -78,5 +78,4 @@ def _add_export(commands: Commands, common: argparse.ArgumentParser) -> None:
     given.add_argument("--format", choices=("jsonl", "csv", "parquet"), default="jsonl", help="(por defecto: jsonl)")
     given.add_argument("--output", metavar="ARCHIVO", help="dónde (por defecto: la salida estándar)")
     given.add_argument("--replace", action="store_true", help="reemplaza un archivo que ya exista")
-    given.add_argument("--journal", metavar="URL", help="el diario (por defecto: el de la configuración)")
     given.set_defaults(run=lazy("exporting:run"))

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import argparse
 
-from otel_bridge.commands.arguments.values import LAST_SEQ, Commands, lazy, seconds, whole
+from otel_bridge.commands.arguments.values import LAST_SEQ, Commands, lazy, of_a_journal, seconds, whole
 
 
 def add(commands: Commands, common: argparse.ArgumentParser) -> None:
     journal = commands.add_parser("journal", help="mira dentro del diario, lo copia y lo restaura")
     inside = journal.add_subparsers(dest="journal_command", required=True, metavar="orden")
-    place = argparse.ArgumentParser(add_help=False, parents=[common])
-    place.add_argument("--journal", metavar="URL", help="el diario (por defecto: el de la configuración)")
+    place = of_a_journal(common)
     status = inside.add_parser("status", parents=[place], help="qué está pendiente, exportado, apartado")
     status.add_argument("--json", action="store_true", help="para que lo lea un programa")
     status.add_argument("--space", action="store_true", help="también qué ocupa sus bytes: lee el diario entero")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from otel_bridge.commands.arguments.values import Commands, lazy, target, weeks
+from otel_bridge.commands.arguments.values import Commands, lazy, of_a_journal, target, weeks
 
 
 def add(commands: Commands, common: argparse.ArgumentParser) -> None:
@@ -12,7 +12,7 @@ def add(commands: Commands, common: argparse.ArgumentParser) -> None:
     inside = slo.add_subparsers(dest="slo_command", required=True, metavar="orden")
     suggest = inside.add_parser(
         "suggest",
-        parents=[common],
+        parents=[of_a_journal(common)],
         help="qué objetivo habría cumplido cada GPT, cuánto habría avisado, qué cuesta uno más estricto",
         description="Juzga otra vez las respuestas de las últimas semanas con otros objetivos y dice, de cada uno, qué "
         "parte se habría cumplido, cuánto presupuesto de error habría gastado y cuántas veces habría avisado cada "
@@ -35,5 +35,4 @@ def add(commands: Commands, common: argparse.ArgumentParser) -> None:
         "--history", action="store_true", help="cuenta también lo que se trajo como historia (`otel-bridge import`)"
     )
     suggest.add_argument("--toml", action="store_true", help="solo el TOML propuesto")
-    suggest.add_argument("--journal", metavar="URL", help="el diario (por defecto: el de la configuración)")
     suggest.set_defaults(run=lazy("slo:run"))

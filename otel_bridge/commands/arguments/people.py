@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import argparse
 
-from otel_bridge.commands.arguments.values import Commands, lazy
+from otel_bridge.commands.arguments.values import Commands, lazy, of_a_journal
 
 
 def add(commands: Commands, common: argparse.ArgumentParser) -> None:
     user = commands.add_parser("user", help="el hash de una persona, y borrar del diario lo que es suyo")
     inside = user.add_subparsers(dest="user_command", required=True, metavar="orden")
-    place = argparse.ArgumentParser(add_help=False, parents=[common])
-    place.add_argument("--journal", metavar="URL", help="el diario (por defecto, el de la configuración)")
+    place = of_a_journal(common)
     who = "el usuario_id como lo envía el cliente; con - se lee de la entrada estándar y no queda en el historial"
     hash_ = inside.add_parser(
         "hash",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from otel_bridge import config
-from otel_bridge.commands.arguments.values import Commands, lazy, whole
+from otel_bridge.commands.arguments.values import Commands, lazy, of_a_journal, whole
 
 
 def add(commands: Commands, common: argparse.ArgumentParser) -> None:
@@ -70,8 +70,9 @@ def add(commands: Commands, common: argparse.ArgumentParser) -> None:
     )
     serve.set_defaults(run=lazy("serve:run"))
 
-    check = commands.add_parser("check", parents=[common], help="lee la configuración, dice qué está mal, y termina")
-    check.add_argument("--journal", metavar="URL", help="el diario (por defecto: el de la configuración)")
+    check = commands.add_parser(
+        "check", parents=[of_a_journal(common)], help="lee la configuración, dice qué está mal, y termina"
+    )
     check.set_defaults(run=lazy("check:run"))
 
     schema = commands.add_parser("openapi", parents=[common], help="muestra el documento OpenAPI")

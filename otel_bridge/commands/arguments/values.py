@@ -11,6 +11,13 @@ from typing import TypeAlias
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
+def of_a_journal(common: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    """What a command takes that works on a journal: the parent of its parser, in place of `common`."""
+    place = argparse.ArgumentParser(add_help=False, parents=[common])
+    place.add_argument("--journal", metavar="URL", help="el diario (por defecto: el de la configuración)")
+    return place
+
+
 def lazy(name: str) -> Callable[[argparse.Namespace], int]:
     """The body of a command. Its module is imported only when it runs: it may need what takes long to import."""
     module, _, function = name.partition(":")
