@@ -10,13 +10,14 @@ import http.client
 import json
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from benchmarks.stages import stages
 from tests.harness.bridge import GUIDE_EVENT, ROOT, Bridge
+from tests.harness.calls import calls
 from tests.harness.waiting import wait_for
 
 EVENTS = 500
@@ -50,22 +51,6 @@ def within(counted: float, expected: float, band: float = BAND) -> bool:
     if sys.version_info[:2] != (3, 11):
         return counted <= expected * (1 + OTHER_PYTHON) + 0.05
     return expected * (1 - band) - 0.05 <= counted <= expected * (1 + band) + 0.05
-
-
-def calls(step: Callable[[], object]) -> int:
-    count = 0
-
-    def watch(frame: object, event: str, argument: object) -> None:
-        nonlocal count
-        count += event in ("call", "c_call")
-
-    before = sys.getprofile()
-    sys.setprofile(watch)
-    try:
-        step()
-    finally:
-        sys.setprofile(before)
-    return count
 
 
 def test_a_stage_of_a_batch_makes_as_many_calls_as_are_written_down(

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import sys
-from types import FrameType
-from typing import Any
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from otel_bridge.privacy.redaction import Redactor
 from otel_bridge.privacy.redaction.budget import CHARS_A_CHECK, FREE, Budget
+from tests.harness.calls import calls
 from tests.redaction.hostile import HOSTILE
 
 REDACTOR = Redactor("on")
@@ -19,22 +16,9 @@ CALLS_A_CHARACTER = 40
 CHARACTERS = 4_096
 
 
-def calls(text: str) -> int:
-    """Calls of Python and C functions that redacting it takes. A regular expression is one call: that each of them is
-    linear is held by tests/unit/test_redaction.py."""
-    count = 0
-
-    def watch(frame: FrameType, event: str, argument: Any) -> None:
-        nonlocal count
-        count += event in ("call", "c_call")
-
-    before = sys.getprofile()
-    sys.setprofile(watch)
-    try:
-        REDACTOR.redact(text, {})
-    finally:
-        sys.setprofile(before)
-    return count
+def calls_to_redact(text: str) -> int:
+    """That each regular expression is linear is held by tests/unit/test_redaction.py."""
+    return calls(lambda: REDACTOR.redact(text, {}))
 
 
 def long(unit: str) -> str:
@@ -43,7 +27,7 @@ def long(unit: str) -> str:
 
 @pytest.mark.parametrize("unit", HOSTILE.values(), ids=HOSTILE.keys())
 def test_hostile_texts_take_a_bounded_number_of_calls(unit: str) -> None:
-    assert calls(long(unit)) < CALLS_A_CHARACTER * CHARACTERS
+    assert calls_to_redact(long(unit)) < CALLS_A_CHARACTER * CHARACTERS
 
 
 @pytest.mark.parametrize(
@@ -67,9 +51,9 @@ def test_what_costs_a_checksum_or_more_is_budgeted(monkeypatch: pytest.MonkeyPat
 
 def test_without_the_budget_the_bound_would_be_passed(monkeypatch: pytest.MonkeyPatch) -> None:
     text = long("20055361683 ")
-    kept = calls(text)
+    kept = calls_to_redact(text)
     monkeypatch.setattr(Budget, "spent", lambda self: False)
-    assert calls(text) > 3 * kept
+    assert calls_to_redact(text) > 3 * kept
 
 
 PIECES = st.sampled_from(
@@ -81,8 +65,8 @@ PIECES = st.sampled_from(
 @settings(max_examples=150, deadline=None)
 @given(st.lists(PIECES, min_size=1, max_size=8).map("".join))
 def test_no_worse_text_is_found_by_search(unit: str) -> None:
-    assert calls(long(unit)) < CALLS_A_CHARACTER * CHARACTERS
+    assert calls_to_redact(long(unit)) < CALLS_A_CHARACTER * CHARACTERS
 
 
 def test_a_cheap_text_ends_in_the_prefilter() -> None:
-    assert calls("¿Cómo configuro un pipeline con Docker?") < 12
+    assert calls_to_redact("¿Cómo configuro un pipeline con Docker?") < 12
