@@ -3,18 +3,14 @@ of modules, into the user's cache folder. It hands on what it gets to another re
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 import shutil
 import socket
 import subprocess
 from pathlib import Path
 from typing import Any
 
-import pytest
-
-from tests.harness.install import Install, lack
+from tests.harness.go_program import go_program
 from tests.harness.ports import free_port
 from tests.harness.waiting import wait_for
 
@@ -25,29 +21,8 @@ GO = (1, 26)
 
 def collector_program(*, build: bool = True) -> Path:
     """Skips the test where it is neither there nor to be built."""
-    sources = b"".join((SOURCE / name).read_bytes() for name in ("main.go", "go.mod", "go.sum"))
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "otel-bridge"
-    program = cache / f"collector-{hashlib.sha256(sources).hexdigest()[:16]}"
-    if program.exists():
-        return program
-    if not build:
-        pytest.skip("the OpenTelemetry Collector is not built; make chaos builds it")
-    if (reason := lack("go", GO, "version")) is not None:
-        pytest.skip(f"the OpenTelemetry Collector cannot be built: {reason}")
-    cache.mkdir(parents=True, exist_ok=True)
-    made = cache / f"{program.name}.{os.getpid()}"
-    # Not optimised, not linked for a debugger, without the clouds in which its Prometheus could find targets: three
-    # minutes on two cores.
-    flags = ["-mod=readonly", "-tags=remove_all_sd", "-gcflags=all=-N -l", "-ldflags=-s -w"]
-    command = ["go", "build", *flags, "-o", str(made), "."]
-    building = Install("the Collector's Go modules", command, SOURCE, CGO_ENABLED="0", GOTOOLCHAIN="local")
-    try:
-        building.wait()
-        made.rename(program)
-    finally:
-        building.close()
-        made.unlink(missing_ok=True)
-    return program
+    # Without the clouds in which its Prometheus could find targets: three minutes on two cores.
+    return go_program("collector", SOURCE, GO, tags="remove_all_sd", build=build)
 
 
 class Collector:

@@ -3,13 +3,9 @@ modules, into the user's cache folder."""
 
 from __future__ import annotations
 
-import hashlib
-import os
 from pathlib import Path
 
-import pytest
-
-from tests.harness.install import Install, lack
+from tests.harness.go_program import go_program
 
 SOURCE = Path(__file__).parents[1] / "deploy" / "go"
 GO = (1, 26)
@@ -21,22 +17,4 @@ PROGRAMS = {"kinds": ".", "helm": "helm.sh/helm/v4/cmd/helm"}
 def program(name: str) -> Path:
     """Skips the test where it is neither there nor to be built. On two cores Helm takes a minute and a half the first
     time, the other a quarter of that."""
-    sources = b"".join((SOURCE / file).read_bytes() for file in ("main.go", "tools.go", "go.mod", "go.sum"))
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "otel-bridge"
-    built = cache / f"{name}-{hashlib.sha256(sources).hexdigest()[:16]}"
-    if built.exists():
-        return built
-    if (reason := lack("go", GO, "version")) is not None:
-        pytest.skip(f"{name} cannot be built: {reason}")
-    cache.mkdir(parents=True, exist_ok=True)
-    made = cache / f"{built.name}.{os.getpid()}"
-    # Not optimised, not linked for a debugger: two thirds of the time.
-    command = ["go", "build", "-mod=readonly", "-gcflags=all=-N -l", "-ldflags=-s -w", "-o", str(made), PROGRAMS[name]]
-    build = Install(f"the Go modules of {name}", command, SOURCE, CGO_ENABLED="0", GOTOOLCHAIN="local")
-    try:
-        build.wait()
-        made.rename(built)
-    finally:
-        build.close()
-        made.unlink(missing_ok=True)
-    return built
+    return go_program(name, SOURCE, GO, package=PROGRAMS[name])

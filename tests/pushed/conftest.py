@@ -3,8 +3,6 @@ without the discovery of clouds and without its pages. Where this machine lacks 
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
 import json
 import os
 import shutil
@@ -14,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from tests.harness.install import Install, lack
+from tests.harness.go_program import go_program
+from tests.harness.install import lack
 from tests.harness.prometheus import Prometheus
 
 HERE = Path(__file__).parent
@@ -22,7 +21,6 @@ GO = (1, 25)
 """As go.mod says."""
 PACKAGE = "github.com/prometheus/prometheus/cmd/prometheus"
 WITH_OTLP = (3, 0)
-BUILT = HERE / "go" / "built"
 BUILD_SECONDS = 900
 
 CONFIG = """\
@@ -45,29 +43,8 @@ def binary() -> Iterator[str]:
     if lack(installed, WITH_OTLP, "--version") is None:
         yield str(shutil.which(installed))
         return
-    reason = lack("go", GO, "version")
-    if reason is not None:
-        pytest.skip(f"no Prometheus with an OTLP receiver: {reason}")
-    BUILT.mkdir(exist_ok=True)
-    with (BUILT / "lock").open("w") as lock:  # tests of several files run side by side
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        _build()
-    yield str(BUILT / "prometheus")
-
-
-def _build() -> None:
-    stamp, of_sum = BUILT / ".of-sum", hashlib.sha256((HERE / "go" / "go.sum").read_bytes()).hexdigest()
-    if stamp.exists() and stamp.read_text() == of_sum:
-        return
-    # Not optimised, not linked for a debugger: two thirds of the time.
-    command = ["go", "build", "-mod=readonly", "-tags=remove_all_sd", "-gcflags=all=-N -l", "-ldflags=-s -w"]
-    command += ["-o", str(BUILT / "prometheus"), PACKAGE]
-    install = Install("Go modules", command, HERE / "go", CGO_ENABLED="0", GOTOOLCHAIN="local", GOFLAGS="")
-    try:
-        install.wait(BUILD_SECONDS)
-        stamp.write_text(of_sum)
-    finally:
-        install.close()
+    source = HERE / "go"
+    yield str(go_program("prometheus", source, GO, package=PACKAGE, tags="remove_all_sd", seconds=BUILD_SECONDS))
 
 
 Start = Callable[..., Prometheus]
