@@ -13,7 +13,7 @@ from grafana.boards.promql import counted, mean, quantile
 from grafana.boards.queries import fill
 from otel_bridge import catalog
 from tests.harness.bridge import ROOT
-from tests.harness.prometheus import Prometheus, available
+from tests.harness.prometheus import Prometheus, available, backfill
 
 pytestmark = pytest.mark.skipif(
     available() is None or shutil.which("promtool") is None, reason="prometheus is not installed"
@@ -68,20 +68,9 @@ def samples(now: int) -> Iterator[tuple[str, int, float]]:
 def known(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Prometheus, int]]:
     folder = tmp_path_factory.mktemp("totals")
     now = int(time.time()) // SCRAPE * SCRAPE
-    text = folder / "samples.txt"
-    series: dict[str, list[str]] = {}
-    for name, at, value in samples(now):
-        series.setdefault(name.partition("{")[0], []).append(f"{name} {value} {at}\n")
-    text.write_text(
-        "".join(f"# TYPE {name} unknown\n{''.join(lines)}" for name, lines in series.items()) + "# EOF\n", "utf-8"
-    )
     prometheus = Prometheus(folder / "prometheus")
     data = prometheus.folder / "tsdb"
-    data.mkdir(parents=True)
-    run = subprocess.run(
-        ["promtool", "tsdb", "create-blocks-from", "openmetrics", str(text), str(data)], capture_output=True, text=True
-    )
-    assert run.returncode == 0, run.stderr
+    backfill(data, samples(now))
     try:
         prometheus.start()
         run = subprocess.run(

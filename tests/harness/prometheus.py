@@ -15,7 +15,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +54,23 @@ scrape_configs:
 def available() -> str | None:
     """The path of the binary; None where Prometheus is not installed."""
     return shutil.which(os.environ.get("PROMETHEUS", "prometheus"))
+
+
+def backfill(data: Path, samples: Iterable[tuple[str, int, float]]) -> None:
+    """Makes a TSDB folder of samples (series, seconds since the epoch, value), by promtool, before a Prometheus starts
+    on it."""
+    by_name: dict[str, list[str]] = {}
+    for series, at, value in samples:
+        by_name.setdefault(series.partition("{")[0], []).append(f"{series} {value} {at}\n")
+    data.mkdir(parents=True)
+    text = data.with_name("samples.txt")
+    text.write_text(
+        "".join(f"# TYPE {name} unknown\n{''.join(lines)}" for name, lines in by_name.items()) + "# EOF\n", "utf-8"
+    )
+    run = subprocess.run(
+        ["promtool", "tsdb", "create-blocks-from", "openmetrics", str(text), str(data)], capture_output=True, text=True
+    )
+    assert run.returncode == 0, run.stderr
 
 
 class Prometheus:

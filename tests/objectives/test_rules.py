@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import re
 import shutil
-import subprocess
 import time
 from collections.abc import Iterator
 
@@ -16,7 +15,7 @@ from otel_bridge import catalog
 from otel_bridge.objectives import rules
 from otel_bridge.objectives.minutes import MINUTE_US, NICE, Minutes
 from tests.harness.bridge import ROOT
-from tests.harness.prometheus import Prometheus, available
+from tests.harness.prometheus import Prometheus, available, backfill
 
 RULES = ROOT / "prometheus/rules"
 ALERTS = [
@@ -135,10 +134,10 @@ def counted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Promethe
         minutes.add((first + minute) * MINUTE_US, seconds, failed)
         by_minute.setdefault(minute, []).append((seconds, failed))
     first = minutes.first
-    lines: dict[str, list[str]] = {}
+    samples: list[tuple[str, int, float]] = []
 
     def sample(name: str, labels: str, value: float, at: int) -> None:
-        lines.setdefault(name, []).append(f"{name}{{{labels}}} {value} {at}\n")
+        samples.append((f"{name}{{{labels}}}", at, value))
 
     good = bad = 0
     buckets = [0] * (len(BOUNDS) + 1)
@@ -158,17 +157,8 @@ def counted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Promethe
             for place, bound in enumerate((*BOUNDS, float("inf"))):
                 name = f"{catalog.OPERATION_DURATION.name}_bucket"
                 sample(name, f'{label},event_type="c",le="{bound}"', buckets[place], at)
-    text = folder / "samples.txt"
-    text.write_text(
-        "".join(f"# TYPE {name} unknown\n{''.join(rows)}" for name, rows in lines.items()) + "# EOF\n", "utf-8"
-    )
     prometheus = Prometheus(folder / "prometheus")
-    data = prometheus.folder / "tsdb"
-    data.mkdir(parents=True)
-    run = subprocess.run(
-        ["promtool", "tsdb", "create-blocks-from", "openmetrics", str(text), str(data)], capture_output=True, text=True
-    )
-    assert run.returncode == 0, run.stderr
+    backfill(prometheus.folder / "tsdb", samples)
     try:
         yield prometheus.start(), minutes, first
     finally:
