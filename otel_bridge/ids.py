@@ -30,20 +30,14 @@ def time_of(record_id: bytes) -> int | None:
     return int.from_bytes(record_id[:6], "big") * 1000 if record_id[6] >> 4 in (7, 8) else None
 
 
-def keys_of_derived(record_id: bytes) -> list[tuple[bytes, bytes]]:
-    """What a key may go on with, behind its letter, where `derived_uuid` made this id of it: between these (least,
-    greatest), each of one key at the most. Version and variant have taken the place of six of its bits, and the day
-    has changed the last sixteen. None where the id is no UUIDv8."""
+def keys_of_derived(record_id: bytes, arrived_us: int) -> list[bytes]:
+    """What a key may go on with, behind its letter, where `derived_uuid` made this id of it and its record arrived on
+    that day. Version and variant have taken the place of six of its bits. None where the id is no UUIDv8."""
     number = int.from_bytes(record_id, "big")
     if number & ~_UNMARKED != _MARKS[8]:
         return []
-    known = number & _UNMARKED & ~0xFFFF
-    ranges = []
-    for version in range(16):
-        for variant in range(4):
-            least = known | version << 76 | variant << 62
-            ranges.append((least.to_bytes(16, "big"), (least | 0xFFFF).to_bytes(16, "big")))
-    return ranges
+    known = number & _UNMARKED ^ (arrived_us // DAY_US & 0xFFFF)
+    return [(known | v << 76 | w << 62).to_bytes(16, "big") for v in range(16) for w in range(4)]
 
 
 def derived_uuid(key: bytes, arrived_us: int) -> bytes:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from otel_bridge import clock, times
 from otel_bridge.config import Config
-from otel_bridge.ids import derived_uuid, keys_of_derived, time_of
+from otel_bridge.ids import DAY_US, derived_uuid, keys_of_derived, time_of
 from otel_bridge.intake import looking_up
 from otel_bridge.intake.identity import Identity
 from otel_bridge.journal import Reader
@@ -22,6 +22,8 @@ from otel_bridge.journal.damage import Damage
 
 REMEMBERED = 10_000
 REMEMBERED_SECONDS = 60.0
+DERIVED_DAYS = 3
+"""Days back in which a record may have arrived whose key is remembered."""
 
 
 class RatedEvent(NamedTuple):
@@ -92,16 +94,16 @@ class RatedEvents:
     def _arrivals(self, event_id: bytes, own: Collection[str]) -> list[tuple[int, str | None]]:
         """When the event may have arrived, and of which GPT it then is where that is known, the likeliest first."""
         chosen = {self._identity.of_id(gpt, event_id): gpt for gpt in self._gpts}
-        derived = [
-            (letter + least, letter + most) for letter in (b"c", b"k") for least, most in keys_of_derived(event_id)
-        ]
+        now_us = clock.now_us()
+        days = range(now_us + DAY_US, now_us - DERIVED_DAYS * DAY_US, -DAY_US)
+        derived = [letter + rest for day in days for rest in keys_of_derived(event_id, day) for letter in (b"c", b"k")]
         by_gpt: dict[str | None, int] = {}
-        for key, arrived_us in self._reader.arrivals([*((key, key) for key in chosen), *derived]):
+        for key, arrived_us in self._reader.arrivals([*chosen, *derived]):
             gpt = chosen.get(key)
             if gpt is not None or derived_uuid(key, arrived_us) == event_id:
                 by_gpt[gpt] = max(arrived_us, by_gpt.get(gpt, 0))  # an id is given anew when it is forgotten
         found = sorted(((at, gpt) for gpt, at in by_gpt.items()), key=lambda one: (one[1] not in own, one[0]))
         told = time_of(event_id)
-        if told is not None and times.EARLIEST_US <= told <= clock.now_us() + times.AHEAD_US:
+        if told is not None and times.EARLIEST_US <= told <= now_us + times.AHEAD_US:
             found.append((told, None))
         return found

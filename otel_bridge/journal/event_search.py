@@ -14,8 +14,6 @@ STEPS = (1, 200, 2_000, 16_000)
 """Records that are looked at, to both sides of where it should be, in steps."""
 SEARCH_SECONDS = 0.1
 """What a search takes at the most, but for a step that has begun."""
-MOST_OF_A_RANGE = 64
-"""Keys that are told of one range: honest ones hold one."""
 
 
 def event_in(body: bytes, event_id: bytes, gpt: str | None) -> Event | None:

@@ -261,9 +261,9 @@ class Reader(Protocol):
     def session(self, session_id: bytes) -> SessionRow | None:
         """One session with its totals; None where it does not exist (any more)."""
 
-    def arrivals(self, keys: Sequence[tuple[bytes, bytes]]) -> list[tuple[bytes, int]]:
-        """The dedup keys that are remembered within these ranges (least, greatest; few keys each), newest first as far
-        as a backend can tell, and when the record of each arrived. Those past the horizon may be told or not."""
+    def arrivals(self, keys: Sequence[bytes]) -> list[tuple[bytes, int]]:
+        """Those of these dedup keys that are remembered, newest first as far as a backend can tell, and when the record
+        of each arrived. Those past the horizon may be told or not."""
 
     def event_near(self, event_id: bytes, arrived_us: int, gpt: str | None = None) -> Event | None:
         """The event with this id (`gpt`: of this GPT) among the records that arrived about then; None where there is
@@ -398,8 +398,7 @@ class Store(Protocol):
         Sets the part of each new event (`parts.py`) before it is encoded, keeps the fill of each session, and the part
         of each key: a Duplicate has that of the first.
 
-        The first `Feedback` leaves a mark in the journal, durable with it: a release that knows no such record does not
-        open the journal any more, and says so. Ratings add to no session and to no usage.
+        Ratings add to no session and to no usage.
         """
 
     def write_alone(self, appends: list[Append]) -> list[Record]:

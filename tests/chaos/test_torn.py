@@ -260,7 +260,7 @@ def test_a_journal_whose_newest_records_are_torn_is_refused(make_bridge: Callabl
 
 
 SHORT = ("session", "parked", "meta")
-LONGER = ("session_live", "usage", "seen", "sink")
+LONGER = ("session_live", "usage", "key", "sink")
 
 
 @pytest.mark.parametrize("name", [*SHORT, *(pytest.param(name, marks=long_form) for name in LONGER)])

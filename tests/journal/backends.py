@@ -13,6 +13,8 @@ import psycopg
 from otel_bridge import journal
 from otel_bridge.journal import Reader, Store
 from otel_bridge.journal.postgres import migrations, schema
+from otel_bridge.journal.sqlite import schema as sqlite_schema
+from otel_bridge.journal.sqlite.key_rows import unpacked
 from tests.harness.postgres import LAX, Cluster
 
 CONSUMER = "otlp"
@@ -63,7 +65,7 @@ class SqliteBackend:
 
     def make_current(self) -> None:
         """What `make_newer` did, undone."""
-        self.sql("PRAGMA user_version = 1")
+        self.sql(f"PRAGMA user_version = {sqlite_schema.VERSION}")
 
     def damage_segment(self, last: int) -> None:
         self.sql("UPDATE segment SET body = x'00' WHERE last = ?", last)
@@ -82,7 +84,8 @@ class SqliteBackend:
 
     def remembered_keys(self) -> list[bytes]:
         """Every dedup key that takes room, in order."""
-        return [row[0] for row in self.sql("SELECT key FROM seen ORDER BY key")]
+        rows = self.sql("SELECT width, keys, arrived, rest FROM key")
+        return sorted(one.key for columns in rows for one in unpacked(columns))
 
     def replay(self, seqs: Sequence[int] | None) -> int:
         return journal.mark_replay(self.url, seqs)

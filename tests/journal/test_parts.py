@@ -15,6 +15,7 @@ from otel_bridge.journal import Append, Duplicate, Store
 from otel_bridge.journal.parts import EVENT_BYTES, PART_BYTES, PART_EVENTS, Parts, as_sent, parts_of
 from otel_bridge.records import Event, Extras, ToolCall
 from tests.journal.backends import CONSUMER, Backend
+from tests.journal.earlier import as_before
 from tests.journal.stores import append, commit, held
 from tests.unit.samples import SESSION_ID, event, session, uid
 
@@ -201,7 +202,9 @@ def _forget_fills(url: str) -> None:
     """As a release that knew no parts has left it."""
     import sqlite3
 
-    db = sqlite3.connect(Path(url.removeprefix("sqlite:///")))
+    path = Path(url.removeprefix("sqlite:///"))
+    as_before(path)
+    db = sqlite3.connect(path)
     db.executescript("ALTER TABLE session DROP COLUMN fill; ALTER TABLE seen DROP COLUMN part;")
     db.close()
 

@@ -16,8 +16,10 @@ import pytest
 from otel_bridge import journal
 from otel_bridge.export.pipe import CONSUMER
 from otel_bridge.journal import DEDUP_HORIZON_US, Forms, Parked, Store, StoreError
+from otel_bridge.journal.archive import KeyRow
 from otel_bridge.journal.postgres import dump, totals
 from otel_bridge.journal.postgres.schema import base, tables
+from otel_bridge.journal.sqlite.key_rows import packed, unpacked
 from otel_bridge.records import Event, decode, encode
 from tests.harness.postgres import Cluster
 from tests.harness.waiting import wait_for
@@ -158,11 +160,18 @@ def test_keys_of_every_turn_are_known_each_once(url: str, lanes: list[Store], tm
     again = at(9, 5 * 40_000)  # past the horizon of the first
     commit(lanes[0], append(again, keys=[b"k0"]))
     with closing(backed_up(url, tmp_path / "b.db")) as db:
-        rows = db.execute("SELECT key, generation, arrived_us, digest FROM seen ORDER BY key").fetchall()
-        assert [(key, arrived) for key, _, arrived, _ in rows] == [
+        rows = [
+            (one.key, generation, one.arrived_us)
+            for generation, *columns in db.execute(
+                "SELECT generation, width, keys, arrived, rest FROM key ORDER BY row"
+            )
+            for one in unpacked(columns)
+        ]
+        assert sorted((key, arrived) for key, _, arrived in rows) == [
             (b"k0", again.arrived_us), *((b"k%d" % number, keyed[number].arrived_us) for number in range(1, 6))
         ]  # fmt: skip
-        assert all(generation == arrived // DEDUP_HORIZON_US for _, generation, arrived, _ in rows)
+        assert all(generation == arrived // DEDUP_HORIZON_US for _, generation, arrived in rows)
+        assert [generation for _, generation, _ in rows] == sorted(generation for _, generation, _ in rows)
 
 
 def test_a_backup_under_load_is_one_moment(url: str, lanes: list[Store], tmp_path: Path) -> None:
@@ -199,7 +208,7 @@ def test_a_backup_under_load_is_one_moment(url: str, lanes: list[Store], tmp_pat
                 assert len(set(ids)) == seen > before
                 assert db.execute("SELECT events FROM session").fetchone() == (seen,)
                 assert db.execute("SELECT sum(events) FROM usage").fetchone() == (seen,)
-                assert db.execute("SELECT count(*) FROM seen").fetchone() == (seen,)
+                assert db.execute("SELECT sum(length(keys) / width) FROM key").fetchone() == (seen,)
                 pending = "SELECT count(*) FROM segment WHERE last > (SELECT max(cursor) FROM sink)"
                 exported = db.execute("SELECT max(exported) FROM sink").fetchone()[0] or 0
                 total = db.execute("SELECT max(total) FROM segment").fetchone()[0]
@@ -258,10 +267,10 @@ def test_what_a_file_may_hold_is_what_a_database_then_holds(url: str, cluster: C
         # Rows as earlier releases have left them, and a key that was taken again after its horizon.
         db.execute("UPDATE segment SET total = NULL WHERE last < 4")
         db.execute("UPDATE session SET fill = NULL, unmeasured_in = NULL, live = 0")
-        db.execute(
-            "INSERT INTO seen VALUES (20000, x'aa', 1, NULL, NULL), (20001, x'aa', 2, x'dd', 3), "
-            "(20000, x'ab', 1, NULL, 0)"
-        )
+        old, new = [KeyRow(b"\xaa", 1, None, 0), KeyRow(b"\xab", 1, None, 0)], [KeyRow(b"\xaa", 2, b"\xdd", 3)]
+        for row, (generation, keys) in enumerate(((20000, old), (20001, new)), 1):
+            (columns,) = packed(keys)
+            db.execute("INSERT INTO key VALUES (?, ?, ?, ?, ?, ?)", (row, generation, *columns))
         db.commit()
     told: dict[str, int] = {}
     copied = journal.copy(file, url, b"f" * 16, FORMS, told.__setitem__)
@@ -274,7 +283,7 @@ def test_what_a_file_may_hold_is_what_a_database_then_holds(url: str, cluster: C
         (2, 2, 2, 0), (3, 1, 3, 0), (4, 1, 4, 0)
     ]  # fmt: skip
     assert rows("SELECT key, arrived_us, digest, part FROM otel_bridge.seen_1 ORDER BY key") == [
-        (b"\xaa", 2, b"\xdd", 3), (b"\xab", 1, None, 0)
+        (b"\xaa", 2, b"\xdd", 3), (b"\xab", 1, None, None)
     ]  # fmt: skip
     assert rows("SELECT lane, owner, last, total, turn, doubled FROM otel_bridge.lane") == [(0, None, 4, 4, 1, False)]
     assert rows("SELECT events, live, fill, unmeasured_in FROM otel_bridge.session") == [(3, False, 0, 0)]

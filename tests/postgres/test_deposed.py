@@ -41,7 +41,7 @@ def _finds_nothing(reader: Reader, told: bool) -> None:
     for asks in (
         lambda: reader.sessions([uid(9)]) == {},
         lambda: reader.session(uid(9)) is None,
-        lambda: reader.arrivals([(b"key", b"key")]) == [],
+        lambda: reader.arrivals([b"key"]) == [],
         lambda: reader.event_near(uid(8), event(8).arrived_us) is None,
     ):
         if told:

@@ -14,7 +14,7 @@ from typing import Any
 import psycopg
 
 from otel_bridge.journal import event_search
-from otel_bridge.journal.event_search import MOST_OF_A_RANGE, SEARCH_SECONDS, SLACK_US, STEPS
+from otel_bridge.journal.event_search import SEARCH_SECONDS, SLACK_US, STEPS
 from otel_bridge.journal.postgres.arrays import bytea_array
 from otel_bridge.journal.postgres.connection import Connection
 from otel_bridge.journal.postgres.schema import RING
@@ -37,20 +37,13 @@ _BODIES = """SELECT last, count, arrived_us, crc, body FROM (
 _HEAD = "SELECT arrived_us, last {next}"
 
 
-def arrivals(connection: Connection, keys: Sequence[tuple[bytes, bytes]]) -> list[tuple[bytes, int]]:
+def arrivals(connection: Connection, keys: Sequence[bytes]) -> list[tuple[bytes, int]]:
     """As `Reader.arrivals`."""
     turns = connection.execute("SELECT turn FROM otel_bridge.turn WHERE NOT emptied ORDER BY turn DESC").fetchall()
-    bounds = bytea_array([least for least, _ in keys]), bytea_array([greatest for _, greatest in keys])
     found: dict[tuple[bytes, int], None] = {}  # a key may stand in two generations around their change
     for (turn,) in turns:
-        rows = connection.execute(
-            f"SELECT known.key, known.arrived_us FROM unnest(%b::bytea[], %b::bytea[]) AS range (least, greatest), "
-            f"LATERAL (SELECT key, arrived_us FROM otel_bridge.seen_{turn % RING} "
-            f"WHERE key >= range.least AND key <= range.greatest LIMIT {MOST_OF_A_RANGE}) AS known",
-            bounds,
-            binary=True,
-        )
-        found |= dict.fromkeys(rows)
+        sql = f"SELECT key, arrived_us FROM otel_bridge.seen_{turn % RING} WHERE key = ANY(%b::bytea[])"
+        found |= dict.fromkeys(connection.execute(sql, (bytea_array(keys),), binary=True))
     return list(found)
 
 

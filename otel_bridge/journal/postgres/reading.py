@@ -167,7 +167,7 @@ class PostgresReader:
         return SessionRow._make(totals)
 
     @reading(DamagedPart.KEYS)
-    def arrivals(self, keys: Sequence[tuple[bytes, bytes]]) -> list[tuple[bytes, int]]:
+    def arrivals(self, keys: Sequence[bytes]) -> list[tuple[bytes, int]]:
         found = lookup.arrivals(self._db, keys)
         if not found:
             self._confirm()

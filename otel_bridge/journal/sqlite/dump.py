@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import heapq
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from functools import cached_property
-from operator import itemgetter
 from pathlib import Path
 
 from otel_bridge.errors import StartRefused
-from otel_bridge.journal.archive import KeyRow, ParkedRow, SegmentRow, SessionRow, SinkRow, Sums, UsageRow, newest
+from otel_bridge.journal.archive import KeyRow, ParkedRow, SegmentRow, SessionRow, SinkRow, Sums, UsageRow
 from otel_bridge.journal.sqlite import schema
 from otel_bridge.journal.sqlite.database import advice, connect, damage, uri
+from otel_bridge.journal.sqlite.key_rows import unpacked
 from otel_bridge.journal.sqlite.reading import wal_bytes
 from otel_bridge.journal.store import StoreError
-
-_KEYS = "SELECT key, arrived_us, digest, part FROM seen WHERE generation = ? ORDER BY key"
 
 
 @contextmanager
@@ -87,7 +84,7 @@ class SqliteArchive:
 
         return Sums(
             *values("SELECT count(*), sum(count), sum(spans), sum(length(body)) FROM segment"),
-            *values("SELECT count(DISTINCT key) FROM seen"),
+            *values(f"SELECT count(*) FROM {self._keys}"),
             *values("SELECT count(*), sum(events), sum(tokens_in + tokens_out), sum(live) FROM session"),
             *values("SELECT count(*), sum(events), sum(tokens) FROM usage"),
             *values("SELECT count(*), sum(spans) FROM parked"),
@@ -103,10 +100,21 @@ class SqliteArchive:
             yield SegmentRow(last, count, spans, arrived_us, crc, total, body)
 
     def seen(self) -> Iterator[KeyRow]:
-        generations = [row[0] for row in self._db.execute("SELECT DISTINCT generation FROM seen ORDER BY 1 DESC")]
+        for row in self._db.execute(f"SELECT key, arrived_us, digest, part FROM {self._keys} ORDER BY key"):
+            yield KeyRow._make(row)
 
-        # `merge` keeps the order of what it merges, where keys are the same: the newest generation comes first.
-        return newest(heapq.merge(*(self._db.execute(_KEYS, (one,)) for one in generations), key=itemgetter(0)))
+    @cached_property
+    def _keys(self) -> str:
+        """A table of the keys: a key that was taken again after its horizon stands in two rows, and the newer is the
+        one that is known."""
+        self._db.execute(
+            "CREATE TEMP TABLE known (key BLOB PRIMARY KEY, arrived_us INTEGER, digest BLOB, part INTEGER) "
+            "WITHOUT ROWID"
+        )
+        for columns in self._db.execute("SELECT width, keys, arrived, rest FROM key ORDER BY row"):
+            rows = ((*one[:3], one.part or None) for one in unpacked(columns))
+            self._db.executemany("INSERT OR REPLACE INTO known VALUES (?, ?, ?, ?)", rows)
+        return "known"
 
     def sessions(self) -> Iterator[SessionRow]:
         for row in self._db.execute(f"SELECT {', '.join(SessionRow._fields)} FROM session ORDER BY id"):

@@ -16,12 +16,10 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
 from otel_bridge.ids import DAY_US
 from otel_bridge.journal.accounts import HOUR_US
-from otel_bridge.journal.append import Append
-from otel_bridge.records import Event, Record
 
 _COLUMNS = "abcdefghijklmnopqr"
 
@@ -48,8 +46,7 @@ _VIEW = f"""
 CREATE TEMP VIEW taken AS SELECT NULL AS kind, {", ".join(f"NULL AS {column}" for column in _COLUMNS)};
 
 CREATE TEMP TRIGGER taken_keys INSTEAD OF INSERT ON taken WHEN NEW.kind = 1 BEGIN
-    INSERT INTO seen (generation, key, arrived_us, part)
-    SELECT NEW.a, substr(NEW.c, 1 + arrived.key * NEW.b, NEW.b), arrived.value, NEW.e FROM json_each(NEW.d) AS arrived;
+    INSERT INTO key (row, generation, width, keys, arrived, rest) VALUES ({_new(6)});
 END;
 
 CREATE TEMP TRIGGER taken_segment INSTEAD OF INSERT ON taken WHEN NEW.kind = 2 BEGIN
@@ -87,8 +84,6 @@ CREATE TEMP TRIGGER taken_unmeasured INSTEAD OF INSERT ON taken WHEN NEW.kind = 
 END;
 """
 
-MAX_PARTS = 8
-"""Parts that the keys of one statement may be of."""
 _FIRST_SESSIONS = 64
 _SIZES = (512, 64)
 """Rows of one statement; what is left of them goes in one more. Each number of rows is a text of its own, and SQLite
@@ -104,54 +99,18 @@ def portions(count: int) -> Iterator[slice]:
         start += size
 
 
-class Keys(NamedTuple):
-    """Keys of one generation, of which none may be known. Their events are in one part of their sessions."""
-
-    generation: int
-    width: int
-    """Bytes of each."""
-    joined: bytes
-    """One after another: a parameter for all of them instead of three for each."""
-    arrived_us: str
-    """JSON array of when each arrived."""
-    part: int | None
-    """None: the first."""
-
-    @classmethod
-    def packed(cls, generation: int, width: int, keys: list[bytes], arrived: list[int], part: int | None) -> Keys:
-        return cls(generation, width, b"".join(keys), f"[{','.join(map(str, arrived))}]", part)
-
-
-def part_of(record: Record) -> int | None:
-    """The part as `seen` keeps it."""
-    return (record.part or None) if record.__class__ is Event else None
-
-
-def by_part(appends: Sequence[Append]) -> dict[int | None, tuple[list[bytes], list[int]]]:
-    """The keys of these appends, and when each arrived, by the part that their events are in."""
-    parts: dict[int | None, tuple[list[bytes], list[int]]] = {}
-    for append in appends:
-        for key, record in zip(append.keys, append.records, strict=True):
-            if key is not None:
-                keys, arrived = parts.setdefault(part_of(record), ([], []))
-                keys.append(key)
-                arrived.append(record.arrived_us)
-    return parts
-
-
 def prepare(db: sqlite3.Connection) -> None:
     db.executescript(_VIEW)
 
 
 def statements(
-    keys: Sequence[Keys],
+    keys: Sequence[Sequence[Any]],
     segments: Sequence[Sequence[Any]],
     sessions: Sequence[Sequence[Any]],
     late: Sequence[Sequence[Any]],
     unmeasured: Sequence[Sequence[Any]],
 ) -> Iterator[tuple[str, list[Any]]]:
-    """What writes these rows: usually one statement, more where there are many sessions. Where a key is known the first
-    raises sqlite3.IntegrityError (SQLITE_CONSTRAINT_PRIMARYKEY), and has changed nothing."""
+    """What writes these rows: usually one statement, more where there are many sessions."""
     first, rest = sessions[:_FIRST_SESSIONS], sessions[_FIRST_SESSIONS:]
     values: list[Any] = []
     for row in (*keys, *segments, *first):
@@ -170,7 +129,7 @@ def statements(
 
 @lru_cache(256)
 def _insert(keys: int, segments: int, sessions: int, late: int = 0, unmeasured: int = 0) -> str:
-    rows = [_row(1, 5)] * keys + [_row(2, 7)] * segments + [_row(3, 18)] * sessions
+    rows = [_row(1, 6)] * keys + [_row(2, 7)] * segments + [_row(3, 18)] * sessions
     rows += [_row(4, 5)] * late + [_row(5, 4)] * unmeasured
     return f"INSERT INTO taken VALUES {', '.join(rows)}"
 

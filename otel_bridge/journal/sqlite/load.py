@@ -6,18 +6,21 @@ import os
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
+from itertools import groupby, islice
+from operator import itemgetter
 from pathlib import Path
 
 import msgspec
 
 from otel_bridge import __version__, clock
 from otel_bridge.errors import StartRefused
-from otel_bridge.journal.archive import Archive, Progress, SessionRow, refuse_other, told
+from otel_bridge.journal.archive import Archive, KeyRow, Progress, SessionRow, refuse_other, told
 from otel_bridge.journal.sqlite import folder, schema
 from otel_bridge.journal.sqlite.backup_file import verify
 from otel_bridge.journal.sqlite.database import uri
 from otel_bridge.journal.sqlite.dump import SqliteArchive
 from otel_bridge.journal.sqlite.identity import BACKUP, JOURNAL, KEY, BackupRow, put_row
+from otel_bridge.journal.sqlite.key_rows import MOST_KEYS, packed
 from otel_bridge.journal.sqlite.new_file import new_file, put_in_place, refuse_narrow, stamp, words
 from otel_bridge.journal.store import DEDUP_HORIZON_US, Backup
 
@@ -62,7 +65,6 @@ def _load(archive: Archive, part: Path, meta: dict[str, bytes], progress: Progre
         db.execute("PRAGMA synchronous = OFF")
         db.execute(f"PRAGMA page_size = {schema.PAGE_BYTES}")
         schema.make(db)
-        schema.mark_feedback(db)  # it may have ratings
         db.execute("BEGIN")
 
         def put(table: str, columns: int, rows: Iterable[Sequence[object]]) -> None:
@@ -70,7 +72,7 @@ def _load(archive: Archive, part: Path, meta: dict[str, bytes], progress: Progre
             db.executemany(f"INSERT INTO {table} VALUES ({marks})", told(rows, table, progress))
 
         put("segment", 7, archive.segments())
-        put("seen", 5, ((key.arrived_us // DEDUP_HORIZON_US, *key) for key in archive.seen()))
+        _put_keys(db, archive, progress)
         put("session", len(SessionRow._fields), archive.sessions())
         put("usage", 5, archive.usage())
         put("parked", 7, archive.parked())
@@ -88,3 +90,21 @@ def _load(archive: Archive, part: Path, meta: dict[str, bytes], progress: Progre
     finally:
         os.close(handle)
     return verify(part, "la copia")
+
+
+def _put_keys(db: sqlite3.Connection, archive: Archive, progress: Progress) -> None:
+    """They come by key, and go by generation."""
+    db.execute("CREATE TEMP TABLE keys (generation INTEGER, key BLOB, arrived_us INTEGER, digest BLOB, part INTEGER)")
+    db.executemany(
+        "INSERT INTO keys VALUES (?, ?, ?, ?, ?)",
+        ((key.arrived_us // DEDUP_HORIZON_US, *key) for key in told(archive.seen(), "key", progress)),
+    )
+    rows = db.execute("SELECT generation, key, arrived_us, digest, part FROM keys ORDER BY generation, rowid")
+    number = 0
+    for generation, of_generation in groupby(rows, key=itemgetter(0)):
+        keys = (KeyRow(*row[1:]) for row in of_generation)
+        while some := list(islice(keys, MOST_KEYS)):
+            for columns in packed(some):
+                number += 1
+                db.execute("INSERT INTO key VALUES (?, ?, ?, ?, ?, ?)", (number, generation, *columns))
+    db.execute("DROP TABLE keys")

@@ -13,8 +13,10 @@ import time
 from collections.abc import Iterator, Sequence
 
 from otel_bridge.journal import event_search
-from otel_bridge.journal.event_search import MOST_OF_A_RANGE, SEARCH_SECONDS, SLACK_US, STEPS
+from otel_bridge.journal.event_search import SEARCH_SECONDS, SLACK_US, STEPS
 from otel_bridge.journal.rows import Row
+from otel_bridge.journal.sqlite.key_rows import unpacked
+from otel_bridge.journal.sqlite.known_keys import Find, rows_at
 from otel_bridge.journal.sqlite.rows import PAST_ALL, Rows
 from otel_bridge.journal.sqlite.segments import Segments
 from otel_bridge.journal.store import Segment
@@ -29,22 +31,25 @@ READ_SEGMENTS = (1, 500)
 class Lookup:
     """Reads through one connection, which somebody else owns."""
 
-    def __init__(self, db: sqlite3.Connection, segments: Segments, consumer: str) -> None:
+    def __init__(
+        self, db: sqlite3.Connection, segments: Segments, consumer: str, find_keys: Find | None = None
+    ) -> None:
+        """`find_keys`: names the rows that may have keys; without it all of them are looked at."""
         self._db = db
+        self._find_keys = find_keys or self._everywhere
         self._segments = segments
         self._rows = Rows(db, consumer)
 
-    def arrivals(self, keys: Sequence[tuple[bytes, bytes]]) -> list[tuple[bytes, int]]:
+    def arrivals(self, keys: Sequence[bytes]) -> list[tuple[bytes, int]]:
         """As `Reader.arrivals`."""
         found: list[tuple[bytes, int]] = []
-        generation = self._db.execute("SELECT max(generation) FROM seen").fetchone()[0]
-        sql = f"SELECT key, arrived_us FROM seen WHERE generation = ? AND key >= ? AND key <= ? LIMIT {MOST_OF_A_RANGE}"
-        while generation is not None:
-            for least, greatest in keys:
-                found += self._db.execute(sql, (generation, least, greatest))
-            older = "SELECT max(generation) FROM seen WHERE generation < ?"
-            generation = self._db.execute(older, (generation,)).fetchone()[0]
-        return found
+        for columns, wanted in rows_at(self._db, self._find_keys(keys)):
+            found += [(one.key, one.arrived_us) for one in unpacked(columns) if one.key in wanted]
+        return found[::-1]
+
+    def _everywhere(self, keys: Sequence[bytes]) -> list[tuple[bytes, int]]:
+        rows = [row for (row,) in self._db.execute("SELECT row FROM key")]
+        return [(key, row) for key in keys for row in rows]
 
     def event(self, event_id: bytes, arrived_us: int, gpt: str | None) -> Event | None:
         """As `Reader.event_near`."""

@@ -14,6 +14,7 @@ from otel_bridge.journal.parts import fill_of, parts_of
 from otel_bridge.journal.rows import Pending
 from otel_bridge.journal.sqlite.database import connect, reading
 from otel_bridge.journal.sqlite.identity import identity
+from otel_bridge.journal.sqlite.known_keys import Find
 from otel_bridge.journal.sqlite.lookup import Lookup
 from otel_bridge.journal.sqlite.names import log_of
 from otel_bridge.journal.sqlite.segments import Segments
@@ -39,8 +40,10 @@ _ACTIVITY = "SELECT gpt, user, coalesce(active_us, last_us) AS active_us FROM se
 class SqliteReader:
     """A connection of its own: reads what is committed and never waits for the writer."""
 
-    def __init__(self, path: Path, consumer: str) -> None:
+    def __init__(self, path: Path, consumer: str, find_keys: Find | None = None) -> None:
+        """`find_keys`: the writer's, where it is of this process."""
         self.path = path
+        self._find_keys = find_keys
         self._consumer = consumer
         self._old_from = b""
         self._connect()
@@ -50,7 +53,7 @@ class SqliteReader:
         self._db = connect(self.path, "ro")
         self._db.execute("PRAGMA query_only = ON")
         self._segments = Segments(self._db, self.path, self._consumer)
-        self._lookup = Lookup(self._db, self._segments, self._consumer)
+        self._lookup = Lookup(self._db, self._segments, self._consumer, self._find_keys)
 
     @reading(DamagedPart.SESSIONS)
     def sessions(self, ids: Sequence[bytes]) -> dict[bytes, SessionInfo]:
@@ -80,7 +83,7 @@ class SqliteReader:
         return self._segments.read(after, limit)
 
     @reading(DamagedPart.KEYS)
-    def arrivals(self, keys: Sequence[tuple[bytes, bytes]]) -> list[tuple[bytes, int]]:
+    def arrivals(self, keys: Sequence[bytes]) -> list[tuple[bytes, int]]:
         return self._lookup.arrivals(keys)
 
     @reading(DamagedPart.LOOKED_FOR)

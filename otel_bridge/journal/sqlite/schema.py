@@ -2,8 +2,8 @@
 
 segment   what was accepted: one row a run of records committed together, body as `records.encode`; `total` is the sum
           of `spans` up to this row, so that what becomes unreadable can still be counted (NULL: of an earlier release)
-seen      dedup keys of the last one or two horizons, by generation: what a retry is recognised by; `part` is the
-          event's where that is not the first
+key       dedup keys of the last one or two horizons, by generation: what a retry is recognised by. A row a commit
+          (`key_rows.py`), found by what `hints.py` has in memory
 session   a row a session: what events need to know of it, its totals, whether it is live; `last_us` is when something
           last arrived for it (idleness and retention go by it), `active_us` the latest time of what arrived (windows go
           by it), `stretch_…` its first and last event since it was last idle, and their number; `fill` is what the
@@ -15,7 +15,8 @@ parked    records that the consumer's endpoint refused; `words` is its message
 meta      the snapshot of the metrics, in the row `checkpoint`; what tells whether this is the journal that was served
           here last, in rows of their own (`witness.py`)
 
-Tables, columns and rows keep the names that they had in the first release: a journal of then is opened as it is.
+Tables, columns and rows keep the names that they had in the first release, but for the keys: a journal of then is
+opened, and its table of keys (`seen`) is moved (`known_keys.py`).
 """
 
 from __future__ import annotations
@@ -26,20 +27,23 @@ from pathlib import Path
 from otel_bridge.errors import StartRefused
 from otel_bridge.ids import DAY_US
 
-VERSION = 2
-"""The newest that this release knows. A journal is made as version 1, and is 2 from its first rating on: releases that
-know 1 alone would take a segment with a rating for a damaged one, and set its events aside."""
+VERSION = 3
+"""The newest that this release knows, and what it makes of every journal. Releases that know 2 look for keys in a table
+that is no more, and would take repeats for new; those that know 1 would take a segment with a rating for a damaged
+one."""
 PAGE_BYTES = 8192
 
-_TABLES = """
+_KEYS = """
+CREATE TABLE key (
+    row INTEGER PRIMARY KEY, generation INTEGER NOT NULL, width INTEGER NOT NULL, keys BLOB NOT NULL,
+    arrived BLOB NOT NULL, rest BLOB
+);
+"""
+_TABLES = f"""{_KEYS}
 CREATE TABLE segment (
     last INTEGER PRIMARY KEY, count INTEGER NOT NULL, spans INTEGER NOT NULL, arrived_us INTEGER NOT NULL,
     crc INTEGER NOT NULL, total INTEGER, body BLOB NOT NULL
 );
-CREATE TABLE seen (
-    generation INTEGER NOT NULL, key BLOB NOT NULL, arrived_us INTEGER NOT NULL, digest BLOB, part INTEGER,
-    PRIMARY KEY (generation, key)
-) WITHOUT ROWID;
 CREATE TABLE session (
     id BLOB PRIMARY KEY, gpt TEXT NOT NULL, user TEXT NOT NULL, started_us INTEGER NOT NULL,
     last_us INTEGER NOT NULL, first_event_us INTEGER, last_event_us INTEGER, events INTEGER NOT NULL,
@@ -113,28 +117,21 @@ def examine(db: sqlite3.Connection, path: Path) -> bool:
 
 
 def make(db: sqlite3.Connection) -> None:
-    db.executescript(f"BEGIN IMMEDIATE; {_TABLES} PRAGMA user_version = 1; COMMIT;")
-
-
-def knows_feedback(db: sqlite3.Connection) -> bool:
-    """Whether the journal is marked as one that may hold ratings."""
-    return bool(db.execute("PRAGMA user_version").fetchone()[0] >= VERSION)
-
-
-def mark_feedback(db: sqlite3.Connection) -> None:
-    """In the transaction that is open."""
-    db.execute(f"PRAGMA user_version = {VERSION}")
+    db.executescript(f"BEGIN IMMEDIATE; {_TABLES} PRAGMA user_version = {VERSION}; COMMIT;")
 
 
 def upgrade(db: sqlite3.Connection) -> None:
-    """Adds what a journal of an earlier release lacks; that release still opens it."""
+    """Adds what a journal of an earlier release lacks. That release does not open it any more."""
     for script in _lacking(db):
         db.executescript(f"BEGIN IMMEDIATE; {script} COMMIT;")
+    if db.execute("PRAGMA user_version").fetchone()[0] < VERSION:
+        db.executescript(f"BEGIN IMMEDIATE; {_KEYS} PRAGMA user_version = {VERSION}; COMMIT;")
 
 
 def is_current(db: sqlite3.Connection) -> bool:
     """Whether `upgrade` would change nothing."""
-    return not _lacking(db)
+    moved = not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'seen'").fetchone()
+    return moved and not _lacking(db)
 
 
 def _lacking(db: sqlite3.Connection) -> list[str]:

@@ -22,8 +22,8 @@ from otel_bridge.journal.accounts import HOUR_US
 from otel_bridge.journal.blanking import Which
 from otel_bridge.journal.sqlite.database import connect, is_damage, translated
 from otel_bridge.journal.sqlite.erasing import blank_segment
-from otel_bridge.journal.sqlite.generations import Generations
 from otel_bridge.journal.sqlite.identity import BLANKED, put_row
+from otel_bridge.journal.sqlite.known_keys import KnownKeys
 from otel_bridge.journal.sqlite.rows import Rows
 from otel_bridge.journal.store import DamagedPart, Trimmed
 
@@ -151,9 +151,9 @@ class Trimming:
             self._hours[gpt] = hour
         return gone
 
-    def forget(self, generations: Generations, limit: int) -> int:
+    def forget(self, known: KnownKeys, limit: int) -> int:
         """As `Store.forget`."""
-        return self._other(DamagedPart.KEYS, lambda: generations.forget(limit))
+        return self._other(DamagedPart.KEYS, lambda: known.forget(limit))
 
     def _segments(self, safe: int, before_us: int, now_us: int, limit: int, make_room: bool) -> int:
         """Deletes up to `limit` of the oldest segments that arrived before then (`make_room`: of any age), none of

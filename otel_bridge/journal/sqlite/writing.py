@@ -12,6 +12,7 @@ from typing import Any
 from otel_bridge.errors import StartRefused
 from otel_bridge.journal.accounts import Accounts, accounts
 from otel_bridge.journal.append import CONFLICT, Append, Duplicate, Outcome
+from otel_bridge.journal.archive import KeyRow
 from otel_bridge.journal.parts import Parts, fill_of
 from otel_bridge.journal.sqlite import ahead, folder, grouping, schema
 from otel_bridge.journal.sqlite.checkpoints import Checkpoints
@@ -22,9 +23,9 @@ from otel_bridge.journal.sqlite.database import (
     reading,
     translated,
 )
-from otel_bridge.journal.sqlite.generations import Generations
-from otel_bridge.journal.sqlite.grouping import MAX_PARTS, Keys, by_part, part_of
 from otel_bridge.journal.sqlite.identity import PURGE
+from otel_bridge.journal.sqlite.key_rows import pack_keys
+from otel_bridge.journal.sqlite.known_keys import KnownKeys
 from otel_bridge.journal.sqlite.lock import Lock
 from otel_bridge.journal.sqlite.names import Place, url
 from otel_bridge.journal.sqlite.reading import IDLE_OF, SqliteReader
@@ -129,9 +130,8 @@ class SqliteStore:
         """Spans of all records up to `last`."""
         self._committed = self.last, self._total
         self._trimming = Trimming(db, self.path, self._consumer)
-        self._generations = Generations(db)
-        self._unscoped = self._has_unscoped_ids()
-        """Whether 0.1.0 wrote ids that are still remembered: their keys say nothing of a GPT."""
+        self._known = KnownKeys(db, self.path)
+        self._known.move()
         grouping.prepare(db)
         self._witness.recognise(db, self.last)
 
@@ -147,11 +147,6 @@ class SqliteStore:
                 "Comprueba el disco, haz sitio en él, y arranca otra vez; el diario queda como está."
             ) from error
         self._db.execute("ROLLBACK")
-
-    def _has_unscoped_ids(self) -> bool:
-        newest = self._generations.newest
-        sql = "SELECT 1 FROM seen WHERE generation = ? AND key >= x'69' AND key < x'6a' LIMIT 1"
-        return any(self._db.execute(sql, (generation,)).fetchone() for generation in (newest, newest - 1))
 
     @property
     def went_back(self) -> WentBack | None:
@@ -198,13 +193,6 @@ class SqliteStore:
             except sqlite3.Error:  # SQLite has rolled back by itself (full disk, I/O error)
                 pass
 
-    def _insert(self, head: str, width: int, values: list[Any]) -> None:
-        """Inserts rows of `width` values that stand one after another."""
-        row = "(" + "?, " * (width - 1) + "?)"
-        for rows in grouping.portions(len(values) // width):
-            sql = head + ", ".join([row] * (rows.stop - rows.start))
-            self._db.execute(sql, values[rows.start * width : rows.stop * width])
-
     def _select_in(self, head: str, fixed: tuple[Any, ...], keys: list[bytes]) -> Iterator[tuple[Any, ...]]:
         for rows in grouping.portions(len(keys)):
             part = keys[rows]
@@ -234,26 +222,16 @@ class SqliteStore:
         all_new = self._all_new(appends)
         if all_new is not None:
             new, keys, accounts = all_new
-            before = self.last, self._total
-            try:
-                self._put(keys, new, accounts)
-            except sqlite3.IntegrityError as error:
-                self.last, self._total = before
-                self.parts.undo()
-                if error.sqlite_errorcode != sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY:
-                    raise  # what came before it in the transaction stands: the caller undoes the whole
-                # A key is known after all. Only the first statement can find that, and has undone itself.
-            else:
-                for append in appends:
-                    append.outcomes = None
-                return new
-        if not self._db.in_transaction:
-            self._db.execute("BEGIN IMMEDIATE")
-        new, accounts = self._sort_out(appends)
-        self._put([], new, accounts)
+            for append in appends:
+                append.outcomes = None
+        else:
+            if not self._db.in_transaction:
+                self._db.execute("BEGIN IMMEDIATE")
+            new, keys, accounts = self._sort_out(appends)
+        self._put(keys, new, accounts)
         return new
 
-    def _put(self, keys: list[Keys], records: list[Record], accounts: Accounts) -> None:
+    def _put(self, keys: list[tuple[Any, ...]], records: list[Record], accounts: Accounts) -> None:
         if not records:
             return
         statements = list(grouping.statements(keys, self._segments(records), *accounts))
@@ -272,31 +250,23 @@ class SqliteStore:
 
     def _account(self, records: list[Record], digests: dict[bytes, bytes]) -> Accounts:
         """What new records add to their sessions and to the usage; sets the parts of the events among them."""
-        sessions, late, unmeasured, created, rated = accounts(
+        sessions, late, unmeasured, created, _ = accounts(
             records, digests, self.parts.event_bytes, self.parts.tool_bytes
         )
-        if rated:
-            self._mark_rated()
         fills = self.parts.assign(records, {row[0]: row[17] for row in sessions}, created, self._fills)
         for row in sessions:
             row[17] = fills[row[0]]
         return sessions, late, unmeasured
 
-    def _mark_rated(self) -> None:
-        if not schema.knows_feedback(self._db):
-            if not self._db.in_transaction:
-                self._db.execute("BEGIN IMMEDIATE")
-            schema.mark_feedback(self._db)
-
     def _fills(self, sessions: list[bytes]) -> Iterator[tuple[bytes, int]]:
         for session, fill, events in self._select_in("SELECT id, fill, events FROM session WHERE id", (), sessions):
             yield session, fill_of(fill, events)
 
-    def _all_new(self, appends: list[Append]) -> tuple[list[Record], list[Keys], Accounts] | None:
-        """The usual case at the usual price: the records, keys of which none should be known, and what they add. To
-        insert the keys proves it without a look-up. None: something may be known, look closer."""
+    def _all_new(self, appends: list[Append]) -> tuple[list[Record], list[tuple[Any, ...]], Accounts] | None:
+        """The usual case at the usual price: the records, the row of their keys, none of which is known, and what they
+        add. None: something may be known, look closer."""
         keys: list[bytes] = []
-        arrived: list[int] = []
+        keyed: list[Record] = []
         new: list[Record] = []
         for append in appends:
             if append.digests:
@@ -305,25 +275,22 @@ class SqliteStore:
             for key, record in zip(append.keys, append.records, strict=True):
                 if key is not None:
                     keys.append(key)
-                    arrived.append(record.arrived_us)
+                    keyed.append(record)
         if not keys:
             return new, [], self._account(new, {})
-        newest, width = self._generations.newest, len(keys[0])
-        if self._generations.of(max(arrived)) > newest or self._generations.may_know(min(keys), max(keys)):
-            return None  # the first of a generation, or a key that may be one of those before it
-        if any(len(key) != width for key in keys):
+        if len(set(map(len, keys))) > 1:
+            return None
+        arrived = [record.arrived_us for record in keyed]
+        row = self._known.admit(keys, arrived)
+        if row is None:
             return None
         accounts = self._account(new, {})
-        if not self.parts.marked:
-            return new, [Keys.packed(newest, width, keys, arrived, None)], accounts
-        parts = by_part(appends)
-        if len(parts) > MAX_PARTS:
-            self.parts.undo()
-            return None
-        return new, [Keys.packed(newest, width, *of_part, part) for part, of_part in parts.items()], accounts
+        parts = [_part_of(record) for record in keyed] if self.parts.marked else None
+        packed = pack_keys(keys, arrived, None, parts)
+        return new, [(row, self._known.generations.newest, *packed)], accounts
 
-    def _sort_out(self, appends: list[Append]) -> tuple[list[Record], Accounts]:
-        """Looks every key up; returns the new records and what they add."""
+    def _sort_out(self, appends: list[Append]) -> tuple[list[Record], list[tuple[Any, ...]], Accounts]:
+        """Looks every key up; returns the new records, the rows of their keys and what they add."""
         times = [
             record.arrived_us
             for append in appends
@@ -331,7 +298,7 @@ class SqliteStore:
             if key is not None
         ]
         if times:
-            self._generations.reach(max(times))
+            self._known.generations.reach(max(times))
         remembered = self._look_up(appends)
         new: list[Record] = []
         taken: list[tuple[bytes, Record, bytes | None]] = []
@@ -352,7 +319,7 @@ class SqliteStore:
                     assert isinstance(record, Session)
                     key = b"S" + record.id
                 before = remembered.get(key)
-                if before is None and self._unscoped and key[:1] == b"g":
+                if before is None and self._known.has_unscoped and key[:1] == b"g":
                     before = remembered.get(_unscoped(record))
                 if before is None:
                     new.append(record)
@@ -374,13 +341,8 @@ class SqliteStore:
         accounts = self._account(new, session_digests)
         for outcomes, i, first in repeats:
             outcomes[i] = Duplicate(first.arrived_us, first.part)
-        if taken:
-            rows: list[Any] = []
-            for key, record, digest in taken:
-                rows += (self._generations.newest, key, record.arrived_us, digest, part_of(record))
-            # OR REPLACE: a key older than the horizon may still stand in its generation.
-            self._insert("INSERT OR REPLACE INTO seen (generation, key, arrived_us, digest, part) VALUES ", 5, rows)
-        return new, accounts
+        rows = self._known.rows_of([KeyRow(k, one.arrived_us, digest, _part_of(one)) for k, one, digest in taken])
+        return new, [(row, generation, *packed) for row, generation, packed in rows], accounts
 
     def _look_up(self, appends: list[Append]) -> dict[bytes, tuple[int, bytes | None, int]]:
         """What is remembered of the keys that these appends carry: key → (arrived, digest, part)."""
@@ -389,7 +351,7 @@ class SqliteStore:
         now_us = 0
         for append in appends:
             keys.extend([key for key in append.keys if key is not None])
-            if self._unscoped:
+            if self._known.has_unscoped:
                 named = [r for r, key in zip(append.records, append.keys, strict=True) if key and key[:1] == b"g"]
                 keys.extend([_unscoped(record) for record in named])
             for i in append.digests:
@@ -399,15 +361,8 @@ class SqliteStore:
                 now_us = append.records[0].arrived_us
         remembered: dict[bytes, tuple[int, bytes | None, int]] = {}
         if keys:
-            horizon = self._generations.horizon(now_us)
-            for generation in self._generations.searched():
-                for key, arrived_us, digest, part in self._select_in(
-                    "SELECT key, arrived_us, digest, part FROM seen WHERE generation = ? AND key",
-                    (generation,),
-                    keys,
-                ):
-                    if arrived_us > horizon:
-                        remembered[key] = (arrived_us, digest, part or 0)
+            for key, found in self._known.look_up(keys, now_us).items():
+                remembered[key] = (found.arrived_us, found.digest, found.part or 0)
         if chosen:
             for session_id, started_us, digest in self._select_in(
                 "SELECT id, started_us, coalesce(digest, x'') FROM session WHERE id", (), chosen
@@ -505,14 +460,14 @@ class SqliteStore:
 
     def mend(self, now_us: int, sessions: Sequence[bytes], limit: int) -> int:
         with translated(self.path):
-            self._generations.mend(now_us)
+            self._known.generations.mend(now_us)
             return ahead.mend(self._db, now_us, sessions, limit)
 
     def hold_keys(self, since_us: int | None) -> None:
-        self._generations.hold(since_us)
+        self._known.generations.hold(since_us)
 
     def forget(self, limit: int) -> int:
-        return self._trimming.forget(self._generations, limit)
+        return self._trimming.forget(self._known, limit)
 
     # --- maintenance --------------------------------------------------------------------------------------------------
 
@@ -573,7 +528,7 @@ class SqliteStore:
         return stat.f_bavail * stat.f_frsize
 
     def reader(self) -> SqliteReader:
-        return SqliteReader(self.path, self._consumer)
+        return SqliteReader(self.path, self._consumer, self._known.places)
 
     def close(self) -> None:
         if self._closed:
@@ -617,6 +572,11 @@ class SqliteStore:
         self._abandoned = True
         for held in (self._db, getattr(self._checkpoints, "connection", None), self._lock):
             abandon(held)
+
+
+def _part_of(record: Record) -> int | None:
+    """The part as it is kept with the key."""
+    return (record.part or None) if record.__class__ is Event else None
 
 
 def _unscoped(record: Record) -> bytes:
