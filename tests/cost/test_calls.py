@@ -33,7 +33,7 @@ STAGES = {
     "redact (e-mail, card, address)": 311.0,
     "prepare (time, redact, identity, record)": 36.0,
     "journal: serialise": 0.01,
-    "journal: write and fsync": 8.3,
+    "journal: write and fsync": 6.25,
     "count (metrics)": 9.0,
     "answer": 1.0,
     "export: read record": 0.01,

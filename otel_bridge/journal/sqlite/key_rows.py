@@ -9,7 +9,7 @@ rest     digests and parts (MessagePack, `_Rest`); NULL: none of them has one
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from struct import pack, unpack
+from struct import iter_unpack, pack, unpack
 from typing import Any, NamedTuple
 
 import msgspec
@@ -71,7 +71,7 @@ def keys_of(width: Any, keys: Any) -> list[bytes]:
     """The keys of a row. Raises ValueError: no bridge has written this."""
     if width.__class__ is not int or keys.__class__ is not bytes or width <= 0 or not keys or len(keys) % width:
         raise ValueError("not a row of keys")
-    return [keys[start : start + width] for start in range(0, len(keys), width)]
+    return [key for (key,) in iter_unpack(f"{width}s", keys)]
 
 
 def unpacked(row: Sequence[Any]) -> list[KeyRow]:
