@@ -109,6 +109,25 @@ def test_hints_name_every_row_of_a_key_and_hardly_another(spread: str, monkeypat
         assert len(table.places(strangers)) < 20
 
 
+def test_hints_forget_what_is_taken_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hints, "LEAST_SLOTS", 16)
+    drawn = random.Random(20)
+    table, kept = hints.Hints(), list[tuple[bytes, int]]()
+    for row in range(1, 400):
+        keys = [drawn.randbytes(17) for _ in range(drawn.randrange(1, 20))]
+        table.add(keys, row)
+        if drawn.random() < 0.5:
+            before = table.places(keys)
+            table.add(keys, row + 1_000)
+            table.remove(keys, row + 1_000)
+            assert table.places(keys) == before
+            kept += [(key, row) for key in keys]
+        else:
+            table.remove(keys, row)
+            assert table.places(keys) == []
+    assert set(kept) <= set(table.places([key for key, _ in kept]))
+
+
 # --- the store --------------------------------------------------------------------------------------------------------
 
 
@@ -161,6 +180,27 @@ def test_what_is_known_is_what_a_dictionary_would_know(path: Path, seed: int, mo
             while store.forget(drawn.randrange(1, 5)):
                 pass
             store.commit()
+    store.close()
+
+
+@pytest.mark.parametrize("how", ["repeated", "undone"])
+def test_what_was_not_taken_leaves_no_hints(path: Path, how: str) -> None:
+    """Else one batch that comes again and again fills the memory, and each time is slower than the one before."""
+    store = opened(path)
+    keys = [timed(START_US + n * 1_000, b"%d" % n) for n in range(100)]
+    if how == "repeated":
+        store.write_alone([post(keys, START_US)])
+    before = store._known.places(keys)
+    for _ in range(200):
+        store.begin()
+        new = store.write([post(keys, START_US + 1)])
+        if how == "undone":
+            assert len(new) == len(keys)
+            store.rollback()
+        else:
+            assert not new
+            store.commit()
+    assert store._known.places(keys) == before
     store.close()
 
 

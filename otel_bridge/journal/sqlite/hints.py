@@ -2,8 +2,8 @@
 
 A B-tree on disk dirties a page for each key that lands elsewhere: 42 µs an event in groups of 64 at two million keys,
 where keys that ascend cost 12. Here a key is a tag of 16 bits and the number of its row, in a hash table with open
-addressing: six bytes a slot, ten to twenty a key. What it names is checked in the row (`known_keys.py`), so what it
-has of a commit that was undone does no harm. Strings of bytes hash with the process's own secret (SipHash): nobody can
+addressing: six bytes a slot, ten to twenty a key. What it names is checked in the row (`known_keys.py`). What was not
+committed is taken out again: else whoever repeats himself would fill it. Strings of bytes hash with the process's own secret (SipHash): nobody can
 choose keys that meet in one slot.
 """
 
@@ -64,6 +64,17 @@ class _Extent:
         self.room -= len(keys)
         return found
 
+    def remove(self, keys: Sequence[bytes], row: int) -> None:
+        """What `add` added last."""
+        tags, rows, mask, place = self.tags, self.rows, self.mask, row - self.base
+        for key in reversed(keys):
+            number = hash(key)
+            slot, own = number & mask, number >> 47 & 0xFFFF or 1
+            while (tag := tags[slot]) and (tag != own or rows[slot] != place):
+                slot = (slot + 1) & mask
+            tags[slot] = 0
+        self.room += len(keys)
+
 
 class Hints:
     """Of one generation. The writer adds; any thread looks."""
@@ -89,6 +100,13 @@ class Hints:
         for extent in self._extents[:-1]:
             found += extent.places(keys)
         return found
+
+    def remove(self, keys: Sequence[bytes], row: int) -> None:
+        """Undoes the last `add`; several of them in their reverse order."""
+        newest = self._extents[-1]
+        newest.remove(keys, row)
+        if newest.base == row and len(self._extents) > 1:
+            self._extents.pop()  # begun for them
 
 
 def _slots(least: int, keys: int) -> int:

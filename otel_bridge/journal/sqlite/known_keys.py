@@ -44,6 +44,8 @@ class KnownKeys:
         self._path = path
         self._hints: dict[int, Hints] = {}
         """By generation."""
+        self._added: list[tuple[Hints, Sequence[bytes], int]] = []
+        """Since the last commit."""
         self.has_unscoped = False
         """Whether 0.1.0 wrote ids that are still remembered: their keys say nothing of a GPT."""
         self._unknown_until: int | None = None
@@ -124,6 +126,7 @@ class KnownKeys:
             self.append([KeyRow(*row[1:]) for row in rows], generation)
             self._db.execute("DELETE FROM seen WHERE generation = ? AND key <= ?", (generation, rows[-1][1]))
             self._db.execute("COMMIT")
+            self.settle()
             self.generations.reload()
 
     # --- commits ------------------------------------------------------------------------------------------------------
@@ -137,12 +140,31 @@ class KnownKeys:
         if self._unknown_until is not None:
             self._refuse_unknown(keys, arrived[0])
         row = self._new_row()
-        places = self._of(generations.newest).add(keys, row)
+        places = self._add(generations.newest, keys, row)
         for generation in self._searched()[1:]:
             places += self._hints[generation].places(keys)
         if places and self._read(places, generations.horizon(arrived[0])):
+            self._take_back()
             return None
         return row
+
+    def settle(self) -> None:
+        """What was added is committed."""
+        self._added.clear()
+
+    def undo(self) -> None:
+        """It is not, and will not be."""
+        while self._added:
+            self._take_back()
+
+    def _add(self, generation: int, keys: Sequence[bytes], row: int) -> Places:
+        hints = self._of(generation)
+        self._added.append((hints, keys, row))
+        return hints.add(keys, row)
+
+    def _take_back(self) -> None:
+        hints, keys, row = self._added.pop()
+        hints.remove(keys, row)
 
     def look_up(self, keys: Sequence[bytes], now_us: int) -> Known:
         """What is remembered of these keys. Raises StoreDamaged."""
@@ -166,7 +188,7 @@ class KnownKeys:
         rows = []
         for columns in packed(keys):
             row = self._new_row()
-            self._of(generation).add(keys_of(columns.width, columns.keys), row)
+            self._add(generation, keys_of(columns.width, columns.keys), row)
             self._note_unscoped(columns.width, columns.keys)
             rows.append((row, generation, columns))
         return rows
@@ -237,6 +259,8 @@ class KnownKeys:
     def forget(self, limit: int) -> int:
         """Deletes up to so many rows of generations that are over; returns how many."""
         oldest = self.generations.oldest()
+        for generation in [one for one in self._hints if one < oldest]:
+            del self._hints[generation]  # also where damage keeps the rows
         upto = size = count = 0
         for row, generation, length in self._db.execute(
             "SELECT row, generation, length(keys) FROM key ORDER BY row LIMIT ?", (limit,)
@@ -247,8 +271,6 @@ class KnownKeys:
             upto, count = row, count + 1
         if upto:
             self._db.execute("DELETE FROM key WHERE row <= ?", (upto,))
-        for generation in [one for one in self._hints if one < oldest]:
-            del self._hints[generation]
         return count
 
 

@@ -171,6 +171,7 @@ class SqliteStore:
             raise self._failed_commit(error) from error.__cause__
         self._committed = self.last, self._total
         self.parts.settle()
+        self._known.settle()
 
     def _failed_commit(self, error: StoreError) -> StoreError:
         """The error as what it says of the commit."""
@@ -187,6 +188,7 @@ class SqliteStore:
     def rollback(self) -> None:
         self.last, self._total = self._committed
         self.parts.undo()
+        self._known.undo()
         if self._db.in_transaction:
             try:
                 self._db.execute("ROLLBACK")
@@ -215,6 +217,7 @@ class SqliteStore:
             raise self._failed_commit(error) from error.__cause__
         self._committed = self.last, self._total
         self.parts.settle()
+        self._known.settle()
         return new
 
     def _take(self, appends: list[Append]) -> list[Record]:
