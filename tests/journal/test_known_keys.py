@@ -303,6 +303,17 @@ def test_a_move_that_is_cut_off_goes_on(path: Path, monkeypatch: pytest.MonkeyPa
     store.close()
 
 
+def test_a_move_does_not_fill_the_log(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = opened(path)
+    fill(store, 5_000)
+    store.close()
+    as_before(path)
+    monkeypatch.setattr(known_keys, "MOST_KEYS", 100)
+    store = opened(path)
+    assert log_of(path).stat().st_size < path.stat().st_size
+    store.close()
+
+
 def test_the_release_before_does_not_open_what_this_one_has_written(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,8 +3,8 @@
 A B-tree on disk dirties a page for each key that lands elsewhere: 42 µs an event in groups of 64 at two million keys,
 where keys that ascend cost 12. Here a key is a tag of 16 bits and the number of its row, in a hash table with open
 addressing: six bytes a slot, ten to twenty a key. What it names is checked in the row (`known_keys.py`). What was not
-committed is taken out again: else whoever repeats himself would fill it. Strings of bytes hash with the process's own secret (SipHash): nobody can
-choose keys that meet in one slot.
+committed is taken out again: else whoever repeats himself would fill it. Strings of bytes hash with the process's own
+secret (SipHash): nobody can choose keys that meet in one slot.
 """
 
 from __future__ import annotations

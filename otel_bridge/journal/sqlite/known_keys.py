@@ -14,6 +14,7 @@ from __future__ import annotations
 import logging
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,8 @@ _ROW = "SELECT width, keys, arrived, rest FROM key WHERE row = ?"
 _INSERT = "INSERT INTO key (row, generation, width, keys, arrived, rest) VALUES (?, ?, ?, ?, ?, ?)"
 FORGET_BYTES = 1 << 20
 """Of keys that are deleted at once: answers wait meanwhile."""
+MOVE_STEPS = 10
+"""Of a move, 0.6 MiB of the log each: then the log is moved into the file and begun anew."""
 
 
 class KnownKeys:
@@ -112,7 +115,7 @@ class KnownKeys:
         what is killed meanwhile goes on."""
         if not self._db.execute("SELECT 1 FROM sqlite_master WHERE name = 'seen'").fetchone():
             return
-        while True:
+        for step in count(1):
             rows = self._db.execute(
                 "SELECT generation, key, arrived_us, digest, part FROM seen WHERE generation = "
                 f"(SELECT min(generation) FROM seen) ORDER BY key LIMIT {MOST_KEYS}"
@@ -127,6 +130,8 @@ class KnownKeys:
             self._db.execute("DELETE FROM seen WHERE generation = ? AND key <= ?", (generation, rows[-1][1]))
             self._db.execute("COMMIT")
             self.settle()
+            if step % MOVE_STEPS == 0:
+                self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
             self.generations.reload()
 
     # --- commits ------------------------------------------------------------------------------------------------------
@@ -261,17 +266,17 @@ class KnownKeys:
         oldest = self.generations.oldest()
         for generation in [one for one in self._hints if one < oldest]:
             del self._hints[generation]  # also where damage keeps the rows
-        upto = size = count = 0
+        upto = size = gone = 0
         for row, generation, length in self._db.execute(
             "SELECT row, generation, length(keys) FROM key ORDER BY row LIMIT ?", (limit,)
         ).fetchall():
             size += length
-            if generation >= oldest or (count and size > FORGET_BYTES):
+            if generation >= oldest or (gone and size > FORGET_BYTES):
                 break
-            upto, count = row, count + 1
+            upto, gone = row, gone + 1
         if upto:
             self._db.execute("DELETE FROM key WHERE row <= ?", (upto,))
-        return count
+        return gone
 
 
 def rows_at(db: sqlite3.Connection, places: Iterable[tuple[bytes, int]]) -> Iterator[tuple[Sequence[Any], set[bytes]]]:
