@@ -6,8 +6,8 @@
 Each size is a power of ten, the largest of its axis. A figure is processor time of the whole process, which other
 programs of the machine change little: of an event, what its share of a commit of 1,000 takes in SQLite, with what the
 store does between commits. Over the decades it is as flat as its slope says: the exponent of a power law, and
-microseconds a decade, both by least squares. A scrape is one of a served bridge, as Prometheus asks for it, every series
-with events; p99 is of single posts at half of the maximum, with and without a scrape a second, in alternation.
+microseconds a decade, both by least squares. A scrape is one of a served bridge, as Prometheus asks for it, with events
+in every series; p99 is of single posts at half of the maximum, with and without a scrape a second, in alternation.
 """
 
 from __future__ import annotations

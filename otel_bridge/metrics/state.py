@@ -158,6 +158,8 @@ class MetricState:
         self._max_errors = max_errors
         self._gpts: dict[str, _GptSeries] = {}
         self.lock = threading.Lock()
+        self._label_sets: list[tuple[str, Labels]] | None = None
+        """Of a page, where no series came since that was made. A series goes only where another comes (extras.py)."""
         self.seq = 0
         self.accepted = {"session": 0, "event": 0, "feedback": 0}
         self.capped = {"gen_ai_request_model": 0, "error_type": 0}
@@ -390,6 +392,7 @@ class MetricState:
         histogram = family.get(labels)
         if histogram is None:
             histogram = family[labels] = Histogram(len(metric.buckets))
+            self._label_sets = None
         return histogram
 
     def _counter(self, metric: Metric, labels: Labels) -> list[float]:
@@ -397,6 +400,7 @@ class MetricState:
         counter = family.get(labels)
         if counter is None:
             counter = family[labels] = [0.0]
+            self._label_sets = None
         return counter
 
     def configure(self, config: Config) -> None:
@@ -434,8 +438,9 @@ class MetricState:
             }
             extra = msgspec.msgpack.encode(self._extra.dump())
             seq = self.seq
-            histograms = {
-                name: [(labels, held, held.copied()) for labels, held in family.items()]
+            all_series = {name: list(family.items()) for name, family in self.histograms.items()}
+            all_copies = {
+                name: [held.copy or held.copied() for held in family.values()]
                 for name, family in self.histograms.items()
             }
             counters = {
@@ -444,10 +449,11 @@ class MetricState:
         families: dict[bool, dict[str, Any]] = {
             is_early: {"histograms": {}, "counters": {}} for is_early in (True, False)
         }
-        for name, copies in histograms.items():
-            rows = []
-            for start in range(0, len(copies), _SAVED_AT_ONCE):
-                rows += [_saved(name, *row) for row in copies[start : start + _SAVED_AT_ONCE]]
+        for name, series in all_series.items():
+            rows, copies = [], all_copies[name]
+            for start in range(0, len(series), _SAVED_AT_ONCE):
+                part = slice(start, start + _SAVED_AT_ONCE)
+                rows += [_saved(name, *one, copy) for one, copy in zip(series[part], copies[part], strict=True)]
                 if pace is not None:
                     pace.rest()
             families[name in _EARLY]["histograms"][name] = [list(catalog_buckets(name)), rows]
@@ -499,8 +505,10 @@ class MetricState:
     def label_sets(self) -> list[tuple[str, Labels]]:
         """(family, labels) of all that a scrape shows."""
         with self.lock:
-            sets = [(name, labels) for name, family in self.histograms.items() for labels in family]
-            sets += [(name, labels) for name, family in self.counters.items() for labels in family]
+            if self._label_sets is None:
+                self._label_sets = [(name, labels) for name, family in self.histograms.items() for labels in family]
+                self._label_sets += [(name, labels) for name, family in self.counters.items() for labels in family]
+            sets = self._label_sets
         return sets + [(catalog.RECORDS.name, (kind, "accepted", "")) for kind in self.accepted]
 
     def series_count(self) -> int:
