@@ -1,7 +1,7 @@
 """`make bench`: starts what it needs, drives it from another process, prints one table, writes RESULTS.md.
 
-    python -m benchmarks [--short] [--only single batch drain sustained latency memory growth commits replicas counting
-        sizes peers stages redaction]
+    python -m benchmarks [--short] [--only single batch drain sustained latency memory growth work commits replicas
+        counting sizes peers stages redaction]
 
 Ratios are taken in one run, the two sides alternating, so that a machine that is slow today is slow for both. The
 promises stay on in every figure: fsync before the answer, counted once, redacted.
@@ -24,7 +24,7 @@ from functools import partial
 from pathlib import Path
 from statistics import median
 
-from benchmarks import bounded, commits, counting, replicas, sizes, stages
+from benchmarks import bounded, commits, counting, replicas, sizes, stages, work
 from benchmarks.drivers import CONNECTIONS, HERE, answers, bare, drained, open_sessions, post_all, process, wrk
 from benchmarks.peers import peers
 from benchmarks.redaction.corpus import corpus
@@ -202,6 +202,11 @@ class Bench:
         for what, figure, note in bounded.growth(self.folder, 400_000 if self.short else 2_000_000):
             self.row(what, figure, note)
 
+    def work(self) -> None:
+        """Processor time an event, a decade of events, sessions, users, days and GPTs at a time; scrapes."""
+        for what, figure, note in work.run(self.folder, work.SHORT if self.short else work.Sizes()):
+            self.row(what, figure, note)
+
     # 7 --------------------------------------------------------------------------------------------------------------
 
     def commits(self) -> None:
@@ -258,6 +263,7 @@ PARTS = (
     "latency",
     "memory",
     "growth",
+    "work",
     "commits",
     "replicas",
     "counting",

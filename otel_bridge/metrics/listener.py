@@ -7,14 +7,14 @@ A connection stays open between pages, as Prometheus keeps it: it tells one scra
 from __future__ import annotations
 
 import contextlib
-import gzip
 import logging
 import select
 import socket
 import struct
 import sys
 import threading
-from collections.abc import Callable, Sequence
+import zlib
+from collections.abc import Callable, Iterable, Sequence
 from hashlib import blake2b
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -29,8 +29,8 @@ from otel_bridge.metrics.scrapers import Scraper, Scrapers
 
 log = logging.getLogger(__name__)
 
-Render = Callable[[bool, Scraper], bytes]
-"""The whole page for one scraper; the first argument says whether in OpenMetrics."""
+Render = Callable[[bool, Scraper], list[bytes]]
+"""The whole page for one scraper, in parts; the first argument says whether in OpenMetrics."""
 Admit = Callable[[Sequence[bytes], str], None]
 """Takes the values of `Host` that a request has, and its version of HTTP. Raises Problem for one that gets no page."""
 
@@ -170,20 +170,21 @@ class _Handler(BaseHTTPRequestHandler):
         except Problem as problem:
             status = problem.kind.status
             headers = [("Content-Type", "application/problem+json"), *problem.headers.items()]
-            body = msgspec.json.encode(problem.document())
+            body = [msgspec.json.encode(problem.document())]
         if status != 200 or len(self.server.open) > MAX_KEPT or self._has_body():
             self.close_connection = True
         self.send_response(status)
         for name, value in headers:
             self.send_header(name, value)
-        self.send_header("Content-Length", str(len(body)))
+        self.send_header("Content-Length", str(sum(map(len, body))))
         if self.close_connection:
             self.send_header("Connection", "close")
         is_page = status == 200 and self.command == "GET" and not self.is_closed()
         try:
             self.end_headers()
             if self.command != "HEAD":
-                self.wfile.write(body)
+                for part in body:
+                    self.wfile.write(part)
         except TimeoutError:
             # One that has not read it within its time is gone; the kernel would offer it the page for minutes.
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -201,14 +202,14 @@ class _Handler(BaseHTTPRequestHandler):
         """What nobody reads."""
         return "transfer-encoding" in self.headers or self.headers.get("content-length", "0") != "0"
 
-    def _page(self) -> tuple[int, list[tuple[str, str]], bytes]:
-        """Status, headers and body. Raises Problem (400, 403, 406)."""
+    def _page(self) -> tuple[int, list[tuple[str, str]], list[bytes]]:
+        """Status, headers and the body in parts. Raises Problem (400, 403, 406)."""
         hosts = [value.encode("latin-1") for value in self.headers.get_all("host", [])]
         self.server.admit(hosts, self.request_version.removeprefix("HTTP/"))
         if self.path.partition("?")[0] not in ("/metrics", "/"):
-            return 404, [("Content-Type", "text/plain")], b"metrics are at /metrics\n"
+            return 404, [("Content-Type", "text/plain")], [b"metrics are at /metrics\n"]
         if self.command not in ("GET", "HEAD"):
-            return 405, [("Allow", "GET, HEAD"), ("Content-Type", "text/plain")], b""
+            return 405, [("Allow", "GET, HEAD"), ("Content-Type", "text/plain")], []
         content_type = formats.choose(self.headers.get("accept", ""))
         coding = accept.coding(self.headers.get("accept-encoding", ""))
         vary = ("Vary", "Accept, Accept-Encoding")
@@ -220,7 +221,7 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.server.render(content_type == formats.OPENMETRICS, scraper)
         headers = [("Content-Type", content_type), vary]
         if coding == "gzip":
-            body = gzip.compress(body, compresslevel=1, mtime=0)
+            body = _gzip(body)
             headers.append(("Content-Encoding", coding))
         return 200, headers, body
 
@@ -235,6 +236,12 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:
         pass
+
+
+def _gzip(parts: Iterable[bytes]) -> list[bytes]:
+    """Part by part: the interpreter is free meanwhile, and held for no copy of the whole."""
+    packing = zlib.compressobj(1, wbits=16 + zlib.MAX_WBITS)
+    return [*map(packing.compress, parts), packing.flush()]
 
 
 class MetricsListener:

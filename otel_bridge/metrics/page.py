@@ -13,23 +13,22 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, get_args
 
-from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
-from prometheus_client.metrics_core import Metric as Family
-from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
-
 from otel_bridge import __version__, catalog
 from otel_bridge.catalog import Metric
 from otel_bridge.clock import CLOCK
 from otel_bridge.config import Gpt
 from otel_bridge.journal import TopUser, WentBack, WentBackKind, Window
 from otel_bridge.metrics.own import OwnCounts
+from otel_bridge.metrics.pace import Pace
 from otel_bridge.metrics.scrapers import Scraper
 from otel_bridge.metrics.shared import Shared
 from otel_bridge.metrics.shown import Shown, ShownPage
 from otel_bridge.metrics.shown import shown as _family
 from otel_bridge.metrics.state import Labels
-from otel_bridge.metrics.text import HistogramText, Row
+from otel_bridge.metrics.text import END, FamilyText, Row
+
+PART_BYTES = 256 << 10
+"""Of a page that are put together in one piece."""
 
 
 @dataclass
@@ -57,15 +56,16 @@ class Sources:
 
 
 class BridgeCollector:
-    """Writes the whole page. Everything but histograms goes through prometheus-client (`_collect`)."""
+    """Writes the whole page."""
 
     def __init__(self, sources: Sources) -> None:
         self._sources = sources
-        self._histograms = HistogramText()
+        self._text = FamilyText()
         self._lock = threading.Lock()
 
-    def render(self, openmetrics: bool, scraper: Scraper) -> bytes:
-        """The page for one scraper, in OpenMetrics or in the Prometheus text format. Runs in the scrape's thread."""
+    def render(self, openmetrics: bool, scraper: Scraper) -> list[bytes]:
+        """The page for one scraper, in OpenMetrics or in the Prometheus text format, in parts. Runs in the scrape's
+        thread."""
         with self._lock:
             scraper.sent = None
             shared = self._sources.shared(scraper)
@@ -93,20 +93,18 @@ class BridgeCollector:
         folded = [_family(metric, rows, shared.held) for metric, rows in _folded(shared)]
         return ShownPage([*folded, *self._collect(shared)], shared.until)
 
-    def _write(self, openmetrics: bool, shared: Shared | None) -> bytes:
-        text, counters = "", []
-        if shared is not None:
-            families = _folded(shared)
-            text = "".join(
-                self._histograms.render(metric, rows, openmetrics, shared.held)
-                for metric, rows in families
-                if metric.type == "histogram"
-            )
-            counters = [_family(metric, rows, shared.held) for metric, rows in families if metric.type == "counter"]
-        page = _Page([*counters, *self._collect(shared)])
-        # The library ends OpenMetrics with «# EOF»: the histograms go before it.
-        rest: bytes = generate_openmetrics(page) if openmetrics else generate_latest(page)  # type: ignore[no-untyped-call]
-        return text.encode() + rest
+    def _write(self, openmetrics: bool, shared: Shared | None) -> list[bytes]:
+        pace = Pace()
+        folded = [] if shared is None else _folded(shared)
+        parts = _Parts()
+        for metric, rows in folded:
+            assert shared is not None
+            parts += self._text.render(metric, rows, openmetrics, shared.held, pace)
+        for shown in self._collect(shared):
+            parts += self._text.render(shown.metric, shown.rows, openmetrics, pace=pace)
+        if openmetrics:
+            parts += [END]
+        return parts.whole()
 
     def _collect(self, shared: Shared | None) -> Iterator[Shown]:
         sources = self._sources
@@ -186,16 +184,6 @@ def _folded(shared: Shared) -> list[tuple[Metric, list[tuple[Labels, Any]]]]:
     return [*shared.families, (catalog.REQUEST_DURATION, _durations(shared.own))]
 
 
-def _written(shown: Shown) -> Family:
-    """A counter or a gauge, as prometheus-client wants it."""
-    metric = shown.metric
-    kind: Any = CounterMetricFamily if metric.type == "counter" else GaugeMetricFamily
-    family = kind(metric.name, metric.help, labels=metric.labels)
-    for labels, value in shown.rows:
-        family.add_metric(labels, value)
-    return family  # type: ignore[no-any-return]
-
-
 def _went_back(found: WentBack | None) -> list[tuple[Labels, float]]:
     at = {} if found is None else {found.kind: found.since_us / 1e6}
     return [((kind,), at.get(kind, 0)) for kind in get_args(WentBackKind)]
@@ -206,12 +194,26 @@ def _durations(own: OwnCounts) -> list[Row]:
     return [(key, ([int(count) for count in row[:-1]], row[-1], empty)) for key, row in own.durations.items()]
 
 
-class _Page(CollectorRegistry):
-    """Families that exist already, in the form that prometheus-client writes."""
+class _Parts:
+    """A page, gathered in parts of a size that is worth a write of its own."""
 
-    def __init__(self, families: Iterable[Shown]) -> None:
-        super().__init__(auto_describe=False)
-        self._families = [_written(one) for one in families]
+    def __init__(self) -> None:
+        self._parts: list[bytes] = []
+        self._open: list[bytes] = []
+        self._bytes = 0
 
-    def collect(self) -> Iterator[Family]:
-        yield from self._families
+    def __iadd__(self, more: Iterable[bytes]) -> _Parts:
+        for each in more:
+            self._open.append(each)
+            self._bytes += len(each)
+            if self._bytes > PART_BYTES:
+                self._close()
+        return self
+
+    def _close(self) -> None:
+        self._parts.append(b"".join(self._open))
+        self._open, self._bytes = [], 0
+
+    def whole(self) -> list[bytes]:
+        self._close()
+        return self._parts

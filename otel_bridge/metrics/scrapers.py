@@ -80,6 +80,8 @@ class Scrapers:
         self._newest = 0
         """The newest page that a label set was new on."""
         self._since: dict[LabelSet, int] = {}
+        self._digests: dict[bytes, int] | None = None
+        """`since` by digest, where it has not changed since that was made: in a commit there is no time for it."""
         self._restored: dict[bytes, int] = {}
         """`since` by digest, of sets that no page of this process had yet."""
         self._received: OrderedDict[str, int] = OrderedDict()
@@ -92,6 +94,7 @@ class Scrapers:
     def stand(self, sets: Iterable[LabelSet]) -> None:
         """These sets are there before the first page: they show their values to everyone."""
         with self._lock:
+            self._digests = None
             for each in sets:
                 self._since.setdefault(each, 0)
 
@@ -131,11 +134,15 @@ class Scrapers:
                 if each not in self._since:
                     since = self._restored.pop(_digest(each), self._page)
                     self._since[each] = since
+                    self._digests = None
                     self._newest = max(self._newest, since)
             if len(self._since) > len(sets):  # some are no more: one that comes again is new
                 there = set(sets)
                 self._since = {each: page for each, page in self._since.items() if each in there}
+                self._digests = None
             self._restored.clear()  # the rest is no more
+            if self._digests is None:
+                self._digests = {_digest(each): page for each, page in self._since.items()}
             scraper.begin(self._page)
             name, last = scraper.name, self._page if scraper.last is None else scraper.last
             self._received[name] = max(last, self._received.pop(name, 0))
@@ -163,7 +170,10 @@ class Scrapers:
     def dump(self) -> dict[str, Any]:
         """What a restart goes on from, for `load`."""
         with self._lock:
-            since = self._restored | {_digest(each): page for each, page in self._since.items()}
+            digests = self._digests
+            if digests is None:
+                digests = {_digest(each): page for each, page in self._since.items()}
+            since = self._restored | digests
             received = dict(self._received)
             return {"page": self._page, "since": since, "received": received, "began": self.began_us}
 
@@ -174,7 +184,7 @@ class Scrapers:
         with self._lock:
             self._epoch += 1
             self.began_us = document.get("began")
-            self._since, self._left = {}, {}
+            self._since, self._left, self._digests = {}, {}, None
             self._page = document["page"]
             self._restored = dict(document["since"])
             self._newest = max(self._restored.values(), default=0)

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from otel_bridge.catalog import Metric
 from otel_bridge.metrics.own import OwnCounts
+from otel_bridge.metrics.pace import Pace
 from otel_bridge.metrics.scrapers import LabelSet
 from otel_bridge.metrics.state import Labels, MetricState
 
@@ -53,10 +54,11 @@ def shared(
     held: Container[LabelSet],
     ledger: ShownLedger | None,
     until: float = math.inf,
+    pace: Pace | None = None,
 ) -> Shared:
-    """What is to be shown of a state as it is now."""
+    """What is to be shown of a state as it is now. `pace`: of a thread that has time."""
     return Shared(
-        families=list(state.snapshot()),
+        families=list(state.snapshot(pace)),
         accepted=dict(state.accepted),
         capped=dict(state.capped),
         series=state.series_count(),

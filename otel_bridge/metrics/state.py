@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -18,6 +18,7 @@ from otel_bridge import catalog
 from otel_bridge.catalog import Metric
 from otel_bridge.config import UNKNOWN, Config, Gpt
 from otel_bridge.metrics.extras import ExtraFold, most_lines, zero_lines
+from otel_bridge.metrics.pace import Pace
 from otel_bridge.records import (
     UNMEASURED_LATENCY,
     UNMEASURED_TOKENS_IN,
@@ -35,7 +36,14 @@ STATE_VERSION = 1
 MAX_ZERO_LINES = 20_000
 """Lines of a page that series without an event may take. Past it, only GPTs that something was posted for have them."""
 
+_ROWS = 256
+"""Histograms that a page copies at a time: what commits waits for it."""
+_SAVED_AT_ONCE = 16
+"""Histograms that are made bytes between two looks at the clock."""
+
 Labels = tuple[str, ...]
+Copy = tuple[list[int], float, list[Any]]
+"""Of a histogram: its counts, sum and exemplars. Never changed."""
 
 _EARLY = {
     metric.name
@@ -72,18 +80,27 @@ class Exemplar(msgspec.Struct, array_like=True, frozen=True):
 class Histogram:
     """Counts by bucket (not cumulative; the last is +Inf), their sum, and the last event of each bucket."""
 
-    __slots__ = ("counts", "exemplars", "sum")
+    __slots__ = ("copy", "counts", "exemplars", "saved", "sum")
 
     def __init__(self, buckets: int) -> None:
         self.counts = [0] * (buckets + 1)
         self.sum = 0.0
         self.exemplars: list[Event | Exemplar | None] = [None] * (buckets + 1)
+        self.copy: Copy | None = None
+        """As it was copied last; None: it has changed since. Who has the same object knows that nothing changed."""
+        self.saved: tuple[Copy, bytes] | None = None
+        """A copy, and what it is in a snapshot."""
+
+    def copied(self) -> Copy:
+        copy = self.copy = self.copy or (self.counts[:], self.sum, self.exemplars[:])
+        return copy
 
     def observe(self, bounds: Sequence[float], value: float, exemplar: Event | None = None) -> None:
         """Counts a value in its bucket. `bounds`: the buckets' upper ones, ascending, without +Inf."""
         bucket = bisect_left(bounds, value)
         self.counts[bucket] += 1
         self.sum += value
+        self.copy = None
         if exemplar is not None:
             self.exemplars[bucket] = exemplar
 
@@ -141,6 +158,8 @@ class MetricState:
         self._max_errors = max_errors
         self._gpts: dict[str, _GptSeries] = {}
         self.lock = threading.Lock()
+        self._label_sets: list[tuple[str, Labels]] | None = None
+        """Of a page, where no series came since that was made. A series goes only where another comes (extras.py)."""
         self.seq = 0
         self.accepted = {"session": 0, "event": 0, "feedback": 0}
         self.capped = {"gen_ai_request_model": 0, "error_type": 0}
@@ -373,6 +392,7 @@ class MetricState:
         histogram = family.get(labels)
         if histogram is None:
             histogram = family[labels] = Histogram(len(metric.buckets))
+            self._label_sets = None
         return histogram
 
     def _counter(self, metric: Metric, labels: Labels) -> list[float]:
@@ -380,6 +400,7 @@ class MetricState:
         counter = family.get(labels)
         if counter is None:
             counter = family[labels] = [0.0]
+            self._label_sets = None
         return counter
 
     def configure(self, config: Config) -> None:
@@ -400,38 +421,47 @@ class MetricState:
 
     def dump(self) -> bytes:
         """The whole state as bytes, for `load`."""
-        with self.lock:
-            return msgspec.msgpack.encode(
-                {
-                    "version": STATE_VERSION,
-                    "accepted": self.accepted,
-                    "capped": self.capped,
-                    "admitted": {
-                        gpt_id: [sorted(gpt_series.models), sorted(gpt_series.errors)]
-                        for gpt_id, gpt_series in self._gpts.items()
-                    },
-                    **self._dump_families(_EARLY),
-                    # Apart: a release that does not know these families yet loads the rest.
-                    "later": {
-                        **self._dump_families((self.histograms.keys() | self.counters.keys()) - _EARLY),
-                        **self._extra.dump(),
-                    },
-                }
-            )
+        return self.dump_at()[1]
 
-    def _dump_families(self, names: Set[str]) -> dict[str, Any]:
-        return {
-            "histograms": {
-                name: [list(catalog_buckets(name)), [_dump_histogram(name, *item) for item in family.items()]]
+    def dump_at(self, pace: Pace | None = None) -> tuple[int, bytes]:
+        """The sequence number of the last record, and the whole state as of it as bytes, for `load`. In one thread at a
+        time; what folds waits only for the copy. `pace`: of a thread that has time."""
+        with self.lock:
+            document = {
+                "version": STATE_VERSION,
+                "accepted": self.accepted.copy(),
+                "capped": self.capped.copy(),
+                "admitted": {
+                    gpt_id: [sorted(gpt_series.models), sorted(gpt_series.errors)]
+                    for gpt_id, gpt_series in self._gpts.items()
+                },
+            }
+            extra = msgspec.msgpack.encode(self._extra.dump())
+            seq = self.seq
+            all_series = {name: list(family.items()) for name, family in self.histograms.items()}
+            all_copies = {
+                name: [held.copy or held.copied() for held in family.values()]
                 for name, family in self.histograms.items()
-                if name in names
-            },
-            "counters": {
-                name: [[labels, value[0]] for labels, value in family.items()]
-                for name, family in self.counters.items()
-                if name in names
-            },
+            }
+            counters = {
+                name: [(labels, value[0]) for labels, value in family.items()] for name, family in self.counters.items()
+            }
+        families: dict[bool, dict[str, Any]] = {
+            is_early: {"histograms": {}, "counters": {}} for is_early in (True, False)
         }
+        for name, series in all_series.items():
+            rows, copies = [], all_copies[name]
+            for start in range(0, len(series), _SAVED_AT_ONCE):
+                part = slice(start, start + _SAVED_AT_ONCE)
+                rows += [_saved(name, *one, copy) for one, copy in zip(series[part], copies[part], strict=True)]
+                if pace is not None:
+                    pace.rest()
+            families[name in _EARLY]["histograms"][name] = [list(catalog_buckets(name)), rows]
+        for name, values in counters.items():
+            families[name in _EARLY]["counters"][name] = values
+        # Apart: a release that does not know these families yet loads the rest.
+        later = {**families[False], **msgspec.msgpack.decode(extra)}
+        return seq, msgspec.msgpack.encode({**document, **families[True], "later": later})
 
     def load(self, seq: int, state: bytes) -> None:
         """Restores a dumped state. Raises ValueError where this release cannot read it."""
@@ -465,6 +495,7 @@ class MetricState:
                 histogram.sum = total
                 held = [Exemplar(*fields) if fields else None for fields in exemplars]
                 histogram.counts, histogram.exemplars = _rebucket(counts, held, bounds, by_name[name].buckets)
+                histogram.copy = None
         for name, rows in document["counters"].items():
             for labels, value in rows:
                 self._counter(by_name[name], tuple(labels))[0] = value
@@ -474,8 +505,10 @@ class MetricState:
     def label_sets(self) -> list[tuple[str, Labels]]:
         """(family, labels) of all that a scrape shows."""
         with self.lock:
-            sets = [(name, labels) for name, family in self.histograms.items() for labels in family]
-            sets += [(name, labels) for name, family in self.counters.items() for labels in family]
+            if self._label_sets is None:
+                self._label_sets = [(name, labels) for name, family in self.histograms.items() for labels in family]
+                self._label_sets += [(name, labels) for name, family in self.counters.items() for labels in family]
+            sets = self._label_sets
         return sets + [(catalog.RECORDS.name, (kind, "accepted", "")) for kind in self.accepted]
 
     def series_count(self) -> int:
@@ -499,18 +532,24 @@ class MetricState:
             total += _HISTORIC_LINES
         return total
 
-    def snapshot(self) -> Iterator[tuple[Metric, list[tuple[Labels, Any]]]]:
-        """(metric, rows): a row is (labels, value) of a counter, or (labels, (counts, sum, exemplars))."""
+    def snapshot(self, pace: Pace | None = None) -> Iterator[tuple[Metric, list[tuple[Labels, Any]]]]:
+        """(metric, rows): a row is (labels, value) of a counter, or (labels, (counts, sum, exemplars)) of a histogram.
+        Counters are of one moment; each histogram is of one, not before that."""
         by_name = {metric.name: metric for metric in catalog.METRICS}
         with self.lock:
-            histograms = {
-                name: [(labels, (h.counts[:], h.sum, h.exemplars[:])) for labels, h in family.items()]
-                for name, family in self.histograms.items()
-            }
             counters = {
                 name: [(labels, value[0]) for labels, value in family.items()] for name, family in self.counters.items()
             }
-        for name, rows in (histograms | counters).items():
+            histograms = {name: list(family.items()) for name, family in self.histograms.items()}
+        for name, family in histograms.items():
+            rows: list[tuple[Labels, Any]] = []
+            for start in range(0, len(family), _ROWS):
+                with self.lock:
+                    rows += [(labels, held.copied()) for labels, held in family[start : start + _ROWS]]
+                if pace is not None:
+                    pace.rest()
+            yield by_name[name], rows
+        for name, rows in counters.items():
             yield by_name[name], rows
 
 
@@ -559,6 +598,10 @@ def exemplar(name: str, labels: Labels, held: Event | Exemplar) -> Exemplar:
     )
 
 
-def _dump_histogram(name: str, labels: Labels, histogram: Histogram) -> list[Any]:
-    exemplars = [None if held is None else exemplar(name, labels, held) for held in histogram.exemplars]
-    return [labels, histogram.counts, histogram.sum, exemplars]
+def _saved(name: str, labels: Labels, histogram: Histogram, copy: Copy) -> msgspec.Raw:
+    """A histogram's row of a snapshot. One that has not changed since the last keeps its bytes."""
+    if histogram.saved is None or histogram.saved[0] is not copy:
+        counts, total, exemplars = copy
+        row = [labels, counts, total, [None if held is None else exemplar(name, labels, held) for held in exemplars]]
+        histogram.saved = copy, msgspec.msgpack.encode(row)
+    return msgspec.Raw(histogram.saved[1])

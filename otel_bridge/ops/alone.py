@@ -3,25 +3,33 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Mapping
 from itertools import chain
 
 from otel_bridge.config import Config
 from otel_bridge.journal import Journal, Reader, Store, StoreError
+from otel_bridge.metrics.cost import Cost
 from otel_bridge.metrics.ledger import LedgerView
 from otel_bridge.metrics.own import OwnCounts, SelfMetrics
+from otel_bridge.metrics.pace import Pace
 from otel_bridge.metrics.scrapers import Scraper, Scrapers
 from otel_bridge.metrics.shared import Shared, ShownLedger, shared
 from otel_bridge.metrics.state import MetricState
 from otel_bridge.ops import snapshot
-from otel_bridge.ops.snapshot import Counted
+from otel_bridge.ops.snapshot import Counted, Saved
 from otel_bridge.ops.supervisor import Worker
 
 log = logging.getLogger(__name__)
 
 SNAPSHOT_SECONDS = 2.0
 SNAPSHOT_RECORDS = 100_000
+SNAPSHOT_FACTOR = 50
+"""A snapshot costs with the series that have changed. From one to the next it is so many times as long as one took."""
+DEAR_BYTES = 1 << 20
+"""A snapshot that is longer is not written for a page: answers wait for it (6 MB, of 1,000 GPTs: 30 ms). A page shows
+the bridge's own counters then as they were saved last."""
 QUIET_SNAPSHOT_SECONDS = 3_600.0
 """Where nothing comes: a snapshot tells the next start until when the clock was believed."""
 PAGE_SECONDS = 1.0
@@ -43,6 +51,10 @@ class Alone:
         self.fold = self._state.apply
         self._saved_seq = 0
         self._saved_at = 0.0
+        self._dumping = threading.Lock()
+        self._dumped: tuple[int, bytes] | None = None
+        """What is counted of the records as it was dumped last, and the sequence number of the last of them."""
+        self._dump_cost = Cost()
         self._kept = own.counts()
         """The bridge's own part as it was saved last."""
         self._on_page: OwnCounts | None = None
@@ -67,22 +79,42 @@ class Alone:
 
     def save_if_due(self) -> None:
         seq, age = self._state.seq, time.monotonic() - self._saved_at
-        if (seq != self._saved_seq or not self._saved_seq or age > QUIET_SNAPSHOT_SECONDS) and (
+        if age < SNAPSHOT_FACTOR * self._dump_cost.seconds:
+            return
+        changed = seq != self._saved_seq or (self._is_dear and self._counted.own.counts() != self._kept)
+        if (changed or not self._saved_seq or age > QUIET_SNAPSHOT_SECONDS) and (
             age > SNAPSHOT_SECONDS or seq > self._saved_seq + SNAPSHOT_RECORDS
         ):
-            self.save()
+            self._dump(Pace())
+            self._saved_seq, self._saved_at = self._save(None).seq, time.monotonic()
 
     def save(self) -> None:
-        self._save(None)
+        self._dump(None)
+        self._saved_seq, self._saved_at = self._save(None).seq, time.monotonic()
+
+    def _dump(self, pace: Pace | None) -> None:
+        with self._dumping:
+            began = time.thread_time()
+            self._dumped = self._state.dump_at(pace)
+            self._dump_cost.took(time.thread_time() - began)
+
+    @property
+    def _is_dear(self) -> bool:
+        """Whether pages do without a snapshot of their own. Not while the journal cannot be written: what it refuses is
+        news, and no snapshot will say so."""
+        dumped = self._dumped
+        return dumped is not None and len(dumped[1]) > DEAR_BYTES and self._journal.last_error is None
 
     def close(self) -> None:
         self._reader.close()
 
     def shared(self, scraper: Scraper) -> Shared:
-        state, own, scrapers = self._state, self._counted.own.counts(), self.scrapers
+        state, scrapers, kept = self._state, self.scrapers, self._kept
+        is_kept = self._is_dear
+        own = kept if is_kept else self._counted.own.counts()
         to_promise = scrapers.begin_page(scraper, chain(state.label_sets(), own.label_sets()))
         is_saved = True
-        if to_promise or own != self._on_page:
+        if to_promise or not (is_kept or own == self._on_page):
             saved = self._save_for_page()
             is_saved = saved is not None
             if is_saved:
@@ -91,19 +123,22 @@ class Alone:
             # with it would be followed by one that counts from less.
             self._on_page, own = saved, saved or self._kept_for_page() or own
         held = scrapers.held(scraper, is_saved)
-        return shared(state, own, held, self._shown_ledger())
+        return shared(state, own, held, self._shown_ledger(), pace=Pace())
 
-    def _save(self, timeout: float | None) -> OwnCounts:
-        """Saves what is counted; the next start goes on from there. Returns the bridge's own part of it. Called from
-        any thread. Raises StoreError, TimeoutError after `timeout` seconds."""
-        saved = self._journal.transact(lambda store: snapshot.save(store, self._counted)).result(timeout)
-        self._saved_seq, self._saved_at, self._kept = saved.seq, time.monotonic(), saved.own
-        return saved.own
+    def _save(self, timeout: float | None) -> Saved:
+        """Saves what is counted: of the records as it was dumped last, the bridge's own part as it is now. The next
+        start goes on from there. Called from any thread. Raises StoreError, TimeoutError after `timeout` seconds."""
+        if self._dumped is None:
+            self._dump(Pace())
+        saved = self._journal.transact(lambda store: snapshot.save(store, self._counted, self._dumped)).result(timeout)
+        self._kept = saved.own
+        return saved
 
     def _save_for_page(self) -> OwnCounts | None:
-        """Saves before a page of `/metrics` shows it; None where it cannot be saved in time."""
+        """Saves before a page of `/metrics` shows it; None where it cannot be saved in time. What is counted of records
+        needs no saving for that: they are in the journal."""
         try:
-            return self._save(PAGE_SECONDS)
+            return self._save(PAGE_SECONDS).own
         except (StoreError, TimeoutError):
             return None  # housekeeping and `/readyz` say so
 

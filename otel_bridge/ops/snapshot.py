@@ -42,19 +42,20 @@ class Saved(NamedTuple):
     own: OwnCounts
 
 
-def save(store: Store, counted: Counted) -> Saved:
-    """Saves it in the open transaction. Called in the writer thread, before the group's new records are folded: state
-    and sequence number agree. Raises StoreError."""
+def save(store: Store, counted: Counted, state: tuple[int, bytes] | None = None) -> Saved:
+    """Saves it in the open transaction, in the writer thread. `state`: as `MetricState.dump_at` gave it last; a restart
+    folds what came since. None: as it is now. Raises StoreError."""
     own = counted.own.counts()
+    seq, body = state or counted.state.dump_at()
     document = {
-        "state": counted.state.dump(),
+        "state": body,
         "own": dump(own),
         "scrapers": counted.scrapers.dump(),
         "clock": CLOCK.known_us(),
         "held": CLOCK.held,
     }
-    store.save_snapshot(counted.state.seq, msgspec.msgpack.encode(document))
-    return Saved(counted.state.seq, own)
+    store.save_snapshot(seq, msgspec.msgpack.encode(document))
+    return Saved(seq, own)
 
 
 def restore(store: Store, counted: Counted) -> None:

@@ -33,6 +33,7 @@ from otel_bridge.metrics import own as own_counts
 from otel_bridge.metrics.cost import Cost
 from otel_bridge.metrics.ledger import Lag, is_young
 from otel_bridge.metrics.own import OwnCounts
+from otel_bridge.metrics.pace import Pace
 from otel_bridge.metrics.scrapers import Scraper, Scrapers
 from otel_bridge.metrics.shared import Shared, ShownLedger, shared
 from otel_bridge.metrics.state import MetricState
@@ -177,7 +178,7 @@ class Stewardship:
         self._save(account, state, account.wants_ledger)
         self._scrapers.saved(scraper)
         held = self._scrapers.held(scraper, True)
-        return shared(account.state, own, held, account.shown_ledger(), self._until)
+        return shared(account.state, own, held, account.shown_ledger(), self._until, Pace())
 
     # --- the worker's thread ------------------------------------------------------------------------------------------
 
@@ -268,7 +269,7 @@ class Stewardship:
 
     def _document(self, account: Account) -> bytes:
         return msgspec.msgpack.encode(
-            {"state": account.state.dump(), "scrapers": self._scrapers.dump(), "clock": CLOCK.known_us()}
+            {"state": account.state.dump_at(Pace())[1], "scrapers": self._scrapers.dump(), "clock": CLOCK.known_us()}
         )
 
     def _try(self, work: Callable[[Account], None]) -> None:

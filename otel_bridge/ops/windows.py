@@ -11,9 +11,9 @@ from otel_bridge.journal import Reader, StoreDamaged, StoreUnavailable, TopUser,
 from otel_bridge.journal.damage import Damage
 from otel_bridge.metrics.cost import Cost
 
-COST_FACTOR = 20
-"""Counting costs with the sessions that are kept. Its pause is so many times as long as it took: it takes no more than
-a twentieth of a core."""
+COST_FACTOR = 10
+"""Counting costs with the sessions that are kept. Its pause is so many times as long as it took, half of which were
+pauses of its own where it is long (readers count in turns): it takes no more than a twentieth of a core."""
 ELSEWHERE_SECONDS = 1.0
 """Pause of one for whom another counts: if that ends, the gauges are to be there again before the next scrape."""
 

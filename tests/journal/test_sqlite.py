@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -9,13 +10,15 @@ import pytest
 
 from otel_bridge import journal
 from otel_bridge.errors import StartRefused
-from otel_bridge.journal.sqlite import SqliteStore, checkpoints, grouping
+from otel_bridge.journal import StoreError
+from otel_bridge.journal.sqlite import SqliteStore, checkpoints, grouping, reading
 from otel_bridge.journal.sqlite.reading import wal_bytes
+from tests.harness.waiting import wait_for
 from tests.journal.backends import CONSUMER, SqliteBackend
 from tests.journal.stores import append, at, commit, held
 from tests.journal.test_open import refused
 from tests.journal.test_store import MIDNIGHT
-from tests.unit.samples import event
+from tests.unit.samples import event, session
 
 
 @pytest.fixture
@@ -35,6 +38,28 @@ def store(backend: SqliteBackend) -> SqliteStore:
 def test_a_commit_is_an_fsync(store: SqliteStore) -> None:
     assert store._db.execute("PRAGMA synchronous").fetchone()[0] == 2
     assert store._db.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
+
+
+def test_a_reader_that_is_closed_ends_its_count(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(50):
+        commit(store, append(session(number)))
+    monkeypatch.setattr(reading, "TURN_STEPS", 1)
+    monkeypatch.setattr(reading, "TURN_SECONDS", 0.0)
+    monkeypatch.setattr(reading, "PAUSE_SECONDS", 0.05)
+    reader, raised = store.reader(), list[BaseException]()
+
+    def count() -> None:
+        try:
+            reader.windows(MIDNIGHT, {"1d": 86_400})
+        except StoreError as error:
+            raised.append(error)
+
+    counting = threading.Thread(target=count)
+    counting.start()
+    wait_for(lambda: reader._in_turns.locked(), "a count")
+    reader.close()
+    counting.join(10)
+    assert len(raised) == 1, "hundreds of steps, of which each has a pause"
 
 
 def test_few_texts_are_prepared_however_many_sessions_a_commit_has() -> None:

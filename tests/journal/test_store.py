@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,8 @@ from otel_bridge.journal import (
     StoreError,
     TopUser,
 )
+from otel_bridge.journal.postgres import reading as postgres_reading
+from otel_bridge.journal.sqlite import reading as sqlite_reading
 from otel_bridge.records import Record
 from tests.journal.backends import Backend
 from tests.journal.stores import (
@@ -427,6 +430,26 @@ def test_history_that_arrives_late_makes_nobody_active_today(store: Store) -> No
     assert later == {"1d": 0}, "an event of tomorrow was active today"
     assert [(one.user, one.events) for one in top] == [("b", 1)]
     assert live is not None and live.live and live.events == 3, "it is heard of, and counted"
+
+
+def test_windows_and_top_users_are_the_same_counted_in_many_pieces(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = START_US + 100 * HOUR_US
+    for n in range(200):
+        user, gpt, when = f"u{n % 37}", f"gpt-{n % 3}", now - n * HOUR_US
+        commit(store, append(session(n, user=user, gpt=gpt, arrived_us=when)))
+        commit(store, append(event(1000 + n, session=uid(n), user=user, gpt=gpt, end_us=when, arrived_us=when)))
+    windows = {"1d": 86_400, "7d": 604_800}
+    with closing(store.reader()) as reader:
+        whole = sorted(reader.windows(now, windows)), sorted(reader.top_users(now, 7 * 86_400, 3))
+        monkeypatch.setattr(sqlite_reading, "TURN_STEPS", 1)
+        monkeypatch.setattr(sqlite_reading, "TURN_SECONDS", 0.0)
+        monkeypatch.setattr(sqlite_reading, "PAUSE_SECONDS", 0.0)
+        monkeypatch.setattr(postgres_reading, "SLICE_BYTES", 2048)
+        pieces = sorted(reader.windows(now, windows)), sorted(reader.top_users(now, 7 * 86_400, 3))
+    assert pieces == whole
+    assert len(whole[0]) == 6 and len(whole[1]) == 9
 
 
 def test_windows_count_a_session_of_history_by_its_start(store: Store) -> None:

@@ -21,7 +21,7 @@ PAGE = b"x" * (32 << 20)
 
 def listening(page: bytes, host: str = "127.0.0.1") -> MetricsListener:
     return MetricsListener(
-        lambda openmetrics, scraper: page, Scrapers(), lambda hosts, version: None, host, 0, threading.Event()
+        lambda openmetrics, scraper: [page], Scrapers(), lambda hosts, version: None, host, 0, threading.Event()
     )
 
 
@@ -89,12 +89,12 @@ class Pages:
             self.render, self.scrapers, lambda hosts, version: None, "127.0.0.1", 0, threading.Event()
         )
 
-    def render(self, openmetrics: bool, scraper: Scraper) -> bytes:
+    def render(self, openmetrics: bool, scraper: Scraper) -> list[bytes]:
         self.scrapers.begin_page(scraper, [])
         self.made.append(scraper)
         self.asked.release()
         assert self.go_on.wait(30)
-        return b"page"
+        return [b"page"]
 
     def connect(self) -> socket.socket:
         return socket.create_connection(("127.0.0.1", self.listener.port), timeout=30)
@@ -155,7 +155,7 @@ def test_a_page_is_received_when_its_scraper_has_read_it(
 
 
 def test_a_request_that_fails_is_logged(caplog: pytest.LogCaptureFixture) -> None:
-    def fails(openmetrics: bool, scraper: Scraper) -> bytes:
+    def fails(openmetrics: bool, scraper: Scraper) -> list[bytes]:
         raise ValueError("unforeseen")
 
     started = MetricsListener(fails, Scrapers(), lambda hosts, version: None, "127.0.0.1", 0, threading.Event())

@@ -166,7 +166,7 @@ def test_what_is_pushed_is_what_the_page_shows(posted: list[Record]) -> None:
     counted = Counted([session(), *posted])
     scraping, pushing = (counted.scrapers.meet(name, True) for name in ("prometheus", "otlp"))
     for _ in range(2):  # what is new is at 0 on the first page, and not on the second
-        text = counted.collector.render(True, scraping).decode()
+        text = b"".join(counted.collector.render(True, scraping)).decode()
         page = counted.collector.page(pushing)
         made = otlp.requests(page.families, [], WHOSE, TIMES, LIMIT)
         found = {key: value for request in made for key, value in Push(request, {}).values().items()}
@@ -182,7 +182,7 @@ def test_what_is_pushed_is_what_the_page_shows(posted: list[Record]) -> None:
 def test_exemplars_are_those_of_the_page() -> None:
     counted = Counted([session(), event(latency_ms=700), event(latency_ms=80), event(latency_ms=9e6)])
     scraper = counted.scrapers.meet("a", True)
-    text = counted.collector.render(True, scraper).decode()
+    text = b"".join(counted.collector.render(True, scraper)).decode()
     made = otlp.requests(counted.collector.page(scraper).families, [], WHOSE, TIMES, LIMIT)
     on_page = {
         (family.name, sample.exemplar.labels["trace_id"], sample.exemplar.labels["span_id"], sample.exemplar.value)

@@ -38,7 +38,7 @@ def page_of(steward: Steward, scraper: Scraper) -> str:
         went_back=lambda: None, export_configured=False, started=0.0, reload_failed=lambda: False,
         limits_fallback=lambda: False, pushes=lambda: {"ok": 0},
     )  # fmt: skip
-    return BridgeCollector(sources).render(False, scraper).decode()
+    return b"".join(BridgeCollector(sources).render(False, scraper)).decode()
 
 
 def test_a_page_within_the_lease_shows_what_is_shared() -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -53,8 +54,13 @@ _TOP_USERS = """SELECT gpt, "user", events, tokens FROM (
     SELECT gpt, "user", events, tokens,
         row_number() OVER (PARTITION BY gpt ORDER BY events DESC, tokens DESC, "user" COLLATE "C") AS place
     FROM (SELECT gpt, "user", sum(events)::bigint AS events, sum(tokens)::bigint AS tokens
-        FROM otel_bridge.usage WHERE hour >= %s AND "user" <> '' GROUP BY gpt, "user") AS sums
+        FROM otel_bridge.usage WHERE hour >= %s AND "user" <> '' AND {slice} GROUP BY gpt, "user") AS sums
 ) AS ranked WHERE place <= %s AND events > 0"""
+_SLICE = """(hashtext("user") & 65535) %% %s = %s"""
+"""One of so many parts of the users, each of which is counted by itself."""
+SLICE_BYTES = 64 << 20
+"""Of a table, for each part: a count over a million sessions as one statement holds a core of the server for two
+seconds, and a part of it for half of one."""
 
 
 def reading(
@@ -251,14 +257,18 @@ class PostgresReader:
         columns = range(len(starts))
         sessions = ", ".join(f"count(*) FILTER (WHERE coalesce(active_us, last_us) >= %s) AS s{i}" for i in columns)
         sums = ", ".join(f"sum(s{i})::bigint, count(*) FILTER (WHERE s{i} > 0 AND who <> '')" for i in columns)
-        counted = self._rows(
+        sql = (
             f'SELECT gpt, {sums} FROM (SELECT gpt, "user" AS who, {sessions} FROM otel_bridge.session '
-            'GROUP BY gpt, "user") AS users GROUP BY gpt',
-            *starts,
+            f'WHERE {_SLICE} GROUP BY gpt, "user") AS users GROUP BY gpt'
         )
+        counted: dict[str, list[int]] = {}
+        for part in self._slices("session"):
+            for gpt, *counts in self._rows(sql, *starts, *part):
+                before = counted.get(gpt)
+                counted[gpt] = counts if before is None else [a + b for a, b in zip(before, counts, strict=True)]
         return [
             Window(gpt, name, counts[2 * i], counts[2 * i + 1])
-            for gpt, *counts in counted
+            for gpt, counts in counted.items()
             for i, name in enumerate(windows)
         ]
 
@@ -266,7 +276,26 @@ class PostgresReader:
     def top_users(self, now_us: int, seconds: int, limit: int) -> list[TopUser]:
         self._catch_up()
         since = (now_us - seconds * 1_000_000) // HOUR_US
-        return [TopUser(*row) for row in self._rows(_TOP_USERS, since, limit)]
+        sql, ranked = _TOP_USERS.format(slice=_SLICE), dict[str, list[TopUser]]()
+        for part in self._slices("usage"):
+            for row in self._rows(sql, since, *part, limit):
+                ranked.setdefault(row[0], []).append(TopUser(*row))
+        return [
+            top
+            for found in ranked.values()
+            for top in sorted(found, key=lambda top: (-top.events, -top.tokens, top.user))[:limit]
+        ]
+
+    def _slices(self, table: str) -> Iterator[tuple[int, int]]:
+        """(number of parts, part) of all users of a table, for `_SLICE`. After each the server has a pause that is as
+        long as the part took."""
+        ((size,),) = self._rows("SELECT pg_relation_size(%s::regclass)", f"otel_bridge.{table}")
+        parts = 1 + size // SLICE_BYTES
+        for part in range(parts):
+            began = time.monotonic()
+            yield parts, part
+            if part + 1 < parts:
+                time.sleep(time.monotonic() - began)
 
     @reading(DamagedPart.SESSIONS)
     def old_sessions(self, before_us: int, limit: int, own: Mapping[str, int] = NONE_OF_THEIR_OWN) -> list[bytes]:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Mapping, Sequence
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +37,11 @@ from otel_bridge.records import Event, Idle
 
 IDLE_OF = """SELECT id, gpt, coalesce((stretch_last_us - stretch_us) / 1e6, 0.0), stretch_events FROM session"""
 """What `Idle` says of a session."""
+TURN_SECONDS, PAUSE_SECONDS = 0.05, 0.05
+"""How long a count over all sessions or users keeps a core at a time, and how long it leaves it to others then. It
+reads one state of the journal meanwhile, so the pauses are no longer than the turns: the log grows until it ends."""
+TURN_STEPS = 100_000
+"""Steps of SQLite's machine (some 2 ms) between two looks at the clock."""
 _ACTIVITY = "SELECT gpt, user, coalesce(active_us, last_us) AS active_us FROM session"
 
 
@@ -46,6 +54,7 @@ class SqliteReader:
         self._find_keys = find_keys
         self._consumer = consumer
         self._old_from = b""
+        self._in_turns, self._closing = threading.Lock(), False
         self._connect()
 
     @reading(DamagedPart.ANY)
@@ -157,6 +166,10 @@ class SqliteReader:
 
     @reading(DamagedPart.SESSIONS)
     def windows(self, now_us: int, windows: dict[str, int]) -> list[Window]:
+        with self._turns():
+            return self._windows(now_us, windows)
+
+    def _windows(self, now_us: int, windows: dict[str, int]) -> list[Window]:
         starts = [now_us - seconds * 1_000_000 for seconds in windows.values()]
         sums = ", ".join("sum(active_us >= ?)" for _ in starts)
         counts: dict[str, list[Any]] = {}
@@ -177,16 +190,34 @@ class SqliteReader:
     @reading(DamagedPart.USAGE)
     def top_users(self, now_us: int, seconds: int, limit: int) -> list[TopUser]:
         since = (now_us - seconds * 1_000_000) // HOUR_US
-        return [
-            TopUser(*row)
-            for row in self._db.execute(
+        with self._turns():
+            rows = self._db.execute(
                 "SELECT gpt, user, events, tokens FROM (SELECT gpt, user, events, tokens, row_number() OVER "
                 "(PARTITION BY gpt ORDER BY events DESC, tokens DESC, user) AS place FROM (SELECT gpt, user, "
                 "sum(events) AS events, sum(tokens) AS tokens FROM usage WHERE hour >= ? AND user <> '' "
                 "GROUP BY gpt, user)) WHERE place <= ? AND events > 0",
                 (since, limit),
-            )
-        ]
+            ).fetchall()
+        return [TopUser(*row) for row in rows]
+
+    @contextmanager
+    def _turns(self) -> Iterator[None]:
+        """What is counted within keeps no core for longer than a turn, and ends where the reader is closed."""
+        until = time.monotonic() + TURN_SECONDS
+
+        def step() -> bool:
+            nonlocal until
+            if time.monotonic() > until:
+                time.sleep(PAUSE_SECONDS)
+                until = time.monotonic() + TURN_SECONDS
+            return self._closing
+
+        with self._in_turns:
+            self._db.set_progress_handler(step, TURN_STEPS)
+            try:
+                yield
+            finally:
+                self._db.set_progress_handler(None, 0)
 
     @reading(DamagedPart.SESSIONS)
     def old_sessions(self, before_us: int, limit: int, own: Mapping[str, int] = NONE_OF_THEIR_OWN) -> list[bytes]:
@@ -239,7 +270,9 @@ class SqliteReader:
         return pending, everything - pending
 
     def close(self) -> None:
-        self._db.close()
+        self._closing = True
+        with self._in_turns:
+            self._db.close()
 
 
 def wal_bytes(path: Path) -> int:
