@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import Any
 
 from otel_bridge.errors import StartRefused
-from otel_bridge.journal.accounts import Accounts, accounts
+from otel_bridge.journal.accounts import accounts
 from otel_bridge.journal.append import CONFLICT, Append, Duplicate, Outcome
 from otel_bridge.journal.parts import Parts, fill_of
 from otel_bridge.journal.sqlite import ahead, folder, grouping, schema
@@ -27,9 +27,10 @@ from otel_bridge.journal.sqlite.grouping import MAX_PARTS, Keys, by_part, part_o
 from otel_bridge.journal.sqlite.identity import PURGE
 from otel_bridge.journal.sqlite.lock import Lock
 from otel_bridge.journal.sqlite.names import Place, url
-from otel_bridge.journal.sqlite.reading import IDLE_OF, SqliteReader
+from otel_bridge.journal.sqlite.reading import SqliteReader
 from otel_bridge.journal.sqlite.rescue import Rescue
 from otel_bridge.journal.sqlite.segments import Segments
+from otel_bridge.journal.sqlite.totals import Totals
 from otel_bridge.journal.sqlite.trimming import Trimming
 from otel_bridge.journal.sqlite.wal import WriteAheadLog, abandon
 from otel_bridge.journal.sqlite.watch import Watch
@@ -43,13 +44,15 @@ from otel_bridge.journal.store import (
     StoreDamaged,
     StoreError,
     StoreLost,
+    StoreUnavailable,
     Trimmed,
     WentBack,
 )
 from otel_bridge.records import Event, Idle, Record, Session, encode
 
-_FALL = """UPDATE session SET live = 0, stretch_us = NULL, stretch_last_us = NULL, stretch_events = 0
-    WHERE id = ? AND live = 1"""
+_ALWAYS = 1 << 62
+NewSessions = list[tuple[Any, ...]]
+"""Rows of sessions that a commit makes."""
 
 
 class SqliteStore:
@@ -132,6 +135,7 @@ class SqliteStore:
         self._generations = Generations(db)
         self._unscoped = self._has_unscoped_ids()
         """Whether 0.1.0 wrote ids that are still remembered: their keys say nothing of a GPT."""
+        self._totals = Totals(db, segments, self.parts, self.last)
         grouping.prepare(db)
         self._witness.recognise(db, self.last)
 
@@ -174,8 +178,12 @@ class SqliteStore:
                 self._db.execute("COMMIT")
         except StoreError as error:
             raise self._failed_commit(error) from error.__cause__
+        self._settle()
+
+    def _settle(self) -> None:
         self._committed = self.last, self._total
         self.parts.settle()
+        self._totals.settle(self.last)
 
     def _failed_commit(self, error: StoreError) -> StoreError:
         """The error as what it says of the commit."""
@@ -192,6 +200,7 @@ class SqliteStore:
     def rollback(self) -> None:
         self.last, self._total = self._committed
         self.parts.undo()
+        self._totals.undo()
         if self._db.in_transaction:
             try:
                 self._db.execute("ROLLBACK")
@@ -218,6 +227,9 @@ class SqliteStore:
 
     def write_alone(self, appends: list[Append]) -> list[Record]:
         self._rescue.refuse()
+        if self._totals.full:
+            # More rows than it adds: one of a session and one of usage for each record, at the most.
+            self._count(4 * sum(len(append.records) for append in appends))
         try:
             with translated(self.path):
                 new = self._take(appends)
@@ -225,21 +237,21 @@ class SqliteStore:
                     self._db.execute("COMMIT")
         except StoreError as error:
             raise self._failed_commit(error) from error.__cause__
-        self._committed = self.last, self._total
-        self.parts.settle()
+        self._settle()
         return new
 
     def _take(self, appends: list[Append]) -> list[Record]:
         """In the transaction that is open. Where none is, it is left open if it took more than one statement."""
         all_new = self._all_new(appends)
         if all_new is not None:
-            new, keys, accounts = all_new
+            new, keys, sessions = all_new
             before = self.last, self._total
             try:
-                self._put(keys, new, accounts)
+                self._put(keys, new, sessions)
             except sqlite3.IntegrityError as error:
                 self.last, self._total = before
                 self.parts.undo()
+                self._totals.undo()
                 if error.sqlite_errorcode != sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY:
                     raise  # what came before it in the transaction stands: the caller undoes the whole
                 # A key is known after all. Only the first statement can find that, and has undone itself.
@@ -249,14 +261,14 @@ class SqliteStore:
                 return new
         if not self._db.in_transaction:
             self._db.execute("BEGIN IMMEDIATE")
-        new, accounts = self._sort_out(appends)
-        self._put([], new, accounts)
+        new, sessions = self._sort_out(appends)
+        self._put([], new, sessions)
         return new
 
-    def _put(self, keys: list[Keys], records: list[Record], accounts: Accounts) -> None:
+    def _put(self, keys: list[Keys], records: list[Record], sessions: NewSessions) -> None:
         if not records:
             return
-        statements = list(grouping.statements(keys, self._segments(records), *accounts))
+        statements = list(grouping.statements(keys, self._segments(records), sessions))
         if len(statements) > 1 and not self._db.in_transaction:
             self._db.execute("BEGIN IMMEDIATE")
         for sql, values in statements:
@@ -270,8 +282,9 @@ class SqliteStore:
                 self._db.execute("SELECT 1 FROM meta LIMIT 1").fetchone()
                 self._db.execute(sql, values)
 
-    def _account(self, records: list[Record], digests: dict[bytes, bytes]) -> Accounts:
-        """What new records add to their sessions and to the usage; sets the parts of the events among them."""
+    def _account(self, records: list[Record], digests: dict[bytes, bytes]) -> NewSessions:
+        """Keeps what new records add to their sessions and to the usage, and sets the parts of the events among them;
+        returns the sessions that they make."""
         sessions, late, unmeasured, created, rated = accounts(
             records, digests, self.parts.event_bytes, self.parts.tool_bytes
         )
@@ -280,7 +293,12 @@ class SqliteStore:
         fills = self.parts.assign(records, {row[0]: row[17] for row in sessions}, created, self._fills)
         for row in sessions:
             row[17] = fills[row[0]]
-        return sessions, late, unmeasured
+        if not created:
+            self._totals.add((sessions, late, unmeasured))
+            return []
+        # One without events is written whole.
+        self._totals.add(([row for row in sessions if row[7] or row[0] not in created], late, unmeasured))
+        return [(*row[:5], row[14], row[16]) for row in sessions if row[0] in created]
 
     def _mark_rated(self) -> None:
         if not schema.knows_feedback(self._db):
@@ -291,8 +309,9 @@ class SqliteStore:
     def _fills(self, sessions: list[bytes]) -> Iterator[tuple[bytes, int]]:
         for session, fill, events in self._select_in("SELECT id, fill, events FROM session WHERE id", (), sessions):
             yield session, fill_of(fill, events)
+        yield from self._totals.fills(sessions)
 
-    def _all_new(self, appends: list[Append]) -> tuple[list[Record], list[Keys], Accounts] | None:
+    def _all_new(self, appends: list[Append]) -> tuple[list[Record], list[Keys], NewSessions] | None:
         """The usual case at the usual price: the records, keys of which none should be known, and what they add. To
         insert the keys proves it without a look-up. None: something may be known, look closer."""
         keys: list[bytes] = []
@@ -313,16 +332,17 @@ class SqliteStore:
             return None  # the first of a generation, or a key that may be one of those before it
         if any(len(key) != width for key in keys):
             return None
-        accounts = self._account(new, {})
+        sessions = self._account(new, {})
         if not self.parts.marked:
-            return new, [Keys.packed(newest, width, keys, arrived, None)], accounts
+            return new, [Keys.packed(newest, width, keys, arrived, None)], sessions
         parts = by_part(appends)
         if len(parts) > MAX_PARTS:
             self.parts.undo()
+            self._totals.undo()
             return None
-        return new, [Keys.packed(newest, width, *of_part, part) for part, of_part in parts.items()], accounts
+        return new, [Keys.packed(newest, width, *of_part, part) for part, of_part in parts.items()], sessions
 
-    def _sort_out(self, appends: list[Append]) -> tuple[list[Record], Accounts]:
+    def _sort_out(self, appends: list[Append]) -> tuple[list[Record], NewSessions]:
         """Looks every key up; returns the new records and what they add."""
         times = [
             record.arrived_us
@@ -371,7 +391,7 @@ class SqliteStore:
                 if first.__class__ is Event and outcomes[i] is not CONFLICT:
                     repeats.append((outcomes, i, first))
             append.outcomes = outcomes
-        accounts = self._account(new, session_digests)
+        sessions = self._account(new, session_digests)
         for outcomes, i, first in repeats:
             outcomes[i] = Duplicate(first.arrived_us, first.part)
         if taken:
@@ -380,7 +400,7 @@ class SqliteStore:
                 rows += (self._generations.newest, key, record.arrived_us, digest, part_of(record))
             # OR REPLACE: a key older than the horizon may still stand in its generation.
             self._insert("INSERT OR REPLACE INTO seen (generation, key, arrived_us, digest, part) VALUES ", 5, rows)
-        return new, accounts
+        return new, sessions
 
     def _look_up(self, appends: list[Append]) -> dict[bytes, tuple[int, bytes | None, int]]:
         """What is remembered of the keys that these appends carry: key → (arrived, digest, part)."""
@@ -413,6 +433,9 @@ class SqliteStore:
                 "SELECT id, started_us, coalesce(digest, x'') FROM session WHERE id", (), chosen
             ):
                 remembered[b"S" + session_id] = (started_us, digest, 0)
+            for session_id in chosen:  # one that its first event has made
+                if b"S" + session_id not in remembered and (row := self._totals.row(session_id)) is not None:
+                    remembered[b"S" + session_id] = (row[3], b"", 0)
         return remembered
 
     def _segments(self, records: list[Record]) -> list[tuple[Any, ...]]:
@@ -430,22 +453,24 @@ class SqliteStore:
         fallen: list[Record] = []
         with translated(self.path, DamagedPart.SESSIONS):
             for idle in idles:
-                if self._db.execute(f"{_FALL} AND last_us < ?", (idle.session, before_us)).rowcount:
-                    fallen.append(idle)
-            if fallen:
-                self._put([], fallen, ([], [], []))
+                fallen += self._fall(idle.session, before_us, idle.arrived_us)
+            self._put([], fallen, [])
         return fallen
 
     def end(self, session: bytes, now_us: int) -> list[Record]:
         with translated(self.path, DamagedPart.SESSIONS):
-            row = self._db.execute(f"{IDLE_OF} WHERE id = ? AND live = 1", (session,)).fetchone()
-            if row is None:
-                return []
-            id_, gpt, duration, events = row
-            self._db.execute(_FALL, (id_,))
-            ended: list[Record] = [Idle(id_, gpt, duration, events, now_us)]
-            self._put([], ended, ([], [], []))
+            ended = self._fall(session, _ALWAYS, now_us)
+            self._put([], ended, [])
         return ended
+
+    def _fall(self, session: bytes, before_us: int, now_us: int) -> list[Record]:
+        """Ends the session's period, where it is live and was not heard of since then."""
+        row = self._totals.row(session)
+        if row is None or not row[13] or row[4] >= before_us:
+            return []
+        self._totals.rest(session)
+        seconds = 0.0 if row[15] is None else (row[15] - row[11]) / 1e6
+        return [Idle(session, row[1], seconds, row[12], now_us)]
 
     # --- the consumer ---------------------------------------------------------------------------------------------
 
@@ -499,13 +524,17 @@ class SqliteStore:
         make_room: bool = False,
         own: Mapping[str, int] = NONE_OF_THEIR_OWN,
     ) -> Trimmed:
-        for session in sessions:
+        waiting = [session for session in sessions if self._totals.waits(session)]  # heard of just now
+        old = [session for session in sessions if session not in waiting]
+        for session in old:
             self.parts.forget(session)
-        return self._trimming.trim(before_us, now_us, limit, sessions, make_room, own)
+        trimmed = self._trimming.trim(before_us, now_us, limit, old, self._totals.counted, make_room, own)
+        return trimmed._replace(kept_sessions=trimmed.kept_sessions + waiting)
 
     def mend(self, now_us: int, sessions: Sequence[bytes], limit: int) -> int:
         with translated(self.path):
             self._generations.mend(now_us)
+            self._totals.mend(now_us)
             return ahead.mend(self._db, now_us, sessions, limit)
 
     def hold_keys(self, since_us: int | None) -> None:
@@ -535,6 +564,8 @@ class SqliteStore:
             if self._abandoned:
                 raise StoreLost(str(error), error.advice) from error.__cause__
             raise failed from error.__cause__
+        with suppress(StoreUnavailable):  # what a kill has left; else it is done behind the commits
+            self._count_all(lambda run: run())
 
     def maintain(self, max_bytes: int, between_commits: Callable[[Callable[[], None]], None]) -> None:
         self._checkpoints.step(max_bytes, between_commits)
@@ -544,6 +575,34 @@ class SqliteStore:
             between_commits(self.begin_service)
         if not self.displaced:  # else another's mark may stand there
             self._witness.keep(self._committed[0], self._watch.age)
+            self._count_all(between_commits)
+
+    def _count_all(self, between_commits: Callable[[Callable[[], None]], None]) -> None:
+        """What was committed until now is in its tables, slice by slice: commits go on between two of them."""
+        totals, until = self._totals, self._committed[0]
+        while totals.counted < until:
+            before = totals.progress
+            between_commits(self._count)
+            if totals.progress == before:
+                break  # nobody has run it
+        damaged, totals.damaged = totals.damaged, 0
+        if damaged:
+            raise StoreDamaged(
+                f"the journal is damaged ({DamagedPart.SESSIONS}): {damaged} totals could not be written",
+                DamagedPart.SESSIONS,
+            )
+
+    def _count(self, least: int = 0) -> None:
+        """Writes a slice of the totals, between two commits."""
+        self._rescue.refuse()
+        try:
+            with translated(self.path, DamagedPart.SESSIONS):
+                self._totals.step(least)
+        except StoreError as error:
+            failed = self._failed_commit(error)
+            if self._abandoned:
+                raise StoreLost(str(error), error.advice) from error.__cause__
+            raise failed from error.__cause__
 
     def _purge(self) -> None:
         """Somebody has taken a user out (`erasing.py`), and waits until the log has nothing of him."""
@@ -573,7 +632,7 @@ class SqliteStore:
         return stat.f_bavail * stat.f_frsize
 
     def reader(self) -> SqliteReader:
-        return SqliteReader(self.path, self._consumer)
+        return SqliteReader(self.path, self._consumer, self.parts)
 
     def close(self) -> None:
         if self._closed:
@@ -594,6 +653,7 @@ class SqliteStore:
         elif self._watch.spoilt is not None or not self._watch.is_here():
             return
         try:
+            self._totals.write_all()
             self._witness.end(self._db)
         except sqlite3.Error as error:
             if failed_to_sync(error):
