@@ -6,8 +6,7 @@ Without HTTP: a store, and groups of records as the writer hands them to it. A s
 posts of one record each, of which six open sessions; a batch of 1,000 is one post of 100 sessions that are open. The
 writer's processor time is that of its thread; the server's is that of all processes of the server, its background ones
 too. PostgreSQL has fsync on, and full_page_writes. What follows a commit in another thread, once a second, stands
-apart: SQLite's log goes into its file; over PostgreSQL the totals of sessions and usage are added, which SQLite's
-commits do.
+apart: the totals of sessions and usage are added, and SQLite's log goes into its file.
 """
 
 from __future__ import annotations

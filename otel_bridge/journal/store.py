@@ -253,7 +253,8 @@ class Trimmed(NamedTuple):
 
 
 class Reader(Protocol):
-    """Reads what is committed, in any process. Each call sees one state of the journal. Raises StoreError."""
+    """Reads what is committed, in any process. Each call sees one state of the journal. Totals of sessions and usage
+    may be about a second old, but not in `session`. Raises StoreError."""
 
     def sessions(self, ids: Sequence[bytes]) -> dict[bytes, SessionInfo]:
         """Those of these sessions that exist, however many are asked for."""

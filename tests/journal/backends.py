@@ -4,20 +4,41 @@ from __future__ import annotations
 
 import atexit
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import psycopg
 
 from otel_bridge import journal
 from otel_bridge.journal import Reader, Store
 from otel_bridge.journal.postgres import migrations, schema
+from otel_bridge.journal.sqlite import SqliteStore
 from otel_bridge.journal.sqlite import schema as sqlite_schema
 from otel_bridge.journal.sqlite.key_rows import unpacked
 from tests.harness.postgres import LAX, Cluster
 
 CONSUMER = "otlp"
+BEHIND = ("windows", "top_users", "idle_candidates", "old_sessions", "sessions_ahead")
+"""What a reader tells about a second behind the commits."""
+R = TypeVar("R")
+
+
+def behind(store: Store, function: Callable[..., R]) -> Callable[..., R]:
+    """The same a second later: totals are written, which housekeeping asks for."""
+    assert isinstance(store, SqliteStore)
+
+    def later(*values: Any, **named: Any) -> R:
+        count(store)
+        return function(*values, **named)
+
+    return later
+
+
+def count(store: SqliteStore) -> None:
+    """Writes the totals that wait, between two transactions."""
+    if not store._db.in_transaction:
+        store._count_all(lambda run: run())
 
 
 class SqliteBackend:
@@ -40,6 +61,8 @@ class SqliteBackend:
         def reader() -> Reader:
             opened = open_reader()
             self._opened.append(opened)
+            for name in BEHIND:
+                setattr(opened, name, behind(store, getattr(opened, name)))
             return opened
 
         store.reader = reader  # type: ignore[method-assign]  # who reads closes: here for all of them, at the end
@@ -71,9 +94,9 @@ class SqliteBackend:
         self.sql("UPDATE segment SET body = x'00' WHERE last = ?", last)
 
     def break_writes(self, session: bytes | None = None) -> None:
-        """An error that is nobody's outage: every write of a session or event fails (of this session's alone)."""
-        where = "" if session is None else f"WHEN NEW.id = x'{session.hex()}'"
-        self.sql(f"CREATE TRIGGER broken BEFORE INSERT ON session {where} BEGIN SELECT RAISE (ABORT, 'broken'); END")
+        """An error that is nobody's outage: every write fails (that of this session alone)."""
+        where = "segment" if session is None else f"session WHEN NEW.id = x'{session.hex()}'"
+        self.sql(f"CREATE TRIGGER broken BEFORE INSERT ON {where} BEGIN SELECT RAISE (ABORT, 'broken'); END")
 
     def mend_writes(self) -> None:
         self.sql("DROP TRIGGER broken")

@@ -123,8 +123,9 @@ def test_after_what_was_trimmed_the_rest_is_found(store: Store) -> None:
     store.advance(store.last, store.last, [])
     store.save_snapshot(store.last, b"state")
     store.commit()
-    transact(store, lambda: store.trim(START_US + 300 * SECOND, START_US + 600 * SECOND, 1_000, []))
     reader = store.reader()
+    reader.windows(START_US, {"1d": 1})  # totals are added
+    transact(store, lambda: store.trim(START_US + 300 * SECOND, START_US + 600 * SECOND, 1_000, []))
     assert reader.event_near(uid(10), START_US + 10 * SECOND) is None
     found = reader.event_near(uid(590), START_US + 590 * SECOND)
     assert found is not None

@@ -140,7 +140,8 @@ def test_an_error_in_a_later_statement_of_a_commit_undoes_all_of_it(backend: Bac
 
     async def scenario(journal: Journal) -> None:
         await journal.append(append(event(1, session=uid(500)), keys=[b"c500"]))
-        many = append(*[event(n, session=uid(n)) for n in range(100)], keys=[b"c%03d" % n for n in range(100)])
+        records: list[Record] = [session(n) for n in range(100)] + [event(n, session=uid(n)) for n in range(100)]
+        many = append(*records, keys=[None] * 100 + [b"c%03d" % n for n in range(100)])
         with pytest.raises(StoreError):
             await journal.append(many)
         assert journal.store.last == 1

@@ -86,7 +86,7 @@ def test_a_commit_is_found_in_the_log_as_a_recovery_finds_it(
         store.maintain(0, lambda run: run())  # empties the log
     index = Index(store.path)
     assert not log.may_hold(None)
-    commit(store, append(*(event(n) for n in range(2, 60))))
+    commit(store, append(*(event(n) for n in range(2, 600))))
     assert not log.may_hold(None)
     index.set_back()
     spoil(Path(f"{store.path}-wal"))

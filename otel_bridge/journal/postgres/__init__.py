@@ -7,9 +7,9 @@ rows, for a backup or another backend, `load.py` puts such in a database, `movin
 
 Reading: `reading.py` is a reader for any thread or process, `segments.py` the records of a lane in order and over what
 is damaged of them, `balance.py` the ledger, `lookup.py` finds an event by its id, `sizes.py` says what room is taken.
-What a commit leaves to others: `totals.py` adds to sessions and usage (`tallies.py` says what), `idle.py` lets sessions
-fall idle, `trimming.py` deletes, `ahead.py` mends what a wrong clock has left. `consumer.py` is where delivery stands,
-`replay.py` the operator's wish that it sends again, `erasing.py` takes a user out.
+What a commit leaves to others: `totals.py` adds to sessions and usage (`journal/tallies.py` says what), `idle.py` lets
+sessions fall idle, `trimming.py` deletes, `ahead.py` mends what a wrong clock has left. `consumer.py` is where delivery
+stands, `replay.py` the operator's wish that it sends again, `erasing.py` takes a user out.
 
 A URL of it is `postgresql://user:password@host1,host2/name?…`, as libpq reads it.
 """

@@ -23,8 +23,8 @@ from otel_bridge.journal.parts import Parts
 from otel_bridge.journal.postgres.arrays import bytea_array, int4_array, int8_array, text_array
 from otel_bridge.journal.postgres.connection import Connection
 from otel_bridge.journal.postgres.segments import Segments
-from otel_bridge.journal.postgres.tallies import COLUMNS, Added, Row, Tallies, added
 from otel_bridge.journal.store import Segment, StoreDamaged, StoreError
+from otel_bridge.journal.tallies import COLUMNS, Added, Row, Tallies, added
 from otel_bridge.records import Event, Record, Session, decode
 
 log = logging.getLogger(__name__)
@@ -155,9 +155,9 @@ def _write(connection: Connection, more: Sequence[Added], parts: Parts) -> None:
     ids = list({row[0] for one in more for row in one.sessions})
     if not ids:
         return
-    tallies = Tallies(connection.execute(_ROWS, (bytea_array(ids),), binary=True), parts)
+    tallies = Tallies(connection.execute(_ROWS, (bytea_array(ids),), binary=True))
     for one in more:
-        tallies.add(one)
+        tallies.add(one, parts)
     connection.execute(_ADD_SESSIONS, _session_values(tallies.sessions.values()))
     if tallies.usage:
         hours, gpts, users = zip(*tallies.usage, strict=True)
@@ -191,11 +191,11 @@ def _decoded(body: bytes) -> list[Record]:
 def session_with_tail(connection: Connection, session_id: bytes, parts: Parts = PARTS) -> Row | None:
     """A session's row (`COLUMNS`) with what is committed and not counted yet; None: there is no such session."""
     ((bodies, *row),) = connection.execute(_WITH_TAIL, (session_id, session_id), binary=True).fetchall()
-    tallies = Tallies([row] if row[0] is not None else [], parts)
+    tallies = Tallies([row] if row[0] is not None else [])
     for body in bodies or ():
         own = [record for record in _decoded(body) if _session_of(record) == session_id]
         if own:
-            tallies.add(added(own, parts))
+            tallies.add(added(own, parts), parts)
     return tallies.sessions.get(session_id)
 
 

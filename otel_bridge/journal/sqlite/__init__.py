@@ -4,12 +4,13 @@ Tables: `schema.py`. Connections and errors: `database.py`. What is there before
 `names.py` says which they are, `lock.py` holds them for one bridge, `watch.py` sees whether they are taken away
 meanwhile, `rescue.py` puts in safety what they held.
 
-Writing: `writing.py` is the one writer, `grouping.py` the statement that holds what it commits (what that adds to
-sessions and usage is in `journal/accounts.py`), `trimming.py` what it deletes, `ahead.py` what a wrong clock has left.
-Dedup keys: `known_keys.py` knows them, `key_rows.py` on disk and `hints.py` in memory, `generations.py` says for how
-long. The log: `checkpoints.py` moves it into the file, `wal.py` reads it where a disk has failed. Reading: `reading.py`
-is a reader for any thread or process, `segments.py` the records in order and over what is damaged of them (`rows.py`),
-`lookup.py` finds an event by its id. `replay.py` and `erasing.py` are the operator's writes from another process.
+Writing: `writing.py` is the one writer, `grouping.py` the statement that holds what it commits, `totals.py` what that
+adds to sessions and usage, behind the commits (`journal/tallies.py` says what), `trimming.py` what it deletes,
+`ahead.py` what a wrong clock has left. Dedup keys: `known_keys.py` knows them, `key_rows.py` on disk and `hints.py` in
+memory, `generations.py` says for how long. The log: `checkpoints.py` moves it into the file, `wal.py` reads it where a
+disk has failed. Reading: `reading.py` is a reader for any thread or process, `segments.py` the records in order and
+over what is damaged of them (`rows.py`), `lookup.py` finds an event by its id. `replay.py` and `erasing.py` are the
+operator's writes from another process.
 
 Backups: `backup_file.py` makes one, `restoring.py` puts one in place (both through `new_file.py`); `witness.py`
 recognises one at the start, and copies, by the rows of `identity.py` and the `mark.py` beside the journal. `dump.py` is

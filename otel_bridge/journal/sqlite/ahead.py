@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Sequence
 
 from otel_bridge.journal.accounts import HOUR_US
-from otel_bridge.journal.sqlite.grouping import ADD_USAGE
+from otel_bridge.journal.sqlite.totals import ADD_USAGE
 
 
 def mend(db: sqlite3.Connection, now_us: int, sessions: Sequence[bytes], limit: int) -> int:

@@ -14,7 +14,7 @@ import os
 import sqlite3
 import zlib
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,8 @@ from otel_bridge.journal.sqlite.mark import mark_path
 from otel_bridge.journal.sqlite.names import index_of, lock_of, log_of
 from otel_bridge.journal.sqlite.new_file import new_file, put_in_place, refuse_narrow, stamp, words
 from otel_bridge.journal.sqlite.reading import wal_bytes
-from otel_bridge.journal.store import Backup, StoreError
+from otel_bridge.journal.sqlite.totals import write_behind
+from otel_bridge.journal.store import Backup, StoreDamaged, StoreError
 
 PIECE_PAGES = 512
 """Of 8 KiB, copied at once."""
@@ -99,6 +100,8 @@ def _copy(source: sqlite3.Connection, part: Path, key: bytes | None, progress: P
 
             source.backup(copy, pages=PIECE_PAGES, progress=piece, sleep=0)
             copy.execute("PRAGMA journal_mode = DELETE")
+            with suppress(StoreDamaged):  # `verify` says it
+                write_behind(copy, part)
             copy.execute("BEGIN")
             put_row(copy, BACKUP, msgspec.json.encode(BackupRow(made_us, last, cursor, __version__)))
             if key is not None:

@@ -1,4 +1,6 @@
-"""A journal's file as an archive: one state of it, nothing in it is changed."""
+"""A journal's file as an archive: one state of it. Nothing in it is changed, but that totals are written which a kill
+has left behind.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +16,7 @@ from otel_bridge.journal.sqlite import schema
 from otel_bridge.journal.sqlite.database import advice, connect, damage, uri
 from otel_bridge.journal.sqlite.key_rows import unpacked
 from otel_bridge.journal.sqlite.reading import wal_bytes
+from otel_bridge.journal.sqlite.totals import write_behind
 from otel_bridge.journal.store import StoreError
 
 
@@ -41,6 +44,11 @@ def archive(path: Path, is_backup: bool = False) -> Iterator[SqliteArchive]:
                     f"diario {path}: el archivo está dañado ({found}), y a una copia le faltaría lo que no se "
                     "puede leer. No se cambió nada; docs/respaldo.md dice qué se puede salvar."
                 )
+            if not is_backup:
+                db.execute("ROLLBACK")
+                with closing(connect(path, "rw")) as behind:
+                    write_behind(behind, path)
+                db.execute("BEGIN")
             yield SqliteArchive(db, path)
     except sqlite3.Error as error:
         raise StoreError(f"the journal cannot be read: {error}", advice(path, error)) from error

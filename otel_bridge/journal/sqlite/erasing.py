@@ -26,9 +26,12 @@ from otel_bridge.journal.sqlite.identity import PURGE, put_row
 from otel_bridge.journal.sqlite.lock import Lock
 from otel_bridge.journal.sqlite.names import Place, log_of
 from otel_bridge.journal.sqlite.segments import Segments
+from otel_bridge.journal.sqlite.totals import write_behind, written
 from otel_bridge.journal.sqlite.wal import abandon
-from otel_bridge.journal.store import DamagedPart, OutcomeUnknown, Parked, Segment
+from otel_bridge.journal.store import DamagedPart, OutcomeUnknown, Parked, Segment, StoreUnavailable
 
+TOTALS_SECONDS = 30.0
+"""For the bridge that serves the journal to write the totals that wait, which it does once a second."""
 PURGE_SECONDS = 30.0
 SCRATCH_BYTES = 4 << 20
 """Of free pages that one transaction takes and gives back."""
@@ -54,6 +57,8 @@ class SqliteErasing:
             with translated(self.path):
                 self._open()
                 self._refuse_another_release()
+                if not self.served:
+                    write_behind(self._db, self.path)
         except BaseException:
             self._held.close()
             raise
@@ -142,6 +147,7 @@ class SqliteErasing:
 
     def blank_totals(self, which: Which) -> tuple[int, int]:
         where, values = _of(which)
+        self._await_totals()
         with translated(self.path, DamagedPart.SESSIONS):
             # Read before the transaction, which answers wait for: by no index, through all of them.
             ids = self._db.execute(f"SELECT id FROM session WHERE {where}", values).fetchall()
@@ -165,6 +171,25 @@ class SqliteErasing:
             update = f"UPDATE session SET user = ? WHERE id = ? AND {where}"
             sessions = sum(self._db.execute(update, (NOBODY, id_, *values)).rowcount for (id_,) in ids)
         return usage, sessions
+
+    def _await_totals(self) -> None:
+        """What the bridge keeps in memory of records that are blanked by now would be written under their user. Raises
+        StoreUnavailable."""
+        with translated(self.path, DamagedPart.SEGMENTS):
+            last = self._segments.last()
+        deadline = time.monotonic() + TOTALS_SECONDS
+        while True:
+            with translated(self.path, DamagedPart.SNAPSHOT):
+                at = written(self._db)
+            if at is None or at.last >= last:
+                return
+            if time.monotonic() > deadline:
+                raise StoreUnavailable(
+                    "the bridge that serves the journal has not written its totals",
+                    f"diario {self.path}: el puente que lo sirve no escribe los totales de sesiones y uso. Comprueba "
+                    "que funciona (GET /readyz), o páralo, y ejecuta esto mismo otra vez.",
+                )
+            time.sleep(0.05)
 
     # --- bytes that are no rows any more ----------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ backup     in a backup only: when it was made, and what it holds
 key        in a backup only: the key of the user hash
 went-back  what was recognised last
 purge      asks the bridge that serves it to empty the write-ahead log; the bridge deletes it when that is done
+totals     up to which record sessions and usage have their totals (`totals.py`)
 blanked    by GPT with a retention of its own: up to which record its are blanked
 """
 

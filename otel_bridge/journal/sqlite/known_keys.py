@@ -92,11 +92,16 @@ class KnownKeys:
                     "SELECT row, generation, width, keys, arrived FROM key WHERE row > ? ORDER BY row", (after,)
                 ):
                     keys = keys_of(width, joined)
-                    if row <= after or generation.__class__ is not int or arrived.__class__ is not bytes:
+                    if (
+                        not after < row <= self._row
+                        or generation.__class__ is not int
+                        or arrived.__class__ is not bytes
+                    ):
                         raise ValueError("not a row of keys")
                     self._note_unscoped(width, joined)
                     if torn:
-                        self._unknown_until = int.from_bytes(arrived[:8], "little", signed=True)
+                        until = int.from_bytes(arrived[:8], "little", signed=True)
+                        self._unknown_until = max(self._unknown_until or 0, until)
                     after, step, torn = row, 1, False
                     yield row, generation, keys
                 break

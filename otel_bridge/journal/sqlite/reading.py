@@ -13,7 +13,7 @@ from typing import Any
 
 from otel_bridge import clock
 from otel_bridge.journal.accounts import HOUR_US
-from otel_bridge.journal.parts import fill_of, parts_of
+from otel_bridge.journal.parts import Parts, parts_of
 from otel_bridge.journal.rows import Pending
 from otel_bridge.journal.sqlite.database import connect, reading
 from otel_bridge.journal.sqlite.identity import identity
@@ -21,6 +21,7 @@ from otel_bridge.journal.sqlite.known_keys import Find
 from otel_bridge.journal.sqlite.lookup import Lookup
 from otel_bridge.journal.sqlite.names import log_of
 from otel_bridge.journal.sqlite.segments import Segments
+from otel_bridge.journal.sqlite.totals import PARTS, session_with_tail
 from otel_bridge.journal.store import (
     NONE_OF_THEIR_OWN,
     DamagedPart,
@@ -48,10 +49,11 @@ _ACTIVITY = "SELECT gpt, user, coalesce(active_us, last_us) AS active_us FROM se
 class SqliteReader:
     """A connection of its own: reads what is committed and never waits for the writer."""
 
-    def __init__(self, path: Path, consumer: str, find_keys: Find | None = None) -> None:
-        """`find_keys`: the writer's, where it is of this process."""
+    def __init__(self, path: Path, consumer: str, find_keys: Find | None = None, parts: Parts = PARTS) -> None:
+        """`find_keys`: the writer's, where it is of this process; `parts`: says what an event counts in its part."""
         self.path = path
         self._find_keys = find_keys
+        self._parts = parts
         self._consumer = consumer
         self._old_from = b""
         self._in_turns, self._closing = threading.Lock(), False
@@ -76,16 +78,11 @@ class SqliteReader:
 
     @reading(DamagedPart.SESSIONS)
     def session(self, session_id: bytes) -> SessionRow | None:
-        row = self._db.execute(
-            "SELECT gpt, user, started_us, first_event_us, last_event_us, events, failed, tokens_in, "
-            "tokens_out, live, fill, unmeasured_latency, unmeasured_in, unmeasured_out FROM session WHERE id = ?",
-            (session_id,),
-        ).fetchone()
+        row = session_with_tail(self._db, session_id, self._parts)
         if row is None:
             return None
-        *totals, live, fill, latency, tokens_in, tokens_out = row
-        unmeasured = (latency or 0, tokens_in or 0, tokens_out or 0)
-        return SessionRow._make((*totals, bool(live), parts_of(fill_of(fill, totals[5])), unmeasured))
+        totals = (*row[1:4], *row[5:11], bool(row[13]), parts_of(row[17]), (row[18], row[19], row[20]))
+        return SessionRow._make(totals)
 
     @reading(DamagedPart.SEGMENTS)
     def segments(self, after: int, limit: int) -> list[Segment]:

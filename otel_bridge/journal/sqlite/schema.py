@@ -8,7 +8,7 @@ session   a row a session: what events need to know of it, its totals, whether i
           last arrived for it (idleness and retention go by it), `active_us` the latest time of what arrived (windows go
           by it), `stretch_…` its first and last event since it was last idle, and their number; `fill` is what the
           parts of its events follow from (journal/parts.py); `unmeasured_…` counts the events of which nobody measured
-          that (NULL: none)
+          that (NULL: none). Totals are written about a second behind the records (`totals.py`)
 usage     events and tokens by hour, GPT and user: what windows and top users are counted from
 sink      a cursor a consumer, and how many spans it has delivered
 parked    records that the consumer's endpoint refused; `words` is its message

@@ -68,16 +68,18 @@ class Trimming:
         now_us: int,
         limit: int,
         sessions: Sequence[bytes],
+        counted: int,
         make_room: bool,
         own: Mapping[str, int],
     ) -> Trimmed:
-        """As `Store.trim`."""
+        """As `Store.trim`. `counted`: up to this record totals are written."""
         with translated(self._path):
             cursor = self._db.execute(
                 "SELECT coalesce(max(cursor), 0) FROM sink WHERE name = ?", (self._consumer,)
             ).fetchone()[0]
             saved = self._db.execute("SELECT coalesce(max(seq), 0) FROM meta").fetchone()[0]
-        gone = self._segments(min(cursor, saved), before_us, now_us, limit, make_room)
+        safe = min(cursor, saved, counted)
+        gone = self._segments(safe, before_us, now_us, limit, make_room)
         kept = list(sessions)
 
         def delete_sessions() -> int:
@@ -87,7 +89,7 @@ class Trimming:
         gone += self._other(DamagedPart.SESSIONS, delete_sessions)
         gone += self._other(DamagedPart.USAGE, lambda: self._delete_usage(before_us, limit))
         for gpt, gpt_us in own.items():
-            gone += self._of_gpt(gpt, gpt_us, before_us, now_us, min(cursor, saved), limit)
+            gone += self._of_gpt(gpt, gpt_us, before_us, now_us, safe, limit)
         return Trimmed(gone, kept)
 
     # --- a GPT's own retention ---------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import Any
 
 from otel_bridge.errors import StartRefused
-from otel_bridge.journal.accounts import Accounts, accounts
+from otel_bridge.journal.accounts import accounts
 from otel_bridge.journal.append import CONFLICT, Append, Duplicate, Outcome
 from otel_bridge.journal.archive import KeyRow
 from otel_bridge.journal.parts import Parts, fill_of
@@ -28,9 +28,10 @@ from otel_bridge.journal.sqlite.key_rows import pack_keys
 from otel_bridge.journal.sqlite.known_keys import KnownKeys
 from otel_bridge.journal.sqlite.lock import Lock
 from otel_bridge.journal.sqlite.names import Place, url
-from otel_bridge.journal.sqlite.reading import IDLE_OF, SqliteReader
+from otel_bridge.journal.sqlite.reading import SqliteReader
 from otel_bridge.journal.sqlite.rescue import Rescue
 from otel_bridge.journal.sqlite.segments import Segments
+from otel_bridge.journal.sqlite.totals import Totals
 from otel_bridge.journal.sqlite.trimming import Trimming
 from otel_bridge.journal.sqlite.wal import WriteAheadLog, abandon
 from otel_bridge.journal.sqlite.watch import Watch
@@ -44,13 +45,15 @@ from otel_bridge.journal.store import (
     StoreDamaged,
     StoreError,
     StoreLost,
+    StoreUnavailable,
     Trimmed,
     WentBack,
 )
 from otel_bridge.records import Event, Idle, Record, Session, encode
 
-_FALL = """UPDATE session SET live = 0, stretch_us = NULL, stretch_last_us = NULL, stretch_events = 0
-    WHERE id = ? AND live = 1"""
+_ALWAYS = 1 << 62
+NewSessions = list[tuple[Any, ...]]
+"""Rows of sessions that a commit makes."""
 
 
 class SqliteStore:
@@ -132,6 +135,7 @@ class SqliteStore:
         self._trimming = Trimming(db, self.path, self._consumer)
         self._known = KnownKeys(db, self.path)
         self._known.move()
+        self._totals = Totals(db, segments, self.parts, self.last)
         grouping.prepare(db)
         self._witness.recognise(db, self.last)
 
@@ -169,9 +173,13 @@ class SqliteStore:
                 self._db.execute("COMMIT")
         except StoreError as error:
             raise self._failed_commit(error) from error.__cause__
+        self._settle()
+
+    def _settle(self) -> None:
         self._committed = self.last, self._total
         self.parts.settle()
         self._known.settle()
+        self._totals.settle(self.last)
 
     def _failed_commit(self, error: StoreError) -> StoreError:
         """The error as what it says of the commit."""
@@ -189,6 +197,7 @@ class SqliteStore:
         self.last, self._total = self._committed
         self.parts.undo()
         self._known.undo()
+        self._totals.undo()
         if self._db.in_transaction:
             try:
                 self._db.execute("ROLLBACK")
@@ -208,6 +217,9 @@ class SqliteStore:
 
     def write_alone(self, appends: list[Append]) -> list[Record]:
         self._rescue.refuse()
+        if self._totals.full:
+            # More rows than it adds: one of a session and one of usage for each record, at the most.
+            self._count(4 * sum(len(append.records) for append in appends))
         try:
             with translated(self.path):
                 new = self._take(appends)
@@ -215,29 +227,27 @@ class SqliteStore:
                     self._db.execute("COMMIT")
         except StoreError as error:
             raise self._failed_commit(error) from error.__cause__
-        self._committed = self.last, self._total
-        self.parts.settle()
-        self._known.settle()
+        self._settle()
         return new
 
     def _take(self, appends: list[Append]) -> list[Record]:
         """In the transaction that is open. Where none is, it is left open if it took more than one statement."""
         all_new = self._all_new(appends)
         if all_new is not None:
-            new, keys, accounts = all_new
+            new, keys, sessions = all_new
             for append in appends:
                 append.outcomes = None
         else:
             if not self._db.in_transaction:
                 self._db.execute("BEGIN IMMEDIATE")
-            new, keys, accounts = self._sort_out(appends)
-        self._put(keys, new, accounts)
+            new, keys, sessions = self._sort_out(appends)
+        self._put(keys, new, sessions)
         return new
 
-    def _put(self, keys: list[tuple[Any, ...]], records: list[Record], accounts: Accounts) -> None:
+    def _put(self, keys: list[tuple[Any, ...]], records: list[Record], sessions: NewSessions) -> None:
         if not records:
             return
-        statements = list(grouping.statements(keys, self._segments(records), *accounts))
+        statements = list(grouping.statements(keys, self._segments(records), sessions))
         if len(statements) > 1 and not self._db.in_transaction:
             self._db.execute("BEGIN IMMEDIATE")
         for sql, values in statements:
@@ -251,23 +261,30 @@ class SqliteStore:
                 self._db.execute("SELECT 1 FROM meta LIMIT 1").fetchone()
                 self._db.execute(sql, values)
 
-    def _account(self, records: list[Record], digests: dict[bytes, bytes]) -> Accounts:
-        """What new records add to their sessions and to the usage; sets the parts of the events among them."""
+    def _account(self, records: list[Record], digests: dict[bytes, bytes]) -> NewSessions:
+        """Keeps what new records add to their sessions and to the usage, and sets the parts of the events among them;
+        returns the sessions that they make."""
         sessions, late, unmeasured, created, _ = accounts(
             records, digests, self.parts.event_bytes, self.parts.tool_bytes
         )
         fills = self.parts.assign(records, {row[0]: row[17] for row in sessions}, created, self._fills)
         for row in sessions:
             row[17] = fills[row[0]]
-        return sessions, late, unmeasured
+        if not created:
+            self._totals.add((sessions, late, unmeasured))
+            return []
+        # One without events is written whole.
+        self._totals.add(([row for row in sessions if row[7] or row[0] not in created], late, unmeasured))
+        return [(*row[:5], row[14], row[16]) for row in sessions if row[0] in created]
 
     def _fills(self, sessions: list[bytes]) -> Iterator[tuple[bytes, int]]:
         for session, fill, events in self._select_in("SELECT id, fill, events FROM session WHERE id", (), sessions):
             yield session, fill_of(fill, events)
+        yield from self._totals.fills(sessions)
 
-    def _all_new(self, appends: list[Append]) -> tuple[list[Record], list[tuple[Any, ...]], Accounts] | None:
-        """The usual case at the usual price: the records, the row of their keys, none of which is known, and what they
-        add. None: something may be known, look closer."""
+    def _all_new(self, appends: list[Append]) -> tuple[list[Record], list[tuple[Any, ...]], NewSessions] | None:
+        """The usual case at the usual price: the records, the row of their keys, none of which is known, and the
+        sessions that they make. None: something may be known, look closer."""
         keys: list[bytes] = []
         keyed: list[Record] = []
         new: list[Record] = []
@@ -287,13 +304,13 @@ class SqliteStore:
         row = self._known.admit(keys, arrived)
         if row is None:
             return None
-        accounts = self._account(new, {})
+        sessions = self._account(new, {})
         parts = [_part_of(record) for record in keyed] if self.parts.marked else None
         packed = pack_keys(keys, arrived, None, parts)
-        return new, [(row, self._known.generations.newest, *packed)], accounts
+        return new, [(row, self._known.generations.newest, *packed)], sessions
 
-    def _sort_out(self, appends: list[Append]) -> tuple[list[Record], list[tuple[Any, ...]], Accounts]:
-        """Looks every key up; returns the new records, the rows of their keys and what they add."""
+    def _sort_out(self, appends: list[Append]) -> tuple[list[Record], list[tuple[Any, ...]], NewSessions]:
+        """Looks every key up; returns the new records, the rows of their keys and the sessions that they make."""
         times = [
             record.arrived_us
             for append in appends
@@ -341,11 +358,11 @@ class SqliteStore:
                 if first.__class__ is Event and outcomes[i] is not CONFLICT:
                     repeats.append((outcomes, i, first))
             append.outcomes = outcomes
-        accounts = self._account(new, session_digests)
+        sessions = self._account(new, session_digests)
         for outcomes, i, first in repeats:
             outcomes[i] = Duplicate(first.arrived_us, first.part)
         rows = self._known.rows_of([KeyRow(k, one.arrived_us, digest, _part_of(one)) for k, one, digest in taken])
-        return new, [(row, generation, *packed) for row, generation, packed in rows], accounts
+        return new, [(row, generation, *packed) for row, generation, packed in rows], sessions
 
     def _look_up(self, appends: list[Append]) -> dict[bytes, tuple[int, bytes | None, int]]:
         """What is remembered of the keys that these appends carry: key → (arrived, digest, part)."""
@@ -371,6 +388,9 @@ class SqliteStore:
                 "SELECT id, started_us, coalesce(digest, x'') FROM session WHERE id", (), chosen
             ):
                 remembered[b"S" + session_id] = (started_us, digest, 0)
+            for session_id in chosen:  # one that its first event has made
+                if b"S" + session_id not in remembered and (row := self._totals.row(session_id)) is not None:
+                    remembered[b"S" + session_id] = (row[3], b"", 0)
         return remembered
 
     def _segments(self, records: list[Record]) -> list[tuple[Any, ...]]:
@@ -388,22 +408,24 @@ class SqliteStore:
         fallen: list[Record] = []
         with translated(self.path, DamagedPart.SESSIONS):
             for idle in idles:
-                if self._db.execute(f"{_FALL} AND last_us < ?", (idle.session, before_us)).rowcount:
-                    fallen.append(idle)
-            if fallen:
-                self._put([], fallen, ([], [], []))
+                fallen += self._fall(idle.session, before_us, idle.arrived_us)
+            self._put([], fallen, [])
         return fallen
 
     def end(self, session: bytes, now_us: int) -> list[Record]:
         with translated(self.path, DamagedPart.SESSIONS):
-            row = self._db.execute(f"{IDLE_OF} WHERE id = ? AND live = 1", (session,)).fetchone()
-            if row is None:
-                return []
-            id_, gpt, duration, events = row
-            self._db.execute(_FALL, (id_,))
-            ended: list[Record] = [Idle(id_, gpt, duration, events, now_us)]
-            self._put([], ended, ([], [], []))
+            ended = self._fall(session, _ALWAYS, now_us)
+            self._put([], ended, [])
         return ended
+
+    def _fall(self, session: bytes, before_us: int, now_us: int) -> list[Record]:
+        """Ends the session's period, where it is live and was not heard of since then."""
+        row = self._totals.row(session)
+        if row is None or not row[13] or row[4] >= before_us:
+            return []
+        self._totals.rest(session)
+        seconds = 0.0 if row[15] is None else (row[15] - row[11]) / 1e6
+        return [Idle(session, row[1], seconds, row[12], now_us)]
 
     # --- the consumer ---------------------------------------------------------------------------------------------
 
@@ -457,13 +479,17 @@ class SqliteStore:
         make_room: bool = False,
         own: Mapping[str, int] = NONE_OF_THEIR_OWN,
     ) -> Trimmed:
-        for session in sessions:
+        waiting = [session for session in sessions if self._totals.waits(session)]  # heard of just now
+        old = [session for session in sessions if session not in waiting]
+        for session in old:
             self.parts.forget(session)
-        return self._trimming.trim(before_us, now_us, limit, sessions, make_room, own)
+        trimmed = self._trimming.trim(before_us, now_us, limit, old, self._totals.counted, make_room, own)
+        return trimmed._replace(kept_sessions=trimmed.kept_sessions + waiting)
 
     def mend(self, now_us: int, sessions: Sequence[bytes], limit: int) -> int:
         with translated(self.path):
             self._known.generations.mend(now_us)
+            self._totals.mend(now_us)
             return ahead.mend(self._db, now_us, sessions, limit)
 
     def hold_keys(self, since_us: int | None) -> None:
@@ -493,6 +519,8 @@ class SqliteStore:
             if self._abandoned:
                 raise StoreLost(str(error), error.advice) from error.__cause__
             raise failed from error.__cause__
+        with suppress(StoreUnavailable):  # what a kill has left; else it is done behind the commits
+            self._count_all(lambda run: run())
 
     def maintain(self, max_bytes: int, between_commits: Callable[[Callable[[], None]], None]) -> None:
         self._checkpoints.step(max_bytes, between_commits)
@@ -502,6 +530,34 @@ class SqliteStore:
             between_commits(self.begin_service)
         if not self.displaced:  # else another's mark may stand there
             self._witness.keep(self._committed[0], self._watch.age)
+            self._count_all(between_commits)
+
+    def _count_all(self, between_commits: Callable[[Callable[[], None]], None]) -> None:
+        """What was committed until now is in its tables, slice by slice: commits go on between two of them."""
+        totals, until = self._totals, self._committed[0]
+        while totals.counted < until:
+            before = totals.progress
+            between_commits(self._count)
+            if totals.progress == before:
+                break  # nobody has run it
+        damaged, totals.damaged = totals.damaged, 0
+        if damaged:
+            raise StoreDamaged(
+                f"the journal is damaged ({DamagedPart.SESSIONS}): {damaged} totals could not be written",
+                DamagedPart.SESSIONS,
+            )
+
+    def _count(self, least: int = 0) -> None:
+        """Writes a slice of the totals, between two commits."""
+        self._rescue.refuse()
+        try:
+            with translated(self.path, DamagedPart.SESSIONS):
+                self._totals.step(least)
+        except StoreError as error:
+            failed = self._failed_commit(error)
+            if self._abandoned:
+                raise StoreLost(str(error), error.advice) from error.__cause__
+            raise failed from error.__cause__
 
     def _purge(self) -> None:
         """Somebody has taken a user out (`erasing.py`), and waits until the log has nothing of him."""
@@ -531,7 +587,7 @@ class SqliteStore:
         return stat.f_bavail * stat.f_frsize
 
     def reader(self) -> SqliteReader:
-        return SqliteReader(self.path, self._consumer, self._known.places)
+        return SqliteReader(self.path, self._consumer, self._known.places, self.parts)
 
     def close(self) -> None:
         if self._closed:
@@ -552,6 +608,7 @@ class SqliteStore:
         elif self._watch.spoilt is not None or not self._watch.is_here():
             return
         try:
+            self._totals.write_all()
             self._witness.end(self._db)
         except sqlite3.Error as error:
             if failed_to_sync(error):

@@ -1,8 +1,8 @@
 """What records add to the rows of their sessions and to the usage of their hours, in memory and segment by segment.
-`totals.py` writes it down; a reader adds what is not written down yet.
+Each backend writes it down behind its commits (`postgres/totals.py`, `sqlite/totals.py`); a reader adds what is not
+written down yet.
 
-The rules are SQLite's: `journal/accounts.py` within a segment, and `_merge` from one to the next, as
-`sqlite/grouping.py` merges two commits.
+The rules are those of `journal/accounts.py` within a segment, and `merge` from one to the next.
 """
 
 from __future__ import annotations
@@ -42,66 +42,93 @@ def added(records: list[Record], parts: Parts) -> Added:
 
 
 class Tallies:
-    """Rows of sessions as they are with what was added."""
+    """Rows of sessions as they are with what was added; or, begun without rows, what is to be added to them."""
 
-    def __init__(self, rows: Iterable[Sequence[Any]], parts: Parts) -> None:
+    def __init__(self, rows: Iterable[Sequence[Any]] = ()) -> None:
         """`rows`: as they are written down, of every session that is added to and has one."""
-        self._parts = parts
         self.sessions: dict[bytes, Row] = {row[0]: list(row) for row in rows}
         self.usage: dict[tuple[int, str, str], tuple[int, int]] = {}
         """(hour, GPT, user) → events, tokens."""
+        self.rested: set[bytes] = set()
+        """Sessions that fell idle meanwhile: of the period before nothing is left in their row."""
 
-    def add(self, more: Added) -> None:
-        """Segments of one lane are added in their order."""
-        sessions, usage = self.sessions, self.usage
-        long = {record.session for record in more.records if record.__class__ is Event and record.part}
+    def __bool__(self) -> bool:
+        return bool(self.sessions or self.usage or self.rested)
+
+    def add(self, more: Added, parts: Parts) -> None:
+        """A segment. Those of one lane are added in their order."""
+        fills = self._fills(more, parts)
         for row in more.sessions:
+            row[17] = fills[row[0]]
+        self.put(more.sessions, more.late, more.unmeasured)
+
+    def put(self, rows: Iterable[Row], late: Iterable[Late], unmeasured: Iterable[Unmeasured]) -> None:
+        """What a commit adds, in rows of which the fill is what it is after it."""
+        sessions, usage = self.sessions, self.usage
+        for row in rows:
             kept = sessions.get(row[0])
             if kept is None:
-                sessions[row[0]] = kept = [*row, 0, 0, 0]
+                sessions[row[0]] = [*row, 0, 0, 0]
             else:
-                _merge(kept, row)
-            if kept[17] > PART_BYTES:
-                long.add(row[0])
+                merge(kept, row)
             if row[7]:
                 key = row[4] // HOUR_US, row[1], row[2]
                 events, tokens = usage.get(key, _NONE)
                 usage[key] = events + row[7], tokens + row[9] + row[10]
-        for hour, gpt, user, events, tokens in more.late:
+        for hour, gpt, user, events, tokens in late:
             before = usage[hour, gpt, user]
             usage[hour, gpt, user] = before[0] - events, before[1] - tokens
-        for session, latency, tokens_in, tokens_out in more.unmeasured:
+        for session, latency, tokens_in, tokens_out in unmeasured:
             kept = sessions[session]
             kept[18] += latency
             kept[19] += tokens_in
             kept[20] += tokens_out
+
+    def rest(self, session: bytes) -> None:
+        """A session falls idle."""
+        self.rested.add(session)
+        if session in self.sessions:
+            end_period(self.sessions[session])
+
+    def _fills(self, more: Added, parts: Parts) -> dict[bytes, int]:
+        """How far its sessions have come after a segment. Their writers have decided that (`journal/parts.py`): the
+        part stands in each event."""
+        kept = self.sessions
+        long = {record.session for record in more.records if record.__class__ is Event and record.part}
+        fills: dict[bytes, int] = {}
+        for row in more.sessions:
+            session = row[0]
+            before = kept[session][17] if session in kept else 0
+            if before + row[17] > PART_BYTES:
+                long.add(session)
+            fills[session] = before if session in long else before + row[17]
         if long:
-            self._fill(more, long)
-
-    def _fill(self, more: Added, long: set[bytes]) -> None:
-        """How far these sessions have come, which their writers have decided (`journal/parts.py`): the part stands in
-        each event."""
-        fills = {row[0]: self.sessions[row[0]][17] - row[17] for row in more.sessions if row[0] in long}
-        for record in more.records:
-            if record.__class__ is Event and record.session in long:
-                fills[record.session] = self._filled(fills[record.session], record)
-        for session, fill in fills.items():
-            self.sessions[session][17] = fill
-
-    def _filled(self, fill: int, event: Event) -> int:
-        size = self._parts.event_bytes + (0 if event.content is None else len(as_sent(event.content)))
-        if event.extras is not None:
-            size += len(event.extras.tools) * self._parts.tool_bytes
-        size = min(size, PART_BYTES)
-        part = max(0, fill - 1) // PART_BYTES
-        if event.part > part:
-            return event.part * PART_BYTES + size
-        if event.part < part:
-            return fill  # of a replica that did not know yet that the part was full
-        return min(fill + size, (part + 1) * PART_BYTES)
+            for record in more.records:
+                if record.__class__ is Event and record.session in long:
+                    fills[record.session] = _filled(fills[record.session], record, parts)
+        return fills
 
 
-def _merge(kept: Row, more: Row) -> None:
+def _filled(fill: int, event: Event, parts: Parts) -> int:
+    size = parts.event_bytes + (0 if event.content is None else len(as_sent(event.content)))
+    if event.extras is not None:
+        size += len(event.extras.tools) * parts.tool_bytes
+    size = min(size, PART_BYTES)
+    part = max(0, fill - 1) // PART_BYTES
+    if event.part > part:
+        return event.part * PART_BYTES + size
+    if event.part < part:
+        return fill  # of a replica that did not know yet that the part was full
+    return min(fill + size, (part + 1) * PART_BYTES)
+
+
+def end_period(row: Row) -> None:
+    """Of a session that falls idle."""
+    row[11] = row[15] = None
+    row[12] = row[13] = 0
+
+
+def merge(kept: Row, more: Row) -> None:
     """Adds a segment's row of a session to the row that is kept."""
     arrived, first, last = more[4], more[11], more[15]
     if last is not None:
@@ -131,5 +158,5 @@ def _merge(kept: Row, more: Row) -> None:
     kept[9] += more[9]
     kept[10] += more[10]
     kept[12] += more[12]
-    kept[13] = True
-    kept[17] += more[17]
+    kept[13] = more[13]
+    kept[17] = more[17]
