@@ -39,6 +39,7 @@ from tests.harness.bridge import ROOT, Bridge
 CONTENT = "¿Cómo configuro un pipeline CI/CD con Docker?"
 GPT = "devops-expert"
 COMMIT = 1_000
+FEW_SESSIONS = 10_000
 DAY_US = 86_400 * 1_000_000
 Row = tuple[str, str, str]
 
@@ -169,13 +170,13 @@ def sessions(folder: Path, sizes: Sizes) -> Iterator[Row]:
 
 
 def users(folder: Path, sizes: Sizes) -> Iterator[Row]:
-    """The same sessions, of so many users."""
+    """Events of so many users, each of which has a session."""
     counts, figures, windows = decades(1, sizes.users), [], []
     for count in counts:
-        with closing(Work(folder / f"users{count}.db", counts[-1], count)) as work:
+        with closing(Work(folder / f"users{count}.db", max(count, FEW_SESSIONS), count)) as work:
             figures.append(work.write(sizes.measured))
             windows.append(_windows(work))
-    note = f"{counts[-1]:,} sessions"
+    note = f"{FEW_SESSIONS:,} sessions, or one each"
     yield row("an event, by users", counts, figures, "µs", note)
     yield row("a count of windows and top users, by users", counts, windows, "ms", note)
 
@@ -190,9 +191,9 @@ def _windows(work: Work) -> float:
 
 
 def age(folder: Path, sizes: Sizes) -> Iterator[Row]:
-    """A journal of so many days, each with 10,000 events that were delivered, and nothing trimmed: what comes now."""
+    """A journal of so many days, each with 2,000 events that were delivered, and nothing trimmed: what comes now."""
     counts, figures = decades(0, sizes.age), []
-    a_day = 10_000
+    a_day = 2_000
     for days in counts:
         now_us = time.time_ns() // 1000
         with closing(Work(folder / f"age{days}.db", 1_000, now_us=now_us - days * DAY_US)) as work:
