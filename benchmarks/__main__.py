@@ -24,8 +24,8 @@ from functools import partial
 from pathlib import Path
 from statistics import median
 
-from benchmarks import bounded, commits, counting, replicas, sizes, stages, work
-from benchmarks.drivers import CONNECTIONS, HERE, answers, bare, drained, open_sessions, post_all, process, wrk
+from benchmarks import bounded, commits, counting, draining, replicas, sizes, stages, work
+from benchmarks.drivers import CONNECTIONS, HERE, answers, bare, open_sessions, post_all, process, wrk
 from benchmarks.peers import peers
 from benchmarks.redaction.corpus import corpus
 from benchmarks.redaction.packages import NoApt
@@ -101,23 +101,8 @@ class Bench:
 
     def drain(self) -> None:
         """From a full journal to a local receiver that only parses."""
-        count = 200_000 if self.short else 600_000
-        for label, compression in (("", "none"), (", gzip", "gzip")):
-            bridge = self.bridge()
-            bounded.fill(bridge.journal, count, per_segment=1000)
-            port = free_port()
-            with process(str(HERE / "sink.py"), str(port)):
-                wait_for(partial(answers, port), "receiver")
-                bridge.environ |= {
-                    "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{port}",
-                    "OTEL_EXPORTER_OTLP_COMPRESSION": compression,
-                }
-                bridge.start()
-                told = wait_for(partial(drained, port, count), "drained journal", 300, 0.2)
-                wait_for(partial(_shows, bridge, "otel_bridge_ledger_gap", 0), "closed ledger")
-                bridge.stop()
-            rate = told["spans"] / (told["last"] - told["first"])
-            self.row(f"drain, spans/s{label} (wanted ≥ 60,000)", f"{rate:,.0f}", f"{count:,} spans")
+        for what, figure, note in draining.run(self.bridge, 200_000 if self.short else 1_000_000):
+            self.row(what, figure, note)
 
     # 4 --------------------------------------------------------------------------------------------------------------
 

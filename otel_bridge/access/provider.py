@@ -16,7 +16,8 @@ from otel_bridge import __version__, contract
 from otel_bridge.access.place import Place, ProviderError
 from otel_bridge.config import Diagnostics
 from otel_bridge.config.proxies import read_proxy
-from otel_bridge.export.http_connection import connections, deadline
+from otel_bridge.export.deadline import deadline
+from otel_bridge.export.http_connection import connections
 
 SECONDS = 5.0
 """For one document, from the first byte to the last."""

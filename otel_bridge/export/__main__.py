@@ -26,6 +26,10 @@ from otel_bridge.journal import StoreDamaged, StoreUnavailable
 
 log = logging.getLogger("otel_bridge.export")
 
+SWITCH_SECONDS = 0.0005
+"""After which the thread that encodes gives way to the one that sends, which asks for the interpreter's lock after each
+system call. Against the default's 5 ms: drain 175,000 → 220,000 spans/s over HTTP."""
+
 
 def main() -> int:
     """Set-up on standard input, reports on standard output, logs on standard error. Returns the exit code where no
@@ -43,6 +47,7 @@ def main() -> int:
     if first is None:
         return 0
     setup = msgspec.msgpack.decode(first, type=Setup)
+    sys.setswitchinterval(SWITCH_SECONDS)
     shutdown = Shutdown()
     projection, transport = SpanProjection(setup.gpts, setup.resource), connect(msgspec.convert(setup.otlp, Otlp))
     threading.Thread(target=_listen, args=(stdin, shutdown), name="bridge", daemon=True).start()

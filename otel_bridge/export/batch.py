@@ -42,10 +42,12 @@ class Batch:
             self.unusable.append(_park_damaged(segment))
             return
         first = segment.last - segment.size + 1
-        for i, record in enumerate(records):
-            if record.__class__ is not Idle:
-                self.records.append(record)
-                self.seqs.append(first + i)
+        spans = [record for record in records if record.__class__ is not Idle]
+        self.records += spans
+        if len(spans) == len(records):
+            self.seqs += range(first, first + len(records))
+        else:
+            self.seqs += [first + i for i, record in enumerate(records) if record.__class__ is not Idle]
 
     def encode(self, projection: SpanProjection) -> bytes:
         """The request's bytes, empty where no record is left. A record that cannot be encoded becomes unusable: it

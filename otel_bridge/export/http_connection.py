@@ -2,59 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import http.client
 import socket
-import threading
-from collections.abc import Iterator
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import urllib3
 import urllib3.connection
 
-
-class Deadline(threading.local):
-    """The time one request has, from its first byte to its answer's last. urllib3 knows only the time between two
-    bytes: an endpoint that sends one now and then would hold the delivery for ever."""
-
-    sock: socket.socket | None = None
-    dialled: socket.socket | None = None
-    """A second handle on the connection that is being made: the first one is TLS's while it shakes hands."""
-    connecting = False
-    """Whether the connection is being made: no record is on its way yet."""
-    passed = False
-    """Whether the time was up: where an answer tells no length, its end then looks like any other."""
-
-    @contextlib.contextmanager
-    def within(self, seconds: float) -> Iterator[None]:
-        self.sock, self.dialled, self.connecting, self.passed = None, None, False, False
-        timer = threading.Timer(seconds, self._cut, (self.__dict__,))
-        timer.daemon = True
-        timer.start()
-        try:
-            yield
-        finally:
-            timer.cancel()
-            self.dialling(None)
-
-    def dialling(self, sock: socket.socket | None) -> None:
-        """A connection is there; a proxy and TLS have their say before the request. None: there is no more to it."""
-        if self.dialled is not None:
-            self.dialled.close()
-        self.dialled = None if sock is None else sock.dup()
-
-    @staticmethod
-    def _cut(sender: dict[str, Any]) -> None:
-        """Ends the connection. Runs in the timer's thread: `sender` is what the sending thread sees as this object."""
-        sender["passed"] = True
-        for sock in (sender.get("sock"), sender.get("dialled")):
-            if sock is not None:
-                with contextlib.suppress(OSError):
-                    sock.shutdown(socket.SHUT_RDWR)
-
-
-deadline = Deadline()
+from otel_bridge.export.deadline import deadline
 
 
 class _HeaderLines:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import email.utils
-import gzip
 import http.client
 import re
 import time
@@ -13,7 +12,9 @@ import urllib3
 
 from otel_bridge import __version__
 from otel_bridge.config import Otlp, Signal
-from otel_bridge.export.http_connection import connections, deadline
+from otel_bridge.export.deadline import deadline
+from otel_bridge.export.gzipped import gzipped
+from otel_bridge.export.http_connection import connections
 from otel_bridge.export.renewal import Renewed
 from otel_bridge.export.response import error_message, read_response
 from otel_bridge.export.result import SendResult, shorten
@@ -43,7 +44,7 @@ class HttpTransport:
     def send(self, body: bytes) -> SendResult:
         """Sends a serialised `Export…ServiceRequest`; takes half a second over `timeout_seconds` at the most."""
         if self._otlp.gzip:
-            body = gzip.compress(body, compresslevel=1, mtime=0)
+            body = gzipped(body)
         with self._pools.use() as pool, deadline.within(self._otlp.timeout_seconds + 0.5):
             return self._exchange(pool, body).without(self._otlp.secrets)
 

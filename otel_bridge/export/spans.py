@@ -8,8 +8,7 @@ every span back with the official classes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from struct import Struct
 
 import msgspec
@@ -40,6 +39,11 @@ from otel_bridge.times import format_time
 FAR_US = 86_400_000_000
 """A session's claimed start further than this from its arrival, either way, is not its span's: a trace from the guide's
 own example of a start lasts years, and trace stores keep a duration in 32 bits of milliseconds."""
+
+REMEMBERED = 8192
+"""Numbers of tokens, and sizes, below this are serialised once."""
+SESSIONS = 4096
+"""Sessions whose part of a span is remembered from request to request."""
 
 _KIND_INTERNAL = b"\x30\x01"  # Span.kind (6) = SPAN_KIND_INTERNAL
 _KIND_SERVER = b"\x30\x02"  # Span.kind (6) = SPAN_KIND_SERVER
@@ -78,24 +82,37 @@ def _text_attribute(key: str, value: str | bytes) -> bytes:
     return _field(b"\x4a", _field(b"\x0a", key.encode()) + _field(b"\x12", _field(b"\x0a", text)))
 
 
-class _IntAttribute:
-    """Span.attributes (9): KeyValue { key (1), value (2) { int_value (3) } }, serialised up to the value."""
+class _Numbered(dict[int, bytes]):
+    """What `make` makes of a number, remembered for small ones: a look-up takes a third of a call's time."""
 
-    def __init__(self, key: str) -> None:
-        name = _field(b"\x0a", key.encode())
-        self._heads = [b"\x4a" + _varint(len(name) + 3 + n) + name + b"\x12" + _varint(1 + n) + b"\x18"
-                       for n in range(11)]  # fmt: skip
+    def __init__(self, make: Callable[[int], bytes]) -> None:
+        super().__init__()
+        self._make = make
 
-    def __call__(self, value: int) -> bytes:
-        number = _VARINTS[value] if value < 16384 else _long_varint(value)
-        return self._heads[len(number)] + number
+    def __missing__(self, number: int) -> bytes:
+        made = self._make(number)
+        if number < REMEMBERED:
+            self[number] = made
+        return made
 
 
-_tokens_in = _IntAttribute(catalog.GEN_AI_USAGE_INPUT_TOKENS)
-_tokens_cached = _IntAttribute(catalog.GEN_AI_USAGE_CACHE_READ_INPUT_TOKENS)
-_tokens_out = _IntAttribute(catalog.GEN_AI_USAGE_OUTPUT_TOKENS)
-_tokens_reasoning = _IntAttribute(catalog.GEN_AI_USAGE_REASONING_OUTPUT_TOKENS)
-_part = _IntAttribute(catalog.SESSION_PART)
+def _int_attribute(key: str) -> _Numbered:
+    """Span.attributes (9): KeyValue { key (1), value (2) { int_value (3) } }, by the value."""
+    name = _field(b"\x0a", key.encode())
+    return _Numbered(lambda value: _field(b"\x4a", name + _field(b"\x12", b"\x18" + _varint(value))))
+
+
+@_Numbered
+def _span_head(size: int) -> bytes:
+    """ScopeSpans.spans (2), up to a span of `size` bytes."""
+    return b"\x12" + _varint(size)
+
+
+_tokens_in = _int_attribute(catalog.GEN_AI_USAGE_INPUT_TOKENS)
+_tokens_cached = _int_attribute(catalog.GEN_AI_USAGE_CACHE_READ_INPUT_TOKENS)
+_tokens_out = _int_attribute(catalog.GEN_AI_USAGE_OUTPUT_TOKENS)
+_tokens_reasoning = _int_attribute(catalog.GEN_AI_USAGE_REASONING_OUTPUT_TOKENS)
+_part = _int_attribute(catalog.SESSION_PART)
 
 
 def resource_attributes(gpt_id: str, configured: Iterable[tuple[str, str]]) -> dict[str, str]:
@@ -103,6 +120,10 @@ def resource_attributes(gpt_id: str, configured: Iterable[tuple[str, str]]) -> d
     attributes = {catalog.SERVICE_NAMESPACE: catalog.SERVICE_NAMESPACE_DEFAULT, **dict(configured)}
     attributes[catalog.SERVICE_NAME] = gpt_id
     return attributes
+
+
+_OfSession = tuple[str, bytes, bytes, bytes]
+"""What a session's user is, and what its spans have before their own id, after it, and among their attributes."""
 
 
 class SpanProjection:
@@ -113,17 +134,18 @@ class SpanProjection:
         self._resource = tuple(resource)
         self._templates: dict[tuple[str, str, str | None], bytes] = {}
         self._roots: dict[str, bytes] = {}
+        self._sessions: dict[bytes, _OfSession] = {}
         self._heads: dict[str, bytes] = {}
 
     def request(self, records: Sequence[Record]) -> bytes:
         """Serialised `ExportTraceServiceRequest` of the records that are spans (an idle session is none)."""
         spans_of: dict[str, list[bytes]] = {}  # by GPT: each span's tag and length, then the span
-        sessions: dict[bytes, tuple[bytes, bytes]] = {}
         for record in records:
             if record.__class__ is Event:
-                span = self._event(record, sessions)
+                span = self._event(record)
                 if record.opens:
-                    spans_of.setdefault(record.gpt, []).append(_field(b"\x12", self._part_root(record)))
+                    root = self._part_root(record)
+                    spans_of.setdefault(record.gpt, []).extend((_span_head[len(root)], root))
             elif record.__class__ is Session:
                 span = self._session(record)
             elif record.__class__ is Feedback:
@@ -133,15 +155,16 @@ class SpanProjection:
             spans = spans_of.get(record.gpt)
             if spans is None:
                 spans_of[record.gpt] = spans = []
-            spans.append(b"\x12" + _varint(len(span)))
-            spans.append(span)
+            spans += (_span_head[len(span)], span)
             if record.__class__ is Event and record.extras is not None and record.extras.tools:
                 spans += self._tools(record, record.extras)
-        resource_spans = []
+        parts: list[bytes] = []  # joined once: a request has megabytes
         for gpt_id, spans in spans_of.items():
-            scope_spans = _SCOPE + b"".join(spans)
-            resource_spans.append(_field(b"\x0a", self._resource_head(gpt_id) + _field(b"\x12", scope_spans)))
-        return b"".join(resource_spans)
+            size = sum(map(len, spans))
+            scope_spans = b"\x12" + _varint(len(_SCOPE) + size) + _SCOPE
+            head = self._resource_head(gpt_id) + scope_spans
+            parts += (b"\x0a" + _varint(len(head) + size), head, *spans)
+        return b"".join(parts)
 
     def _resource_head(self, gpt_id: str) -> bytes:
         head = self._heads.get(gpt_id)
@@ -191,7 +214,7 @@ class SpanProjection:
         first = event.session + session_span_id(event.session)
         begin = max(0, event.end_us * 1000 - round(event.latency_ms * 1e6))
         return self._root(part_trace_id(event.session, event.part), event.gpt, begin) + (
-            self._session_attributes(event.session, event.user) + _part(event.part) + _link(first)
+            self._session_attributes(event.session, event.user) + _part[event.part] + _link(first)
         )
 
     def _root(self, trace_id: bytes, gpt_id: str, at: int) -> bytes:
@@ -222,37 +245,49 @@ class SpanProjection:
         parts.append(_link(trace + event_span_id(feedback.event)) + _link(feedback.link))
         return b"".join(parts)
 
-    def _event(self, event: Event, sessions: dict[bytes, tuple[bytes, bytes]]) -> bytes:
-        key = (event.gpt, event.type, event.model)
-        constant = self._templates.get(key)
+    def _event(self, event: Event) -> bytes:
+        constant = self._templates.get((event.gpt, event.type, event.model))
         if constant is None:
-            constant = self._template(key)
+            constant = self._template(event.gpt, event.type, event.model)
         trace = part_trace_id(event.session, event.part) if event.part else event.session
-        session = sessions.get(trace)
-        if session is None:
-            session = sessions[trace] = (session_span_id(trace), self._session_attributes(event.session, event.user))
+        session = self._sessions.get(trace)
+        if session is None or session[0] != event.user:  # a user is forgotten at any time
+            session = self._remember(trace, event)
+        _, before, after, attributes = session
         end = event.end_us * 1000
-        start = max(0, end - round(event.latency_ms * 1e6))
-        parts = [
-            _ids(b"\x0a\x10", trace, b"\x12\x08", event_span_id(event.id), b"\x22\x08", session[0]),
-            constant,
-            _times(b"\x39", start, b"\x41", end),
-            session[1],
-        ]
-        if event.extras is None:
-            parts += (_tokens_in(event.tokens_in), _tokens_out(event.tokens_out))
+        start = end - round(event.latency_ms * 1e6)
+        if event.content is None:
+            head = content = tail = b""
         else:
-            parts += _extras(event, event.extras)
-        if event.tokens_cached is not None:
-            parts.append(_tokens_cached(event.tokens_cached))
-        if event.content is not None:
             content = _json(event.content)
-            parts += (_messages_head(len(content)), content, _MESSAGES_TAIL)
-        if event.error is not None:
-            parts.append(_text_attribute(catalog.ERROR_TYPE, event.error) + _STATUS_ERROR)
-        if event.link is not None:
-            parts.append(_link(event.link))
-        return b"".join(parts)
+            head, tail = _messages_head[len(content)], _MESSAGES_TAIL
+        if event.extras is None:
+            tokens_in, tokens_out = _tokens_in[event.tokens_in], _tokens_out[event.tokens_out]
+        else:
+            tokens_in, tokens_out = _extras(event, event.extras), b""
+        return b"".join((
+            before, event_span_id(event.id), after,
+            constant,
+            _times(b"\x39", start if start > 0 else 0, b"\x41", end),
+            attributes,
+            tokens_in, tokens_out,
+            b"" if event.tokens_cached is None else _tokens_cached[event.tokens_cached],
+            head, content, tail,
+            b"" if event.error is None else _text_attribute(catalog.ERROR_TYPE, event.error) + _STATUS_ERROR,
+            b"" if event.link is None else _link(event.link),
+        ))  # fmt: skip
+
+    def _remember(self, trace: bytes, event: Event) -> _OfSession:
+        """What the spans of a trace's events have in common."""
+        if len(self._sessions) >= SESSIONS:
+            self._sessions.clear()
+        made = self._sessions[trace] = (
+            event.user,
+            b"\x0a\x10" + trace + b"\x12\x08",
+            b"\x22\x08" + session_span_id(trace),
+            self._session_attributes(event.session, event.user),
+        )
+        return made
 
     def _tools(self, event: Event, extras: Extras) -> Iterator[bytes]:
         """The calls of tools within an event, as children of its span."""
@@ -275,8 +310,7 @@ class SpanProjection:
                 span.append(_text_attribute(catalog.ERROR_TYPE, call.error) + _STATUS_ERROR)
             yield _field(b"\x12", b"".join(span))
 
-    def _template(self, key: tuple[str, str, str | None]) -> bytes:
-        gpt_id, type_, model = key
+    def _template(self, gpt_id: str, type_: str, model: str | None) -> bytes:
         gpt = self._gpt(gpt_id)
         # What nobody configured is a client's text: names are few, and backends list them.
         name = type_ if type_ in gpt.event_types else catalog.OTHER_EVENT_TYPE
@@ -291,26 +325,26 @@ class SpanProjection:
         # Types and models are what clients write: what is kept of them is bounded.
         if len(self._templates) >= 4096:
             self._templates.clear()
-        self._templates[key] = constant
+        self._templates[gpt_id, type_, model] = constant
         return constant
 
 
-def _extras(event: Event, extras: Extras) -> list[bytes]:
+def _extras(event: Event, extras: Extras) -> bytes:
     """The attributes of an event that says more than the documented fields, or less."""
     missing, parts = extras.unmeasured, []
     if not missing & UNMEASURED_TOKENS_IN:
-        parts.append(_tokens_in(event.tokens_in))
+        parts.append(_tokens_in[event.tokens_in])
     if not missing & UNMEASURED_TOKENS_OUT:
-        parts.append(_tokens_out(event.tokens_out))
+        parts.append(_tokens_out[event.tokens_out])
     if missing:
         parts.append(_UNMEASURED[missing])
     if extras.ttft_ms is not None:
         parts.append(_FIRST_CHUNK + _double(extras.ttft_ms / 1000))
     if extras.tokens_reasoning is not None:
-        parts.append(_tokens_reasoning(extras.tokens_reasoning))
+        parts.append(_tokens_reasoning[extras.tokens_reasoning])
     if extras.version is not None:
         parts.append(_text_attribute(catalog.GEN_AI_AGENT_VERSION, extras.version))
-    return parts
+    return b"".join(parts)
 
 
 def _tool_times(start: int, end: int, tools: Sequence[ToolCall], measured: bool) -> list[tuple[int, int]]:
@@ -343,10 +377,10 @@ _UNMEASURED = [
 ]
 
 
-@lru_cache(4096)
+@_Numbered
 def _messages_head(size: int) -> bytes:
     """The attribute gen_ai.input.messages up to its content, which has `size` bytes of JSON."""
-    whole = b"\x00" * (len(_MESSAGES_HEAD) + size + len(_MESSAGES_TAIL))
+    whole = bytes(len(_MESSAGES_HEAD) + size + len(_MESSAGES_TAIL))
     return _text_attribute(catalog.GEN_AI_INPUT_MESSAGES, whole)[: -len(whole)] + _MESSAGES_HEAD
 
 

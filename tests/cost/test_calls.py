@@ -37,7 +37,7 @@ STAGES = {
     "count (metrics)": 9.0,
     "answer": 1.0,
     "export: read record": 0.01,
-    "export: encode span": 24.0,
+    "export: encode span": 14.0,
     "(a receiver parses it)": 0.01,
 }
 """Calls an event, of a batch; 0.01 stands for «a handful a batch»."""

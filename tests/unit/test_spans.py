@@ -15,7 +15,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from otel_bridge import __version__
 from otel_bridge.config import Gpt
-from otel_bridge.export.spans import SpanProjection, resource_attributes
+from otel_bridge.export.spans import REMEMBERED, SESSIONS, SpanProjection, resource_attributes
 from otel_bridge.records import (
     Event,
     Extras,
@@ -355,6 +355,39 @@ def test_the_same_records_give_the_same_bytes() -> None:
     gpts = {"devops-expert": gpt()}
     first = SpanProjection(gpts)
     assert first.request(records) == first.request(records) == SpanProjection(gpts).request(records)
+
+
+def test_a_user_who_is_forgotten_between_two_requests_is_in_the_first_alone() -> None:
+    projection = SpanProjection({"devops-expert": gpt()})
+    hashes = []
+    for user in (USER, ""):
+        read = ExportTraceServiceRequest.FromString(projection.request([event(user=user)]))
+        hashes.append(plain(read.resource_spans[0].scope_spans[0].spans[0].attributes).get("user.hash"))
+    assert hashes == [USER, None]
+
+
+def test_thousands_of_sessions_do_not_mix() -> None:
+    """More than are remembered, each twice: in one request, and in two."""
+    projection = SpanProjection({"devops-expert": gpt()})
+    records: list[Record] = [event(n, session=uid(n), user=f"{n:016x}") for n in range(1, SESSIONS + 200)]
+    for part in (records + records, records):
+        spans = ExportTraceServiceRequest.FromString(projection.request(part)).resource_spans[0].scope_spans[0].spans
+        for record, span in zip(part, spans, strict=True):
+            assert isinstance(record, Event)
+            assert (span.trace_id, span.parent_span_id) == (record.session, session_span_id(record.session))
+            assert plain(span.attributes)["user.hash"] == record.user
+
+
+@pytest.mark.parametrize("number", [0, 127, 128, REMEMBERED - 1, REMEMBERED, 16_383, 16_384, 10**9])
+def test_numbers_are_read_back_also_when_they_come_again(number: int) -> None:
+    """Small ones are remembered; a length takes another byte from 128 and from 16,384 on."""
+    record = event(tokens_in=number, tokens_out=number, tokens_cached=number, content="x" * min(number, 20_000))
+    spans = request(record, record).resource_spans[0].scope_spans[0].spans
+    assert spans[0] == spans[1]
+    found = plain(spans[0].attributes)
+    assert found["gen_ai.usage.input_tokens"] == found["gen_ai.usage.output_tokens"] == number
+    assert found["gen_ai.usage.cache_read.input_tokens"] == number
+    assert json.loads(found["gen_ai.input.messages"])[0]["parts"][0]["content"] == record.content
 
 
 def test_thousands_of_made_up_types_do_not_mix() -> None:
