@@ -1,7 +1,7 @@
 """`make bench`: starts what it needs, drives it from another process, prints one table, writes RESULTS.md.
 
-    python -m benchmarks [--short] [--only single batch drain sustained latency memory growth work commits replicas
-        counting sizes peers stages redaction]
+    python -m benchmarks [--short] [--keys N] [--only single sessions batch limit drain sustained latency memory growth
+        work commits replicas counting sizes peers stages redaction]
 
 Ratios are taken in one run, the two sides alternating, so that a machine that is slow today is slow for both. The
 promises stay on in every figure: fsync before the answer, counted once, redacted.
@@ -13,20 +13,30 @@ import argparse
 import json
 import os
 import platform
-import sqlite3
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from statistics import median
 
-from benchmarks import bounded, commits, counting, draining, replicas, sizes, stages, work
-from benchmarks.drivers import CONNECTIONS, HERE, answers, bare, open_sessions, post_all, process, wrk
+from benchmarks import (
+    bounded,
+    commits,
+    counting,
+    draining,
+    latency,
+    replicas,
+    sizes,
+    stages,
+    work,
+    yardstick,
+)
+from benchmarks.drivers import HERE, answers, open_sessions, post_all, process, wrk
 from benchmarks.peers import peers
+from benchmarks.posts import Posts
 from benchmarks.redaction.corpus import corpus
 from benchmarks.redaction.packages import NoApt
 from benchmarks.redaction.report import figures
@@ -36,15 +46,26 @@ from tests.harness.waiting import wait_for
 
 
 class Bench:
-    def __init__(self, folder: Path, short: bool) -> None:
+    def __init__(self, folder: Path, short: bool, keys: int) -> None:
         self.folder = folder
         self.short = short
+        self.keys = keys
         self.rows: list[tuple[str, str, str]] = []
         self._made = 0
 
     def row(self, what: str, figure: str, note: str = "") -> None:
         self.rows.append((what, figure, note))
         print(f"  {what:58} {figure:>16}   {note}", flush=True)
+
+    def _rows(self, rows: Iterable[tuple[str, str, str]]) -> None:
+        for what, figure, note in rows:
+            self.row(what, figure, note)
+
+    @contextmanager
+    def place(self) -> Iterator[Path]:
+        """A folder of a part's own, whose files go with it."""
+        with tempfile.TemporaryDirectory(dir=self.folder) as folder:
+            yield Path(folder)
 
     def bridge(self, **environ: str) -> Bridge:
         self._made += 1
@@ -55,47 +76,36 @@ class Bench:
     # 1 --------------------------------------------------------------------------------------------------------------
 
     def single(self) -> None:
-        """Single events, 64 connections, against a bare Starlette POST served the same way."""
-        rounds, seconds = (3, 3) if self.short else (7, 6)
-        bridge = self.bridge().start()
-        session = bridge.session()
-        ratios, rates, yardstick = [], [], []
-        with bare() as bare_port:
-            wrk(bare_port, session, 1)
-            wrk(bridge.port, session, 1)
-            for _ in range(rounds):
-                yardstick.append(wrk(bare_port, session, seconds).rate)
-                load = wrk(bridge.port, session, seconds)
-                assert load.failed == 0, f"{load.failed} answers were no 201"
-                rates.append(load.rate)
-                ratios.append(load.rate / yardstick[-1])
-        self.maximum = median(rates)
-        bridge.stop()
-        spread = f"{min(ratios):.2f}–{max(ratios):.2f} in {rounds} pairs"
-        self.row("single events, requests/s", f"{median(rates):,.0f}", f"{CONNECTIONS} connections, wrk")
-        self.row("bare Starlette POST, requests/s", f"{median(yardstick):,.0f}", "same server settings")
-        self.row("ratio (wanted ≥ 0.60, aim 0.80)", f"{median(ratios):.2f}", spread)
-        self.bare_rate = median(yardstick)
+        """Single events in each order of their times, 64 connections, against a bare Starlette POST."""
+        posts = self._posts()
+        self._rows(posts.single())
+        self.maximum, self.bare_rate = posts.maximum, posts.bare_rate
+        if self.keys:
+            self._rows(self._posts(self.keys).single())
+
+    def sessions(self) -> None:
+        """Posts that open a session each, against the same."""
+        self._rows(self._posts().sessions())
+
+    def _posts(self, keys: int = 0) -> Posts:
+        return Posts(self.bridge, *((3, 3) if self.short else (7, 6)), keys)
 
     # 2 --------------------------------------------------------------------------------------------------------------
 
     def batch(self) -> None:
-        """Batches of 1,000 distinct events, one bridge process."""
-        rounds = 3 if self.short else 7
-        bridge = self.bridge().start()
-        sessions = open_sessions(bridge, 20)
-        rates = []
-        for _ in range(rounds):
-            bodies = stages.batches(100, 1000, sessions)
-            rates.append(100_000 / post_all(bridge.port, bodies))
-        counted = bridge.metric("otel_bridge_records_total", result="accepted", kind="event")
-        assert counted == rounds * 100_000, f"{counted} counted of {rounds * 100_000}"
-        bridge.stop()
-        self.row("batches of 1,000, events/s acknowledged (wanted ≥ 100,000)", f"{median(rates):,.0f}",
-                 f"{min(rates):,.0f}–{max(rates):,.0f}, 3 connections")  # fmt: skip
+        """Batches of 1,000 distinct events in each order of their times, one bridge process."""
+        posts = self._posts()
+        self._rows(posts.batch())
         if hasattr(self, "bare_rate"):
-            ratio = median(rates) / self.bare_rate
-            self.row("  of them per bare request (wanted ≥ 100,000 / 21,000 = 4.8)", f"{ratio:.1f}")
+            ratio = posts.batch_rate / self.bare_rate
+            self.row("  rising ones, events per bare request (wanted ≥ 150,000 / 22,000 = 6.8)", f"{ratio:.1f}")
+        if self.keys:
+            self._rows(self._posts(self.keys).batch())
+
+    def limit(self) -> None:
+        """What decodes a batch and writes its bytes with one fsync, nothing else, and how near we are to it."""
+        with self.place() as folder:
+            self._rows(yardstick.run(folder, 40 if self.short else 200, 100))
 
     # 3 --------------------------------------------------------------------------------------------------------------
 
@@ -143,37 +153,9 @@ class Bench:
 
     def latency(self) -> None:
         """Time to answer at half of the maximum, while scrapes and trims run; the bare endpoint at the same pace."""
-        seconds = 10 if self.short else 30
-        bridge = self.bridge(OTEL_BRIDGE_RETENTION_DAYS="1")
-        # Delivered long ago, and small: what half an hour of single events leaves behind goes in a minute.
-        bounded.fill(bridge.journal, 12_000 * seconds, per_segment=10, age_days=2)
-        bridge.start()
-        session = bridge.session()
-        warm = wrk(bridge.port, session, 3).rate
-        delay = max(1, round(CONNECTIONS / ((getattr(self, "maximum", None) or warm) / 2) * 1000) - 1)
-        scraper = subprocess.Popen(
-            [
-                "bash",
-                "-c",
-                f"while sleep 1; do curl -s -H 'Accept: application/openmetrics-text' {bridge.metrics_url}; done",
-            ],
-            stdout=subprocess.DEVNULL,
-        )
-        trimmed = _rows(bridge)
-        load = wrk(bridge.port, session, seconds, delay_ms=delay)
-        trimmed -= _rows(bridge)
-        scraper.kill()
-        bridge.stop()
-        with bare() as port:
-            wrk(port, session, 2)
-            yardstick = wrk(port, session, seconds, delay_ms=delay)
-        assert trimmed > 0, "nothing was trimmed meanwhile"
-        note = f"with a scrape a second, and {trimmed:,} old rows trimmed meanwhile"
-        self.row("time to answer at half the maximum, p50", f"{load.p50:.1f} ms", f"{load.rate:,.0f} requests/s")
-        self.row("  p99 (wanted < 15 ms)", f"{load.p99:.1f} ms", note)
-        self.row("  p99.9", f"{load.p999:.1f} ms")
-        figures = f"{yardstick.p50:.1f}, {yardstick.p99:.1f}, {yardstick.p999:.1f} ms"
-        self.row("bare Starlette POST at that pace, p50, p99, p99.9", figures, "what the machine itself does")
+        rounds, seconds = (3, 8) if self.short else (5, 20)
+        with self.place() as folder:
+            self._rows(latency.run(folder, rounds, seconds, getattr(self, "maximum", None)))
 
     # 6 --------------------------------------------------------------------------------------------------------------
 
@@ -218,8 +200,9 @@ class Bench:
     # 8 --------------------------------------------------------------------------------------------------------------
 
     def peers(self) -> None:
-        for what, figure, note in peers(self.folder, 2 if self.short else 5):
-            self.row(what, figure, note)
+        """The same events at other programs, and what each promises when it answers."""
+        with self.place() as folder:
+            self._rows(peers(folder, *((3, 2) if self.short else (5, 5))))
 
     def stages(self) -> None:
         """Microseconds an event, each stage alone."""
@@ -240,9 +223,13 @@ class Bench:
 PACE = 33_000
 """Events a second that the sustained batches offer."""
 
+KEYS = 10_000_000
+
 PARTS = (
     "single",
+    "sessions",
     "batch",
+    "limit",
     "drain",
     "sustained",
     "latency",
@@ -257,13 +244,6 @@ PARTS = (
     "stages",
     "redaction",
 )
-
-
-def _rows(bridge: Bridge) -> int:
-    """Old segments of a journal."""
-    before_us = (time.time() - 86_400) * 1e6
-    with closing(sqlite3.connect(f"file:{bridge.journal}?mode=ro", uri=True)) as db:
-        return int(db.execute("SELECT count(*) FROM segment WHERE arrived_us < ?", (before_us,)).fetchone()[0])
 
 
 def _shows(bridge: Bridge, metric: str, value: float) -> bool:
@@ -287,11 +267,18 @@ def main() -> None:
     parser.add_argument("--short", action="store_true", help="a few minutes, for a look; writes nothing unless --write")
     parser.add_argument("--write", action="store_true", help="write RESULTS.md although it was short")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, metavar="PART", help=" ".join(PARTS))
+    parser.add_argument(
+        "--keys",
+        type=int,
+        metavar="N",
+        help=f"that are remembered before single events and batches are measured again (default {KEYS:,}; short: 0)",
+    )
     arguments = parser.parse_args()
+    keys = (0 if arguments.short else KEYS) if arguments.keys is None else arguments.keys
     # Beside the project, not in a memory file system: an fsync must reach a disk.
     (ROOT / ".run").mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=ROOT / ".run") as folder:
-        bench = Bench(Path(folder), arguments.short)
+        bench = Bench(Path(folder), arguments.short, keys)
         for part in arguments.only:
             run: Callable[[], None] = getattr(bench, part)
             print(f"{part}: {(run.__doc__ or '').strip()}", flush=True)

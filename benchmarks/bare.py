@@ -1,4 +1,4 @@
-"""The yardstick: a Starlette POST that reads the body and answers, served as the bridge is."""
+"""A Starlette POST that reads the body and answers, served as the bridge is: `python -m benchmarks.bare PORT`."""
 
 import socket
 import sys
@@ -15,13 +15,13 @@ async def post(request: Request) -> Response:
     return Response(b'{"ok":true}', status_code=201, media_type="application/json")
 
 
-if __name__ == "__main__":
+def serve(app: Starlette, port: int) -> None:
     listener = socket.socket()
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.bind(("127.0.0.1", int(sys.argv[1])))
+    listener.bind(("127.0.0.1", port))
     uvicorn.Server(
         uvicorn.Config(
-            Starlette(routes=[Route("/api/events", post, methods=["POST"])]),
+            app,
             loop="uvloop",
             http="httptools",
             ws="none",
@@ -32,3 +32,8 @@ if __name__ == "__main__":
             proxy_headers=False,
         )
     ).run(sockets=[listener])
+
+
+if __name__ == "__main__":
+    routes = [Route(path, post, methods=["POST"]) for path in ("/api/events", "/api/sessions")]
+    serve(Starlette(routes=routes), int(sys.argv[1]))

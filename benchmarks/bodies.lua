@@ -1,5 +1,7 @@
 -- wrk: posts bodies from a file, one after the other, round and round. The file: a length in 8 digits, then as many bytes.
 -- Arguments: file, content type.
+require "done"
+
 function init(args)
   local file = assert(io.open(args[1], "rb"))
   bodies, at = {}, 0
@@ -14,10 +16,4 @@ end
 function request()
   at = at % #bodies + 1
   return wrk.format("POST", nil, headers, bodies[at])
-end
-
-function done(summary, latency, requests)
-  local errors = summary.errors
-  print("bench rate " .. summary.requests / summary.duration * 1e6)
-  print("bench failed " .. errors.connect + errors.read + errors.write + errors.status + errors.timeout)
 end

@@ -37,6 +37,7 @@ import psutil
 
 from benchmarks import stages
 from benchmarks.drivers import CONNECTIONS, HERE, Load, answers, bare, drained, open_sessions, post_all, process, wrk
+from benchmarks.orders import ORDERS, RISING
 from tests.harness.bridge import ROOT, Bridge
 from tests.harness.ports import free_port
 from tests.harness.waiting import wait_for
@@ -104,12 +105,13 @@ def table(revisions: list[str], rows: list[Row]) -> str:
 
 
 class Comparison:
-    def __init__(self, trees: list[Tree], folder: Path, rounds: int, seconds: int) -> None:
+    def __init__(self, trees: list[Tree], folder: Path, rounds: int, seconds: int, order: str = RISING) -> None:
         self.rows: list[Row] = []
         self._trees = trees
         self._folder = folder
         self._rounds = rounds
         self._seconds = seconds
+        self._order = order
 
     def single(self) -> None:
         with self._bridges("single") as bridges, bare() as port:
@@ -203,7 +205,7 @@ class Comparison:
                 bridge.close()
 
     def _load(self, port: int, sessions: str, delay_ms: int = 0, connections: int = CONNECTIONS, size: int = 1) -> Load:
-        load = wrk(port, sessions, self._seconds, delay_ms, connections, size)
+        load = wrk(port, sessions, self._seconds, delay_ms, connections, size, self._order)
         if load.failed:
             raise SystemExit(f"{load.failed} of {load.requests} posts failed: the figure would mean nothing")
         return load
@@ -250,16 +252,21 @@ def main() -> None:
     )
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=int, default=3, help="of each load; a drain's backlog grows with it")
+    parser.add_argument(
+        "--order", choices=ORDERS, default=RISING, help="of the times of events, but for a drain's (default rising)"
+    )
     arguments = parser.parse_args()
     # Beside the project, not in a memory file system: an fsync must reach a disk.
     (ROOT / ".run").mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=ROOT / ".run") as made:
         folder = Path(made)
         trees = [checked_out(revision, folder / f"tree{i}") for i, revision in enumerate(arguments.revisions)]
-        comparison = Comparison(trees, folder, arguments.rounds, arguments.seconds)
+        comparison = Comparison(trees, folder, arguments.rounds, arguments.seconds, arguments.order)
         for figure in arguments.figures:
             getattr(comparison, figure)()
-    print(f"Medians of {arguments.rounds} alternating rounds, loads of {arguments.seconds} s")
+    print(
+        f"Medians of {arguments.rounds} alternating rounds, loads of {arguments.seconds} s, {ORDERS[arguments.order]}"
+    )
     print(f"{CONNECTIONS} connections, for batches {BATCH_CONNECTIONS}\n")
     print(table(arguments.revisions, comparison.rows))
 

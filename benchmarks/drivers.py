@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import http.client
-import itertools
+import os
 import re
 import shutil
 import subprocess
@@ -18,6 +18,7 @@ from pathlib import Path
 
 import requests
 
+from benchmarks.orders import DAY_US, RISING
 from tests.harness.bridge import ROOT, Bridge
 from tests.harness.ports import free_port
 from tests.harness.waiting import wait_for
@@ -43,9 +44,9 @@ def process(*arguments: str) -> Iterator[subprocess.Popen[str]]:
 
 @contextmanager
 def bare() -> Iterator[int]:
-    """The yardstick; yields its port."""
+    """The bare server; yields its port."""
     port = free_port()
-    with process(str(HERE / "bare.py"), str(port)):
+    with process("-m", "benchmarks.bare", str(port)):
         wait_for(lambda: answers(port), "bare server")
         yield port
 
@@ -60,7 +61,7 @@ def answers(port: int) -> bool:
 
 @dataclass
 class Load:
-    """What wrk saw: requests a second and the time to answer, in milliseconds."""
+    """What wrk saw: requests a second and the time to answer, in milliseconds. Where it is missing: SystemExit."""
 
     rate: float
     p50: float
@@ -70,22 +71,47 @@ class Load:
     requests: int
 
 
-_stamps = itertools.count((time.time_ns() // 1_000_000 % 10**5) * 10**6, 40_000_000)
-
-
 def wrk(
-    port: int, sessions: str, seconds: float, delay_ms: int = 0, connections: int = CONNECTIONS, size: int = 1
+    port: int,
+    sessions: str,
+    seconds: float,
+    delay_ms: int = 0,
+    connections: int = CONNECTIONS,
+    size: int = 1,
+    order: str = RISING,
 ) -> Load:
-    """Events from wrk, every one of them new, `size` a request. Raises SystemExit where wrk is missing.
+    """Events from wrk, every one of them new, `size` a request, with their times in that order.
 
     `sessions`: ids, with commas between.
     """
+    # The clock is ahead of a load's own times, which take 4 µs an event: no two loads have the same.
+    first = time.time_ns() // 1000 % DAY_US
+    return run_wrk(
+        "events.lua", port, "/api/events", seconds, connections, sessions, str(first), str(delay_ms), str(size), order
+    )
+
+
+def wrk_sessions(port: int, seconds: float) -> Load:
+    """Sessions from wrk, each of another user."""
+    return run_wrk("sessions.lua", port, "/api/sessions", seconds, CONNECTIONS, uuid.uuid4().hex)
+
+
+def wrk_bodies(port: int, path: str, seconds: float, file: Path, kind: str) -> Load:
+    """The bodies of a file that `put_bodies` has written, round and round."""
+    return run_wrk("bodies.lua", port, path, seconds, CONNECTIONS, str(file), kind)
+
+
+def put_bodies(file: Path, bodies: list[bytes]) -> None:
+    file.write_bytes(b"".join(b"%08d%b" % (len(body), body) for body in bodies))
+
+
+def run_wrk(script: str, port: int, path: str, seconds: float, connections: int, *arguments: str) -> Load:
     if shutil.which("wrk") is None:
         raise SystemExit("wrk is missing: apt install wrk")
     out = subprocess.run(
-        ["wrk", "-t1", f"-c{connections}", f"-d{seconds:g}s", "-s", str(HERE / "events.lua"),
-         f"http://127.0.0.1:{port}/api/events", "--", sessions, str(next(_stamps)), str(delay_ms), str(size)],
-        capture_output=True, text=True, check=True,
+        ["wrk", "-t1", f"-c{connections}", f"-d{seconds:g}s", "-s", str(HERE / script),
+         f"http://127.0.0.1:{port}{path}", "--", *arguments],
+        env={**os.environ, "LUA_PATH": f"{HERE}/?.lua;;"}, capture_output=True, text=True, check=True,
     ).stdout  # fmt: skip
     found = dict(re.findall(r"^bench (\w+) ([\d.]+)$", out, re.MULTILINE))
     return Load(

@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+from benchmarks.orders import RISING, times
 from otel_bridge import config, contract, journal, records
 from otel_bridge.access.caller import Access
 from otel_bridge.export.spans import SpanProjection
@@ -39,10 +40,12 @@ CONTENT = "¿Cómo configuro un pipeline CI/CD con Docker?"
 DIRTY = "Mi correo es ana.perez@example.com y mi tarjeta 4111 1111 1111 1111, ¿qué hago con 10.1.2.3?"
 
 
-def batches(count: int, events: int, sessions: list[uuid.UUID], content: str = CONTENT) -> list[bytes]:
-    """Bodies of distinct events, as the guide's clients write them."""
+def batches(
+    count: int, events: int, sessions: list[uuid.UUID], content: str = CONTENT, order: str = RISING
+) -> list[bytes]:
+    """Bodies of distinct events, as the guide's clients write them; `order`: of their times."""
     types = ("consulta", "configuracion", "troubleshooting", "pipeline", "infraestructura", "monitoreo", "seguridad")
-    start = time.time_ns() // 1000 - 3_600 * 1_000_000
+    moments = times(order, time.time_ns() // 1000 - 3_600 * 1_000_000)
     bodies = []
     for b in range(count):
         items = [
@@ -52,8 +55,9 @@ def batches(count: int, events: int, sessions: list[uuid.UUID], content: str = C
                 "contenido": content,
                 "latency_ms": 300 + (i * 37) % 5000,
                 "tokens_entrada": 5 + i % 60,
-                "tokens_salida": 50 + i % 400,
-                "timestamp": format_time(start + (b * events + i) * 1000),
+                # Those whose times are no different ones are told apart by this.
+                "tokens_salida": 50 + i % 400 if order == RISING else 500 + b * events + i,
+                "timestamp": format_time(next(moments)),
             }
             for i in range(events)
         ]

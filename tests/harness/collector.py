@@ -19,10 +19,10 @@ GO = (1, 26)
 """As go.mod says."""
 
 
-def collector_program(*, build: bool = True) -> Path:
+def collector_program(*, build: bool = True, optimised: bool = False) -> Path:
     """Skips the test where it is neither there nor to be built."""
     # Without the clouds in which its Prometheus could find targets: three minutes on two cores.
-    return go_program("collector", SOURCE, GO, tags="remove_all_sd", build=build)
+    return go_program("collector", SOURCE, GO, tags="remove_all_sd", build=build, optimised=optimised)
 
 
 class Collector:
@@ -52,6 +52,11 @@ class Collector:
         directory.mkdir()
         self.extensions["file_storage"] = {"directory": str(directory), "fsync": True}
         self.exporter["sending_queue"] = {"storage": "file_storage", "queue_size": 100_000}
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
 
     def environ(self, protocol: str) -> dict[str, str]:
         port = self.grpc_port if protocol == "grpc" else self.port
