@@ -84,18 +84,24 @@ class Bench:
         rounds = 3 if self.short else 7
         bridge = self.bridge().start()
         sessions = open_sessions(bridge, 20)
-        rates = []
+        clean: list[float] = []
+        realistic: list[float] = []
         for _ in range(rounds):
-            bodies = stages.batches(100, 1000, sessions)
-            rates.append(100_000 / post_all(bridge.port, bodies))
+            for rates, contents in ((clean, (stages.CONTENT,)), (realistic, stages.REALISTIC)):
+                bodies = stages.batches(100, 1000, sessions, contents)
+                rates.append(100_000 / post_all(bridge.port, bodies))
         counted = bridge.metric("otel_bridge_records_total", result="accepted", kind="event")
-        assert counted == rounds * 100_000, f"{counted} counted of {rounds * 100_000}"
+        assert counted == 2 * rounds * 100_000, f"{counted} counted of {2 * rounds * 100_000}"
         bridge.stop()
-        self.row("batches of 1,000, events/s acknowledged (wanted ≥ 100,000)", f"{median(rates):,.0f}",
-                 f"{min(rates):,.0f}–{max(rates):,.0f}, 3 connections")  # fmt: skip
-        if hasattr(self, "bare_rate"):
-            ratio = median(rates) / self.bare_rate
-            self.row("  of them per bare request (wanted ≥ 100,000 / 21,000 = 4.8)", f"{ratio:.1f}")
+        for what, rates, wanted in (
+            ("batches of 1,000, events/s acknowledged", clean, 150_000),
+            ("  the same, realistic texts: a tenth holds something", realistic, 100_000),
+        ):
+            spread = f"{min(rates):,.0f}–{max(rates):,.0f}, 3 connections"
+            self.row(f"{what} (wanted ≥ {wanted:,})", f"{median(rates):,.0f}", spread)
+            if hasattr(self, "bare_rate"):
+                ratio = median(rates) / self.bare_rate
+                self.row(f"  per bare request (wanted ≥ {wanted:,} / 22,000 = {wanted / 22_000:.1f})", f"{ratio:.1f}")
 
     # 3 --------------------------------------------------------------------------------------------------------------
 
