@@ -8,7 +8,7 @@
 Each revision runs its own package and configuration file with this tree's dependencies. Figures:
 
     single   posts of one event: a second, in relation to the bare endpoint, processor time each
-    batch    events a second, in posts of 1,000
+    batch    events a second, in posts of 1,000; the same with texts of which a tenth holds something to redact
     drain    spans a second from a full journal to a local receiver that only parses
     p99      time to answer at half of the maximum: that of the slowest revision, the same pace for all
 
@@ -26,6 +26,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -144,7 +145,29 @@ class Comparison:
             load = partial(self._load, connections=BATCH_CONNECTIONS, size=BATCH)
             for bridge, some in zip(bridges, sessions, strict=True):
                 load(bridge.port, some)
-            self._alternate({"batch, events/s": "{:,.0f}"}, lambda i: [load(bridges[i].port, sessions[i]).rate * BATCH])
+
+            def measure(i: int) -> list[float]:
+                rate = load(bridges[i].port, sessions[i]).rate * BATCH
+                # As many events as came of clean texts, so that a round takes as long on any machine.
+                bodies = stages.batches(
+                    round(rate * self._seconds / BATCH),
+                    BATCH,
+                    list(map(uuid.UUID, sessions[i].split(","))),
+                    stages.REALISTIC,
+                )
+                before = _processor_seconds(bridges[i])
+                seconds = post_all(bridges[i].port, bodies, BATCH_CONNECTIONS)
+                events = len(bodies) * BATCH
+                return [rate, events / seconds, (_processor_seconds(bridges[i]) - before) / events * 1e6]
+
+            self._alternate(
+                {
+                    "batch, events/s": "{:,.0f}",
+                    "batch, realistic texts, events/s": "{:,.0f}",
+                    "batch, realistic texts, processor time an event": "{:.1f} µs",
+                },
+                measure,
+            )
 
     def drain(self) -> None:
         count = SPANS_A_SECOND * self._seconds

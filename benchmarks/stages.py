@@ -13,7 +13,7 @@ import json
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -38,12 +38,32 @@ from otel_bridge.times import format_time
 ROOT = Path(__file__).parents[1]
 CONTENT = "¿Cómo configuro un pipeline CI/CD con Docker?"
 DIRTY = "Mi correo es ana.perez@example.com y mi tarjeta 4111 1111 1111 1111, ¿qué hago con 10.1.2.3?"
+_PLAIN = (
+    CONTENT,
+    "¿Qué diferencia hay entre un Deployment y un StatefulSet en Kubernetes?",
+    "Mi build falla por permisos al montar el volumen, ¿qué reviso primero?",
+    "¿Cómo vuelvo a la versión anterior sin perder los datos de la base?",
+    "Explícame cómo reparte la carga un balanceador por turnos.",
+    "¿Conviene separar los logs por servicio o por entorno?",
+    "¿Cómo actualizo Python 3.11 a 3.12 en Ubuntu 22.04?",
+    "El healthcheck responde 502 desde ayer: ¿por dónde empiezo?",
+    "Resume las ventajas de Terraform frente a scripts propios.",
+)
+_TOLD = (
+    "¿Por qué no le llegan los avisos a ana.perez@example.com desde ayer?",
+    "Llámame al 612 345 678 cuando termine el despliegue, por favor.",
+    "El pipeline falla con OPENAI_API_KEY=sk-proj-abcdEFGH1234ijklMNOP5678qrst, ¿qué reviso?",
+)
+REALISTIC = tuple(text for told in _TOLD for text in (*_PLAIN, told))
+"""A tenth of them holds something: an e-mail, a telephone or a key. Of the others two in nine hold a digit or a colon,
+so that the prefilter lets them pass to the finders."""
 
 
 def batches(
-    count: int, events: int, sessions: list[uuid.UUID], content: str = CONTENT, order: str = RISING
+    count: int, events: int, sessions: list[uuid.UUID], contents: Sequence[str] = (CONTENT,), order: str = RISING
 ) -> list[bytes]:
-    """Bodies of distinct events, as the guide's clients write them; `order`: of their times."""
+    """Bodies of distinct events, as the guide's clients write them, with these contents in turn; `order`: of their
+    times."""
     types = ("consulta", "configuracion", "troubleshooting", "pipeline", "infraestructura", "monitoreo", "seguridad")
     moments = times(order, time.time_ns() // 1000 - 3_600 * 1_000_000)
     bodies = []
@@ -52,7 +72,7 @@ def batches(
             {
                 "sesion_id": str(sessions[i % len(sessions)]),
                 "tipo": types[i % 7],
-                "contenido": content,
+                "contenido": contents[i % len(contents)],
                 "latency_ms": 300 + (i * 37) % 5000,
                 "tokens_entrada": 5 + i % 60,
                 # Those whose times are no different ones are told apart by this.
@@ -97,11 +117,15 @@ def stages(events: int, rounds: int, session_count: int) -> Iterator[list[Stage]
         encoded: dict[int, bytes] = {}
         requests: dict[int, bytes] = {}
 
+        def realistic(i: int) -> None:
+            for place in range(events):
+                redactor.redact(REALISTIC[place % len(REALISTIC)], counts)
+
         def prepare(i: int) -> None:
             draft = Draft(identity, labels, decoded[i], caller, now_us, lambda draft: all_taken(draft.records))
             for place, event in enumerate(decoded[i]):
                 event_us, found = contract.event_time(event, now_us), dict[str, int]()
-                text = contents.kept(event.contenido, found)
+                text = event.contenido if contents.leaves(event.contenido) else contents.kept(event.contenido, found)
                 draft.add_event(place, event, event_us, known[event.sesion_id.int], text, found)
             prepared.append(draft)
 
@@ -120,6 +144,7 @@ def stages(events: int, rounds: int, session_count: int) -> Iterator[list[Stage]
                 lambda i: [redactor.redact(DIRTY, counts) for _ in range(events)],
                 min(5, rounds),
             ),
+            Stage("redact (realistic: a tenth holds something)", realistic, rounds),
             Stage("prepare (time, redact, identity, record)", prepare, rounds),
             Stage("journal: serialise", encode, rounds),
             Stage("journal: write and fsync", lambda i: _write(store, prepared[i]), rounds),

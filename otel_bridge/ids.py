@@ -7,6 +7,8 @@ import os
 DAY_US = 86_400 * 1_000_000
 _UNMARKED = ((1 << 128) - 1) & ~(0xF << 76) & ~(0x3 << 62)
 _MARKS = {version: version << 76 | 0x2 << 62 for version in (7, 8)}
+_MARK_8 = _MARKS[8]
+_number = int.from_bytes
 
 
 def uuid_text(value: bytes) -> str:
@@ -44,5 +46,5 @@ def derived_uuid(key: bytes, arrived_us: int) -> bytes:
     """The id (UUIDv8) of a record that its key identifies and that arrived first at that time: the same key gives the
     same id on one day, so that a repeat is answered with the first id although only key and arrival are remembered.
     Arrivals that are too far apart to be repeats are of different days."""
-    number = int.from_bytes(key[1:17], "big") ^ (arrived_us // DAY_US & 0xFFFF)
-    return (number & _UNMARKED | _MARKS[8]).to_bytes(16, "big")
+    day = arrived_us // DAY_US & 0xFFFF
+    return (_number(key[1:17], "big") & _UNMARKED ^ (_MARK_8 | day)).to_bytes(16, "big")

@@ -30,6 +30,9 @@ _DATE = re.compile(r"(\d{4})(-?)(\d\d)\2(\d\d)", re.ASCII)
 _CLOCK = re.compile(r"(\d\d)(?:(:?)(\d\d)(?:\2(\d\d)(?:[.,](\d+))?)?)?", re.ASCII)
 _ZONE = re.compile(r"([Zz])?|([+-])(\d\d)(?::?(\d\d)(?::?(\d\d))?)?([Zz])?", re.ASCII)
 
+_UNITS = {f"{number:03d}": number for number in range(1000)}
+_THOUSANDS = {digits: 1000 * number for digits, number in _UNITS.items()}
+
 
 class TimeError(ValueError):
     """Why a text is no time of the contract, for its sender (Spanish)."""
@@ -45,13 +48,14 @@ def parse_time(text: str, now_us: int) -> int:
     """The moment that a text names, in microseconds. `now_us`: when it arrived. Raises TimeError for what the grammar
     does not have, for a moment before 2015, and for one that is more than a day ahead."""
     # The two forms that the guide's clients send (…:00.123Z of JavaScript, …:00.123456Z of Python). Times of the
-    # same second share the parsed second: 0.4 µs instead of 3.
+    # same second share the parsed second, and three digits are looked up: 0.4 µs instead of 3.
     size = len(text)
-    if (size == 24 or size == 27) and text[-1] == "Z" and text[19] == "." and text[16] == text[13] == ":":
-        fraction = text[20:-1]
-        if fraction.isascii() and fraction.isdecimal():
-            micros = _parse_second(text[:19]) + (int(fraction) * 1000 if size == 24 else int(fraction))
-        else:
+    if (size == 24 or size == 27) and text[10:20:3] == "T::." and text[-1] == "Z":
+        try:
+            micros = _parse_second(text[:19]) + _THOUSANDS[text[20:23]]
+            if size == 27:
+                micros += _UNITS[text[23:26]]
+        except KeyError:
             micros = _read(text)
     else:
         micros = _read(text)

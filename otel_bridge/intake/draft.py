@@ -86,22 +86,13 @@ class Draft(Append):
         counts: dict[str, int],
     ) -> None:
         """An event of a known session. `text` is what is kept of its content, `counts` what was redacted of that."""
-        caller, now_us, position = self._caller, self._now_us, len(self.records)
+        caller, now_us = self._caller, self._now_us
         key: bytes | None
-        if event.id is not None:
-            event_id = event.id.bytes
-            key = self._identity.of_id(session.gpt, event_id)
-            self.digests[position] = self._identity.event_digest(session.id, event, event_us)
-        elif caller.idempotency_key is not None:
-            key = self._identity.of_header(b"event%d" % place, session.id, caller.idempotency_key)
-            event_id = derived_uuid(key, now_us)
-            self.digests[position] = self._identity.event_digest(session.id, event, event_us)
-        elif event_us is not None:
+        if event.id is None and event_us is not None and caller.idempotency_key is None:  # nearly all of them
             key = self._identity.of_content(session.id, event, event_us)
             event_id = derived_uuid(key, now_us)
         else:
-            key = None
-            event_id = new_uuid(now_us)
+            key, event_id = self._chosen(place, event, event_us, session)
         type_, model, error = self._labels.of(session.gpt, event, counts)
         extras = None
         if (
@@ -117,7 +108,7 @@ class Draft(Append):
                 extras.historic = True
                 text = text or None  # as what is exported tells that no content was kept
         if counts:
-            self.redactions[position] = counts
+            self.redactions[len(self.records)] = counts
         self.records.append(
             Event(
                 event_id,
@@ -142,6 +133,31 @@ class Draft(Append):
         )
         self.keys.append(key)
         self._places.append(place)
+
+    def keep(self, position: int, text: str | None, counts: dict[str, int]) -> None:
+        """What is kept of the content of an event that was added before that was known."""
+        record = self.records[position]
+        assert record.__class__ is Event
+        if record.user:
+            record.content = text or None if self._caller.historic else text
+        for kind, count in counts.items():
+            found = self.redactions.setdefault(position, {})
+            found[kind] = found.get(kind, 0) + count
+
+    def _chosen(
+        self, place: int, event: EventIn, event_us: int | None, session: KnownSession
+    ) -> tuple[bytes | None, bytes]:
+        """The key and the id of an event that its content alone does not identify."""
+        if event.id is not None:
+            event_id = event.id.bytes
+            key = self._identity.of_id(session.gpt, event_id)
+        elif self._caller.idempotency_key is not None:
+            key = self._identity.of_header(b"event%d" % place, session.id, self._caller.idempotency_key)
+            event_id = derived_uuid(key, self._now_us)
+        else:
+            return None, new_uuid(self._now_us)
+        self.digests[len(self.records)] = self._identity.event_digest(session.id, event, event_us)
+        return key, event_id
 
     # --- asked after the commit ---------------------------------------------------------------------------------------
 

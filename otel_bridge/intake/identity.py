@@ -82,9 +82,18 @@ class Identity:
         Its own time comes first: keys of events that come together stand together, however old the journal is.
         """
         numbers = _numbers(event.latency_ms, event.tokens_entrada, event.tokens_salida, event_us)
-        text = f"{event.tipo}\0{event.contenido}{_later_fields(event)}".encode()
+        text = f"{event.tipo}\0{event.contenido}"
+        if (
+            event.tokens_cache is not None
+            or event.ttft_ms is not None
+            or event.tokens_razonamiento is not None
+            or event.version is not None
+            or event.herramientas
+            or event.__class__ is ReportedEventIn
+        ):
+            text += _later_fields(event)
         digest = self._of_content()
-        digest.update(session + numbers + text)
+        digest.update(session + numbers + text.encode())
         return b"c" + (event_us // 1000).to_bytes(6, "big") + digest.digest()
 
     def event_digest(self, session: bytes, event: EventIn, event_us: int | None) -> bytes:

@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import re
 import time
+from collections import Counter
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
@@ -47,6 +48,8 @@ BATCHES_AT_ONCE = 4
 """Batches that are decoded and in hand together: decoded, a batch takes ten times the memory of its body."""
 CHUNK_SECONDS = 0.003
 """Time that a batch is prepared on the event loop before others get their turn."""
+CHUNK_ITEMS = 64
+"""A batch looks at the clock after so many items."""
 ASIDE_ITEMS = 500
 """A batch of more, in which something is wrong, is answered from a thread: each problem is spelled out."""
 
@@ -221,13 +224,15 @@ class Ingest:
 
     async def _prepare(self, items: Items, caller: Caller, answer: Callable[[Draft], Answer]) -> Draft:
         """The draft of what is good of these items. Raises Problem where they are refused as a whole."""
-        sessions, missing = self.sessions.remembered(items)
+        numbers = [item.sesion_id.int for item in items if isinstance(item, EventIn)]
+        posted = Counter(numbers) if len(numbers) > 1 else dict.fromkeys(numbers, 1)
+        sessions, missing = self.sessions.remembered(posted)
         wanted = [*sessions, *missing] if caller.presents_key else []
         if missing:
             sessions |= await self.sessions.look_up(missing)
         if wanted:
             sessions |= await self._own_sessions(wanted, sessions, caller)
-        refused, pending = self._admit(items, sessions, caller)
+        refused, pending = self._admit(len(items), posted, sessions, caller)
         waited = bool(wanted or pending)
         for gpt_id, admission in pending:
             try:
@@ -239,16 +244,23 @@ class Ingest:
         now_us = clock.now_us()
         draft = Draft(self._identity, self._labels, items, caller, now_us, answer)
         contents, alone, began = self._contents, len(items) == 1, time.perf_counter()
+        # A batch does this for each event: what can be looked up before is.
+        event_time, leaves, add_event = contract.event_time, contents.leaves, draft.add_event
         counts: dict[str, int] = {}
+        unclean: list[tuple[int, str]] = []
+        """Records of a batch that still want their content, and the content that is to be redacted."""
+        looks = CHUNK_ITEMS
         for place, item in enumerate(items):
-            if not alone and time.perf_counter() - began > CHUNK_SECONDS:
-                await asyncio.sleep(0)
-                began, waited = time.perf_counter(), True
+            if place >= looks:
+                looks = place + CHUNK_ITEMS
+                if time.perf_counter() - began > CHUNK_SECONDS:
+                    await asyncio.sleep(0)
+                    began, waited = time.perf_counter(), True
             if isinstance(item, Problem):
                 draft.problems[place] = item
                 continue
             try:
-                event_us = contract.event_time(item, now_us)
+                event_us = event_time(item, now_us)
             except ValueError:
                 draft.problems[place] = contract.diagnose_event(item, now_us)
                 continue
@@ -258,34 +270,39 @@ class Ingest:
                 continue
             assert session is not None
             text: str | None = item.contenido
-            if contents.leaves(item.contenido):
+            if leaves(item.contenido):
                 pass
-            elif contents.must_wait(item.contenido, alone):
-                text = await contents.kept_elsewhere(item.contenido, counts)
-                began, waited = time.perf_counter(), True
+            elif not alone:
+                unclean.append((len(draft.records), item.contenido))
+            elif contents.must_wait(item.contenido):
+                text, waited = await contents.kept_elsewhere(item.contenido, counts), True
             else:
                 text = contents.kept(item.contenido, counts)
-            draft.add_event(place, item, event_us, session, text, counts)
+            add_event(place, item, event_us, session, text, counts)
             if counts:
                 counts = {}
+        if unclean:
+            waited = True
+            kept = await contents.kept_together([content for _, content in unclean])
+            for (position, _), (text, found) in zip(unclean, kept, strict=True):
+                draft.keep(position, text, found)
         if waited and self.sessions.refuses(sessions.values()):  # trimmed meanwhile
             return await self._prepare(items, caller, answer)
         return draft
 
     def _admit(
-        self, items: Items, sessions: Mapping[int, KnownSession], caller: Caller
+        self, items: int, posted: Mapping[int, int], sessions: Mapping[int, KnownSession], caller: Caller
     ) -> tuple[dict[str | None, Problem], list[tuple[str, asyncio.Future[None]]]]:
-        """Asks that a request's items be let in: why they are not, by their session's GPT (None: of no session that
-        exists), and what must be awaited to know."""
+        """Asks that a request's items be let in, so many of each session: why they are not, by their session's GPT
+        (None: of no session that exists), and what must be awaited to know."""
         refused: dict[str | None, Problem] = {}
         pending: list[tuple[str, asyncio.Future[None]]] = []
         amounts: dict[str, int] = {}
-        for item in items:
-            if isinstance(item, EventIn):
-                session = sessions.get(item.sesion_id.int)
-                if session is not None:
-                    amounts[session.gpt] = amounts.get(session.gpt, 0) + 1
-        unknown = len(items)
+        for number, amount in posted.items():
+            session = sessions.get(number)
+            if session is not None:
+                amounts[session.gpt] = amounts.get(session.gpt, 0) + amount
+        unknown = items
         for gpt_id, amount in amounts.items():
             gpt = self.gpts.get(gpt_id)
             if gpt is None:

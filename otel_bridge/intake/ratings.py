@@ -93,7 +93,7 @@ class Ratings:
         contents = self._contents
         if comment is None or contents.leaves(comment):
             return comment
-        if contents.must_wait(comment, alone=True):
+        if contents.must_wait(comment):
             return await contents.kept_elsewhere(comment, counts)
         return contents.kept(comment, counts)
 

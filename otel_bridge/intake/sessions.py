@@ -7,8 +7,6 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple, TypeVar
 
-from otel_bridge.contract import EventIn
-from otel_bridge.errors import Problem
 from otel_bridge.intake import looking_up
 from otel_bridge.journal import Reader, SessionRow
 from otel_bridge.journal.damage import Damage
@@ -47,22 +45,19 @@ class Sessions:
     def close(self) -> None:
         self._thread.shutdown(wait=True)
 
-    def remembered(self, items: Sequence[EventIn | Problem]) -> tuple[dict[int, KnownSession], list[int]]:
-        """The sessions of these items that are remembered, by UUID as a number, and those that must be looked up."""
+    def remembered(self, numbers: Iterable[int]) -> tuple[dict[int, KnownSession], list[int]]:
+        """Those of these sessions that are remembered, by UUID as a number, and those that must be looked up."""
         sessions: dict[int, KnownSession] = {}
-        missing: dict[int, None] = {}
-        for item in items:
-            if isinstance(item, EventIn):
-                number = item.sesion_id.int
-                if number not in sessions:
-                    session = self._remembered.get(number)
-                    if session is None and self._unused:
-                        session = self._used_again(number)
-                    if session is not None:
-                        sessions[number] = session
-                    else:
-                        missing[number] = None
-        return sessions, list(missing)
+        missing: list[int] = []
+        for number in numbers:
+            session = self._remembered.get(number)
+            if session is None and self._unused:
+                session = self._used_again(number)
+            if session is not None:
+                sessions[number] = session
+            else:
+                missing.append(number)
+        return sessions, missing
 
     def _used_again(self, number: int) -> KnownSession | None:
         session = self._unused.pop(number, None)

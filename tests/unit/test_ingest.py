@@ -316,7 +316,7 @@ def test_a_session_on_its_way_out_takes_no_event_not_even_one_whose_text_was_wai
             return await kept_elsewhere(text, counts)
 
         contents.kept_elsewhere = slowly  # type: ignore[method-assign]
-        contents.must_wait = lambda text, alone: True  # type: ignore[method-assign]
+        contents.must_wait = lambda text: True  # type: ignore[method-assign]
         waiting = asyncio.ensure_future(desk.event(session, contenido="escribe a ana@example.com"))
         await going_out.wait()
         desk.ingest.sessions.refuse([id_])

@@ -13,6 +13,7 @@ from otel_bridge.privacy.redaction.context import WINDOW, follows_key, is_techni
 from otel_bridge.privacy.redaction.findings import Finding
 
 _IBAN = re.compile(r"[A-Za-z]{2}(?<![^\W_][A-Za-z]{2})[0-9]{2}(?:[ -]?[A-Za-z0-9]){11,30}+")
+_IBAN_BEGINS = re.compile(r"[A-Za-z]{2}[0-9]{2}").search
 
 
 @functools.cache
@@ -23,17 +24,20 @@ def _iban_length(country: str) -> int:
     return 4 + sum(map(int, lengths)) if lengths else 0
 
 
-def find_ibans(text: str, position: int, stop: int, budget: Budget) -> Iterator[Finding]:
+def find_ibans(text: str, position: int, start: int, stop: int, budget: Budget) -> Iterator[Finding]:
+    """IBANs that begin between `position` and the run of digits [start, stop)."""
+    if _IBAN_BEGINS(text, position, start + 2) is None:
+        return
     while (match := _IBAN.search(text, position, stop + 34)) and match.start() < stop:
-        start = match.start()
-        position = start + 4
+        first = match.start()
+        position = first + 4
         # The pattern runs on into the next words: the country's length says where the IBAN ends.
         needed = _iban_length(match[0][:2].upper())
         if not needed:
             continue
         compact: list[str] = []
-        end = start
-        for end in range(start, match.end()):
+        end = first
+        for end in range(first, match.end()):
             if text[end] not in " -":
                 compact.append(text[end])
                 if len(compact) == needed:
@@ -47,7 +51,7 @@ def find_ibans(text: str, position: int, stop: int, budget: Budget) -> Iterator[
             budget.spent() or iban.is_valid(number, check_country=False)
         ):
             position = end + 1
-            yield start, position, "iban"
+            yield first, position, "iban"
 
 
 _CARD = re.compile(r"[2-6](?<![\w.][0-9])(?<![0-9a-f]{4}-[0-9])[0-9]{3}(?:[ .-]?[0-9]){8,15}(?!\w)")

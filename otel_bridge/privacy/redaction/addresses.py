@@ -10,13 +10,14 @@ from otel_bridge.privacy.redaction.budget import Budget
 from otel_bridge.privacy.redaction.findings import Finding
 
 # `git@github.com` names no one. `paquete@1.2.3` and systemd's `getty@tty1.service` are no addresses.
-EMAIL = re.compile(
+_EMAIL = re.compile(
     r"[\w.%+](?<![\w.%+-][\w.%+])[\w.%+'-]*+(?<!\bgit)@(?!v?[0-9]++\.[0-9])(?:[\w-]++\.)+"
     r"(?!(?:service|socket|timer|target|slice|scope|mount|automount|path|device|swap|conf|ya?ml|json|log|md|"
     r"txt)\b)(?:xn--[a-z0-9-]+|[^\W\d_]{2,})(?![\w])"
 )
-EMAIL_ENCODED = re.compile(r"[\w.+](?<![\w.+-][\w.+])[\w.+-]*+%40(?:[\w-]++\.)+[A-Za-z]{2,}")
+_EMAIL_ENCODED = re.compile(r"[\w.+](?<![\w.+-][\w.+])[\w.+-]*+%40(?:[\w-]++\.)+[A-Za-z]{2,}")
 
+_DIGIT = re.compile("[0-9]").search
 _IPV4 = re.compile(
     r"[0-9](?<![\w.][0-9])(?<![A-Za-z]/[0-9])[0-9]{0,2}+(?:\.[0-9]{1,3}+){3}(?!\w|\.[0-9])(?P<prefix>/[0-9]{1,2}(?!\w))?",
     re.ASCII,
@@ -130,6 +131,22 @@ _METADATA6 = int(ipaddress.IPv6Address("fd00:ec2::254"))
 """Metadata addresses of clouds: the same everywhere."""
 
 
+def find_emails(text: str) -> Iterator[Finding]:
+    """Searched for from the space before each `@` on: the whole text takes twice the time."""
+    end = 0
+    while (at := text.find("@", end)) >= 0:
+        match = _EMAIL.search(text, max(end, text.rfind(" ", end, at) + 1))
+        if match is None:
+            return
+        end = match.end()
+        yield match.start(), end, "email"
+
+
+def find_encoded_emails(text: str) -> Iterator[Finding]:
+    for match in _EMAIL_ENCODED.finditer(text):
+        yield *match.span(), "email"
+
+
 def find_ips(text: str, low: str, budget: Budget) -> Iterator[Finding]:
     """Host addresses, private ones too: they show the user's network.
 
@@ -143,7 +160,7 @@ def find_ips(text: str, low: str, budget: Budget) -> Iterator[Finding]:
             bare = value.partition("%")[0]
             prefix = _PREFIX6(text, match.start() + len(value))
             # A digit is needed: `dead::beef` is likelier a C++ or Perl name.
-            if bare.count(":") < 2 or not any("0" <= char <= "9" for char in bare + (prefix[0] if prefix else "")):
+            if bare.count(":") < 2 or not _DIGIT(bare + (prefix[0] if prefix else "")):
                 continue
             if budget.spent():
                 yield match.start(), match.start() + len(value), "ip"

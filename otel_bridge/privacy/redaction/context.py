@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from otel_bridge.privacy.redaction.alternatives import by_first_letter
+
 WINDOW = 48
 """How many characters before a number are read."""
 
@@ -30,24 +32,23 @@ END = r"(?!\w|[.-][0-9]|(?!,?[:/]?(?:[0-9][ .-]?){8})(?:,[0-9]{1,3}(?![0-9])|[:/
 AFTER = END + UNIT
 
 # Words before a number that say: an id, a count or a measure.
+_COUNTED = r"""
+    ids? identificador pid uid gid tid ppid offset watermark ack sku ref\.? art size tama[ñn]o bytes total count
+    cuenta contador counter seq secuencia sequence lsn xid xxid txid oxid oid build compilaci[oó]n job trabajo
+    pipeline run task tarea ticket issue incidencia pr mr jira case caso request req order orden pedido invoice
+    factura versi[oó]n revisi[oó]n rev ports? puertos? epoch timestamp ts time tiempos? duration duraci[oó]n
+    duraciones latenc[iy]\w* memoria memory mem rss vsz heap inodes? blocks? bloques? sectors? l[ií]neas? lines?
+    posici[oó]n position indice índice index code c[oó]digos? status error errno exit serial serie hash checksum crc
+    sum suma partici[oó]n partition lag hits misses l[ií]mite limit max m[aá]ximo min m[ií]nimo avg media mean
+    p[0-9]{2,3} percentil\w* seed semilla commit tag account cuenta project proyecto valor(?:es)? values? medidas?
+    muestras? respuestas? procesados? le[ií]dos? escritos? evento event mensaje message span trace nonce block height
+    balance uptime ops rows? filas? registros? records? requests peticiones chunk shard segment segmento
+    generaci[oó]n generation resourceversion pvc? container contenedor proceso process thread hilo gpu cpu slot
+    sesi[oó]n session lote batch checkpoint iter iteraci[oó]n steps? paso tokens referencia reference contrato length
+    etag elapsed maxmemory versioncode s/n ocupan? paquetes packets
+"""
 _TECHNICAL = re.compile(
-    r"(?:\b|_)(?:ids?|identificador|[pugt]id|ppid|offset|watermark|ack|sku|ref\.?|art|size|tama[ñn]o|bytes|total|"
-    r"count|cuenta|contador|counter|"
-    r"n[uú]mero de (?:serie|pedido|caso|ticket|orden)|seq|secuencia|sequence|lsn|[xto]?xid|oid|build|"
-    r"compilaci[oó]n|job|"
-    r"trabajo|pipeline|run|task|tarea|ticket|issue|incidencia|pr|mr|jira|case|caso|request|req|order|orden|pedido|"
-    r"invoice|factura|versi[oó]n|revisi[oó]n|rev|ports?|puertos?|epoch|timestamp|ts|time|tiempos?|duration|duraci[oó]n|"
-    r"duraciones|latenc[iy]\w*|memoria|memory|mem|rss|vsz|heap|inodes?|blocks?|bloques?|sectors?|l[ií]neas?|lines?|"
-    r"posici[oó]n|position|[ií]ndice|index|code|c[oó]digos?|status|error|errno|exit|serial|serie|hash|checksum|crc|sum|"
-    r"suma|partici[oó]n|partition|lag|hits|misses|l[ií]mite|limit|max|m[aá]ximo|min|m[ií]nimo|avg|media|mean|"
-    r"p[0-9]{2,3}|percentil\w*|seed|semilla|commit|tag|account|cuenta|project|proyecto|valor(?:es)?|values?|"
-    r"medidas?|muestras?|respuestas?|procesados?|le[ií]dos?|escritos?|evento|event|mensaje|message|span|trace|nonce|"
-    r"block|height|balance|uptime|ops|rows?|filas?|registros?|records?|requests|peticiones|chunk|shard|segment|"
-    r"segmento|"
-    r"generaci[oó]n|generation|resourceversion|pvc?|container|contenedor|proceso|process|thread|hilo|gpu|cpu|slot|"
-    r"sesi[oó]n|session|lote|batch|checkpoint|iter|iteraci[oó]n|steps?|paso|tokens|referencia|reference|contrato|"
-    r"length|etag|"
-    r"elapsed|maxmemory|versioncode|s/n|ocupan?|paquetes|packets)"
+    rf"(?:\b|_)(?:{by_first_letter((*_COUNTED.split(), 'n[uú]mero de (?:serie|pedido|caso|ticket|orden)'))})"
     r"(?: (?:fue|fueron|es|son|de|del|n[uú]mero|n[º°o]\.?|no\.?|is|was|were|of|in|en|number|nr|#)){0,2}"
     r"[ \t]{0,2}[\"'`]?[ ]?[:=#|]{0,2}[ \t]{0,2}[\"'`(\[]?\Z"
 ).search

@@ -59,6 +59,8 @@ _DOCUMENT = re.compile(
     r")"
 )
 _JOINED = re.compile(_DOCUMENT.pattern.replace(BEFORE, "").replace(_CHECKED_BEFORE, ""))
+_HAS_SHAPE = re.compile(r"[./-]|[0-9]{7}").search
+"""What every document above has in its digits, or right before them: groups with spaces between are none of them."""
 _CURP_RFC = re.compile(
     r"[A-ZÑ&]{4}[0-9]{6}[HM][A-Z]{5}[A-Z0-9][0-9](?!\w)|[A-ZÑ&]{3,4}[ -]?[0-9]{6}[ -]?[A-Z0-9]{3}(?!\w)"
 )
@@ -94,10 +96,14 @@ def find_documents(
 ) -> Iterator[Finding]:
     """Documents that begin within [start - 2, stop): a letter may stand before the first digit. `last`: where the
     finding before them ends."""
+    if _HAS_SHAPE(text, max(0, start - 1), stop) is None:
+        return
     position = 0
     for begin in _beginnings(text, start, stop):
+        if begin < position:
+            continue
         pattern = _JOINED if is_joined(text, begin, last) else _DOCUMENT
-        if begin < position or (match := pattern.match(text, begin, until)) is None:
+        if (match := pattern.match(text, begin, until)) is None:
             continue
         if match["bare"] and (is_technical(low, begin) or follows_key(text, begin)):
             continue
@@ -119,6 +125,9 @@ def _beginnings(text: str, start: int, stop: int) -> Iterator[int]:
 
 def find_curps(text: str, position: int, before: int, stop: int) -> Iterator[Finding]:
     """A CURP or RFC whose letters stand just before a run of digits, which starts at `before`."""
+    last = text[max(0, before - 2) : before].rstrip(" -")[-1:]
+    if not (last.isupper() or last == "&"):
+        return  # a tenth of the search's time
     match = _CURP_RFC.search(text, position, stop)
     if match and match.start() < before:
         start, value = match.start(), match[0]

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import re
 
+from otel_bridge.privacy.redaction.alternatives import by_first_letter
+
 # After one of these nearly anything is a password.
-STRONG = (
-    r"passwords?|passwd|passphrase|passwort|pass|pwd|psw|pw|contrase(?:ñ|ny?)as?|bindpw|requirepass|senha|frase de paso"
+_STRONG = (
+    *("passwords?", "passwd", "passphrase", "passwort", "pass", "pwd", "psw", "pw", r"contrase(?:ñ|ny?)as?", "bindpw"),
+    *("requirepass", "senha", "frase de paso"),
 )
+_KEYS = "api access account private encrypt(?:ion)? signing master shared auth storage app hmac aes jwt"
 # After these only a value that looks like a secret is one: they have other uses (`token=4096`).
-WEAK = (
-    r"secreto?|token|(?:api|access|account|private|encrypt(?:ion)?|signing|master|shared|auth|storage|app|hmac|aes|"
-    r"jwt)[_ .-]?key|(?:auth|logged_in|nonce)_salt|psk|secret[_.-]?(?:access[_.-]?)?key|credential|sig|"
-    r"client-key-data|dockerconfigjson|dockercfg"
+_WEAK = (
+    *("secreto?", "token", *(f"{kind}[_ .-]?key" for kind in _KEYS.split()), "auth_salt", "logged_in_salt"),
+    *("nonce_salt", "psk", "secret[_.-]?(?:access[_.-]?)?key", "credential", "sig", "client-key-data"),
+    *("dockerconfigjson", "dockercfg"),
 )
+STRONG, WEAK = by_first_letter(_STRONG), by_first_letter(_WEAK)
 # «la clave primaria es id_2»: these keys open nothing.
 OTHER_KEYS = (
     r"(?! (?:primari|for[aá]ne|p[uú]blic|[uú]nic|compuest|princip|natural|subrogad|candidat|ajen|extern|"
@@ -21,7 +26,7 @@ OTHER_KEYS = (
     r"diccionario|mapa|json|registro)))"
 )
 CLAVE = rf"clave(?<!palabra clave)(?<!palabras clave){OTHER_KEYS}"
-WORD = rf"{STRONG}|{CLAVE}|contra(?= ?[:=]| del? \w)|{WEAK}"
+WORD = by_first_letter((*_STRONG, CLAVE, r"contra(?= ?[:=]| del? \w)", *_WEAK))
 # What may follow the word in a name without making it the name of something else (`password_file`, `token_url`).
 SUFFIX = (
     r"(?:[_-]?[0-9]{1,3}|[_-](?:prod|produccion|production|pro|pre|dev|test|qa|staging|stg|local|root|admin|user|app|"
@@ -30,6 +35,7 @@ SUFFIX = (
 
 _SAYS_SECRET = re.compile(rf"(?:{WORD}){SUFFIX}[_*]{{0,2}}\Z").search
 _MAYBE = re.compile(r"pass|pwd|psw|pw\Z|contras|clave|secret|token|key|credential|sig\Z|docker|senha|psk|_salt").search
+_DIGIT = re.compile("[0-9]").search
 _ENDS_WITH_WORD = re.compile(rf"(?:\A|[_.-])(?:{WORD}|creds|credentials|secrets|tokens|cert|tls|regcred)\Z").search
 _EMBEDDED = frozenset({"pass", "clave", "contra", "sig", "psw", "pw", "psk"})
 _OWNERS = re.compile(
@@ -92,4 +98,4 @@ def is_strong(word: str) -> bool:
 def names_label(value: str) -> bool:
     """Whether a value is itself such a name (`db-password`), without a digit: then the secret is elsewhere."""
     low = value.lower()
-    return _ENDS_WITH_WORD(low) is not None and not any("0" <= char <= "9" for char in low)
+    return _ENDS_WITH_WORD(low) is not None and _DIGIT(low) is None

@@ -27,7 +27,7 @@ def find_numbers(text: str, low: str, run: re.Match[str] | None, phones: Phones,
         start, stop = run.span()
         until = min(len(text), stop + AHEAD)
         yield from find_curps(text, max(0, start - 5), start, until)
-        yield from find_ibans(text, max(0, start - 11), stop, budget)
+        yield from find_ibans(text, max(0, start - 11), start, stop, budget)
         if stop - start >= 12:
             yield from find_cards(text, start, stop, until, budget)
         dated = _DATE(text, start) is not None

@@ -171,8 +171,10 @@ class Phones:
     ) -> Iterator[Finding]:
         """Numbers from `position` on that are written as telephones are: with a sign, in parentheses, in a shape."""
         for begin in _beginnings(text, start, stop):
+            if begin < position:
+                continue
             number = self._joined if is_joined(text, begin, last) else self._number
-            if begin < position or (match := number.match(text, begin, until)) is None:
+            if (match := number.match(text, begin, until)) is None:
                 continue
             end = match.end()
             if match["plus"]:
@@ -236,7 +238,9 @@ class Phones:
             return False  # 250 300 1000: measures are round, telephones are not
         if (" " in value or value.isdigit()) and start >= 2 and text[start - 1] in " \t" and start - last > 3:
             before = text[max(0, start - 8) : start].rstrip(" \t")
-            if before[-1:].isdigit() or before.endswith("[ip]") or _ROW(text, max(0, start - WINDOW), start):
+            if before[-1:].isdigit() or before.endswith("[ip]"):
+                return False
+            if before[-1:] in (",", ";") and _ROW(text, max(0, start - WINDOW), start):
                 return False  # the end of a longer row
         return not is_technical(low, start) and not (value.isdigit() and follows_key(text, start))
 

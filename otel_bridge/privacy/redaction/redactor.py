@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from typing import Literal
 from unicodedata import combining
 
 from otel_bridge.config import REGIONS
-from otel_bridge.privacy.redaction.addresses import EMAIL, EMAIL_ENCODED, find_ips
+from otel_bridge.privacy.redaction.addresses import find_emails, find_encoded_emails, find_ips
 from otel_bridge.privacy.redaction.announced import find_secrets
 from otel_bridge.privacy.redaction.budget import Budget
 from otel_bridge.privacy.redaction.findings import PLACEHOLDERS, Finding
@@ -42,7 +42,10 @@ _phones_of = lru_cache(Phones)
 class Redactor:
     """Content as it may leave: redacted ('on'), as it came ('off'), or not at all ('full')."""
 
-    __slots__ = ("_mode", "_phones")
+    __slots__ = ("_mode", "_phones", "leaves")
+
+    leaves: Callable[[str], bool]
+    """Whether a text stays as it is, as far as the prefilter (0.3 µs) can tell: nearly all do."""
 
     def __init__(self, mode: Literal["on", "off", "full"], regions: Sequence[str] = REGIONS) -> None:
         """`regions`: where telephones are written as at home, without their country (ISO 3166-1 codes)."""
@@ -50,10 +53,7 @@ class Redactor:
             raise ValueError(f"unknown redaction mode: {mode!r}")
         self._mode = mode
         self._phones = _phones_of(tuple(regions))
-
-    def leaves(self, text: str) -> bool:
-        """Whether a text stays as it is, as far as the prefilter (0.3 µs) can tell: nearly all do."""
-        return _is_clean(text) if self._mode == "on" else self._mode == "off"
+        self.leaves = _is_clean if mode == "on" else lambda _: mode == "off"
 
     def redact(self, text: str, counts: dict[str, int]) -> str | None:
         """The text with placeholders for what it must not tell; adds to `counts`. None: send nothing."""
@@ -128,14 +128,12 @@ def _find(text: str, phones: Phones, budget: Budget) -> Iterator[Finding]:
             yield *match.span(), "jwt"
     yield from find_secrets(text, low)
     if at:
-        for match in EMAIL.finditer(text):
-            yield *match.span(), "email"
+        yield from find_emails(text)
     yield from find_provider_keys(text)
     if _DIGIT(text) is None:  # everything below has one
         return
     if "%40" in text:
-        for match in EMAIL_ENCODED.finditer(text):
-            yield *match.span(), "email"
+        yield from find_encoded_emails(text)
     if text.count(".") >= 3 or text.count(":") >= 2:
         yield from find_ips(text, low, budget)
     run = RUN.search(text)

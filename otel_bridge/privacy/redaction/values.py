@@ -131,8 +131,11 @@ is_algorithm = re.compile(
 ).fullmatch
 
 
+_DIGIT = re.compile("[0-9]").search
+
+
 def has_digit(value: str) -> bool:
-    return any("0" <= char <= "9" for char in value)
+    return _DIGIT(value) is not None
 
 
 def argument(match: re.Match[str], first: int) -> tuple[int, int, bool]:

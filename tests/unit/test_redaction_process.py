@@ -1,0 +1,142 @@
+"""Redaction in a process of its own: the outcome of the redactor itself, whatever happens to the process."""
+
+import asyncio
+import json
+import os
+import signal
+from collections.abc import Iterator
+from dataclasses import replace
+
+import psutil
+import pytest
+
+from otel_bridge import config
+from otel_bridge.config import REGIONS, Config
+from otel_bridge.intake import contents as contents_module
+from otel_bridge.intake import redaction_process
+from otel_bridge.intake.contents import CUT_MARK, FRAME_CHARS, TOGETHER, Contents
+from otel_bridge.intake.redaction_process import Kept, RedactionProcess
+from otel_bridge.privacy.redaction import Redactor
+from tests.harness.bridge import ROOT
+
+CASES = [json.loads(line) for line in (ROOT / "tests/redaction/cases.jsonl").read_text(encoding="utf-8").splitlines()]
+TEXTS = [text for case in CASES for text in case.values() if isinstance(text, str)]
+
+
+def here(texts: list[str]) -> list[Kept]:
+    """What the redactor of this process keeps."""
+    redactor = Redactor("on", REGIONS)
+    kept = []
+    for text in texts:
+        counts: dict[str, int] = {}
+        kept.append((redactor.redact(text, counts), counts))
+    return kept
+
+
+@pytest.fixture
+def process() -> Iterator[RedactionProcess]:
+    process = RedactionProcess(REGIONS)
+    yield process
+    process.close()
+
+
+def child() -> psutil.Process:
+    (one,) = psutil.Process().children()
+    return one
+
+
+def test_it_keeps_what_the_redactor_keeps(process: RedactionProcess) -> None:
+    kept = process.redact(TEXTS)
+    assert kept == here(TEXTS)
+    assert any(counts for _, counts in kept or ())
+
+
+def test_one_that_is_killed_is_started_anew(process: RedactionProcess) -> None:
+    assert process.redact(["a@example.com"]) == [("[correo]", {"email": 1})]
+    child().kill()
+    assert process.redact(["a@example.com"]) is None
+    assert process.redact(["a@example.com"]) == [("[correo]", {"email": 1})]
+
+
+def test_one_that_hangs_is_ended(process: RedactionProcess, monkeypatch: pytest.MonkeyPatch) -> None:
+    process.redact(["hola"])
+    hung = child()
+    hung.suspend()
+    monkeypatch.setattr(redaction_process, "ANSWER_SECONDS", 0.2)
+    assert process.redact(["a@example.com"]) is None
+    assert not hung.is_running()
+
+
+def test_signals_of_a_group_do_not_end_it_and_its_pipe_does(process: RedactionProcess) -> None:
+    process.redact(["hola"])
+    one = child()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        os.kill(one.pid, number)
+    assert process.redact(["a@example.com"]) == [("[correo]", {"email": 1})]
+    started, process._process = process._process, None
+    assert started is not None and started.stdin is not None and started.stdout is not None
+    started.stdin.close()
+    assert started.wait(10) == 0
+    started.stdout.close()
+
+
+# --- as contents are kept ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def loaded() -> Config:
+    return config.load(str(ROOT / "otel-bridge.toml"), {})
+
+
+@pytest.fixture
+def two_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(contents_module, "_cores", lambda: 2)
+
+
+def kept_one_by_one(contents: Contents, texts: list[str]) -> list[Kept]:
+    kept: list[Kept] = []
+    for text in texts:
+        counts: dict[str, int] = {}
+        kept.append((contents.kept(text, counts), counts))
+    return kept
+
+
+LONG = "Escribe a ana@example.com. " * 3000
+SOME = ["ana@example.com", "a" * 100 + " 612 345 678", LONG, *TEXTS[:200], *(["x@example.com " * 900] * 12)]
+"""Several frames of them."""
+
+
+@pytest.mark.usefixtures("two_cores")
+def test_together_the_contents_of_a_batch_are_kept_as_one_by_one(loaded: Config) -> None:
+    assert sum(min(len(text), 16_384) for text in SOME) > 2 * FRAME_CHARS
+    contents = Contents(replace(loaded, content_max_chars=90))
+    try:
+        kept = asyncio.run(contents.kept_together(SOME))
+        assert kept == kept_one_by_one(contents, SOME)
+        assert str(kept[2][0]).endswith(CUT_MARK)
+    finally:
+        contents.close()
+    assert psutil.Process().children() == []
+
+
+@pytest.mark.usefixtures("two_cores")
+def test_without_the_process_they_are_kept_all_the_same(loaded: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    contents = Contents(loaded)
+    try:
+        monkeypatch.setattr("sys.executable", "/nowhere/python")
+        assert asyncio.run(contents.kept_together(SOME)) == kept_one_by_one(contents, SOME)
+    finally:
+        contents.close()
+
+
+@pytest.mark.parametrize(("cores", "redaction", "has"), [(2, "on", True), (1, "on", False), (2, "full", False)])
+def test_there_is_a_process_where_texts_are_redacted_and_a_second_core_is(
+    loaded: Config, monkeypatch: pytest.MonkeyPatch, cores: int, redaction: str, has: bool
+) -> None:
+    monkeypatch.setattr(contents_module, "_cores", lambda: cores)
+    contents = Contents(replace(loaded, redaction=redaction))  # type: ignore[arg-type]
+    asyncio.run(contents.kept_together(["ana@example.com"] * (TOGETHER - 1)))
+    assert psutil.Process().children() == []
+    asyncio.run(contents.kept_together(["ana@example.com"] * TOGETHER))
+    assert len(psutil.Process().children()) == has
+    contents.close()
