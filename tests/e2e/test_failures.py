@@ -92,11 +92,11 @@ def test_500_gives_an_id_that_the_log_has_and_the_next_post_is_taken(shared: Pai
     session = shared.bridge.session()
     db = sqlite3.connect(shared.bridge.journal)
     secret = "contenido-que-no-debe-salir"
-    db.execute("ALTER TABLE usage RENAME TO usage_gone")
+    db.execute("ALTER TABLE segment RENAME TO segment_gone")
     try:
         answer = shared.bridge.event(session, contenido=secret)
     finally:
-        db.execute("ALTER TABLE usage_gone RENAME TO usage")
+        db.execute("ALTER TABLE segment_gone RENAME TO segment")
         db.close()
     body = check(answer, 500, "error-del-servidor", "Error del servidor")
     assert "administrador" in body["detail"]

@@ -158,6 +158,7 @@ def test_what_was_read_ahead_is_read_again_after_a_second(
     ahead = ReadAhead(delivering.reader)
     first = ahead.batch(0, 1)
     assert first is not None and [record.user for record in first.records] == [USER]
+    store.maintain(1 << 40, lambda run: run())  # as a bridge does each second
     place = journal.erasing(store.url, CONSUMER)
     journal.erase(place, Which(USER))
     place.close()
