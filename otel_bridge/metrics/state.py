@@ -269,14 +269,17 @@ class MetricState:
         histogram, bucket = series.duration, bisect_left(_DURATION_BOUNDS, seconds)
         histogram.counts[bucket] += 1
         histogram.sum += seconds
+        histogram.copy = None
         histogram.exemplars[bucket] = event
         histogram, bucket = series.tokens_in, bisect_left(_TOKEN_BOUNDS, tokens_in)
         histogram.counts[bucket] += 1
         histogram.sum += tokens_in
+        histogram.copy = None
         histogram.exemplars[bucket] = event
         histogram, bucket = series.tokens_out, bisect_left(_TOKEN_BOUNDS, tokens_out)
         histogram.counts[bucket] += 1
         histogram.sum += tokens_out
+        histogram.copy = None
         histogram.exemplars[bucket] = event
         if error is None and seconds <= series.objective:
             series.good[0] += 1

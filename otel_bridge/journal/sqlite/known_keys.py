@@ -151,8 +151,9 @@ class KnownKeys:
             self._refuse_unknown(keys, arrived[0])
         row = self._new_row()
         places = self._add(generations.newest, keys, row)
-        for generation in self._searched()[1:]:
-            places += self._hints[generation].places(keys)
+        for generation in self._searched():
+            if generation != generations.newest:
+                places += self._hints[generation].places(keys)
         if places and self._read(places, generations.horizon(arrived[0])):
             self._take_back()
             return None
