@@ -12,6 +12,7 @@ from otel_bridge.journal import Reader, SessionRow
 from otel_bridge.journal.damage import Damage
 
 REMEMBERED = 50_000
+"""Sessions at the most; in two halves, of which the older one goes as a whole."""
 REFUSED_SECONDS = 60.0
 """How long what was found of a session before it was deleted may still be on its way to the journal."""
 
@@ -70,9 +71,9 @@ class Sessions:
         return number in self._remembered or number in self._unused
 
     def remember(self, session: KnownSession) -> None:
-        # The oldest entry goes, not the least used: a miss costs one read.
-        if len(self._remembered) >= REMEMBERED:
-            del self._remembered[next(iter(self._remembered))]
+        # To take out the oldest entry, each time, looks at the places of all that went before: 11 µs a session.
+        if len(self._remembered) >= REMEMBERED // 2:
+            self.age()
         number = int.from_bytes(session.id, "big")
         self._remembered[number] = session
         self._refused.pop(number, None)  # its id is used anew

@@ -124,10 +124,10 @@ def test_a_failed_write_of_the_log_takes_nothing_whichever_it_is(
             taken.append(one)
             if not fault.count():
                 break  # a commit has fewer writes; else it was housekeeping's that failed
-        if number in (3, 6):
+        if number in (2, 4):
             bridge.kill()
             bridge.start()
-    assert len(refused) > 5
+    assert len(refused) > 3  # the log's head, and a frame a page: segment, keys, and what they stand in
     wait_for(lambda: bridge.http.get(f"{bridge.url}/readyz", timeout=5).status_code == 200, "a ready bridge")
     bridge.kill()
     bridge.start()

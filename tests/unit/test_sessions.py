@@ -50,6 +50,18 @@ def test_one_that_nothing_comes_for_is_looked_up_again(sessions: Sessions) -> No
     assert asyncio.run(sessions.find([NUMBER])) == {}, "the journal has it no more"
 
 
+def test_as_many_as_that_are_remembered_and_those_that_events_come_for_among_them(
+    sessions: Sessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("otel_bridge.intake.sessions.REMEMBERED", 100)
+    ids = [number.to_bytes(16, "big") for number in range(1_000)]
+    for id_ in ids:
+        sessions.remember(KnownSession(id_, "devops-expert", USER))
+        assert sessions.remembered([NUMBER]) == ({NUMBER: KNOWN}, [])
+    kept = [id_ for id_ in ids if sessions.remembers(id_)]
+    assert 49 <= len(kept) <= 100 and kept == ids[-len(kept) :]
+
+
 def test_one_that_is_refused_is_not_remembered_by_its_age_either(sessions: Sessions) -> None:
     sessions.age()
     sessions.refuse([SESSION_ID])
