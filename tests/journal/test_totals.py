@@ -136,6 +136,23 @@ def test_killed_anywhere_they_are_what_they_are_without(
     assert max(row[17] for row in expected) > PART_BYTES, "no session is long"
 
 
+def test_killed_twice_in_one_round_usage_counts_once(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A start reads a session without events, too, of which the round before had nothing to write."""
+    monkeypatch.setattr(totals, "SLICE", 2)
+    store = started(path)
+    commit(store, append(session(9)))
+    for n in range(1, 7):
+        commit(store, append(event(n, session=uid(1), user=f"user-{n}")))
+    while store._totals._at.usage is None:
+        store._totals.step()
+    for _ in range(2):
+        kill(store)
+        store = opened(path)
+        store._totals.step()
+    store.close()
+    assert rows(path, COUNTED) == [(6, 6)]
+
+
 def test_a_commit_writes_no_totals_and_a_session_is_there_at_once(store: SqliteStore, path: Path) -> None:
     commit(store, append(session(1), event(1, session=uid(1))))
     assert rows(path, COUNTED) == [(0, None)]

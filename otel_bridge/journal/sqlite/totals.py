@@ -246,7 +246,8 @@ class Totals:
         sessions, usage = self._sessions[-size:][::-1], []
         at = self._at
         if sessions:
-            at = Written(at.last, at.until, sessions[-1])
+            # After a kill a session may come behind usage: one without events, which its commit wrote whole.
+            at = Written(at.last, at.until, sessions[-1], at.usage)
         else:
             usage = self._usage[-size:][::-1]
             if usage:
