@@ -224,6 +224,39 @@ def test_a_session_that_something_waits_for_is_not_deleted(store: SqliteStore) -
     assert trim() == []
 
 
+def test_a_session_that_the_same_transaction_adds_to_is_not_deleted(store: SqliteStore, path: Path) -> None:
+    commit(store, append(session(1), event(1, session=uid(1))))
+    fall_idle(store, 1 << 60)
+    count(store)
+    store.begin()
+    store.write([append(event(2, session=uid(1)))])
+    assert store.trim(1 << 60, 1 << 60, 100, [uid(1)]).kept_sessions == [uid(1)]
+    store.commit()
+    count(store)
+    assert rows(path, COUNTED) == [(2, 2)]
+
+
+def test_what_a_transaction_adds_is_tallied_once_however_many_fall_idle_in_it(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit(store, append(*(session(n) for n in range(1, 20)), *(event(n, session=uid(n)) for n in range(1, 20))))
+    tallied: list[int] = []
+    put = totals.Tallies.put
+
+    def counted(self: totals.Tallies, *accounts: Any) -> None:
+        tallied.append(len(accounts[0]))
+        put(self, *accounts)
+
+    monkeypatch.setattr(totals.Tallies, "put", counted)
+    store.begin()
+    store.write([append(*(event(100 + n, session=uid(n)) for n in range(1, 20)))])
+    idles = [Idle(uid(n), "devops-expert", 0.0, 0, START_US) for n in range(1, 20)]
+    fallen = store.fall_idle(idles, 1 << 60)
+    assert [idle.events for idle in fallen if isinstance(idle, Idle)] == [2] * 19
+    assert sum(tallied) == 19
+    store.commit()
+
+
 def test_who_is_taken_out_while_totals_wait_does_not_come_back(store: SqliteStore, path: Path) -> None:
     commit(store, append(session(1), *(event(n, session=uid(1)) for n in range(5))))
     with closing(journal.erasing(f"sqlite:///{path}", CONSUMER)) as place:
