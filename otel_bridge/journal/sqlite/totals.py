@@ -239,6 +239,8 @@ class Totals:
                 self._db.execute("ROLLBACK")
             if not is_damage(error):
                 raise
+            if not self._left():
+                raise  # all rows are written or left out: it is the row `totals` that cannot be
             if self._most > 1:
                 self._most = max(1, min(size, self._left()) // 4)
             else:
