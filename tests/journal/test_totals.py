@@ -224,6 +224,16 @@ def test_a_session_that_something_waits_for_is_not_deleted(store: SqliteStore) -
     assert trim() == []
 
 
+def test_usage_of_a_clock_that_ran_ahead_is_mended_in_a_round_too(store: SqliteStore, path: Path) -> None:
+    commit(store, append(event(1, session=uid(1), arrived_us=START_US + 9 * DAY_US)))
+    store._totals._begin()
+    assert transact(store, lambda: store.mend(START_US, [], 10)), "the walk ends before the round is written"
+    count(store)
+    assert transact(store, lambda: store.mend(START_US, [], 10)) == 1
+    assert rows(path, "SELECT hour FROM usage") == [(START_US // HOUR_US,)]
+    assert transact(store, lambda: store.mend(START_US, [], 10)) == 0
+
+
 def test_a_session_that_the_same_transaction_adds_to_is_not_deleted(store: SqliteStore, path: Path) -> None:
     commit(store, append(session(1), event(1, session=uid(1))))
     fall_idle(store, 1 << 60)

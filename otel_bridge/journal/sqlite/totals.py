@@ -202,8 +202,9 @@ class Totals:
             row = _with(row, session, tallies)
         return row
 
-    def mend(self, now_us: int) -> None:
-        """What says that it arrived later arrived now."""
+    def mend(self, now_us: int) -> int:
+        """What says that it arrived later arrived now. Returns how many rows of usage are left: a round is kept by its
+        keys, so those are mended once they are written."""
         hour = now_us // HOUR_US
         for tallies in (self._round, self._waiting):
             for row in tallies.sessions.values():
@@ -216,6 +217,7 @@ class Totals:
             mended = hour, *key[1:]
             before = self._waiting.usage.get(mended, (0, 0))
             self._waiting.usage[mended] = before[0] + events, before[1] + tokens
+        return sum(key[0] > hour + 1 for key in self._round.usage)
 
     # --- writing it -------------------------------------------------------------------------------------------------
 
