@@ -136,6 +136,23 @@ def test_killed_anywhere_they_are_what_they_are_without(
     assert max(row[17] for row in expected) > PART_BYTES, "no session is long"
 
 
+def test_killed_twice_in_one_round_usage_counts_once(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A start reads a session without events, too, of which the round before had nothing to write."""
+    monkeypatch.setattr(totals, "SLICE", 2)
+    store = started(path)
+    commit(store, append(session(9)))
+    for n in range(1, 7):
+        commit(store, append(event(n, session=uid(1), user=f"user-{n}")))
+    while store._totals._at.usage is None:
+        store._totals.step()
+    for _ in range(2):
+        kill(store)
+        store = opened(path)
+        store._totals.step()
+    store.close()
+    assert rows(path, COUNTED) == [(6, 6)]
+
+
 def test_a_commit_writes_no_totals_and_a_session_is_there_at_once(store: SqliteStore, path: Path) -> None:
     commit(store, append(session(1), event(1, session=uid(1))))
     assert rows(path, COUNTED) == [(0, None)]
@@ -207,6 +224,49 @@ def test_a_session_that_something_waits_for_is_not_deleted(store: SqliteStore) -
     assert trim() == []
 
 
+def test_usage_of_a_clock_that_ran_ahead_is_mended_in_a_round_too(store: SqliteStore, path: Path) -> None:
+    commit(store, append(event(1, session=uid(1), arrived_us=START_US + 9 * DAY_US)))
+    store._totals._begin()
+    assert transact(store, lambda: store.mend(START_US, [], 10)), "the walk ends before the round is written"
+    count(store)
+    assert transact(store, lambda: store.mend(START_US, [], 10)) == 1
+    assert rows(path, "SELECT hour FROM usage") == [(START_US // HOUR_US,)]
+    assert transact(store, lambda: store.mend(START_US, [], 10)) == 0
+
+
+def test_a_session_that_the_same_transaction_adds_to_is_not_deleted(store: SqliteStore, path: Path) -> None:
+    commit(store, append(session(1), event(1, session=uid(1))))
+    fall_idle(store, 1 << 60)
+    count(store)
+    store.begin()
+    store.write([append(event(2, session=uid(1)))])
+    assert store.trim(1 << 60, 1 << 60, 100, [uid(1)]).kept_sessions == [uid(1)]
+    store.commit()
+    count(store)
+    assert rows(path, "SELECT events FROM session") == [(2,)]
+
+
+def test_what_a_transaction_adds_is_tallied_once_however_many_fall_idle_in_it(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit(store, append(*(session(n) for n in range(1, 20)), *(event(n, session=uid(n)) for n in range(1, 20))))
+    tallied: list[int] = []
+    put = totals.Tallies.put
+
+    def counted(self: totals.Tallies, *accounts: Any) -> None:
+        tallied.append(len(accounts[0]))
+        put(self, *accounts)
+
+    monkeypatch.setattr(totals.Tallies, "put", counted)
+    store.begin()
+    store.write([append(*(event(100 + n, session=uid(n)) for n in range(1, 20)))])
+    idles = [Idle(uid(n), "devops-expert", 0.0, 0, START_US) for n in range(1, 20)]
+    fallen = store.fall_idle(idles, 1 << 60)
+    assert [idle.events for idle in fallen if isinstance(idle, Idle)] == [2] * 19
+    assert sum(tallied) == 19
+    store.commit()
+
+
 def test_who_is_taken_out_while_totals_wait_does_not_come_back(store: SqliteStore, path: Path) -> None:
     commit(store, append(session(1), *(event(n, session=uid(1)) for n in range(5))))
     with closing(journal.erasing(f"sqlite:///{path}", CONSUMER)) as place:
@@ -262,6 +322,22 @@ def test_damaged_totals_are_told_and_hold_up_nothing(path: Path) -> None:
     store.close()
     (usage,) = rows(path, "SELECT sum(events) FROM usage")
     assert usage == (399,)
+
+
+def test_where_the_position_cannot_be_written_that_is_told_and_a_close_ends(path: Path) -> None:
+    store = started(path)
+    commit(store, append(*(event(n, session=uid(n)) for n in range(1, 40))))
+    store._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    pages = Pages(path, "meta")
+    whole = path.read_bytes()
+    pages.spoil(pages.of(LEAF)[0], "ones", random.Random(1))
+    store._db.execute("PRAGMA shrink_memory")
+    with pytest.raises(StoreDamaged, match="cannot be written"):
+        count(store)
+    store.close()
+    path.write_bytes(whole)
+    started(path).close()
+    assert rows(path, COUNTED) == [(39, 39)]
 
 
 def test_a_journal_of_an_earlier_release_has_nothing_behind(path: Path) -> None:

@@ -114,6 +114,10 @@ class Totals:
         self._usage: list[tuple[int, str, str]] = []
         self._group: list[tuple[Accounts, bytes | None]] = []
         """What the transaction in hand adds; a session that falls idle in it."""
+        self._in_hand = Tallies()
+        """The same, as far as `_so_far` was asked for it."""
+        self._tallied = 0
+        """How many of the group are in it."""
         self._last = last
         self._most = SLICE
         """Rows of one slice: fewer after one that met damage."""
@@ -154,15 +158,24 @@ class Totals:
     def settle(self, last: int) -> None:
         """The transaction is committed, up to this record."""
         if self._group:
-            self._tally_group(self._waiting)
-            self._group = []
+            self._tally(self._waiting, 0)
+            self.undo()
         self._last = last
 
     def undo(self) -> None:
         self._group = []
+        if self._tallied:
+            self._in_hand, self._tallied = Tallies(), 0
 
-    def _tally_group(self, tallies: Tallies) -> None:
-        for accounts, rested in self._group:
+    def _so_far(self) -> Tallies:
+        """What the transaction in hand adds. A session that falls idle in it asks for it, and they are many."""
+        if self._tallied < len(self._group):
+            self._tally(self._in_hand, self._tallied)
+            self._tallied = len(self._group)
+        return self._in_hand
+
+    def _tally(self, tallies: Tallies, start: int) -> None:
+        for accounts, rested in self._group[start:]:
             tallies.put(*accounts)
             if rested is not None:
                 tallies.rest(rested)
@@ -170,7 +183,9 @@ class Totals:
     # --- what is not written yet ------------------------------------------------------------------------------------
 
     def waits(self, session: bytes) -> bool:
-        return any(session in one.sessions or session in one.rested for one in (self._waiting, self._round))
+        """Of the transaction in hand, too."""
+        waiting = self._round, self._waiting, self._so_far()
+        return any(session in one.sessions or session in one.rested for one in waiting)
 
     def fills(self, sessions: Iterable[bytes]) -> Iterator[tuple[bytes, int]]:
         """How far those of these sessions have come that wait."""
@@ -183,14 +198,13 @@ class Totals:
         """A session's row as it is with all that waits, the transaction in hand too; None: there is none."""
         found = self._db.execute(f"{_ROWS}(?)", (session,)).fetchone()
         row = None if found is None else list(found)
-        group = Tallies()
-        self._tally_group(group)
-        for tallies in (self._round, self._waiting, group):
+        for tallies in (self._round, self._waiting, self._so_far()):
             row = _with(row, session, tallies)
         return row
 
-    def mend(self, now_us: int) -> None:
-        """What says that it arrived later arrived now."""
+    def mend(self, now_us: int) -> int:
+        """What says that it arrived later arrived now. Returns how many rows of usage are left: a round is kept by its
+        keys, so those are mended once they are written."""
         hour = now_us // HOUR_US
         for tallies in (self._round, self._waiting):
             for row in tallies.sessions.values():
@@ -203,6 +217,7 @@ class Totals:
             mended = hour, *key[1:]
             before = self._waiting.usage.get(mended, (0, 0))
             self._waiting.usage[mended] = before[0] + events, before[1] + tokens
+        return sum(key[0] > hour + 1 for key in self._round.usage)
 
     # --- writing it -------------------------------------------------------------------------------------------------
 
@@ -226,6 +241,8 @@ class Totals:
                 self._db.execute("ROLLBACK")
             if not is_damage(error):
                 raise
+            if not self._left():
+                raise  # all rows are written or left out: it is the row `totals` that cannot be
             if self._most > 1:
                 self._most = max(1, min(size, self._left()) // 4)
             else:
@@ -246,7 +263,8 @@ class Totals:
         sessions, usage = self._sessions[-size:][::-1], []
         at = self._at
         if sessions:
-            at = Written(at.last, at.until, sessions[-1])
+            # After a kill a session may come behind usage: one without events, which its commit wrote whole.
+            at = Written(at.last, at.until, sessions[-1], at.usage)
         else:
             usage = self._usage[-size:][::-1]
             if usage:

@@ -489,8 +489,7 @@ class SqliteStore:
     def mend(self, now_us: int, sessions: Sequence[bytes], limit: int) -> int:
         with translated(self.path):
             self._known.generations.mend(now_us)
-            self._totals.mend(now_us)
-            return ahead.mend(self._db, now_us, sessions, limit)
+            return self._totals.mend(now_us) + ahead.mend(self._db, now_us, sessions, limit)
 
     def hold_keys(self, since_us: int | None) -> None:
         self._known.generations.hold(since_us)
