@@ -82,7 +82,11 @@ class Alone:
         return None
 
     def configure(self, config: Config) -> None:
-        self._state.configure(config)
+        with self._dumping:
+            self._state.configure(config)
+            # What was counted by the old objectives and prices is saved before a page shows more of it: a restart that
+            # folded it again would go by the new ones.
+            self._dumped = None
 
     def save_if_due(self) -> None:
         seq, age = self._state.seq, time.monotonic() - self._saved_at

@@ -151,3 +151,13 @@ def test_of_two_snapshots_in_one_commit_the_later_one_is_kept(served: Served) ->
     first.set_result(asked.result)  # type: ignore[attr-defined]
     late.join(10)
     assert counting._kept == newer
+
+
+def test_what_a_page_shows_after_a_reload_is_not_folded_again_by_the_new_configuration(served: Served) -> None:
+    served.counting.save()
+    served.take(1, 2, 3)
+    served.counting.configure(config.load(None, {}))
+    served.page()
+    saved = served.journal.store.snapshot()
+    assert saved is not None
+    assert saved[0] == served.counting._state.seq
