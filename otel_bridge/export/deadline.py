@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import math
 import socket
 import threading
@@ -10,8 +11,10 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+log = logging.getLogger(__name__)
 
-class _Watch:
+
+class Watch:
     """Calls what is late, in one thread for all requests: `threading.Timer` makes one for each, which waits for the
     interpreter's lock beside the encoder. A tenth of a drain."""
 
@@ -46,12 +49,15 @@ class _Watch:
             while True:
                 now = time.monotonic()
                 for key in [key for key, (until, _) in self._watched.items() if until <= now]:
-                    self._watched.pop(key)[1]()
+                    try:
+                        self._watched.pop(key)[1]()
+                    except Exception:  # the others' time goes on
+                        log.exception("what is late cannot be ended")
                 self._looks_at = min((until for until, _ in self._watched.values()), default=math.inf)
                 self._changed.wait(None if self._looks_at == math.inf else self._looks_at - now)
 
 
-_watch = _Watch()
+watch = Watch()
 
 
 class Deadline(threading.local):
@@ -70,7 +76,7 @@ class Deadline(threading.local):
     def within(self, seconds: float) -> Iterator[None]:
         self.sock, self.dialled, self.connecting, self.passed = None, None, False, False
         seen = self.__dict__  # by this thread, the sending one
-        with _watch.within(seconds, lambda: self._cut(seen)):
+        with watch.within(seconds, lambda: self._cut(seen)):
             try:
                 yield
             finally:
@@ -88,6 +94,8 @@ class Deadline(threading.local):
         sender["passed"] = True
         for sock in (sender.get("sock"), sender.get("dialled")):
             if sock is not None:
+                # urllib3's TLS within a proxy's TLS has no `shutdown`; the connection below it has.
+                sock = sock if hasattr(sock, "shutdown") else sock.socket
                 with contextlib.suppress(OSError):
                     sock.shutdown(socket.SHUT_RDWR)
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import os
-import select
 import signal
 import subprocess
 import sys
@@ -18,6 +17,7 @@ from collections.abc import Sequence
 import msgspec
 
 from otel_bridge import signals
+from otel_bridge.export.deadline import watch
 from otel_bridge.export.pipe import read_frame, write_frame
 from otel_bridge.privacy.redaction import Redactor
 
@@ -42,22 +42,23 @@ class RedactionProcess:
 
     def redact(self, texts: Sequence[str]) -> list[Kept] | None:
         """What is kept of these texts. None: no process answers; the next texts start another."""
+        answer = None
         try:
             if self._process is None:
                 self._process = _start(self._regions)
             answer = self._ask(self._process, texts)
         except OSError as error:
             log.warning("the redaction process cannot be used: %s", error)
-            answer = None
-        if answer is None:
-            self.close()
+        finally:
+            if answer is None:  # what is left in its pipe would be taken for the answer to other texts
+                self.close()
         return answer
 
     def _ask(self, process: subprocess.Popen[bytes], texts: Sequence[str]) -> list[Kept] | None:
         assert process.stdin is not None and process.stdout is not None
-        write_frame(process.stdin, texts)
-        ready, _, _ = select.select([process.stdout], [], [], ANSWER_SECONDS)
-        frame = read_frame(process.stdout) if ready else None
+        with watch.within(ANSWER_SECONDS, process.kill):  # a frame may be longer than the pipe
+            write_frame(process.stdin, texts)
+            frame = read_frame(process.stdout)
         if frame is None:
             log.warning("the redaction process does not answer: it is ended")
         return None if frame is None else _kept(frame)

@@ -13,6 +13,7 @@ import socket
 import struct
 import sys
 import threading
+import time
 import zlib
 from collections.abc import Callable, Iterable, Sequence
 from hashlib import blake2b
@@ -183,7 +184,9 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             self.end_headers()
             if self.command != "HEAD":
+                until = time.monotonic() + self.timeout
                 for part in body:
+                    self.connection.settimeout(max(0.001, until - time.monotonic()))
                     self.wfile.write(part)
         except TimeoutError:
             # One that has not read it within its time is gone; the kernel would offer it the page for minutes.

@@ -57,6 +57,13 @@ class Alone:
         self._dump_cost = Cost()
         self._kept = own.counts()
         """The bridge's own part as it was saved last."""
+        self._saves = 0
+        """Snapshots that were put into a transaction; counted in the writer thread."""
+        self._kept_save = 0
+        """Which of them `_kept` is of."""
+        self._keeping = threading.Lock()
+        self._shown_unsaved = False
+        """Whether the last page showed more of the bridge's own part than is saved."""
         self._on_page: OwnCounts | None = None
         """The same, where the last page has shown that."""
 
@@ -75,7 +82,11 @@ class Alone:
         return None
 
     def configure(self, config: Config) -> None:
-        self._state.configure(config)
+        with self._dumping:
+            self._state.configure(config)
+            # What was counted by the old objectives and prices is saved before a page shows more of it: a restart that
+            # folded it again would go by the new ones.
+            self._dumped = None
 
     def save_if_due(self) -> None:
         seq, age = self._state.seq, time.monotonic() - self._saved_at
@@ -110,7 +121,7 @@ class Alone:
 
     def shared(self, scraper: Scraper) -> Shared:
         state, scrapers, kept = self._state, self.scrapers, self._kept
-        is_kept = self._is_dear
+        is_kept = self._is_dear and not self._shown_unsaved  # what is saved would be a fall after that
         own = kept if is_kept else self._counted.own.counts()
         to_promise = scrapers.begin_page(scraper, chain(state.label_sets(), own.label_sets()))
         is_saved = True
@@ -122,6 +133,7 @@ class Alone:
             # What cannot be saved is shown nevertheless: refusals of a full journal are news. But a process that ends
             # with it would be followed by one that counts from less.
             self._on_page, own = saved, saved or self._kept_for_page() or own
+            self._shown_unsaved = not (is_saved or is_kept)
         held = scrapers.held(scraper, is_saved)
         return shared(state, own, held, self._shown_ledger(), pace=Pace())
 
@@ -130,9 +142,15 @@ class Alone:
         start goes on from there. Called from any thread. Raises StoreError, TimeoutError after `timeout` seconds."""
         if self._dumped is None:
             self._dump(Pace())
-        saved = self._journal.transact(lambda store: snapshot.save(store, self._counted, self._dumped)).result(timeout)
-        self._kept = saved.own
+        number, saved = self._journal.transact(self._put).result(timeout)
+        with self._keeping:  # two that were put into one commit may be told in any order
+            if number > self._kept_save:
+                self._kept_save, self._kept = number, saved.own
         return saved
+
+    def _put(self, store: Store) -> tuple[int, Saved]:
+        self._saves += 1
+        return self._saves, snapshot.save(store, self._counted, self._dumped)
 
     def _save_for_page(self) -> OwnCounts | None:
         """Saves before a page of `/metrics` shows it; None where it cannot be saved in time. What is counted of records

@@ -68,3 +68,25 @@ def test_requests_share_a_thread(deadline: Deadline) -> None:
         for _ in range(20):
             with Deadline().within(60), Deadline().within(30):
                 assert threading.active_count() == before
+
+
+def test_tls_within_the_tls_of_a_proxy_is_cut(deadline: Deadline) -> None:
+    class Nested:
+        """As urllib3's SSLTransport: without `shutdown`."""
+
+        def __init__(self, below: socket.socket) -> None:
+            self.socket = below
+
+    ours, theirs = socket.socketpair()
+    with ours, theirs, deadline.within(0.05):
+        ours.settimeout(10)
+        deadline.sock = Nested(ours)  # type: ignore[assignment]
+        assert ours.recv(1) == b""
+
+
+def test_one_that_cannot_be_cut_leaves_the_others(deadline: Deadline, caplog: pytest.LogCaptureFixture) -> None:
+    with deadline.within(0.05):
+        deadline.sock = object()  # type: ignore[assignment]
+        time.sleep(0.3)
+    assert "cannot be ended" in caplog.text
+    cut_within(Deadline(), 0.05)

@@ -7,6 +7,7 @@ import select
 import socket
 import struct
 import threading
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -138,6 +139,29 @@ def _closes(pages: Pages, client: socket.socket) -> None:
     """It has read the page."""
     pages.page(client)
     client.close()
+
+
+def test_the_time_to_read_is_that_of_all_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listener._Handler, "timeout", 1)
+    part = b"x" * (1 << 20)
+    started = MetricsListener(
+        lambda openmetrics, scraper: [part] * 64, Scrapers(), lambda hosts, version: None, "127.0.0.1", 0,
+        threading.Event(),
+    )  # fmt: skip
+    try:
+        with socket.create_connection(("127.0.0.1", started.port), timeout=30) as client:
+            client.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+            read = 0
+            with pytest.raises(OSError):
+                for _ in range(64):  # a part in less than the time that one has
+                    more = client.recv(1 << 20, socket.MSG_WAITALL)
+                    if not more:
+                        raise ConnectionResetError
+                    read += len(more)
+                    time.sleep(0.2)
+            assert read < 63 << 20
+    finally:
+        started.close()
 
 
 @pytest.mark.parametrize(("ends", "received"), [(_gives_up, 1), (_is_reset, 1), (_closes, 2)])

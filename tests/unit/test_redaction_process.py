@@ -67,6 +67,28 @@ def test_one_that_hangs_is_ended(process: RedactionProcess, monkeypatch: pytest.
     assert not hung.is_running()
 
 
+def test_one_that_hangs_before_a_frame_longer_than_its_pipe_is_ended(
+    process: RedactionProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process.redact(["hola"])
+    child().suspend()
+    monkeypatch.setattr(redaction_process, "ANSWER_SECONDS", 0.2)
+    assert process.redact(["a@example.com " * 20_000]) is None
+
+
+def test_one_whose_answer_was_not_read_answers_no_other_texts(
+    process: RedactionProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise MemoryError
+
+    with monkeypatch.context() as short:
+        short.setattr(redaction_process, "read_frame", fail)
+        with pytest.raises(MemoryError):
+            process.redact(["a@example.com"])
+    assert process.redact(["hola"]) == [("hola", {})]
+
+
 def test_signals_of_a_group_do_not_end_it_and_its_pipe_does(process: RedactionProcess) -> None:
     process.redact(["hola"])
     one = child()
