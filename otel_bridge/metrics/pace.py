@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 
 TURN_SECONDS = 0.0005
@@ -16,9 +17,10 @@ class Pace:
 
     def __init__(self) -> None:
         self._until = time.perf_counter() + TURN_SECONDS
+        self._pause = threading.Event()
 
     def rest(self) -> None:
         """Pauses where its turn is over. Called between small pieces of the work."""
         if time.perf_counter() > self._until:
-            time.sleep(PAUSE_SECONDS)
+            self._pause.wait(PAUSE_SECONDS)  # `time.sleep` is one to a moment, which a clock that is set can refuse
             self._until = time.perf_counter() + TURN_SECONDS

@@ -200,12 +200,12 @@ class SqliteReader:
     @contextmanager
     def _turns(self) -> Iterator[None]:
         """What is counted within keeps no core for longer than a turn, and ends where the reader is closed."""
-        until = time.monotonic() + TURN_SECONDS
+        until, pause = time.monotonic() + TURN_SECONDS, threading.Event()
 
         def step() -> bool:
             nonlocal until
             if time.monotonic() > until:
-                time.sleep(PAUSE_SECONDS)
+                pause.wait(PAUSE_SECONDS)  # `time.sleep` can be refused where the clock is set
                 until = time.monotonic() + TURN_SECONDS
             return self._closing
 

@@ -24,10 +24,10 @@ import msgspec
 from otel_bridge.ids import DAY_US
 from otel_bridge.journal.accounts import HOUR_US, Accounts
 from otel_bridge.journal.parts import Parts, fill_of
-from otel_bridge.journal.sqlite.database import is_damage
+from otel_bridge.journal.sqlite.database import damaged_advice, is_damage
 from otel_bridge.journal.sqlite.grouping import portions
 from otel_bridge.journal.sqlite.segments import Segments
-from otel_bridge.journal.store import Segment
+from otel_bridge.journal.store import DamagedPart, Segment, StoreDamaged
 from otel_bridge.journal.tallies import COLUMNS, Added, Row, Tallies, added, end_period, merge
 from otel_bridge.records import Event, Idle, Record, Session, decode
 
@@ -91,9 +91,18 @@ class Written(msgspec.Struct, array_like=True):
 
 
 def written(db: sqlite3.Connection) -> Written | None:
-    """None: by a release that wrote them in its commits, so that nothing is behind. Raises sqlite3.Error."""
+    """None: by a release that wrote them in its commits, so that nothing is behind. Raises sqlite3.Error,
+    StoreDamaged."""
     row = db.execute("SELECT body FROM meta WHERE name = ?", (_NAME,)).fetchone()
-    return None if row is None else msgspec.msgpack.decode(row[0], type=Written)
+    try:
+        return None if row is None else msgspec.msgpack.decode(row[0], type=Written)
+    except msgspec.MsgspecError as error:
+        path = Path(db.execute("PRAGMA database_list").fetchone()[2])
+        raise StoreDamaged(
+            f"the journal is damaged: up to where totals are written cannot be read ({type(error).__name__})",
+            DamagedPart.SESSIONS,
+            f"diario {path}: hasta dónde están escritos los totales no se puede leer. {damaged_advice(path)}",
+        ) from error
 
 
 class Totals:
