@@ -124,11 +124,6 @@ def _newest_segment(path: Path) -> None:
         db.execute("UPDATE segment SET body = zeroblob(length(body)) WHERE last = (SELECT max(last) FROM segment)")
 
 
-def _snapshot(path: Path) -> None:
-    with closing(sqlite3.connect(path, isolation_level=None)) as db:
-        db.execute("UPDATE meta SET body = x'c1'")
-
-
 def _sql(text: str) -> Callable[[Path], None]:
     def run(path: Path) -> None:
         with closing(sqlite3.connect(path, isolation_level=None)) as db:
@@ -142,7 +137,8 @@ DAMAGE = {
     "no database": (_not_sqlite, "Restáuralo de una copia"),
     "cut in half": (_cut, "Restáuralo de una copia"),
     "newest segment": (_newest_segment, "suma de comprobación"),
-    "snapshot": (_snapshot, "restáuralo de una copia"),
+    "snapshot": (_sql("UPDATE meta SET body = x'c1' WHERE name = 'checkpoint'"), "restáuralo de una copia"),
+    "position of totals": (_sql("UPDATE meta SET body = x'c1' WHERE name = 'totals'"), "Restáuralo de una copia"),
     "newer schema": (_sql("PRAGMA user_version = 99"), "Lo escribió uno más nuevo: usa ese"),
     "another program's database": (
         _sql("PRAGMA user_version = 0; DROP TABLE meta; CREATE TABLE recipes (name TEXT)"),
