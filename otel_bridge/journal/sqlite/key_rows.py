@@ -19,8 +19,6 @@ from otel_bridge.journal.archive import KeyRow
 MOST_KEYS = 10_000
 """Of a row that is made of others: what is read for one key is read whole."""
 
-_FIELDS = "width, keys, arrived, rest"
-
 
 class _Rest(msgspec.Struct, array_like=True):
     digests: list[bytes | None] | None = None
