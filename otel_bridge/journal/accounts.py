@@ -11,7 +11,6 @@ from otel_bridge.records import (
     UNMEASURED_TOKENS_IN,
     UNMEASURED_TOKENS_OUT,
     Event,
-    Feedback,
     Record,
     Session,
 )
@@ -33,12 +32,11 @@ def active_us(session: Session) -> int:
 
 def accounts(
     records: list[Record], digests: dict[bytes, bytes], event_bytes: int, tool_bytes: int
-) -> tuple[list[list[Any]], list[Late], list[Unmeasured], set[bytes], bool]:
+) -> tuple[list[list[Any]], list[Late], list[Unmeasured], set[bytes]]:
     """What the records add to their sessions, a row each, however many records (the last column: bytes of their
     events); what of that is no usage of its hour, since it happened more than a day before it arrived; what nobody
-    measured of it; which sessions they create; and whether there are ratings among them."""
+    measured of it; and which sessions they create."""
     created: set[bytes] = set()
-    rated = False
     sessions: dict[bytes, list[Any]] = {}
     late: dict[bytes, list[Event]] = {}
     partly: list[Event] = []
@@ -90,12 +88,10 @@ def accounts(
                 record.id, record.gpt, record.user, record.started_us, record.arrived_us, None, None, 0, 0,
                 0, 0, None, 0, 1, digests.get(record.id), None, active_us(record), 0,
             ]  # fmt: skip
-        elif record.__class__ is Feedback:
-            rated = True
     for row in sessions.values():
         row[12] = row[7]
     usage = [_late_usage(sessions[session], events) for session, events in late.items()]
-    return list(sessions.values()), usage, _unmeasured(partly), created, rated
+    return list(sessions.values()), usage, _unmeasured(partly), created
 
 
 def _late_usage(row: list[Any], events: list[Event]) -> Late:

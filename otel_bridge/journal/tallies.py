@@ -37,7 +37,7 @@ class Added(NamedTuple):
 
 def added(records: list[Record], parts: Parts) -> Added:
     """`parts`: says what an event counts in its part."""
-    sessions, late, unmeasured, _, _ = accounts(records, {}, parts.event_bytes, parts.tool_bytes)
+    sessions, late, unmeasured, _ = accounts(records, {}, parts.event_bytes, parts.tool_bytes)
     return Added(records, sessions, late, unmeasured)
 
 

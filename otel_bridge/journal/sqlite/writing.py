@@ -264,9 +264,7 @@ class SqliteStore:
     def _account(self, records: list[Record], digests: dict[bytes, bytes]) -> NewSessions:
         """Keeps what new records add to their sessions and to the usage, and sets the parts of the events among them;
         returns the sessions that they make."""
-        sessions, late, unmeasured, created, _ = accounts(
-            records, digests, self.parts.event_bytes, self.parts.tool_bytes
-        )
+        sessions, late, unmeasured, created = accounts(records, digests, self.parts.event_bytes, self.parts.tool_bytes)
         fills = self.parts.assign(records, {row[0]: row[17] for row in sessions}, created, self._fills)
         for row in sessions:
             row[17] = fills[row[0]]
