@@ -26,6 +26,7 @@ from otel_bridge.http.app import App
 from otel_bridge.http.bodies import Bodies
 from otel_bridge.http.protocol import MAX_CONNECTIONS, Bounds
 from otel_bridge.http.resource import ResourceMetadata
+from otel_bridge.intake.batch_process import BatchProcess, has_second_core
 from otel_bridge.intake.contents import Contents
 from otel_bridge.intake.conversations import Conversations
 from otel_bridge.intake.endings import Endings
@@ -122,8 +123,9 @@ class Bridge:
 
         # 3. What answers.
         self.access = Access(config, self._issuer_keys, key)
-        contents = Contents(config)
-        self.ingest = Ingest(config, self.journal, sessions, contents, UserHasher(key), own, key)
+        batches = BatchProcess(config, key) if has_second_core() else None
+        contents = Contents(config, batches)
+        self.ingest = Ingest(config, self.journal, sessions, contents, UserHasher(key), own, key, batches)
         self.ratings = Ratings(config, self.journal, for_events, contents, own, key)
         self.endings = Endings(self.ingest, self.journal)
         conversations = Conversations(self.ingest, own, key)

@@ -32,6 +32,7 @@ _ZONE = re.compile(r"([Zz])?|([+-])(\d\d)(?::?(\d\d)(?::?(\d\d))?)?([Zz])?", re.
 
 _UNITS = {f"{number:03d}": number for number in range(1000)}
 _THOUSANDS = {digits: 1000 * number for digits, number in _UNITS.items()}
+_SECONDS = {f"{second:02d}": 1_000_000 * second for second in range(60)}
 
 
 class TimeError(ValueError):
@@ -48,11 +49,12 @@ def parse_time(text: str, now_us: int) -> int:
     """The moment that a text names, in microseconds. `now_us`: when it arrived. Raises TimeError for what the grammar
     does not have, for a moment before 2015, and for one that is more than a day ahead."""
     # The two forms that the guide's clients send (…:00.123Z of JavaScript, …:00.123456Z of Python). Times of the
-    # same second share the parsed second, and three digits are looked up: 0.4 µs instead of 3.
+    # same minute share the parsed minute (there are 1,440 in a day, in whatever order they come), and digits are looked
+    # up: 0.45 µs instead of 3.
     size = len(text)
     if (size == 24 or size == 27) and text[10:20:3] == "T::." and text[-1] == "Z":
         try:
-            micros = _parse_second(text[:19]) + _THOUSANDS[text[20:23]]
+            micros = _parse_minute(text[:16]) + _SECONDS[text[17:19]] + _THOUSANDS[text[20:23]]
             if size == 27:
                 micros += _UNITS[text[23:26]]
         except KeyError:
@@ -74,7 +76,7 @@ def explain(text: str, now_us: int) -> TimeError | None:
 
 
 @lru_cache(maxsize=4096)
-def _parse_second(text: str) -> int:
+def _parse_minute(text: str) -> int:
     return _read(text)
 
 

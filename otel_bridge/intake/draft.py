@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from otel_bridge import errors
-from otel_bridge.access.caller import Caller
 from otel_bridge.contract import EventIn, SessionIn
 from otel_bridge.errors import Problem
 from otel_bridge.ids import derived_uuid, new_uuid
-from otel_bridge.intake.identity import Identity
+from otel_bridge.intake.identity import Identity, is_of_id
 from otel_bridge.intake.labels import Labels
 from otel_bridge.intake.sessions import KnownSession
 from otel_bridge.journal import Append, Conflict
@@ -20,8 +19,20 @@ if TYPE_CHECKING:
     from otel_bridge.intake.answers import Answer
 
 
-Item = SessionIn | EventIn | Problem
-"""What a request holds: a session, or events and what is wrong with those that are none."""
+Item = SessionIn | EventIn | Event | Problem
+"""What a request holds: a session, or events and what is wrong with those that are none. Of a batch that was made ready
+elsewhere, the records of its events."""
+
+
+class Sender(Protocol):
+    """What is asked of a request's caller (access/caller.py)."""
+
+    @property
+    def link(self) -> bytes | None: ...
+    @property
+    def idempotency_key(self) -> str | None: ...
+    @property
+    def historic(self) -> bool: ...
 
 
 class EventResult(NamedTuple):
@@ -40,7 +51,7 @@ class Draft(Append):
         identity: Identity,
         labels: Labels,
         items: Sequence[Item],
-        caller: Caller,
+        caller: Sender,
         now_us: int,
         answer: Callable[[Draft], Answer],
     ) -> None:
@@ -134,6 +145,25 @@ class Draft(Append):
         self.keys.append(key)
         self._places.append(place)
 
+    def take(
+        self,
+        events: list[Event],
+        keys: list[bytes | None],
+        digests: dict[int, bytes],
+        sessions: Mapping[bytes, KnownSession],
+    ) -> None:
+        """All events of a request, as another draft has made them of the same items without knowing their sessions."""
+        link = self._caller.link
+        for event in events:
+            _, event.gpt, event.user = sessions[event.session]
+            event.link = link
+            if not event.user:
+                event.content = None  # as `add_event` keeps none
+        for position in digests:
+            keys[position] = self._identity.of_id(events[position].gpt, events[position].id)
+        self.records, self.keys, self.digests = list(events), keys, digests
+        self._places = list(range(len(events)))
+
     def keep(self, position: int, text: str | None, counts: dict[str, int]) -> None:
         """What is kept of the content of an event that was added before that was known."""
         record = self.records[position]
@@ -213,11 +243,10 @@ class Draft(Append):
             return EventResult(201, record)
         if isinstance(outcome, Conflict):
             return Problem(errors.ID_CONFLICT)
-        assert isinstance(event, EventIn)
         key = self.keys[position]
-        if event.id is None and key is not None:
+        if key is not None and not is_of_id(key):
             record.id = derived_uuid(key, outcome.arrived_us)
-        if event.timestamp is None:
+        if isinstance(event, EventIn) and event.timestamp is None:
             record.end_us = outcome.arrived_us
         record.part = outcome.part
         return EventResult(200, record)

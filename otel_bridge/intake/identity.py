@@ -31,6 +31,11 @@ def _later_fields(event: EventIn) -> str:
     return said
 
 
+def is_of_id(key: bytes) -> bool:
+    """Whether this is the key of an event whose id the client chose: no other id is derived of it."""
+    return key[:1] == b"g"
+
+
 class Identity:
     """Makes keys and digests. Keys begin with a letter for their kind: `c` content, `g` an id within its GPT, `k`
     Idempotency-Key (`i` was an id, whatever its GPT, in journals of 0.1.0), `r` a rating's id within its GPT, `v` what

@@ -14,6 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from otel_bridge.intake.ingest import APART_BYTES
 from tests.chaos.lanes import LONG, side_by_side
 from tests.chaos.ledger import Load, account
 from tests.chaos.test_kill import export_process
@@ -49,37 +50,40 @@ def test_a_killed_export_process_is_started_again_and_nothing_is_lost(
     account(bridge, load.ledger, receiver).check()
 
 
-def _redaction_process(bridge: Bridge) -> psutil.Process | None:
+def _batch_process(bridge: Bridge) -> psutil.Process | None:
     assert bridge.process is not None
     children = psutil.Process(bridge.process.pid).children()
-    return next((one for one in children if "otel_bridge.intake.redaction_process" in one.cmdline()), None)
+    return next((one for one in children if "otel_bridge.intake.batch_process" in one.cmdline()), None)
 
 
 @pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="on one core there is no such process")
 @side_by_side
-def test_without_its_redaction_process_a_batch_is_redacted_all_the_same(make_bridge: Callable[..., Bridge]) -> None:
+def test_without_the_process_for_batches_they_are_taken_all_the_same(make_bridge: Callable[..., Bridge]) -> None:
     bridge = make_bridge().start()
     session = bridge.session()
+    dirty, clean = "¿Por qué no escribe a{}@example.com?", "¿Por qué no escribe nadie?"
     batch = [
-        {**GUIDE_EVENT, "sesion_id": session, "contenido": f"¿Por qué no escribe a{i}@example.com?"} for i in range(40)
+        {**GUIDE_EVENT, "sesion_id": session, "contenido": (clean if i % 10 else dirty).format(i)} for i in range(400)
     ]
+    assert len(json.dumps(batch)) > APART_BYTES
 
     def post(hour: int) -> None:
         at = f"{datetime.now(UTC).date()}T{hour:02}:00:00"
         events = [{**event, "timestamp": f"{at}.{i:03}Z"} for i, event in enumerate(batch)]
         answer = bridge.post("/events", events)
-        assert answer.status_code == 201 and answer.json()["aceptados"] == 40
+        assert answer.status_code == 201 and answer.json()["aceptados"] == 400
 
     post(0)
     for hour in (1, 2):
-        victim = _redaction_process(bridge)
+        victim = _batch_process(bridge)
         assert victim is not None
         victim.send_signal(signal.SIGKILL)
         post(2 * hour - 1)
         post(2 * hour)
     assert bridge.metric("otel_bridge_redactions_total", kind="email") == 5 * 40
+    assert bridge.metric("otel_bridge_records_total", result="accepted", kind="event") == 5 * 400
     assert b"@example.com" not in bridge.journal.read_bytes() + Path(f"{bridge.journal}-wal").read_bytes()
-    last = _redaction_process(bridge)
+    last = _batch_process(bridge)
     bridge.kill()
     assert last is not None
     wait_for(lambda: not last.is_running(), "the end of the process after its bridge's")

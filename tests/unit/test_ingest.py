@@ -17,6 +17,7 @@ from otel_bridge.config import Gpt
 from otel_bridge.errors import Problem
 from otel_bridge.ids import new_uuid, uuid_text
 from otel_bridge.intake.answers import Answer
+from otel_bridge.intake.batch_process import BatchProcess
 from otel_bridge.intake.contents import Contents
 from otel_bridge.intake.ingest import Ingest
 from otel_bridge.intake.sessions import Sessions
@@ -33,7 +34,7 @@ KEY = b"k" * 32
 class Desk:
     """An Ingest on a journal of its own, spoken to with Python values."""
 
-    def __init__(self, folder: Path, **settings: str) -> None:
+    def __init__(self, folder: Path, process: BatchProcess | None = None, **settings: str) -> None:
         folder.joinpath("c.toml").write_text(CONFIG, encoding="utf-8")
         environ = {f"OTEL_BRIDGE_{name.upper()}": value for name, value in settings.items()}
         loaded = config.load(str(folder / "c.toml"), environ)
@@ -45,10 +46,11 @@ class Desk:
             loaded,
             self.journal,
             Sessions(self.reader, self.journal.damage),
-            Contents(loaded),
+            Contents(loaded, process),
             UserHasher(KEY),
             self.metrics,
             KEY,
+            process,
         )
         self.access = Access(loaded)
 

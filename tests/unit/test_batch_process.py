@@ -1,4 +1,4 @@
-"""Redaction in a process of its own: the outcome of the redactor itself, whatever happens to the process."""
+"""The process for batches: what the redactor and the ingest do themselves, whatever happens to the process."""
 
 import asyncio
 import json
@@ -12,13 +12,13 @@ import pytest
 
 from otel_bridge import config
 from otel_bridge.config import REGIONS, Config
-from otel_bridge.intake import contents as contents_module
-from otel_bridge.intake import redaction_process
+from otel_bridge.intake import batch_process
+from otel_bridge.intake.batch_process import BatchProcess, Kept
 from otel_bridge.intake.contents import CUT_MARK, FRAME_CHARS, TOGETHER, Contents
-from otel_bridge.intake.redaction_process import Kept, RedactionProcess
 from otel_bridge.privacy.redaction import Redactor
 from tests.harness.bridge import ROOT
 
+KEY = b"k" * 32
 CASES = [json.loads(line) for line in (ROOT / "tests/redaction/cases.jsonl").read_text(encoding="utf-8").splitlines()]
 TEXTS = [text for case in CASES for text in case.values() if isinstance(text, str)]
 
@@ -34,15 +34,19 @@ def here(texts: list[str]) -> list[Kept]:
 
 
 @pytest.fixture
-def process() -> Iterator[RedactionProcess]:
-    process = RedactionProcess(REGIONS)
+def process() -> Iterator[BatchProcess]:
+    process = BatchProcess(config.load(str(ROOT / "otel-bridge.toml"), {}), KEY)
     yield process
     process.close()
 
 
+def redact(process: BatchProcess, texts: list[str]) -> list[Kept] | None:
+    return asyncio.run(process.redact(texts))
+
+
 def children() -> list[psutil.Process]:
     """Of a test before this one, a PostgreSQL may run in this process's care, too."""
-    return [one for one in psutil.Process().children() if "otel_bridge.intake.redaction_process" in one.cmdline()]
+    return [one for one in psutil.Process().children() if "otel_bridge.intake.batch_process" in one.cmdline()]
 
 
 def child() -> psutil.Process:
@@ -50,56 +54,56 @@ def child() -> psutil.Process:
     return one
 
 
-def test_it_keeps_what_the_redactor_keeps(process: RedactionProcess) -> None:
-    kept = process.redact(TEXTS)
+def test_it_keeps_what_the_redactor_keeps(process: BatchProcess) -> None:
+    kept = redact(process, TEXTS)
     assert kept == here(TEXTS)
     assert any(counts for _, counts in kept or ())
 
 
-def test_one_that_is_killed_is_started_anew(process: RedactionProcess) -> None:
-    assert process.redact(["a@example.com"]) == [("[correo]", {"email": 1})]
+def test_one_that_is_killed_is_started_anew(process: BatchProcess) -> None:
+    assert redact(process, ["a@example.com"]) == [("[correo]", {"email": 1})]
     child().kill()
-    assert process.redact(["a@example.com"]) is None
-    assert process.redact(["a@example.com"]) == [("[correo]", {"email": 1})]
+    assert redact(process, ["a@example.com"]) is None
+    assert redact(process, ["a@example.com"]) == [("[correo]", {"email": 1})]
 
 
-def test_one_that_hangs_is_ended(process: RedactionProcess, monkeypatch: pytest.MonkeyPatch) -> None:
-    process.redact(["hola"])
+def test_one_that_hangs_is_ended(process: BatchProcess, monkeypatch: pytest.MonkeyPatch) -> None:
+    redact(process, ["hola"])
     hung = child()
     hung.suspend()
-    monkeypatch.setattr(redaction_process, "ANSWER_SECONDS", 0.2)
-    assert process.redact(["a@example.com"]) is None
+    monkeypatch.setattr(batch_process, "ANSWER_SECONDS", 0.2)
+    assert redact(process, ["a@example.com"]) is None
     assert not hung.is_running()
 
 
 def test_one_that_hangs_before_a_frame_longer_than_its_pipe_is_ended(
-    process: RedactionProcess, monkeypatch: pytest.MonkeyPatch
+    process: BatchProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    process.redact(["hola"])
+    redact(process, ["hola"])
     child().suspend()
-    monkeypatch.setattr(redaction_process, "ANSWER_SECONDS", 0.2)
-    assert process.redact(["a@example.com " * 20_000]) is None
+    monkeypatch.setattr(batch_process, "ANSWER_SECONDS", 0.2)
+    assert redact(process, ["a@example.com " * 20_000]) is None
 
 
 def test_one_whose_answer_was_not_read_answers_no_other_texts(
-    process: RedactionProcess, monkeypatch: pytest.MonkeyPatch
+    process: BatchProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object) -> None:
         raise MemoryError
 
     with monkeypatch.context() as short:
-        short.setattr(redaction_process, "read_frame", fail)
+        short.setattr(batch_process, "read_frame", fail)
         with pytest.raises(MemoryError):
-            process.redact(["a@example.com"])
-    assert process.redact(["hola"]) == [("hola", {})]
+            redact(process, ["a@example.com"])
+    assert redact(process, ["hola"]) == [("hola", {})]
 
 
-def test_signals_of_a_group_do_not_end_it_and_its_pipe_does(process: RedactionProcess) -> None:
-    process.redact(["hola"])
+def test_signals_of_a_group_do_not_end_it_and_its_pipe_does(process: BatchProcess) -> None:
+    redact(process, ["hola"])
     one = child()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         os.kill(one.pid, number)
-    assert process.redact(["a@example.com"]) == [("[correo]", {"email": 1})]
+    assert redact(process, ["a@example.com"]) == [("[correo]", {"email": 1})]
     started, process._process = process._process, None
     assert started is not None and started.stdin is not None and started.stdout is not None
     started.stdin.close()
@@ -115,11 +119,6 @@ def loaded() -> Config:
     return config.load(str(ROOT / "otel-bridge.toml"), {})
 
 
-@pytest.fixture
-def two_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(contents_module, "_cores", lambda: 2)
-
-
 def kept_one_by_one(contents: Contents, texts: list[str]) -> list[Kept]:
     kept: list[Kept] = []
     for text in texts:
@@ -133,22 +132,41 @@ SOME = ["ana@example.com", "a" * 100 + " 612 345 678", LONG, *TEXTS[:200], *(["x
 """Several frames of them."""
 
 
-@pytest.mark.usefixtures("two_cores")
-def test_together_the_contents_of_a_batch_are_kept_as_one_by_one(loaded: Config) -> None:
+def test_together_the_contents_of_a_batch_are_kept_as_one_by_one(loaded: Config, process: BatchProcess) -> None:
     assert sum(min(len(text), 16_384) for text in SOME) > 2 * FRAME_CHARS
-    contents = Contents(replace(loaded, content_max_chars=90))
+    contents = Contents(replace(loaded, content_max_chars=90), process)
     try:
         kept = asyncio.run(contents.kept_together(SOME))
         assert kept == kept_one_by_one(contents, SOME)
         assert str(kept[2][0]).endswith(CUT_MARK)
     finally:
         contents.close()
-    assert children() == []
 
 
-@pytest.mark.usefixtures("two_cores")
-def test_without_the_process_they_are_kept_all_the_same(loaded: Config, monkeypatch: pytest.MonkeyPatch) -> None:
-    contents = Contents(loaded)
+def test_while_others_wait_for_the_process_they_are_kept_here(loaded: Config, process: BatchProcess) -> None:
+    redact(process, ["hola"])
+    contents = Contents(loaded, process)
+    stopped = child()
+    stopped.suspend()
+
+    async def three() -> list[list[Kept]]:
+        waiting = [asyncio.create_task(contents.kept_together(SOME)) for _ in range(2)]
+        await asyncio.sleep(0)
+        assert process.is_busy
+        kept = [await contents.kept_together(SOME)]
+        stopped.resume()
+        return kept + [await one for one in waiting]
+
+    try:
+        assert asyncio.run(three()) == [kept_one_by_one(contents, SOME)] * 3
+    finally:
+        contents.close()
+
+
+def test_without_the_process_they_are_kept_all_the_same(
+    loaded: Config, process: BatchProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    contents = Contents(loaded, process)
     try:
         monkeypatch.setattr("sys.executable", "/nowhere/python")
         assert asyncio.run(contents.kept_together(SOME)) == kept_one_by_one(contents, SOME)
@@ -156,12 +174,11 @@ def test_without_the_process_they_are_kept_all_the_same(loaded: Config, monkeypa
         contents.close()
 
 
-@pytest.mark.parametrize(("cores", "redaction", "has"), [(2, "on", True), (1, "on", False), (2, "full", False)])
-def test_there_is_a_process_where_texts_are_redacted_and_a_second_core_is(
-    loaded: Config, monkeypatch: pytest.MonkeyPatch, cores: int, redaction: str, has: bool
+@pytest.mark.parametrize(("redaction", "has"), [("on", True), ("full", False)])
+def test_texts_go_to_it_where_they_are_many_and_redacted(
+    loaded: Config, process: BatchProcess, redaction: str, has: bool
 ) -> None:
-    monkeypatch.setattr(contents_module, "_cores", lambda: cores)
-    contents = Contents(replace(loaded, redaction=redaction))  # type: ignore[arg-type]
+    contents = Contents(replace(loaded, redaction=redaction), process)  # type: ignore[arg-type]
     asyncio.run(contents.kept_together(["ana@example.com"] * (TOGETHER - 1)))
     assert children() == []
     asyncio.run(contents.kept_together(["ana@example.com"] * TOGETHER))
