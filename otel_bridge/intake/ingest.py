@@ -14,7 +14,7 @@ import re
 import time
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import UUID
 
 from otel_bridge import clock, contract, errors
@@ -57,15 +57,9 @@ ASIDE_ITEMS = 500
 """A batch of more, in which something is wrong, is answered from a thread: each problem is spelled out."""
 
 
-class LetIn(NamedTuple):
-    """What is known of a request's items before they are made ready."""
-
-    sessions: dict[int, KnownSession]
-    """By UUID as a number."""
-    refused: dict[str | None, Problem]
-    """Why items of a GPT are refused (None: of no session that exists)."""
-    waited: bool
-    """Whether something was waited for since the sessions were found."""
+LetIn = tuple[dict[int, KnownSession], dict[str | None, Problem], bool]
+"""What is known of a request's items before they are made ready: their sessions, by UUID as a number; why items of a
+GPT are refused (None: of no session that exists); whether something was waited for since the sessions were found."""
 
 
 class Ingest:
@@ -240,15 +234,15 @@ class Ingest:
         events, answer = prepared.events, self._answer_event
         posted = {int.from_bytes(session, "big"): amount for session, amount in prepared.posted.items()}
         let_in = await self._let_in(len(events), posted, caller)
-        known = {session.id: session for session in let_in.sessions.values()}
-        if let_in.refused or known.keys() != prepared.posted.keys():  # some are refused, or of another session
+        sessions, refused, waited = let_in
+        known = {session.id: session for session in sessions.values()}
+        if refused or known.keys() != prepared.posted.keys():  # some are refused, or of another session
             items = contract.decode_good_batch(body)
             assert items is not None
             return await self._taken(await self._prepare(items, caller, answer, let_in), None)
         unclean = [(position, events[position].content or "") for position in prepared.unclean]
         draft = Draft(self._identity, self._labels, events, caller, now_us, answer)
         draft.take(events, prepared.keys, prepared.digests, known)
-        waited = let_in.waited
         if unclean:
             waited = True
             await self._redact(draft, unclean)
@@ -357,7 +351,7 @@ class Ingest:
                 refused[gpt_id] = problem
         if refused:
             self._raise_if_whole(refused, items, sessions)
-        return LetIn(sessions, refused, bool(wanted or pending))
+        return sessions, refused, bool(wanted or pending)
 
     def _admit(
         self, items: int, posted: Mapping[int, int], sessions: Mapping[int, KnownSession], caller: Caller
