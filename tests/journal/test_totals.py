@@ -234,6 +234,27 @@ def test_usage_of_a_clock_that_ran_ahead_is_mended_in_a_round_too(store: SqliteS
     assert transact(store, lambda: store.mend(START_US, [], 10)) == 0
 
 
+def test_usage_of_a_clock_that_ran_ahead_counts_once_also_after_a_kill(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A start reads the hours as they were: a round that had mended them would have written other keys."""
+    monkeypatch.setattr(totals, "SLICE", 2)
+    store = started(path)
+    for n in range(5):
+        for i, then_us in enumerate((START_US + 9 * DAY_US, START_US)):
+            commit(store, append(event(2 * n + i, user=f"user-{n}", arrived_us=then_us, end_us=then_us)))
+    transact(store, lambda: store.mend(START_US, [], 100))
+    while store._totals._at.usage is None:
+        store._totals.step()
+    kill(store)
+    store = started(path)
+    while transact(store, lambda: store.mend(START_US, [], 100)):
+        count(store)
+    store.close()
+    assert rows(path, COUNTED) == [(10, 10)]
+    assert rows(path, "SELECT DISTINCT hour FROM usage") == [(START_US // HOUR_US,)]
+
+
 def test_a_session_that_the_same_transaction_adds_to_is_not_deleted(store: SqliteStore, path: Path) -> None:
     commit(store, append(session(1), event(1, session=uid(1))))
     fall_idle(store, 1 << 60)
@@ -282,6 +303,33 @@ def test_who_is_taken_out_while_totals_wait_does_not_come_back(store: SqliteStor
     count(store)
     assert rows(path, "SELECT user, events FROM usage ORDER BY 1") == [("", 5), ("other", 1)]
     assert USER.encode() not in b"".join(file.read_bytes() for file in path.parent.iterdir() if "-wal" not in file.name)
+
+
+@pytest.mark.parametrize("kills", [False, True])
+def test_who_is_taken_out_within_a_round_is_counted_once_also_after_a_kill(
+    path: Path, monkeypatch: pytest.MonkeyPatch, kills: bool
+) -> None:
+    """A round is kept by its keys, of which nobody's come first: a start would take them for written."""
+    monkeypatch.setattr(totals, "SLICE", 2)
+    store = started(path)
+    for n in range(7):
+        commit(store, append(event(n, session=uid(1), user=f"user-{n}")))
+    while store._totals._at.usage is None:
+        store._totals.step()
+    with closing(journal.erasing(f"sqlite:///{path}", CONSUMER)) as place:
+        done: list[Any] = []
+        thread = threading.Thread(target=lambda: done.append(journal.erase(place, Which("user-6"))))
+        thread.start()
+        time.sleep(0.3)
+        if kills:
+            kill(store)
+            store = started(path)
+        count(store)
+        thread.join(20)
+        assert done
+    store.close()
+    assert rows(path, COUNTED) == [(7, 7)]
+    assert rows(path, "SELECT user, events FROM usage ORDER BY 1")[0] == ("", 1)
 
 
 def test_who_is_taken_out_after_a_kill_does_not_come_back(path: Path) -> None:
