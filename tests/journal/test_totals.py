@@ -184,16 +184,24 @@ def test_a_transaction_that_is_undone_adds_nothing(store: SqliteStore, path: Pat
     assert rows(path, "SELECT events, live FROM session") == [(1, 1)]
 
 
+@pytest.mark.parametrize("beside", [False, True], ids=["alone", "in a transaction"])
+@pytest.mark.parametrize("sessions", [1, 1_000])
 def test_memory_is_bounded_where_nobody_asks_for_them(
-    store: SqliteStore, path: Path, monkeypatch: pytest.MonkeyPatch
+    store: SqliteStore, path: Path, monkeypatch: pytest.MonkeyPatch, beside: bool, sessions: int
 ) -> None:
-    monkeypatch.setattr(totals, "MOST_WAITING", 50)
+    """Events of one session, too, each of another user."""
+    monkeypatch.setattr(totals, "MOST_WAITING", 100)
     monkeypatch.setattr(totals, "SLICE", 4)
     most = 0
     for n in range(0, 1_000, 10):
-        store.write_alone([append(*(event(n + i, session=uid(n + i + 1)) for i in range(10)))])
-        most = max(most, len(store._totals._waiting.sessions) + len(store._totals._round.sessions))
-    assert most <= 70
+        for i in range(n, n + 10, 5):
+            more = append(*(event(j, session=uid(j % sessions + 1), user=f"user-{j}") for j in range(i, i + 5)))
+            if beside:
+                commit(store, more)
+            else:
+                store.write_alone([more])
+        most = max(most, store._totals._waiting.rows + store._totals._round.rows)
+    assert 100 <= most <= 110
     count(store)
     assert rows(path, COUNTED) == [(1_000, 1_000)]
 

@@ -35,8 +35,8 @@ log = logging.getLogger(__name__)
 
 SLICE = 256
 """Rows that one transaction writes: answers wait for it."""
-MOST_WAITING = 20_000
-"""Sessions that wait in memory: from there on each commit writes a slice before it."""
+MOST_WAITING = 40_000
+"""Rows that wait in memory, of sessions and usage: what is more is written before the next commit."""
 PARTS = Parts()
 """What an event counts where nobody says another number."""
 _NAME = "totals"
@@ -151,8 +151,9 @@ class Totals:
         return self._at.last, len(self._sessions), len(self._usage), self._most
 
     @property
-    def full(self) -> bool:
-        return len(self._waiting.sessions) + len(self._round.sessions) >= MOST_WAITING
+    def excess(self) -> int:
+        """Rows that wait beyond what may."""
+        return self._round.rows + self._waiting.rows - MOST_WAITING
 
     # --- what commits add -------------------------------------------------------------------------------------------
 
