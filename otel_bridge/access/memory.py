@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import OrderedDict
 from typing import NamedTuple
 
 CALLERS_REMEMBERED = 50_000
@@ -30,8 +31,9 @@ class BoundedMemory:
         self._shift = 0.0
         """Seconds that the clock which windows go by is ahead of the monotonic one."""
         self._size = size
-        self._entries: dict[str, list[int]] = {}
-        """key → number of its window, count in it, count in the one before."""
+        self._entries: OrderedDict[str, list[int]] = OrderedDict()
+        """key → number of its window, count in it, count in the one before. Of a plain dictionary the oldest is found
+        behind the places of all that went before: with all of them taken 10 µs a new caller, instead of 0.4."""
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -84,7 +86,7 @@ class BoundedMemory:
 
     def _add(self, key: str, window: int) -> list[int]:
         if len(self._entries) >= self._size:
-            del self._entries[next(iter(self._entries))]
+            self._entries.popitem(last=False)
         entry = self._entries[key] = [window, 0, 0]
         return entry
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
+from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -78,7 +79,7 @@ class Tokens:
         self._leeway = config.oauth_leeway_seconds
         self._scopes = frozenset(config.oauth_scopes)
         self._gpts = tuple(gpt for gpt in config.gpts.values() if gpt.takes_tokens)
-        self._remembered: dict[bytes, tuple[float, Principal]] = {}
+        self._remembered: OrderedDict[bytes, tuple[float, Principal]] = OrderedDict()
         self._remembered_by: KeySet | None = None
 
     def __len__(self) -> int:
@@ -113,7 +114,7 @@ class Tokens:
         # Keys may have been looked up meanwhile: what one of them has verified is remembered with the others.
         if self._keys.known is self._remembered_by:
             if len(self._remembered) >= REMEMBERED:
-                del self._remembered[next(iter(self._remembered))]
+                self._remembered.popitem(last=False)
             self._remembered[digest] = (min(int(verified["exp"]), _FAR) + self._leeway, principal)
         return principal
 

@@ -8,6 +8,7 @@ UUIDv7, and those of events that are identified by their content) lead there for
 from __future__ import annotations
 
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
@@ -46,7 +47,7 @@ class RatedEvents:
         self._identity = identity
         self._damage = damage
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="event-read")
-        self._remembered: dict[tuple[bytes, tuple[str, ...]], tuple[float, RatedEvent]] = {}
+        self._remembered: OrderedDict[tuple[bytes, tuple[str, ...]], tuple[float, RatedEvent]] = OrderedDict()
         """Those that were found lately, and when: many may rate one event."""
         self.configure(config)
 
@@ -71,7 +72,7 @@ class RatedEvents:
         found = await looking_up.look_up(self._thread, self._damage, self._look_up, event_id, own)
         if found is not None:
             while len(self._remembered) >= REMEMBERED:
-                del self._remembered[next(iter(self._remembered))]
+                self._remembered.popitem(last=False)
             self._remembered[key] = time.monotonic(), found
         return found
 

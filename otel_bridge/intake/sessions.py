@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple, TypeVar
@@ -40,7 +41,7 @@ class Sessions:
         """By UUID as a number: the one form of it that costs nothing to get."""
         self._unused: dict[int, KnownSession] = {}
         """Those of before the last `age` that nothing came for since."""
-        self._refused: dict[int, float] = {}
+        self._refused: OrderedDict[int, float] = OrderedDict()
         """Sessions on their way out, and since when (monotonic, seconds)."""
 
     def close(self) -> None:
@@ -89,7 +90,7 @@ class Sessions:
         while self._refused and (
             len(self._refused) >= REMEMBERED or next(iter(self._refused.values())) < now - REFUSED_SECONDS
         ):
-            del self._refused[next(iter(self._refused))]
+            self._refused.popitem(last=False)
         for session_id in session_ids:
             number = int.from_bytes(session_id, "big")
             self._remembered.pop(number, None)

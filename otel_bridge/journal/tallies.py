@@ -55,6 +55,10 @@ class Tallies:
     def __bool__(self) -> bool:
         return bool(self.sessions or self.usage or self.rested)
 
+    @property
+    def rows(self) -> int:
+        return len(self.sessions) + len(self.usage) + len(self.rested)
+
     def add(self, more: Added, parts: Parts) -> None:
         """A segment. Those of one lane are added in their order."""
         fills = self._fills(more, parts)

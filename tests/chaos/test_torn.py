@@ -49,9 +49,13 @@ def _with_backlog(bridge: Bridge) -> Pages:
     """The journal of a bridge that had nowhere to deliver to and has stopped: made once, and copied."""
     with _filling:
         if not _made:
+            endpoint = {
+                name: bridge.environ.pop(name) for name in list(bridge.environ) if name.startswith("OTEL_EXPORTER_")
+            }
             bridge.start()
             _post(bridge)
             assert bridge.stop() == 0
+            bridge.environ.update(endpoint)
             _made.append(shutil.copytree(bridge.journal.parent, bridge.folder / "made"))
         else:
             shutil.copytree(_made[0], bridge.journal.parent)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,14 +29,17 @@ HOUR_US = 3_600_000_000
 def erasing(backend: Backend) -> Iterator[Place]:
     place = journal.erasing(backend.url, CONSUMER)
     serving = [opened for opened in backend._opened if isinstance(opened, SqliteStore) and not opened._closed]
-    blank_totals = place.blank_totals
 
-    def counted(which: Which) -> tuple[int, int]:
-        for store in serving:  # as it does once a second
-            count(store)
-        return blank_totals(which)
+    def counted(step: Callable[..., Any]) -> Callable[..., Any]:
+        def run(*arguments: Any) -> Any:
+            for store in serving:  # as it does once a second
+                count(store)
+            return step(*arguments)
 
-    place.blank_totals = counted  # type: ignore[method-assign]
+        return run
+
+    place.blank = counted(place.blank)  # type: ignore[method-assign]
+    place.blank_totals = counted(place.blank_totals)  # type: ignore[method-assign]
     try:
         yield place
     finally:

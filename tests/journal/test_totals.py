@@ -184,16 +184,24 @@ def test_a_transaction_that_is_undone_adds_nothing(store: SqliteStore, path: Pat
     assert rows(path, "SELECT events, live FROM session") == [(1, 1)]
 
 
+@pytest.mark.parametrize("beside", [False, True], ids=["alone", "in a transaction"])
+@pytest.mark.parametrize("sessions", [1, 1_000])
 def test_memory_is_bounded_where_nobody_asks_for_them(
-    store: SqliteStore, path: Path, monkeypatch: pytest.MonkeyPatch
+    store: SqliteStore, path: Path, monkeypatch: pytest.MonkeyPatch, beside: bool, sessions: int
 ) -> None:
-    monkeypatch.setattr(totals, "MOST_WAITING", 50)
+    """Events of one session, too, each of another user."""
+    monkeypatch.setattr(totals, "MOST_WAITING", 100)
     monkeypatch.setattr(totals, "SLICE", 4)
     most = 0
     for n in range(0, 1_000, 10):
-        store.write_alone([append(*(event(n + i, session=uid(n + i + 1)) for i in range(10)))])
-        most = max(most, len(store._totals._waiting.sessions) + len(store._totals._round.sessions))
-    assert most <= 70
+        for i in range(n, n + 10, 5):
+            more = append(*(event(j, session=uid(j % sessions + 1), user=f"user-{j}") for j in range(i, i + 5)))
+            if beside:
+                commit(store, more)
+            else:
+                store.write_alone([more])
+        most = max(most, store._totals._waiting.rows + store._totals._round.rows)
+    assert 100 <= most <= 110
     count(store)
     assert rows(path, COUNTED) == [(1_000, 1_000)]
 
@@ -232,6 +240,27 @@ def test_usage_of_a_clock_that_ran_ahead_is_mended_in_a_round_too(store: SqliteS
     assert transact(store, lambda: store.mend(START_US, [], 10)) == 1
     assert rows(path, "SELECT hour FROM usage") == [(START_US // HOUR_US,)]
     assert transact(store, lambda: store.mend(START_US, [], 10)) == 0
+
+
+def test_usage_of_a_clock_that_ran_ahead_counts_once_also_after_a_kill(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A start reads the hours as they were: a round that had mended them would have written other keys."""
+    monkeypatch.setattr(totals, "SLICE", 2)
+    store = started(path)
+    for n in range(5):
+        for i, then_us in enumerate((START_US + 9 * DAY_US, START_US)):
+            commit(store, append(event(2 * n + i, user=f"user-{n}", arrived_us=then_us, end_us=then_us)))
+    transact(store, lambda: store.mend(START_US, [], 100))
+    while store._totals._at.usage is None:
+        store._totals.step()
+    kill(store)
+    store = started(path)
+    while transact(store, lambda: store.mend(START_US, [], 100)):
+        count(store)
+    store.close()
+    assert rows(path, COUNTED) == [(10, 10)]
+    assert rows(path, "SELECT DISTINCT hour FROM usage") == [(START_US // HOUR_US,)]
 
 
 def test_a_session_that_the_same_transaction_adds_to_is_not_deleted(store: SqliteStore, path: Path) -> None:
@@ -282,6 +311,33 @@ def test_who_is_taken_out_while_totals_wait_does_not_come_back(store: SqliteStor
     count(store)
     assert rows(path, "SELECT user, events FROM usage ORDER BY 1") == [("", 5), ("other", 1)]
     assert USER.encode() not in b"".join(file.read_bytes() for file in path.parent.iterdir() if "-wal" not in file.name)
+
+
+@pytest.mark.parametrize("kills", [False, True])
+def test_who_is_taken_out_within_a_round_is_counted_once_also_after_a_kill(
+    path: Path, monkeypatch: pytest.MonkeyPatch, kills: bool
+) -> None:
+    """A round is kept by its keys, of which nobody's come first: a start would take them for written."""
+    monkeypatch.setattr(totals, "SLICE", 2)
+    store = started(path)
+    for n in range(7):
+        commit(store, append(event(n, session=uid(1), user=f"user-{n}")))
+    while store._totals._at.usage is None:
+        store._totals.step()
+    with closing(journal.erasing(f"sqlite:///{path}", CONSUMER)) as place:
+        done: list[Any] = []
+        thread = threading.Thread(target=lambda: done.append(journal.erase(place, Which("user-6"))))
+        thread.start()
+        time.sleep(0.3)
+        if kills:
+            kill(store)
+            store = started(path)
+        count(store)
+        thread.join(20)
+        assert done
+    store.close()
+    assert rows(path, COUNTED) == [(7, 7)]
+    assert rows(path, "SELECT user, events FROM usage ORDER BY 1")[0] == ("", 1)
 
 
 def test_who_is_taken_out_after_a_kill_does_not_come_back(path: Path) -> None:

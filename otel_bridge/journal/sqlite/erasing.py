@@ -109,6 +109,7 @@ class SqliteErasing:
             return self._segments.read(after, limit)
 
     def blank(self, lasts: Sequence[int], which: Which) -> int:
+        self._await_totals(max(lasts))
         count = 0
         with self._writing(DamagedPart.SEGMENTS):
             for last in lasts:
@@ -147,7 +148,9 @@ class SqliteErasing:
 
     def blank_totals(self, which: Which) -> tuple[int, int]:
         where, values = _of(which)
-        self._await_totals()
+        with translated(self.path, DamagedPart.SEGMENTS):
+            newest = self._segments.last()
+        self._await_totals(newest)
         with translated(self.path, DamagedPart.SESSIONS):
             # Read before the transaction, which answers wait for: by no index, through all of them.
             ids = self._db.execute(f"SELECT id FROM session WHERE {where}", values).fetchall()
@@ -172,11 +175,10 @@ class SqliteErasing:
             sessions = sum(self._db.execute(update, (NOBODY, id_, *values)).rowcount for (id_,) in ids)
         return usage, sessions
 
-    def _await_totals(self) -> None:
-        """What the bridge keeps in memory of records that are blanked by now would be written under their user. Raises
-        StoreUnavailable."""
-        with translated(self.path, DamagedPart.SEGMENTS):
-            last = self._segments.last()
+    def _await_totals(self, last: int) -> None:
+        """Those up to this record are written. What the bridge keeps of a blanked one in memory would be written under
+        its user; and a round is kept by its keys, so that a start after a kill, which reads nobody in place of a user,
+        would not know which of them are written. Raises StoreUnavailable."""
         deadline = time.monotonic() + TOTALS_SECONDS
         while True:
             with translated(self.path, DamagedPart.SNAPSHOT):

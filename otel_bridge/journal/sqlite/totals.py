@@ -35,8 +35,8 @@ log = logging.getLogger(__name__)
 
 SLICE = 256
 """Rows that one transaction writes: answers wait for it."""
-MOST_WAITING = 20_000
-"""Sessions that wait in memory: from there on each commit writes a slice before it."""
+MOST_WAITING = 40_000
+"""Rows that wait in memory, of sessions and usage: what is more is written before the next commit."""
 PARTS = Parts()
 """What an event counts where nobody says another number."""
 _NAME = "totals"
@@ -151,8 +151,9 @@ class Totals:
         return self._at.last, len(self._sessions), len(self._usage), self._most
 
     @property
-    def full(self) -> bool:
-        return len(self._waiting.sessions) + len(self._round.sessions) >= MOST_WAITING
+    def excess(self) -> int:
+        """Rows that wait beyond what may."""
+        return self._round.rows + self._waiting.rows - MOST_WAITING
 
     # --- what commits add -------------------------------------------------------------------------------------------
 
@@ -213,20 +214,15 @@ class Totals:
 
     def mend(self, now_us: int) -> int:
         """What says that it arrived later arrived now. Returns how many rows of usage are left: a round is kept by its
-        keys, so those are mended once they are written."""
-        hour = now_us // HOUR_US
+        keys, which a start reads as they were, so those are mended once they are written."""
         for tallies in (self._round, self._waiting):
             for row in tallies.sessions.values():
                 if row[4] > now_us:
                     for column in (4, 11, 15, 16):
                         if row[column] is not None:
                             row[column] = min(row[column], now_us)
-        for key in [key for key in self._waiting.usage if key[0] > hour + 1]:
-            events, tokens = self._waiting.usage.pop(key)
-            mended = hour, *key[1:]
-            before = self._waiting.usage.get(mended, (0, 0))
-            self._waiting.usage[mended] = before[0] + events, before[1] + tokens
-        return sum(key[0] > hour + 1 for key in self._round.usage)
+        hour = now_us // HOUR_US
+        return sum(key[0] > hour + 1 for tallies in (self._round, self._waiting) for key in tallies.usage)
 
     # --- writing it -------------------------------------------------------------------------------------------------
 

@@ -164,6 +164,8 @@ class SqliteStore:
 
     def begin(self) -> None:
         self._rescue.refuse()
+        with suppress(StoreUnavailable):  # what makes room must not wait for it
+            self._bound_totals()
         with translated(self.path):
             self._db.execute("BEGIN IMMEDIATE")
 
@@ -217,9 +219,7 @@ class SqliteStore:
 
     def write_alone(self, appends: list[Append]) -> list[Record]:
         self._rescue.refuse()
-        if self._totals.full:
-            # More rows than it adds: one of a session and one of usage for each record, at the most.
-            self._count(4 * sum(len(append.records) for append in appends))
+        self._bound_totals()
         try:
             with translated(self.path):
                 new = self._take(appends)
@@ -543,6 +543,12 @@ class SqliteStore:
                 f"the journal is damaged ({DamagedPart.SESSIONS}): {damaged} totals could not be written",
                 DamagedPart.SESSIONS,
             )
+
+    def _bound_totals(self) -> None:
+        """As many rows as the commits before have added, once too many wait: a commit of 64 events waits for one slice
+        in two commits."""
+        while (excess := self._totals.excess) > 0:
+            self._count(excess)
 
     def _count(self, least: int = 0) -> None:
         """Writes a slice of the totals, between two commits."""
