@@ -15,7 +15,7 @@ import pytest
 
 from otel_bridge import journal
 from otel_bridge.ids import DAY_US
-from otel_bridge.journal import StoreDamaged, Which
+from otel_bridge.journal import StoreDamaged, StoreFull, Which
 from otel_bridge.journal.accounts import HOUR_US
 from otel_bridge.journal.parts import PART_BYTES
 from otel_bridge.journal.sqlite import SqliteStore, totals
@@ -204,6 +204,24 @@ def test_memory_is_bounded_where_nobody_asks_for_them(
     assert 100 <= most <= 110
     count(store)
     assert rows(path, COUNTED) == [(1_000, 1_000)]
+
+
+def test_where_they_find_no_room_the_delivery_goes_on(
+    store: SqliteStore, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And what makes room: only what would add to them is refused."""
+    commit(store, append(*(event(n, session=uid(n)) for n in range(1, 400))))
+    pages = store._db.execute("PRAGMA page_count").fetchone()[0]
+    store._db.execute(f"PRAGMA max_page_count = {pages}").fetchone()
+    monkeypatch.setattr(totals, "MOST_WAITING", 10)
+    with pytest.raises(StoreFull):
+        store.write_alone([append(event(400))])
+    transact(store, lambda: store.advance(store.last, 399, []))
+    assert rows(path, COUNTED) == [(None, None)], "there was room"
+    store._db.execute(f"PRAGMA max_page_count = {2 * pages + 1_000}").fetchone()
+    store.write_alone([append(event(400))])
+    count(store)
+    assert rows(path, COUNTED) == [(400, 400)]
 
 
 def test_no_segment_goes_before_it_is_counted(store: SqliteStore) -> None:
