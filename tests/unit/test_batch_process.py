@@ -14,7 +14,7 @@ from otel_bridge import config
 from otel_bridge.config import REGIONS, Config
 from otel_bridge.intake import batch_process
 from otel_bridge.intake.batch_process import BatchProcess, Kept
-from otel_bridge.intake.contents import CUT_MARK, FRAME_CHARS, TOGETHER, Contents
+from otel_bridge.intake.contents import CUT_MARK, FRAME_CHARS, LONG_CHARS, TOGETHER, Contents
 from otel_bridge.privacy.redaction import Redactor
 from tests.harness.bridge import ROOT
 
@@ -161,6 +161,29 @@ def test_while_others_wait_for_the_process_they_are_kept_here(loaded: Config, pr
         assert asyncio.run(three()) == [kept_one_by_one(contents, SOME)] * 3
     finally:
         contents.close()
+
+
+def test_a_text_is_cut_by_the_lengths_that_it_was_looked_at_by(
+    loaded: Config, process: BatchProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Were it cut by those of a reload, half of a secret at the end of what was looked at would be kept."""
+    contents = Contents(replace(loaded, content_max_chars=2_000), process)
+    redact_there = process.redact
+
+    async def reloaded_meanwhile(texts: list[str]) -> list[Kept] | None:
+        redacted = await redact_there(texts)
+        contents.configure(replace(loaded, content_max_chars=16_000))
+        return redacted
+
+    monkeypatch.setattr(process, "redact", reloaded_meanwhile)
+    looked_at = 2 * 2_000 + LONG_CHARS
+    halved = "clave " + "a" * (looked_at - 16) + " ana@example.com"  # half of the address is looked at
+    try:
+        kept = asyncio.run(contents.kept_together([halved] * TOGETHER))
+    finally:
+        contents.close()
+    assert kept[0] == ("clave " + "a" * 1_994 + CUT_MARK, {})
+    assert not any("ana@" in (text or "") for text, _ in kept)
 
 
 def test_without_the_process_they_are_kept_all_the_same(
