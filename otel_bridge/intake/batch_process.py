@@ -83,6 +83,7 @@ class BatchProcess:
         self._process: subprocess.Popen[bytes] | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="batch-process")
         self._asked = 0
+        self._closing = False
 
     @property
     def is_busy(self) -> bool:
@@ -98,7 +99,10 @@ class BatchProcess:
         return await self._aside(Texts(texts), _kept)
 
     def close(self) -> None:
-        self._thread.shutdown(wait=True)
+        """Waits for no answer: a process that hangs holds up no stop."""
+        self._closing = True
+        self._end_late()
+        self._thread.shutdown(wait=True, cancel_futures=True)
         self._end()
 
     async def _aside(self, question: Body | Texts, read: Callable[[bytes], R]) -> R | None:
@@ -127,16 +131,19 @@ class BatchProcess:
             process = self._process = _start()
             assert process.stdin is not None
             write_frame(process.stdin, self._settings)
+        if self._closing:  # one that `close` has not seen is seen here
+            return None
         assert process.stdin is not None and process.stdout is not None
         write_frame(process.stdin, question)
         frame = read_frame(process.stdout)
-        if frame is None:
+        if frame is None and not self._closing:
             log.warning("the process for batches does not answer: it is ended")
         return frame
 
     def _end_late(self) -> None:
-        if self._process is not None:
-            self._process.kill()
+        process = self._process
+        if process is not None:
+            process.kill()
 
     def _end(self) -> None:
         process, self._process = self._process, None

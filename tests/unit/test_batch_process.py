@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import signal
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -83,6 +84,24 @@ def test_one_that_hangs_before_a_frame_longer_than_its_pipe_is_ended(
     child().suspend()
     monkeypatch.setattr(batch_process, "ANSWER_SECONDS", 0.2)
     assert redact(process, ["a@example.com " * 20_000]) is None
+
+
+def test_one_that_hangs_holds_up_no_stop(process: BatchProcess) -> None:
+    redact(process, ["hola"])
+    child().suspend()
+
+    async def stop() -> list[object]:
+        waiting = [asyncio.create_task(process.redact(["a@example.com"])) for _ in range(3)]
+        await asyncio.sleep(0.1)
+        began = time.monotonic()
+        await asyncio.get_running_loop().run_in_executor(None, process.close)
+        assert time.monotonic() - began < 5
+        return await asyncio.gather(*waiting, return_exceptions=True)
+
+    first, *others = asyncio.run(stop())
+    assert first is None
+    assert all(isinstance(one, asyncio.CancelledError) for one in others)
+    assert children() == []
 
 
 def test_one_whose_answer_was_not_read_answers_no_other_texts(
