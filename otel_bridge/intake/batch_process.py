@@ -114,16 +114,21 @@ class BatchProcess:
 
     def _ask(self, question: Body | Texts, read: Callable[[bytes], R]) -> R | None:
         """None: no process answers; the next question starts another."""
-        answer = None
+        answer: R | None = None
+        understood = False
         try:
             with watch.within(ANSWER_SECONDS, self._end_late):  # a frame may be longer than the pipe
-                answer = self._answer(question)
+                frame = self._answer(question)
+            if frame is not None:
+                answer, understood = read(frame), True
         except OSError as error:
             log.warning("the process for batches cannot be used: %s", error)
+        except msgspec.DecodeError as error:  # of another release, where this one was replaced while it runs
+            log.warning("the process for batches does not answer as it should: %s", error)
         finally:
-            if answer is None:  # what is left in its pipe would be taken for the answer to another question
+            if not understood:  # what is left in its pipe would be taken for the answer to another question
                 self._end()
-        return None if answer is None else read(answer)
+        return answer
 
     def _answer(self, question: Body | Texts) -> bytes | None:
         process = self._process
