@@ -102,7 +102,7 @@ class BatchProcess:
         """Waits for no answer: a process that hangs holds up no stop."""
         self._closing = True
         self._end_late()
-        self._thread.shutdown(wait=True, cancel_futures=True)
+        self._thread.shutdown(wait=True)
         self._end()
 
     async def _aside(self, question: Body | Texts, read: Callable[[bytes], R]) -> R | None:
@@ -114,6 +114,8 @@ class BatchProcess:
 
     def _ask(self, question: Body | Texts, read: Callable[[bytes], R]) -> R | None:
         """None: no process answers; the next question starts another."""
+        if self._closing:
+            return None
         answer: R | None = None
         understood = False
         try:
