@@ -83,6 +83,7 @@ class BatchProcess:
         self._process: subprocess.Popen[bytes] | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="batch-process")
         self._asked = 0
+        self._closing = False
 
     @property
     def is_busy(self) -> bool:
@@ -98,6 +99,9 @@ class BatchProcess:
         return await self._aside(Texts(texts), _kept)
 
     def close(self) -> None:
+        """Waits for no answer: a process that hangs holds up no stop."""
+        self._closing = True
+        self._end_late()
         self._thread.shutdown(wait=True)
         self._end()
 
@@ -110,16 +114,23 @@ class BatchProcess:
 
     def _ask(self, question: Body | Texts, read: Callable[[bytes], R]) -> R | None:
         """None: no process answers; the next question starts another."""
-        answer = None
+        if self._closing:
+            return None
+        answer: R | None = None
+        understood = False
         try:
             with watch.within(ANSWER_SECONDS, self._end_late):  # a frame may be longer than the pipe
-                answer = self._answer(question)
+                frame = self._answer(question)
+            if frame is not None:
+                answer, understood = read(frame), True
         except OSError as error:
             log.warning("the process for batches cannot be used: %s", error)
+        except msgspec.DecodeError as error:  # of another release, where this one was replaced while it runs
+            log.warning("the process for batches does not answer as it should: %s", error)
         finally:
-            if answer is None:  # what is left in its pipe would be taken for the answer to another question
+            if not understood:  # what is left in its pipe would be taken for the answer to another question
                 self._end()
-        return None if answer is None else read(answer)
+        return answer
 
     def _answer(self, question: Body | Texts) -> bytes | None:
         process = self._process
@@ -127,16 +138,19 @@ class BatchProcess:
             process = self._process = _start()
             assert process.stdin is not None
             write_frame(process.stdin, self._settings)
+        if self._closing:  # one that `close` has not seen is seen here
+            return None
         assert process.stdin is not None and process.stdout is not None
         write_frame(process.stdin, question)
         frame = read_frame(process.stdout)
-        if frame is None:
+        if frame is None and not self._closing:
             log.warning("the process for batches does not answer: it is ended")
         return frame
 
     def _end_late(self) -> None:
-        if self._process is not None:
-            self._process.kill()
+        process = self._process
+        if process is not None:
+            process.kill()
 
     def _end(self) -> None:
         process, self._process = self._process, None

@@ -351,7 +351,7 @@ class Ingest:
                 refused[gpt_id] = problem
         if refused:
             self._raise_if_whole(refused, items, sessions)
-        return sessions, refused, bool(wanted or pending)
+        return sessions, refused, bool(missing or wanted or pending)
 
     def _admit(
         self, items: int, posted: Mapping[int, int], sessions: Mapping[int, KnownSession], caller: Caller

@@ -20,6 +20,7 @@ from otel_bridge.intake.labels import Labels
 from otel_bridge.intake.sessions import KnownSession
 from otel_bridge.privacy.redaction import Redactor
 from otel_bridge.records import Event
+from otel_bridge.times import AHEAD_US
 
 
 class Prepared(msgspec.Struct, array_like=True, gc=False):
@@ -98,6 +99,7 @@ class Preparation:
         sessions: dict[int, KnownSession] = {}
         posted: dict[bytes, int] = {}
         unclean: list[int] = []
+        latest_us = now_us + AHEAD_US  # nobody follows a stepped clock here: it would allow more for longer
         for place, item in enumerate(items):
             assert isinstance(item, EventIn)
             number = item.sesion_id.int
@@ -109,8 +111,11 @@ class Preparation:
             if not (len(text) <= max_chars and leaves(text)):
                 unclean.append(place)
             event_us = event_time(item, now_us)
-            if item.id is not None and event_us is None:
-                raise Undecided  # a repeat of it gets the first one's time
+            if event_us is None:
+                if item.id is not None:
+                    raise Undecided  # a repeat of it gets the first one's time
+            elif event_us > latest_us:
+                raise Undecided
             add_event(place, item, event_us, session, text, {})
         events: list[Event] = draft.records  # type: ignore[assignment]
         for event in events:

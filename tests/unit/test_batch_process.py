@@ -4,9 +4,11 @@ import asyncio
 import json
 import os
 import signal
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 
+import msgspec
 import psutil
 import pytest
 
@@ -14,7 +16,7 @@ from otel_bridge import config
 from otel_bridge.config import REGIONS, Config
 from otel_bridge.intake import batch_process
 from otel_bridge.intake.batch_process import BatchProcess, Kept
-from otel_bridge.intake.contents import CUT_MARK, FRAME_CHARS, TOGETHER, Contents
+from otel_bridge.intake.contents import CUT_MARK, FRAME_CHARS, LONG_CHARS, TOGETHER, Contents
 from otel_bridge.privacy.redaction import Redactor
 from tests.harness.bridge import ROOT
 
@@ -67,6 +69,14 @@ def test_one_that_is_killed_is_started_anew(process: BatchProcess) -> None:
     assert redact(process, ["a@example.com"]) == [("[correo]", {"email": 1})]
 
 
+def test_one_that_answers_something_else_is_none(process: BatchProcess, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as replaced:  # as another release's would, installed while this one runs
+        replaced.setattr(batch_process, "read_frame", lambda stream: msgspec.msgpack.encode([1, 2]))
+        assert redact(process, ["a@example.com"]) is None
+        assert asyncio.run(process.prepare(b"[]", 0, 100)) is None
+    assert redact(process, ["a@example.com"]) == [("[correo]", {"email": 1})]
+
+
 def test_one_that_hangs_is_ended(process: BatchProcess, monkeypatch: pytest.MonkeyPatch) -> None:
     redact(process, ["hola"])
     hung = child()
@@ -83,6 +93,22 @@ def test_one_that_hangs_before_a_frame_longer_than_its_pipe_is_ended(
     child().suspend()
     monkeypatch.setattr(batch_process, "ANSWER_SECONDS", 0.2)
     assert redact(process, ["a@example.com " * 20_000]) is None
+
+
+def test_one_that_hangs_holds_up_no_stop(process: BatchProcess) -> None:
+    redact(process, ["hola"])
+    child().suspend()
+
+    async def stop() -> list[list[Kept] | None]:
+        waiting = [asyncio.create_task(process.redact(["a@example.com"])) for _ in range(3)]
+        await asyncio.sleep(0.1)
+        began = time.monotonic()
+        await asyncio.get_running_loop().run_in_executor(None, process.close)
+        assert time.monotonic() - began < 5
+        return await asyncio.gather(*waiting)
+
+    assert asyncio.run(stop()) == [None] * 3
+    assert children() == []
 
 
 def test_one_whose_answer_was_not_read_answers_no_other_texts(
@@ -161,6 +187,29 @@ def test_while_others_wait_for_the_process_they_are_kept_here(loaded: Config, pr
         assert asyncio.run(three()) == [kept_one_by_one(contents, SOME)] * 3
     finally:
         contents.close()
+
+
+def test_a_text_is_cut_by_the_lengths_that_it_was_looked_at_by(
+    loaded: Config, process: BatchProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Were it cut by those of a reload, half of a secret at the end of what was looked at would be kept."""
+    contents = Contents(replace(loaded, content_max_chars=2_000), process)
+    redact_there = process.redact
+
+    async def reloaded_meanwhile(texts: list[str]) -> list[Kept] | None:
+        redacted = await redact_there(texts)
+        contents.configure(replace(loaded, content_max_chars=16_000))
+        return redacted
+
+    monkeypatch.setattr(process, "redact", reloaded_meanwhile)
+    looked_at = 2 * 2_000 + LONG_CHARS
+    halved = "clave " + "a" * (looked_at - 16) + " ana@example.com"  # half of the address is looked at
+    try:
+        kept = asyncio.run(contents.kept_together([halved] * TOGETHER))
+    finally:
+        contents.close()
+    assert kept[0] == ("clave " + "a" * 1_994 + CUT_MARK, {})
+    assert not any("ana@" in (text or "") for text, _ in kept)
 
 
 def test_without_the_process_they_are_kept_all_the_same(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import uuid
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from otel_bridge.intake.answers import Answer
 from otel_bridge.intake.batch_process import BatchProcess
 from otel_bridge.intake.contents import Contents
 from otel_bridge.intake.ingest import Ingest
-from otel_bridge.intake.sessions import Sessions
+from otel_bridge.intake.sessions import KnownSession, Sessions
 from otel_bridge.journal import Journal
 from otel_bridge.metrics.own import SelfMetrics
 from otel_bridge.privacy.users import UserHasher
@@ -329,6 +329,30 @@ def test_a_session_on_its_way_out_takes_no_event_not_even_one_whose_text_was_wai
         assert len(desk.records()) == 1
         desk.ingest.sessions.readmit([id_])
         assert (await desk.event(session)).status == 201
+
+    at_desk(scenario)
+
+
+def test_a_session_that_goes_out_while_another_of_its_batch_is_looked_up_takes_no_event(at_desk: AtDesk) -> None:
+    async def scenario(desk: Desk) -> None:
+        going, forgotten = await desk.new(), await desk.new()
+        sessions = desk.ingest.sessions
+        sessions.age()
+        assert (await desk.event(going)).status == 201
+        sessions.age()  # the other one is not remembered any more
+        assert sessions.remembers(uuid.UUID(going).bytes) and not sessions.remembers(uuid.UUID(forgotten).bytes)
+        look_up = sessions.look_up
+
+        async def slowly(session_ids: Sequence[int]) -> dict[int, KnownSession]:
+            found = await look_up(session_ids)
+            sessions.refuse([uuid.UUID(going).bytes])
+            return found
+
+        sessions.look_up = slowly  # type: ignore[method-assign]
+        at = "2025-06-29T20:00:00Z"
+        batch = [{**GUIDE_EVENT, "sesion_id": session, "timestamp": at} for session in (going, forgotten)]
+        answer = json.loads((await desk.batch(batch)).body)
+        assert [item["estado"] for item in answer["resultados"]] == [404, 201]
 
     at_desk(scenario)
 

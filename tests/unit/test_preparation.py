@@ -14,7 +14,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from otel_bridge import config, journal
+from otel_bridge import config, journal, times
 from otel_bridge.access.caller import HISTORY, Access
 from otel_bridge.config import Config
 from otel_bridge.errors import Problem
@@ -23,7 +23,7 @@ from otel_bridge.intake import ingest as ingest_module
 from otel_bridge.intake.batch_process import BatchProcess
 from otel_bridge.intake.contents import Contents
 from otel_bridge.intake.ingest import Ingest
-from otel_bridge.intake.preparation import Prepared
+from otel_bridge.intake.preparation import Preparation, Prepared
 from otel_bridge.intake.sessions import Sessions
 from otel_bridge.journal import Journal
 from otel_bridge.metrics.own import SelfMetrics
@@ -211,6 +211,16 @@ def test_nearly_all_batches_are_made_ready_there(process: BatchProcess, said: di
     assert len(found.events) == 2 and list(found.posted.values()) == [2]
     assert found.unclean == ([1] if "contenido" in said else [])
     assert json.loads(found.answer)["aceptados"] == 2
+
+
+def test_a_time_ahead_is_left_to_the_bridge_whatever_the_clock_there_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The bridge follows a machine's clock that has stepped. The process does not watch it: to it, the step remains."""
+    monkeypatch.setattr(times.CLOCK, "ahead_us", lambda: 30 * times.AHEAD_US)
+    preparation = Preparation(KEY, lambda text: True)
+    for days, taken in ((0.9, True), (2, False)):
+        at = times.format_time(LATER_US + int(days * times.AHEAD_US))
+        body = json.dumps([{**GUIDE_EVENT, "timestamp": at, "sesion_id": NOBODYS}]).encode()
+        assert (preparation.prepare(body, LATER_US, 100) is not None) == taken
 
 
 LEFT = [
