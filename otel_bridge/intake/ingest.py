@@ -49,6 +49,9 @@ BATCHES_AT_ONCE = 4
 """Batches that are decoded and in hand together: decoded, a batch takes ten times the memory of its body."""
 APART_BYTES = 32_768
 """A batch of more is made ready in another process: the way there takes a third of a millisecond."""
+OLDEST_US = 30_000_000
+"""What took longer to be made ready there, since a process before it hung, arrives anew: a rating looks for its event
+within a minute of its arrival (journal/event_search.py)."""
 CHUNK_SECONDS = 0.003
 """Time that a batch is prepared on the event loop before others get their turn."""
 CHUNK_ITEMS = 64
@@ -229,7 +232,7 @@ class Ingest:
         something in it is wrong, or not as it is in nearly all batches."""
         now_us = clock.now_us()
         prepared = await process.prepare(body, now_us, self._contents.max_chars)
-        if prepared is None:
+        if prepared is None or clock.now_us() - now_us > OLDEST_US:
             return None
         events, answer = prepared.events, self._answer_event
         posted = {int.from_bytes(session, "big"): amount for session, amount in prepared.posted.items()}

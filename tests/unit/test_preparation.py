@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import signal
 from collections.abc import Iterator
 from hashlib import sha256
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -14,7 +17,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from otel_bridge import config, journal, times
+from otel_bridge import clock, config, journal, times
 from otel_bridge.access.caller import HISTORY, Access
 from otel_bridge.config import Config
 from otel_bridge.errors import Problem
@@ -237,3 +240,26 @@ LEFT = [
 def test_what_is_wrong_or_depends_on_the_gpt_is_left_to_the_bridge(process: BatchProcess, said: dict[str, Any]) -> None:
     assert prepared(process, {}, said) is None
     assert prepared(process, {}) is not None
+
+
+def test_what_waited_too_long_for_the_process_arrives_anew(
+    loaded: Config, process: BatchProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ingest_module, "OLDEST_US", 1_000)
+
+    async def scenario() -> None:
+        side = Side(loaded, str(tmp_path), process)
+        _, session = await side.post("sessions", json.dumps(GUIDE_SESSION).encode())
+        await process.redact(["hola"])
+        assert process._process is not None
+        os.kill(process._process.pid, signal.SIGSTOP)
+        posted = asyncio.create_task(side.post("events", json.dumps([{**ONE, "sesion_id": session["id"]}]).encode()))
+        await asyncio.sleep(0.01)
+        later_us = clock.now_us()
+        os.kill(process._process.pid, signal.SIGCONT)
+        status, _ = await posted
+        assert status == 201
+        assert side.records()[-1].arrived_us >= later_us
+        await side.close()
+
+    asyncio.run(scenario())
