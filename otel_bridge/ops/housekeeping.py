@@ -23,15 +23,19 @@ from otel_bridge.journal import (
 from otel_bridge.ops.counting import Counting
 from otel_bridge.ops.space import Space
 from otel_bridge.ops.timekeeping import Timekeeping
+from otel_bridge.records import Idle, Record
 
 log = logging.getLogger(__name__)
 
 STEP_SECONDS = 1.0
-TRIM_ROWS = 100
-"""Of each table that one step deletes. Answers wait for a step: 500 took 4 to 17 ms, 100 take 1 to 11."""
+TRIM_ROWS = 50
+"""Of each table that one step deletes. Answers wait for a step: p99 beside it is 8.3 ms with 100, 5.9 with 50; with
+30 it is no lower, and fewer go."""
 TRIM_PAUSES = 4
 """Times that a step of trimming took, in which answers have the writer to themselves before the next."""
 IDLE_BATCH = 500
+IDLE_ROWS = 50
+"""Of those that one transaction lets fall idle: 500 in one took 12 ms."""
 SIZE_TRIM_SHARE = 0.9
 """Share of the size limit from which exported segments go before their retention is over. What they are remembered by
 (sessions, usage, dedup keys) stays: without it a retry would count twice."""
@@ -165,8 +169,9 @@ class Housekeeping:
             return
         before_us = CLOCK.now_us() - self._idle_after_us
         idles = self._reader.idle_candidates(before_us, IDLE_BATCH)
-        if idles:
-            self._journal.transact(lambda store: store.fall_idle(idles, before_us)).result()
+        for start in range(0, len(idles), IDLE_ROWS):
+            fall = partial(_fall_idle, idles[start : start + IDLE_ROWS], before_us)
+            self._journal.transact(fall).result()
 
     def _trim(self) -> None:
         make_room = self._needs_room()
@@ -208,6 +213,10 @@ class Housekeeping:
             self._journal.damage.note(error)
             return []
         return sessions if sessions and self._refuse(sessions) else []
+
+
+def _fall_idle(idles: list[Idle], before_us: int, store: Store) -> list[Record]:
+    return store.fall_idle(idles, before_us)
 
 
 def _trim_and_forget(

@@ -183,6 +183,27 @@ def test_what_is_known_is_what_a_dictionary_would_know(path: Path, seed: int, mo
     store.close()
 
 
+def test_what_has_nothing_to_forget_looks_again_when_a_day_has_passed(path: Path) -> None:
+    """A step of trimming asks many times a second."""
+    store = opened(path)
+    store.write_alone([post([timed(START_US, b"1")], START_US)])
+    said = list[str]()
+    store._db.set_trace_callback(said.append)
+    assert [forgotten(store), forgotten(store)] == [0, 0]
+    assert sum("FROM key" in sql for sql in said) == 1
+    later = START_US + 2 * DEDUP_HORIZON_US
+    store.write_alone([post([timed(later, b"2")], later)])
+    assert [forgotten(store), forgotten(store)] == [1, 0]
+    store.close()
+
+
+def forgotten(store: SqliteStore) -> int:
+    store.begin()
+    gone = store.forget(10)
+    store.commit()
+    return gone
+
+
 @pytest.mark.parametrize("how", ["repeated", "undone"])
 def test_what_was_not_taken_leaves_no_hints(path: Path, how: str) -> None:
     """Else one batch that comes again and again fills the memory, and each time is slower than the one before."""

@@ -53,6 +53,8 @@ class KnownKeys:
         """Whether 0.1.0 wrote ids that are still remembered: their keys say nothing of a GPT."""
         self._unknown_until: int | None = None
         """What arrived up to then may be in rows that cannot be read."""
+        self._first: int | None = None
+        """No row is of a generation before this one: there is nothing to forget."""
         self._row = self._newest_row()
         """The newest; a number is never given twice, also where its commit is undone."""
         self._load()
@@ -270,6 +272,8 @@ class KnownKeys:
     def forget(self, limit: int) -> int:
         """Deletes up to so many rows of generations that are over; returns how many."""
         oldest = self.generations.oldest()
+        if oldest == self._first:
+            return 0
         for generation in [one for one in self._hints if one < oldest]:
             del self._hints[generation]  # also where damage keeps the rows
         upto = size = gone = 0
@@ -282,6 +286,8 @@ class KnownKeys:
             upto, gone = row, gone + 1
         if upto:
             self._db.execute("DELETE FROM key WHERE row <= ?", (upto,))
+        else:
+            self._first = oldest
         return gone
 
 

@@ -33,6 +33,12 @@ TRIM_BYTES = 4 << 20
 """Of segments that are deleted at once: every page of a deleted row is read, and answers wait meanwhile."""
 LEFT_SECONDS = 120.0
 _ANY = 1 << 30
+_SAFE = """SELECT (SELECT coalesce(max(cursor), 0) FROM sink WHERE name = ?),
+    (SELECT coalesce(max(seq), 0) FROM meta)"""
+_OLDEST = "SELECT last, arrived_us, length(body) AS size FROM segment ORDER BY last LIMIT ?"
+_ALL = f"""SELECT count(*), max(last), max(arrived_us), sum(size),
+    count(*) = sum(typeof(arrived_us) = 'integer' AND size IS NOT NULL) FROM ({_OLDEST})"""
+"""The same in one row, and whether all have values: to fetch a hundred takes 0.3 ms of the writer."""
 
 
 class Trimming:
@@ -74,10 +80,7 @@ class Trimming:
     ) -> Trimmed:
         """As `Store.trim`. `counted`: up to this record totals are written."""
         with translated(self._path):
-            cursor = self._db.execute(
-                "SELECT coalesce(max(cursor), 0) FROM sink WHERE name = ?", (self._consumer,)
-            ).fetchone()[0]
-            saved = self._db.execute("SELECT coalesce(max(seq), 0) FROM meta").fetchone()[0]
+            cursor, saved = self._db.execute(_SAFE, (self._consumer,)).fetchone()
         safe = min(cursor, saved, counted)
         gone = self._segments(safe, before_us, now_us, limit, make_room)
         kept = list(sessions)
@@ -162,7 +165,14 @@ class Trimming:
         them past `safe`; returns how many."""
         with translated(self._path, DamagedPart.OLD):
             try:
-                oldest = self._oldest(min(limit, self._most), safe)
+                limit = min(limit, self._most)
+                if self._around is None:  # usually all of them go
+                    rows, upto, newest_us, size, whole = self._db.execute(_ALL, (limit,)).fetchone()
+                    if not rows:
+                        return 0
+                    if whole and upto <= safe and size <= TRIM_BYTES and (make_room or newest_us < before_us):
+                        return self._delete(upto, rows)
+                oldest = self._oldest(limit, safe)
                 if any(value.__class__ is not int for row in oldest for value in row):
                     self._go_around()  # of a torn page: no journal holds such a value
                     return 0
@@ -215,9 +225,7 @@ class Trimming:
         """(last, when it arrived, bytes) of the oldest segments."""
         # Only the oldest rows are looked at: a clock that stepped must not make this a scan.
         if self._around is None:
-            return self._db.execute(
-                "SELECT last, arrived_us, length(body) FROM segment ORDER BY last LIMIT ?", (limit,)
-            ).fetchall()
+            return self._db.execute(_OLDEST, (limit,)).fetchall()
         rows = self._around.heads(self._from, limit)
         if not rows:
             beyond = self._around.beyond(self._from)
