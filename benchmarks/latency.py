@@ -10,6 +10,7 @@ import argparse
 import shutil
 import sqlite3
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -92,16 +93,17 @@ def _ours(folder: Path, old: Path, seconds: float, delay_ms: int) -> tuple[Load,
 
 @contextmanager
 def _scraped(bridge: Bridge) -> Iterator[None]:
-    accept = "Accept: application/openmetrics-text"
-    scraper = subprocess.Popen(
-        ["bash", "-c", f"while sleep 1; do curl -s -H '{accept}' {bridge.metrics_url}; done"],
-        stdout=subprocess.DEVNULL,
-    )
+    address, path = bridge.metrics_url.removeprefix("http://").split("/", 1)
+    command = [sys.executable, str(Path(__file__).with_name("scraper.py")), address, f"/{path}"]
+    scraper = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
+        assert scraper.stdout is not None and scraper.stdout.readline().startswith("200 ")
         yield
+        assert scraper.poll() is None, "the scraper has ended"
     finally:
         scraper.kill()
-        scraper.wait()
+        pages = scraper.communicate()[0].splitlines()
+        assert pages and all(page.startswith("200 ") for page in pages), pages
 
 
 def _old_segments(bridge: Bridge) -> int:
