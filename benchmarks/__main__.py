@@ -283,27 +283,33 @@ def main() -> None:
     (ROOT / ".run").mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=ROOT / ".run") as folder:
         bench = Bench(Path(folder), arguments.short, keys)
-        for part in arguments.only:
+        writes = arguments.write or (not arguments.short and tuple(arguments.only) == PARTS)
+        for i, part in enumerate(arguments.only, 1):
             run: Callable[[], None] = getattr(bench, part)
             print(f"{part}: {(run.__doc__ or '').strip()}", flush=True)
             run()
-    load = os.getloadavg()[0]
-    lines = [
-        "# Results", "",
-        f"- machine: {_machine()}; load average at the end {load:.1f}",
-        f"- date: {datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
-        f"- commit: {_commit()}",
-        f"- command: `python -m benchmarks{' --short' * arguments.short} --only {' '.join(arguments.only)}`", "",
-        "Written by `make bench`; what each row means is in `benchmarks/__main__.py`.", "",
-        "| what | figure | note |", "|---|---:|---|",
-        *(f"| {what} | {figure} | {note} |" for what, figure, note in bench.rows),
-        "",
-    ]  # fmt: skip
-    if arguments.write or (not arguments.short and tuple(arguments.only) == PARTS):
-        (HERE / "RESULTS.md").write_text("\n".join(lines), encoding="utf-8")
+            if writes:  # after each part: a run takes most of an hour, and what it has seen is seen
+                command = f"python -m benchmarks{' --short' * arguments.short} --only {' '.join(arguments.only[:i])}"
+                (HERE / "RESULTS.md").write_text(_results(bench.rows, command), encoding="utf-8")
+    if writes:
         print("written: benchmarks/RESULTS.md")
     else:
         print(json.dumps({what: figure for what, figure, _ in bench.rows}, ensure_ascii=False))
+
+
+def _results(rows: Iterable[tuple[str, str, str]], command: str) -> str:
+    lines = [
+        "# Results", "",
+        f"- machine: {_machine()}; load average at the end {os.getloadavg()[0]:.1f}",
+        f"- date: {datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+        f"- commit: {_commit()}",
+        f"- command: `{command}`", "",
+        "Written by `make bench`; what each row means is in `benchmarks/__main__.py`.", "",
+        "| what | figure | note |", "|---|---:|---|",
+        *(f"| {what} | {figure} | {note} |" for what, figure, note in rows),
+        "",
+    ]  # fmt: skip
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":
