@@ -94,15 +94,7 @@ class Bench:
 
     def batch(self) -> None:
         """Batches of 1,000 distinct events in each order of their times, one bridge process."""
-        posts = self._posts()
-        self._rows(posts.batch())
-        if hasattr(self, "bare_rate"):
-            for what, rate, wanted in (
-                ("rising ones", posts.batch_rate, 150_000),
-                ("a tenth with something", posts.realistic_rate, 100_000),
-            ):
-                text = f"  {what}, events per bare request (wanted ≥ {wanted:,} / 22,000 = {wanted / 22_000:.1f})"
-                self.row(text, f"{rate / self.bare_rate:.1f}")
+        self._rows(self._posts().batch())
         if self.keys:
             self._rows(self._posts(self.keys).batch())
 
