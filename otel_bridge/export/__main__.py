@@ -18,8 +18,9 @@ from otel_bridge import journal, logs, signals
 from otel_bridge.config import Otlp
 from otel_bridge.errors import OperatorError
 from otel_bridge.export.delivery import AWAY_SECONDS, Delivery
+from otel_bridge.export.frames import read_frame, streams, write_frame
 from otel_bridge.export.otlp import connect
-from otel_bridge.export.pipe import CONSUMER, Report, Setup, Stop, read_frame, write_frame
+from otel_bridge.export.pipe import CONSUMER, Report, Setup, Stop
 from otel_bridge.export.shutdown import Shutdown
 from otel_bridge.export.spans import SpanProjection
 from otel_bridge.journal import StoreDamaged, StoreUnavailable
@@ -34,8 +35,7 @@ system call. Against the default's 5 ms: drain 175,000 → 220,000 spans/s over 
 def main() -> int:
     """Set-up on standard input, reports on standard output, logs on standard error. Returns the exit code where no
     set-up comes; otherwise it ends the process itself, with 1 where the journal cannot be read."""
-    stdin, stdout = sys.stdin.buffer, os.fdopen(os.dup(sys.stdout.fileno()), "wb")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # a stray print must not break the frames
+    stdin, stdout = streams()
     logs.set_up(*sys.argv[1:3])
     logs.take_over()
     # A service manager signals every process of its group. When to stop is the bridge's to say: it wants a last flush.

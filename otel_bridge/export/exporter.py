@@ -5,9 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import signal
 import subprocess
-import sys
 import threading
 import time
 from collections import Counter
@@ -15,9 +13,10 @@ from collections.abc import Mapping
 
 import msgspec
 
-from otel_bridge import signals
 from otel_bridge.config import PROXY_VARIABLES, Config, Gpt, Otlp
-from otel_bridge.export.pipe import Report, Setup, Stop, read_frame, write_frame
+from otel_bridge.export import frames
+from otel_bridge.export.frames import read_frame, write_frame
+from otel_bridge.export.pipe import Report, Setup, Stop
 from otel_bridge.journal import DamagedPart, Journal, Store, StoreDamaged, StoreUnavailable
 
 log = logging.getLogger(__name__)
@@ -174,23 +173,9 @@ class Exporter:
 
 def _start(logs: tuple[str, str]) -> subprocess.Popen[bytes]:
     """The delivery process, as it starts. `logs`: their format and level."""
-    # A signal to the whole group would end it before it can say that it ignores it. What is blocked in the thread that
-    # starts it is blocked in it from its first instruction on.
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, signals.ALL)
-    try:
-        return subprocess.Popen(  # noqa: S603 — ourselves, with words of our configuration
-            [sys.executable, "-m", "otel_bridge.export", *logs],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            # Ctrl-C in a terminal goes to the whole group; the bridge alone decides when this process stops.
-            start_new_session=True,
-            # The proxy is in the set-up; no library is to read the variables in its own way.
-            env={name: value for name, value in os.environ.items() if name not in PROXY_VARIABLES}
-            | _MALLOC
-            | QUIET_GRPC,
-        )
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    # The proxy is in the set-up; no library is to read the variables in its own way.
+    env = {name: value for name, value in os.environ.items() if name not in PROXY_VARIABLES}
+    return frames.start("otel_bridge.export", *logs, env=env | _MALLOC | QUIET_GRPC)
 
 
 def _write(store: Store, report: Report, url: str) -> None:

@@ -1,12 +1,11 @@
-"""The messages between the bridge and its delivery process, in frames over the process's standard streams.
+"""The messages between the bridge and its delivery process, in frames (frames.py).
 
 The bridge writes a `Setup` when the process starts and a `Stop` when it shall end; the process writes `Report`s.
 """
 
 from __future__ import annotations
 
-import struct
-from typing import IO, Any
+from typing import Any
 
 import msgspec
 
@@ -55,20 +54,3 @@ class Stop(msgspec.Struct):
     """Deliver what can be delivered within `seconds`, then end."""
 
     seconds: float
-
-
-def write_frame(stream: IO[bytes], value: Any) -> None:
-    """Writes a message and flushes it. Raises BrokenPipeError where the other side has ended."""
-    body = msgspec.msgpack.encode(value)
-    stream.write(struct.pack("<I", len(body)) + body)
-    stream.flush()
-
-
-def read_frame(stream: IO[bytes]) -> bytes | None:
-    """The next frame's body. None: the other side has ended."""
-    head = stream.read(4)
-    if len(head) < 4:
-        return None
-    size = struct.unpack("<I", head)[0]
-    body = stream.read(size)
-    return body if len(body) == size else None

@@ -12,19 +12,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import signal
 import subprocess
-import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Literal, TypeVar
 
 import msgspec
 
-from otel_bridge import signals
 from otel_bridge.config import Config
+from otel_bridge.export import frames
 from otel_bridge.export.deadline import watch
-from otel_bridge.export.pipe import read_frame, write_frame
+from otel_bridge.export.frames import read_frame, write_frame
 from otel_bridge.intake.preparation import Preparation, Prepared
 from otel_bridge.privacy.redaction import Redactor
 
@@ -135,7 +133,7 @@ class BatchProcess:
     def _answer(self, question: Body | Texts) -> bytes | None:
         process = self._process
         if process is None:
-            process = self._process = _start()
+            process = self._process = frames.start(__name__)
             assert process.stdin is not None
             write_frame(process.stdin, self._settings)
         if self._closing:  # one that `close` has not seen is seen here
@@ -159,20 +157,6 @@ class BatchProcess:
             process.communicate()
 
 
-def _start() -> subprocess.Popen[bytes]:
-    # Blocked from its first instruction on, as the delivery process has them (export/exporter.py): it ends by its pipe.
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, signals.ALL)
-    try:
-        return subprocess.Popen(  # noqa: S603 — ourselves
-            [sys.executable, "-m", __name__],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            start_new_session=True,
-        )
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
 class _Work:
     """The process's own side."""
 
@@ -191,8 +175,7 @@ class _Work:
 
 
 def main() -> None:
-    stdin, stdout = sys.stdin.buffer, os.fdopen(os.dup(sys.stdout.fileno()), "wb")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # a stray print must not break the frames
+    stdin, stdout = frames.streams()
     frame = read_frame(stdin)
     if frame is None:
         return

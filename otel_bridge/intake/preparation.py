@@ -52,14 +52,10 @@ class CleanLabels(Labels):
 
     def of(self, gpt_id: str, event: EventIn, counts: dict[str, int]) -> tuple[str, str | None, str | None]:
         """Raises Undecided."""
-        type_, model, error, clean = event.tipo, event.modelo, event.error, self._clean_codes
-        if type_ not in clean:
-            self._code(type_, counts)
-        if model is not None and model not in clean:
-            self._code(model, counts)
-        if error is not None and error not in clean:
-            self._code(error, counts)
-        return type_, model, error
+        for label in (event.tipo, event.modelo, event.error):
+            if label is not None and label not in self._clean_codes:
+                self._code(label, counts)
+        return event.tipo, event.modelo, event.error
 
     def _code(self, code: str, counts: dict[str, int]) -> str:
         if super()._code(code, {}) != code:
