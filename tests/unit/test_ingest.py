@@ -13,7 +13,7 @@ import pytest
 
 from otel_bridge import config, errors, journal
 from otel_bridge.access.caller import Access, Caller
-from otel_bridge.config import Gpt
+from otel_bridge.config import Config, Gpt
 from otel_bridge.errors import Problem
 from otel_bridge.ids import new_uuid, uuid_text
 from otel_bridge.intake.answers import Answer
@@ -34,10 +34,7 @@ KEY = b"k" * 32
 class Desk:
     """An Ingest on a journal of its own, spoken to with Python values."""
 
-    def __init__(self, folder: Path, process: BatchProcess | None = None, **settings: str) -> None:
-        folder.joinpath("c.toml").write_text(CONFIG, encoding="utf-8")
-        environ = {f"OTEL_BRIDGE_{name.upper()}": value for name, value in settings.items()}
-        loaded = config.load(str(folder / "c.toml"), environ)
+    def __init__(self, folder: Path, loaded: Config, process: BatchProcess | None = None) -> None:
         self.store = journal.open(f"sqlite:///{folder}/journal.db", "otlp")
         self.journal = Journal(self.store, lambda records, seq: None)
         self.metrics = SelfMetrics()
@@ -53,6 +50,13 @@ class Desk:
             process,
         )
         self.access = Access(loaded)
+        self.journal.start()
+
+    async def close(self) -> None:
+        self.ingest.sessions.close()
+        self.ingest._contents.close()
+        self.reader.close()
+        await asyncio.get_running_loop().run_in_executor(None, self.journal.stop)
 
     def caller(self, *headers: tuple[bytes, bytes]) -> Caller:
         return self.access.caller(headers, "127.0.0.1")
@@ -82,14 +86,13 @@ class Desk:
 def at_desk(tmp_path: Path) -> Callable[..., Any]:
     def run(scenario: Callable[[Desk], Coroutine[Any, Any, Any]], **settings: str) -> Any:
         async def served() -> Any:
-            desk = Desk(tmp_path, **settings)
-            desk.journal.start()
+            tmp_path.joinpath("c.toml").write_text(CONFIG, encoding="utf-8")
+            environ = {f"OTEL_BRIDGE_{name.upper()}": value for name, value in settings.items()}
+            desk = Desk(tmp_path, config.load(str(tmp_path / "c.toml"), environ))
             try:
                 return await scenario(desk)
             finally:
-                desk.ingest.close()
-                desk.reader.close()
-                await asyncio.get_running_loop().run_in_executor(None, desk.journal.stop)
+                await desk.close()
 
         return asyncio.run(served())
 

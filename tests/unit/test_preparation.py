@@ -6,7 +6,7 @@ import asyncio
 import json
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,24 +17,19 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from otel_bridge import clock, config, journal, times
-from otel_bridge.access.caller import HISTORY, Access
+from otel_bridge import clock, config, times
+from otel_bridge.access.caller import HISTORY
 from otel_bridge.config import Config
 from otel_bridge.errors import Problem
 from otel_bridge.ids import uuid_text
 from otel_bridge.intake import ingest as ingest_module
+from otel_bridge.intake.answers import Answer
 from otel_bridge.intake.batch_process import BatchProcess
-from otel_bridge.intake.contents import Contents
-from otel_bridge.intake.ingest import Ingest
 from otel_bridge.intake.preparation import Preparation, Prepared
-from otel_bridge.intake.sessions import Sessions
-from otel_bridge.journal import Journal
-from otel_bridge.metrics.own import SelfMetrics
-from otel_bridge.privacy.users import UserHasher
-from otel_bridge.records import Event, Record, decode
-from tests.harness.bridge import GUIDE_EVENT, GUIDE_SESSION
+from otel_bridge.records import Event, Record
+from tests.harness.bridge import GUIDE_EVENT
+from tests.unit.test_ingest import KEY, Desk
 
-KEY = b"k" * 32
 CONFIG = """
 [gpts.devops-expert]
 event_types = ["consulta", "ana@example.com"]
@@ -50,37 +45,13 @@ NOBODYS = "0197bd2e-6c00-7d9a-8f3e-2a4b6c8d0e1f"
 IDS = [f"00000000-0000-4000-8000-{i:012x}" for i in range(4)]
 
 
-class Side:
-    """An ingest on a journal of its own."""
-
-    def __init__(self, loaded: Config, folder: str, process: BatchProcess | None) -> None:
-        self._store = journal.open(f"sqlite:///{folder}/journal.db", "otlp")
-        self._journal = Journal(self._store, lambda records, seq: None)
-        self._reader = self._store.reader()
-        self.metrics = SelfMetrics()
-        self.ingest = Ingest(
-            loaded, self._journal, Sessions(self._reader, self._journal.damage), Contents(loaded, process),
-            UserHasher(KEY), self.metrics, KEY, process,
-        )  # fmt: skip
-        self._access = Access(loaded)
-        self._journal.start()
-
-    async def post(self, what: str, body: bytes, *headers: tuple[bytes, bytes]) -> tuple[int, Any]:
-        caller = self._access.caller(headers, "127.0.0.1")
-        take = self.ingest.create_session if what == "sessions" else self.ingest.add_events
-        try:
-            answer = await self.ingest.finish(take(body, caller))
-        except Problem as problem:
-            return problem.kind.status, msgspec.to_builtins(problem.document())
-        return answer.status, json.loads(answer.body)
-
-    def records(self) -> list[Record]:
-        return [record for segment in self._reader.segments(0, 1000) for record in decode(segment.body)]
-
-    async def close(self) -> None:
-        self.ingest.sessions.close()
-        self._reader.close()
-        await asyncio.get_running_loop().run_in_executor(None, self._journal.stop)
+async def told_to(taking: Coroutine[Any, Any, Answer]) -> tuple[int, Any]:
+    """A status and a body, also of a refusal."""
+    try:
+        answer = await taking
+    except Problem as problem:
+        return problem.kind.status, msgspec.to_builtins(problem.document())
+    return answer.status, json.loads(answer.body)
 
 
 @pytest.fixture(scope="module")
@@ -137,24 +108,23 @@ async def told(
     """What these batches are answered, journaled and counted, one after the other. Ids that are made by chance are the
     same on both sides."""
     with TemporaryDirectory() as folder:
-        side = Side(loaded, folder, process)
+        desk = Desk(Path(folder), loaded, process)
         try:
             sessions = []
             for i, (gpt, user) in enumerate(SESSIONS):
                 chosen = f"0197bd2e-6c00-7d9a-8f3e-{i:012x}"
-                body = {**GUIDE_SESSION, "gpt_id": gpt, "usuario_id": user, "id": chosen}
-                credentials = (b"x-api-key", TOKEN.encode()), (HISTORY, b"1")
-                status, _ = await side.post("sessions", json.dumps(body).encode(), *credentials)
-                assert status == 201
+                caller = desk.caller((b"x-api-key", TOKEN.encode()), (HISTORY, b"1"))
+                answer = await desk.session(caller, gpt_id=gpt, usuario_id=user, id=chosen)
+                assert answer.status == 201
                 sessions.append(chosen)
             sessions.append(NOBODYS)
             answers = []
             for post in posts:
-                body_ = json.dumps([{**item, "sesion_id": sessions[item["sesion_id"]]} for item in post]).encode()
-                answers.append(await side.post("events", body_, *headers))
-            records = side.records()
+                body = json.dumps([{**item, "sesion_id": sessions[item["sesion_id"]]} for item in post]).encode()
+                answers.append(await told_to(desk.post(body, desk.caller(*headers))))
+            records = desk.records()
         finally:
-            await side.close()
+            await desk.close()
     text = json.dumps(answers)
     for record in records:
         record.arrived_us = 0
@@ -164,7 +134,7 @@ async def told(
                 record.id = b""
             if record.end_us > LATER_US:
                 record.end_us = 0
-    counts = side.metrics.counts()
+    counts = desk.metrics.counts()
     return json.loads(text), records, counts.records, counts.redactions
 
 
@@ -248,18 +218,17 @@ def test_what_waited_too_long_for_the_process_arrives_anew(
     monkeypatch.setattr(ingest_module, "OLDEST_US", 1_000)
 
     async def scenario() -> None:
-        side = Side(loaded, str(tmp_path), process)
-        _, session = await side.post("sessions", json.dumps(GUIDE_SESSION).encode())
+        desk = Desk(tmp_path, loaded, process)
+        session = await desk.new()
         await process.redact(["hola"])
         assert process._process is not None
         os.kill(process._process.pid, signal.SIGSTOP)
-        posted = asyncio.create_task(side.post("events", json.dumps([{**ONE, "sesion_id": session["id"]}]).encode()))
+        posted = asyncio.create_task(desk.batch([{**ONE, "sesion_id": session}]))
         await asyncio.sleep(0.01)
         later_us = clock.now_us()
         os.kill(process._process.pid, signal.SIGCONT)
-        status, _ = await posted
-        assert status == 201
-        assert side.records()[-1].arrived_us >= later_us
-        await side.close()
+        assert (await posted).status == 201
+        assert desk.records()[-1].arrived_us >= later_us
+        await desk.close()
 
     asyncio.run(scenario())
