@@ -10,11 +10,12 @@ from typing import Any
 import msgspec
 import pytest
 
+from otel_bridge import config
 from otel_bridge.contract import EventIn
 from otel_bridge.http import openapi
 from otel_bridge.http.actions_openapi import EVENT_FIELDS, properties
 from tests.harness.bridge import GUIDE_EVENT
-from tests.unit.test_ingest import Desk
+from tests.harness.desk import Desk
 
 ROOT = Path(__file__).parents[2]
 FIELDS = [field.name for field in msgspec.structs.fields(EventIn)]
@@ -105,14 +106,11 @@ def test_a_field_that_is_given_tells_an_event_from_one_without_it(tmp_path: Path
 
 def _at_desk(folder: Path, scenario: Any) -> list[int]:
     async def served() -> list[int]:
-        desk = Desk(folder)
-        desk.journal.start()
+        desk = Desk(folder, config.load(None, {}))
         try:
             return list(await scenario(desk))
         finally:
-            desk.ingest.close()
-            desk.reader.close()
-            await asyncio.get_running_loop().run_in_executor(None, desk.journal.stop)
+            await desk.close()
 
     return asyncio.run(served())
 

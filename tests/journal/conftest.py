@@ -17,7 +17,7 @@ BACKENDS: dict[str, type[Backend]] = {"sqlite": SqliteBackend, "postgresql": Pos
 WAYS = {f"{name}{'-alone' if alone else ''}": (name, alone) for name in BACKENDS for alone in (False, True)}
 
 
-@pytest.fixture(params=WAYS.values(), ids=WAYS)
+@pytest.fixture(params=list(WAYS.values()), ids=list(WAYS))
 def backend(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Backend]:
     """A journal that is written in both ways a store has: with a transaction around it, and alone."""
     name, alone = request.param

@@ -51,8 +51,11 @@ def locked(lock: str) -> dict[str, list[Locked]]:
 
 def environment(python: str, machine: str, platform: str = "linux") -> Environment:
     environment = default_environment()
-    environment.update(python_full_version=python, python_version=python.rpartition(".")[0], platform_machine=machine)
-    environment.update(sys_platform=platform, platform_system={"linux": "Linux", "win32": "Windows"}.get(platform, ""))
+    environment["python_full_version"] = python
+    environment["python_version"] = python.rpartition(".")[0]
+    environment["platform_machine"] = machine
+    environment["sys_platform"] = platform
+    environment["platform_system"] = {"linux": "Linux", "win32": "Windows"}.get(platform, "")
     return environment
 
 

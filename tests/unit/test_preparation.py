@@ -28,7 +28,7 @@ from otel_bridge.intake.batch_process import BatchProcess
 from otel_bridge.intake.preparation import Preparation, Prepared
 from otel_bridge.records import Event, Record
 from tests.harness.bridge import GUIDE_EVENT
-from tests.unit.test_ingest import KEY, Desk
+from tests.harness.desk import KEY, Desk
 
 CONFIG = """
 [gpts.devops-expert]
