@@ -41,6 +41,7 @@ from otel_bridge.http.responses import (
     unexpected,
 )
 from otel_bridge.http.scheme import client_scheme
+from otel_bridge.http.turn import Turn
 from otel_bridge.intake.conversations import Conversations
 from otel_bridge.intake.endings import Endings
 from otel_bridge.intake.ingest import Ingest
@@ -85,6 +86,7 @@ class App:
         self.access = access
         self.journal = journal
         self.bodies = bodies
+        self.turn = Turn()
         self.metrics = metrics
         self.posts = {
             SESSIONS.encode(): Post(SESSIONS, "session", conversations.post_session),

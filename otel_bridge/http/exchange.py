@@ -109,7 +109,7 @@ class Exchange:
         if self.problem is not None:
             self._refuse(self.problem)
         elif self._is_whole:
-            self._take_in()
+            self.take_in()
         elif self.expects_continue:
             self._connection.send_continue()
 
@@ -126,7 +126,7 @@ class Exchange:
         """All of its body has come."""
         self._is_whole = True
         if self._its_turn and not self.response_complete:
-            self._take_in()
+            self._app.turn.add(self)
 
     def fail(self, problem: Problem) -> None:
         """It cannot be received: it is refused as soon as it is its turn."""
@@ -135,9 +135,9 @@ class Exchange:
             self._refuse(self.problem)
 
     def lost(self) -> None:
-        """The client is gone. What is with the journal goes on, and nobody is told."""
+        """The client is gone. What has come whole in its turn goes on, and nobody is told."""
         self.disconnected = True
-        if self._taking is None and self._body is not None:
+        if self._body is not None and not (self._is_whole and self._its_turn):
             self._body.release()
             self._body = None
 
@@ -149,7 +149,10 @@ class Exchange:
 
     # --- taking it in -------------------------------------------------------------------------------------------------
 
-    def _take_in(self) -> None:
+    def take_in(self) -> None:
+        """What has come whole goes on its way; `Turn` calls it."""
+        if self.response_complete:  # the stop has given it up meanwhile
+            return
         assert self._body is not None
         try:
             body = self._body.whole()
