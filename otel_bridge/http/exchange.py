@@ -126,7 +126,7 @@ class Exchange:
         """All of its body has come."""
         self._is_whole = True
         if self._its_turn and not self.response_complete:
-            self._app.turn.add(self)
+            self._app.turn.whole(self)
 
     def fail(self, problem: Problem) -> None:
         """It cannot be received: it is refused as soon as it is its turn."""

@@ -51,6 +51,8 @@ REFUSED_BODY_BYTES = 64 << 20
 """What is read and dropped of a body that has been refused, so that its sender gets to read the answer."""
 UNREAD_SECONDS = 30.0
 """Time a client may read nothing of an answer, or body_timeout_seconds where that is less."""
+PARSED_LATER_BYTES = 16 << 10
+"""What a connection may hold until the end of the turn: more is parsed, and counted, as it comes."""
 MAX_CONNECTIONS = 10_000
 PARTING_SECONDS = 1.0
 PARTING_AT_ONCE = 64
@@ -123,6 +125,8 @@ class Protocol(HttpToolsProtocol):
     """What still comes is not read: the connection is about to end."""
     _good_host: bytes | None = None
     """The `Host` of the last request that had one as it should be."""
+    _unparsed: bytes | None = None
+    """What has been read in this turn of the event loop."""
     _idle_since = 0.0
     _head_bytes = 0
     _trailer_bytes = 0
@@ -171,6 +175,23 @@ class Protocol(HttpToolsProtocol):
         self.pipeline.clear()
 
     def data_received(self, data: bytes) -> None:
+        if self._unparsed is None and len(data) <= PARSED_LATER_BYTES:
+            self._unparsed = data
+            self._application.turn.read(self)
+        else:
+            self.parse()
+            self._parse(data)
+
+    def parse(self) -> None:
+        """Parses what has been read in this turn; `Turn` calls it."""
+        data, self._unparsed = self._unparsed, None
+        if data is not None:
+            self._parse(data)
+
+    def abort(self) -> None:
+        self.transport.abort()
+
+    def _parse(self, data: bytes) -> None:
         if self._deaf or self.transport.is_closing():
             return
         self._completed = False
@@ -221,6 +242,7 @@ class Protocol(HttpToolsProtocol):
     def eof_received(self) -> bool:  # type: ignore[override]
         """A client that closes its half may still read: what it has sent whole is answered, and what it has not is
         refused, then the connection ends."""
+        self.parse()
         if self._in_message and not self._deaf:
             self._end(Problem(errors.HEADER_INVALID, "La petición está incompleta: la conexión acabó antes que ella."))
         cycle = self.cycle
@@ -407,7 +429,7 @@ class Protocol(HttpToolsProtocol):
     def _idle(self) -> None:
         """Ends a connection on which nothing has come since its last answer, or looks again when that may be so."""
         self.timeout_keep_alive_task = None
-        if self.cycle is None or not self.cycle.response_complete or self._in_message:
+        if self.cycle is None or not self.cycle.response_complete or self._in_message or self._unparsed:
             return  # the next answer asks again
         left = self._idle_since + self.timeout_keep_alive - self.loop.time()
         if left > 0:
@@ -416,6 +438,7 @@ class Protocol(HttpToolsProtocol):
             self.transport.close()
 
     def shutdown(self) -> None:
+        self.parse()
         if self._in_head:
             self._late()
         super().shutdown()

@@ -43,7 +43,7 @@ STAGES = {
 }
 """Calls an event, of a batch; 0.01 stands for «a handful a batch»."""
 
-POST = {"MainThread": (148.0, BAND), "journal-writer": (98.0, 0.15)}
+POST = {"MainThread": (162.0, BAND), "journal-writer": (98.0, 0.15)}
 """Calls a post of one event that waits for its answer, and their band: on the event loop, and in the writer, which
 commits each. What is done once a second is among them: more a post where posts are slow."""
 
