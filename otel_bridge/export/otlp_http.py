@@ -13,11 +13,11 @@ import urllib3
 from otel_bridge import __version__
 from otel_bridge.config import Otlp, Signal
 from otel_bridge.export.deadline import deadline
-from otel_bridge.export.gzipped import gzipped
 from otel_bridge.export.http_connection import connections
 from otel_bridge.export.renewal import Renewed
 from otel_bridge.export.response import error_message, read_response
 from otel_bridge.export.result import SendResult, shorten
+from otel_bridge.gzipped import gzipped
 
 _BODY_LIMIT = 4 << 20
 """Bytes that are read of an answer's body: as many as gRPC takes by default."""

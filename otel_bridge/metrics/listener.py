@@ -14,8 +14,7 @@ import struct
 import sys
 import threading
 import time
-import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from hashlib import blake2b
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -25,6 +24,7 @@ import msgspec
 
 from otel_bridge import __version__, accept, errors
 from otel_bridge.errors import Problem, StartRefused, of_system
+from otel_bridge.gzipped import gzipped_parts
 from otel_bridge.metrics import formats
 from otel_bridge.metrics.scrapers import Scraper, Scrapers
 
@@ -224,7 +224,7 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.server.render(content_type == formats.OPENMETRICS, scraper)
         headers = [("Content-Type", content_type), vary]
         if coding == "gzip":
-            body = _gzip(body)
+            body = gzipped_parts(body)
             headers.append(("Content-Encoding", coding))
         return 200, headers, body
 
@@ -239,12 +239,6 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:
         pass
-
-
-def _gzip(parts: Iterable[bytes]) -> list[bytes]:
-    """Part by part: the interpreter is free meanwhile, and held for no copy of the whole."""
-    packing = zlib.compressobj(1, wbits=16 + zlib.MAX_WBITS)
-    return [*map(packing.compress, parts), packing.flush()]
 
 
 class MetricsListener:

@@ -14,9 +14,10 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from hashlib import blake2b
+from itertools import chain
 from typing import Any
 
 LabelSet = tuple[str, tuple[str, ...]]
@@ -80,6 +81,8 @@ class Scrapers:
         self._newest = 0
         """The newest page that a label set was new on."""
         self._since: dict[LabelSet, int] = {}
+        self._shown: Sequence[LabelSet] | None = None
+        """Label sets of the last page: all of them are in `_since`."""
         self._digests: dict[bytes, int] | None = None
         """`since` by digest, where it has not changed since that was made: in a commit there is no time for it."""
         self._restored: dict[bytes, int] = {}
@@ -122,22 +125,24 @@ class Scrapers:
                 while len(self._left) > MAX_SCRAPERS:
                     del self._left[next(iter(self._left))]
 
-    def begin_page(self, scraper: Scraper, sets: Iterable[LabelSet]) -> bool:
-        """Numbers the page that has these sets. True: `dump` must be in the journal before it shows what is new."""
-        sets = list(sets)
+    def begin_page(self, scraper: Scraper, sets: Sequence[LabelSet], more: Iterable[LabelSet] = ()) -> bool:
+        """Numbers the page that has these sets, and a few `more`. True: `dump` must be in the journal before it shows
+        what is new. `sets`: nobody changes it; the same object as on the page before has nothing new."""
+        more = list(more)
         with self._lock:
             if scraper.epoch != self._epoch:  # its connection is older than these numbers
                 scraper.epoch = self._epoch
                 scraper.last = self._known(scraper.name, scraper.starts_anywhere)
             self._page += 1
-            for each in sets:
+            for each in more if sets is self._shown else chain(sets, more):
                 if each not in self._since:
                     since = self._restored.pop(_digest(each), self._page)
                     self._since[each] = since
                     self._digests = None
                     self._newest = max(self._newest, since)
-            if len(self._since) > len(sets):  # some are no more: one that comes again is new
-                there = set(sets)
+            self._shown = sets
+            if len(self._since) > len(sets) + len(more):  # some are no more: one that comes again is new
+                there = {*sets, *more}
                 self._since = {each: page for each, page in self._since.items() if each in there}
                 self._digests = None
             self._restored.clear()  # the rest is no more
@@ -156,14 +161,14 @@ class Scrapers:
             with self._lock:
                 self._saved[scraper.name] = max(scraper.last, self._saved.get(scraper.name, 0))
 
-    def held(self, scraper: Scraper, is_saved: bool) -> Container[LabelSet]:
+    def held(self, scraper: Scraper, is_saved: bool) -> Held:
         """The sets that are at 0 on its page, those that came since it was begun among them. `is_saved`: whether what
         `begin_page` asked for is in the journal."""
         with self._lock:
             last = scraper.last or 0
             if not is_saved:
                 last = min(last, self._saved.get(scraper.name, max(self._saved.values(), default=0)))
-            return _Held(self._since, last)
+            return Held(self._since, last, self._newest <= last)
 
     # --- snapshot -------------------------------------------------------------------------------------------------
 
@@ -184,7 +189,7 @@ class Scrapers:
         with self._lock:
             self._epoch += 1
             self.began_us = document.get("began")
-            self._since, self._left, self._digests = {}, {}, None
+            self._since, self._shown, self._left, self._digests = {}, None, {}, None
             self._page = document["page"]
             self._restored = dict(document["since"])
             self._newest = max(self._restored.values(), default=0)
@@ -192,10 +197,14 @@ class Scrapers:
             self._saved = dict(self._received)
 
 
-class _Held:
-    def __init__(self, since: Mapping[LabelSet, int], last: int) -> None:
+class Held:
+    """The label sets that are at 0 on a page."""
+
+    def __init__(self, since: Mapping[LabelSet, int], last: int, all_shown: bool) -> None:
         self._since = since
         self._last = last
+        self.all_shown = all_shown
+        """Whether none of the sets is at 0 that the page was begun with."""
 
     def __contains__(self, label_set: object) -> bool:
         since = self._since.get(label_set)  # type: ignore[call-overload]

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Container
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from otel_bridge.catalog import Metric
 from otel_bridge.metrics.own import OwnCounts
 from otel_bridge.metrics.pace import Pace
-from otel_bridge.metrics.scrapers import LabelSet
+from otel_bridge.metrics.scrapers import Held, LabelSet
 from otel_bridge.metrics.state import Labels, MetricState
 
 
@@ -51,20 +51,25 @@ class Shared:
 def shared(
     state: MetricState,
     own: OwnCounts,
-    held: Container[LabelSet],
+    held: Held,
     ledger: ShownLedger | None,
     until: float = math.inf,
     pace: Pace | None = None,
+    begun_with: Sequence[LabelSet] | None = None,
 ) -> Shared:
-    """What is to be shown of a state as it is now. `pace`: of a thread that has time."""
+    """What is to be shown of a state as it is now. `pace`: of a thread that has time. `begun_with`: the state's label
+    sets that the page was begun with."""
+    families = list(state.snapshot(pace))
+    # To ask it for each of the 50,000 series of 1,000 GPTs takes 25 ms.
+    none_held = held.all_shown and begun_with is not None and state.label_sets() is begun_with
     return Shared(
-        families=list(state.snapshot(pace)),
+        families=families,
         accepted=dict(state.accepted),
         capped=dict(state.capped),
         series=state.series_count(),
         series_limit=state.series_limit(),
         own=own,
-        held=held,
+        held=frozenset() if none_held else held,
         ledger=ledger,
         until=until,
     )

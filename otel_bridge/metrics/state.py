@@ -243,6 +243,7 @@ class MetricState:
         with self.lock:
             if spans:
                 self.accepted["unreadable"] = self.accepted.get("unreadable", 0) + spans
+                self._label_sets = None
             self.seq = seq
 
     def _event(self, event: Event) -> None:
@@ -485,6 +486,7 @@ class MetricState:
         with self.lock:
             self.seq = seq
             self.accepted.update(document["accepted"])
+            self._label_sets = None
             self.capped.update(document["capped"])
             for gpt_id, (models, error_types) in document["admitted"].items():
                 gpt_series = self._gpts.get(gpt_id) or self._gpt(gpt_id)
@@ -517,13 +519,14 @@ class MetricState:
     # --- reading ----------------------------------------------------------------------------------------------------
 
     def label_sets(self) -> list[tuple[str, Labels]]:
-        """(family, labels) of all that a scrape shows."""
+        """(family, labels) of all that a scrape shows. The same list where they are the same; nobody changes it."""
         with self.lock:
             if self._label_sets is None:
-                self._label_sets = [(name, labels) for name, family in self.histograms.items() for labels in family]
-                self._label_sets += [(name, labels) for name, family in self.counters.items() for labels in family]
-            sets = self._label_sets
-        return sets + [(catalog.RECORDS.name, (kind, "accepted", "")) for kind in self.accepted]
+                sets = [(name, labels) for name, family in self.histograms.items() for labels in family]
+                sets += [(name, labels) for name, family in self.counters.items() for labels in family]
+                sets += [(catalog.RECORDS.name, (kind, "accepted", "")) for kind in self.accepted]
+                self._label_sets = sets
+            return self._label_sets
 
     def series_count(self) -> int:
         """Series of GPT metrics that a scrape shows: the number that the caps limit."""
@@ -550,21 +553,25 @@ class MetricState:
         """(metric, rows): a row is (labels, value) of a counter, or (labels, (counts, sum, exemplars)) of a histogram.
         Counters are of one moment; each histogram is of one, not before that."""
         by_name = {metric.name: metric for metric in catalog.METRICS}
-        with self.lock:
+        with self.lock:  # what is committed meanwhile waits to be folded: labels and values are put together behind it
             counters = {
-                name: [(labels, value[0]) for labels, value in family.items()] for name, family in self.counters.items()
+                name: (list(family), [value[0] for value in family.values()]) for name, family in self.counters.items()
             }
-            histograms = {name: list(family.items()) for name, family in self.histograms.items()}
-        for name, family in histograms.items():
+            histograms = {name: (list(family), list(family.values())) for name, family in self.histograms.items()}
+        for name, (labels, series) in histograms.items():
             rows: list[tuple[Labels, Any]] = []
-            for start in range(0, len(family), _ROWS):
+            for start in range(0, len(series), _ROWS):
+                part = slice(start, start + _ROWS)
                 with self.lock:
-                    rows += [(labels, held.copied()) for labels, held in family[start : start + _ROWS]]
+                    copies = [held.copy or held.copied() for held in series[part]]
+                rows += zip(labels[part], copies, strict=True)
                 if pace is not None:
                     pace.rest()
             yield by_name[name], rows
-        for name, rows in counters.items():
-            yield by_name[name], rows
+        for name, (labels, values) in counters.items():
+            yield by_name[name], list(zip(labels, values, strict=True))
+            if pace is not None:
+                pace.rest()
 
 
 def catalog_buckets(name: str) -> tuple[float, ...]:

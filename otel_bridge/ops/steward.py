@@ -172,7 +172,7 @@ class Stewardship:
         def state(saved: dict[int, bytes]) -> bytes:
             nonlocal own
             own = own_counts.total([self._zeros, *(snapshot.own_of(body) for _, body in sorted(saved.items()))])
-            self._scrapers.begin_page(scraper, chain(account.state.label_sets(), own.label_sets()))
+            self._scrapers.begin_page(scraper, account.state.label_sets(), own.label_sets())
             return self._document(account)
 
         self._save(account, state, account.wants_ledger)

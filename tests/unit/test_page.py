@@ -10,7 +10,7 @@ from otel_bridge.metrics.page import BridgeCollector, Sources
 from otel_bridge.metrics.scrapers import Scraper, Scrapers
 from otel_bridge.metrics.shared import Shared, shared
 from otel_bridge.metrics.state import MetricState
-from tests.unit.samples import gpt, session
+from tests.unit.samples import event, gpt, session
 
 
 class Steward:
@@ -57,3 +57,24 @@ def test_a_page_that_was_halted_past_the_lease_shows_none_of_it() -> None:
     shown = {line.split()[2] for line in page.splitlines() if line.startswith("# TYPE")}
     assert shown == catalog.OF_EACH_PROCESS and f"{catalog.STEWARD.name} 0.0" in page
     assert scraper.sent is None and scraper.last is None, "it has received none of the numbered pages"
+
+
+def test_a_label_set_that_comes_while_its_page_is_written_is_at_0_on_it() -> None:
+    """Also where every set that the page was begun with shows its value, and nobody asks for each of them."""
+    steward = Steward(until=60)
+    state, scrapers = steward.state, steward.scrapers
+    scraper = scrapers.meet("a", True)
+    sets = state.label_sets()
+    scrapers.begin_page(scraper, sets, steward.own.label_sets())
+    scraper.received()
+    scrapers.begin_page(scraper, sets, steward.own.label_sets())
+    held = scrapers.held(scraper, True)
+    assert held.all_shown
+    assert shared(state, steward.own, held, None, begun_with=sets).held == frozenset()
+    state.apply([event(model="new")], 2)
+    counted = (
+        catalog.OPERATION_DURATION.name,
+        next(key for key in state.histograms[catalog.OPERATION_DURATION.name] if "new" in key),
+    )
+    assert counted in shared(state, steward.own, held, None, begun_with=sets).held
+    assert (catalog.SESSIONS.name, next(iter(state.counters[catalog.SESSIONS.name]))) not in held

@@ -187,3 +187,19 @@ def test_what_a_connection_received_of_other_numbers_is_forgotten_at_its_end(scr
     b = scrapers.meet("a", True)
     page(scrapers, b, OLD)
     assert page(scrapers, b, OLD, NEW) == {NEW}
+
+
+def test_the_list_of_the_last_page_has_nothing_new_and_another_may(scrapers: Scrapers) -> None:
+    a, sets = scrapers.meet("a", True), [OLD]
+    for more in ((), (NEW,), (NEW,)):
+        scrapers.begin_page(a, sets, more)
+        scrapers.saved(a)
+        held = scrapers.held(a, True)
+        a.received()
+    assert NEW not in held and held.all_shown
+    scrapers.begin_page(a, [OLD])  # one is no more
+    scrapers.begin_page(a, sets, (NEW,))
+    assert NEW in scrapers.held(a, True), "one that comes again is new"
+    scrapers.load(scrapers.dump())
+    scrapers.begin_page(a, sets, (NEW,))
+    assert OLD not in scrapers.held(a, True), "known from the snapshot"
