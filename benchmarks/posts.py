@@ -75,7 +75,7 @@ class Posts:
             for round_ in range(self._rounds + 1):
                 # The first one, short, warms both up and is forgotten.
                 seconds = self._seconds if round_ else 1
-                loads = {order: self._load(bridge, session, order, seconds) for order in ORDERS}
+                loads = {order: self._load(bridge, session, order, seconds) for order in _turned([*ORDERS], round_)}
                 load = wrk(port, session, seconds)
                 if round_:
                     yardstick.rates.append(load.rate)
@@ -96,8 +96,9 @@ class Posts:
         with self._bridge() as bridge, bare() as port:
             before = bridge.metric("otel_bridge_records_total", result="accepted", kind="event")
             sessions = open_sessions(bridge, 20)
-            for _ in range(self._rounds):
-                for order, side in sides.items():
+            for round_ in range(self._rounds):
+                for order in _turned([*sides], round_):
+                    side = sides[order]
                     if order == REALISTIC:
                         bodies = stages.batches(BATCHES, SIZE, sessions, stages.REALISTIC)
                     else:
@@ -168,6 +169,12 @@ class Posts:
         seen = load(bridge.port)
         assert seen.failed == 0, f"{seen.failed} answers were no 201"
         return seen.rate, (_spent(bridge) - spent) / seen.requests * 1e6
+
+
+def _turned(orders: list[str], by: int) -> list[str]:
+    """Another one comes first in each round: what the load before has left to do meets all of them."""
+    by %= len(orders)
+    return orders[by:] + orders[:by]
 
 
 def _spent(bridge: Bridge) -> float:
