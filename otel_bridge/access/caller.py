@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from otel_bridge import errors
@@ -110,7 +111,8 @@ class Caller:
     """Whether it says that what it posts is history: it happened long ago, and is nothing of today's."""
     door: str = ""
     """The path that metadata for clients describes (access/challenge.py), where it is another than the API's."""
-    _admitted: tuple[str, ...] = ()
+    _admitted: Mapping[str, asyncio.Future[None] | Problem | None] = MappingProxyType({})
+    """By GPT, what `admit` has said of it."""
     _key_hash: str | None = None
     _principal: Principal | None = None
     """Who the access token speaks for that it bears, once that is verified."""
@@ -158,13 +160,24 @@ class Caller:
         """Lets this request in for a GPT, once: checks its key and counts its items.
 
         Raises Problem (401, 403, 429), at once or from what it returns: that must be awaited where it is not None.
+        Asked again, it says the same and counts nothing.
         """
         if gpt.id in self._admitted:
-            return None
+            said = self._admitted[gpt.id]
+        else:
+            said = self._ask(gpt, items)
+            self._admitted = {**self._admitted, gpt.id: said}
+        if isinstance(said, Problem):
+            raise said
+        return said
+
+    def _ask(self, gpt: Gpt, items: int) -> asyncio.Future[None] | Problem | None:
         rate = self._access.rate if gpt.rate_limit is None else gpt.rate_limit
-        who = self._check_credential(gpt, rate) if gpt.closed else self.address if rate else ""
-        self._admitted += (gpt.id,)
-        return self._access.limits.take(f"{gpt.id}/{who}", rate, items) if rate else None
+        try:
+            who = self._check_credential(gpt, rate) if gpt.closed else self.address if rate else ""
+            return self._access.limits.take(f"{gpt.id}/{who}", rate, items) if rate else None
+        except Problem as problem:
+            return problem
 
     async def admitted(self, gpt: Gpt, items: int) -> None:
         """`admit`, awaited where that must be."""

@@ -6,6 +6,7 @@ import asyncio
 import json
 import uuid
 from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 
 from otel_bridge import config, errors
 from otel_bridge.access.caller import Access, Caller
-from otel_bridge.config import Gpt
+from otel_bridge.config import Gpt, Rate
 from otel_bridge.errors import Problem
 from otel_bridge.ids import new_uuid, uuid_text
 from otel_bridge.intake.sessions import KnownSession
@@ -320,5 +321,25 @@ def test_the_repeat_of_a_session_on_its_way_out_brings_it_not_back(at_desk: AtDe
         with pytest.raises(Problem) as caught:
             await desk.event(chosen)
         assert caught.value.kind is errors.SESSION_NOT_FOUND
+
+    at_desk(scenario)
+
+
+def test_a_batch_that_is_prepared_again_lets_nobody_in_who_was_refused(
+    at_desk: AtDesk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario(desk: Desk) -> None:
+        mine, others = await desk.new(), await desk.new(gpt_id="ventas")
+        limited = replace(desk.ingest.gpts["ventas"], rate_limit=Rate(1, 60))
+        monkeypatch.setattr(desk.ingest, "gpts", {**desk.ingest.gpts, "ventas": limited})
+        told = iter((True, False))
+        monkeypatch.setattr(desk.ingest.sessions, "refuses", lambda sessions: next(told))
+        items = [
+            {**GUIDE_EVENT, "sesion_id": session, "contenido": f"escribe a ana{n}@example.org"}
+            for n, session in enumerate((mine, others, others))
+        ]
+        answer = json.loads((await desk.batch(items)).body)
+        assert [result["estado"] for result in answer["resultados"]] == [201, 429, 429]
+        assert next(told, None) is None, "it was prepared twice"
 
     at_desk(scenario)
