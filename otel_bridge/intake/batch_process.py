@@ -1,7 +1,8 @@
 """What a batch asks for, in a process of its own, on another core: beside the event loop a thread would only take turns
 with it. Events are made ready there (preparation.py), and texts are redacted.
 
-    bridge ──`Settings`, then a `Body` or `Texts` a frame──▶ `python -m otel_bridge.intake.batch_process` ──▶ bridge
+    bridge ──`Settings`, then a `Body` or `Texts` a frame──▶ `python -m otel_bridge.intake.batch_process`
+    bridge ◀──its release, then an answer a frame─────────── the same
 
 It is started for the first batch that is worth the way, and ends when the bridge's end of the pipe closes. It keeps
 nothing.
@@ -19,6 +20,7 @@ from typing import Literal, TypeVar
 
 import msgspec
 
+from otel_bridge import __version__
 from otel_bridge.config import Config
 from otel_bridge.export import frames
 from otel_bridge.export.deadline import watch
@@ -63,6 +65,7 @@ class Texts(msgspec.Struct, array_like=True, tag="texts"):
 
 _settings = msgspec.msgpack.Decoder(Settings).decode
 _question = msgspec.msgpack.Decoder(Body | Texts).decode
+_release = msgspec.msgpack.Decoder(str).decode
 _kept = msgspec.msgpack.Decoder(list[Kept]).decode
 _prepared = msgspec.msgpack.Decoder(Prepared | None).decode
 
@@ -82,6 +85,8 @@ class BatchProcess:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="batch-process")
         self._asked = 0
         self._closing = False
+        self._is_other = False
+        """What is installed is another release than this process: it was replaced while this runs."""
 
     @property
     def is_busy(self) -> bool:
@@ -112,7 +117,7 @@ class BatchProcess:
 
     def _ask(self, question: Body | Texts, read: Callable[[bytes], R]) -> R | None:
         """None: no process answers; the next question starts another."""
-        if self._closing:
+        if self._closing or self._is_other:
             return None
         answer: R | None = None
         understood = False
@@ -131,15 +136,33 @@ class BatchProcess:
         return answer
 
     def _answer(self, question: Body | Texts) -> bytes | None:
-        process = self._process
-        if process is None:
-            process = self._process = frames.start(__name__)
-            assert process.stdin is not None
-            write_frame(process.stdin, self._settings)
-        if self._closing:  # one that `close` has not seen is seen here
+        process = self._process or self._start()
+        if process is None or self._closing:  # one that `close` has not seen is seen here
             return None
-        assert process.stdin is not None and process.stdout is not None
+        assert process.stdin is not None
         write_frame(process.stdin, question)
+        return self._read(process)
+
+    def _start(self) -> subprocess.Popen[bytes] | None:
+        """None: it does not answer, or is of another release, which may make other records of the same events."""
+        process = self._process = frames.start(__name__)
+        assert process.stdin is not None
+        write_frame(process.stdin, self._settings)
+        frame = self._read(process)
+        if frame is None:
+            return None
+        installed = _release(frame)
+        if installed == __version__:
+            return process
+        self._is_other = True
+        log.warning(
+            "otel-bridge %s is installed, %s runs: until it starts anew it makes batches ready itself",
+            installed, __version__,
+        )  # fmt: skip
+        return None
+
+    def _read(self, process: subprocess.Popen[bytes]) -> bytes | None:
+        assert process.stdout is not None
         frame = read_frame(process.stdout)
         if frame is None and not self._closing:
             log.warning("the process for batches does not answer: it is ended")
@@ -180,6 +203,7 @@ def main() -> None:
     if frame is None:
         return
     work = _Work(_settings(frame))
+    write_frame(stdout, __version__)
     while (frame := read_frame(stdin)) is not None:
         try:
             write_frame(stdout, work.answer(_question(frame)))

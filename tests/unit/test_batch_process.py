@@ -77,6 +77,18 @@ def test_one_that_answers_something_else_is_none(process: BatchProcess, monkeypa
     assert redact(process, ["a@example.com"]) == [("[correo]", {"email": 1})]
 
 
+def test_one_of_another_release_is_not_asked(
+    process: BatchProcess, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Installed while this one runs: it may make other records of the same events."""
+    monkeypatch.setattr(batch_process, "__version__", "0.0.1")
+    for _ in range(2):
+        assert redact(process, ["a@example.com"]) is None
+        assert children() == []
+    (said,) = caplog.records
+    assert "0.0.1 runs" in said.getMessage()
+
+
 def test_one_that_hangs_is_ended(process: BatchProcess, monkeypatch: pytest.MonkeyPatch) -> None:
     redact(process, ["hola"])
     hung = child()
