@@ -8,7 +8,8 @@ of parts. Formats: OpenMetrics 1.0 (with exemplars) and the Prometheus text form
 from __future__ import annotations
 
 from collections.abc import Container, Iterator, Sequence
-from itertools import accumulate
+from itertools import accumulate, compress
+from operator import is_not
 from typing import Any
 
 from prometheus_client.utils import floatToGoString
@@ -134,9 +135,10 @@ def _histogram(family: _Family, labels: Labels, value: Any, openmetrics: bool, h
 
 def _lines(family: _Family, series: _Series, notes: Sequence[str]) -> bytes:
     counts, total, _ = series.value
-    labels, values = series.labels, list[Any]()
-    for count, note in zip(accumulate(counts), notes, strict=True):
-        values += (labels, count, note)
+    labels = series.labels
+    values: list[Any] = [labels] * (3 * len(counts))
+    values[1::3] = accumulate(counts)
+    values[2::3] = notes
     text = family.template % (*values, labels, values[-2], labels, float(total))
     return text.encode()
 
@@ -145,9 +147,9 @@ def _note(name: str, labels: Labels, series: _Series, exemplars: Sequence[Any]) 
     """Writes the exemplars down that are not those of the text before."""
     if not series.notes:
         series.exemplars, series.notes = [None] * len(exemplars), [""] * len(exemplars)
-    for i, (held, before) in enumerate(zip(exemplars, series.exemplars, strict=True)):
-        if held is not before:
-            series.notes[i] = "" if held is None else _exemplar(name, labels, held)
+    for i in compress(range(len(exemplars)), map(is_not, exemplars, series.exemplars)):
+        held = exemplars[i]
+        series.notes[i] = "" if held is None else _exemplar(name, labels, held)
     series.exemplars = exemplars
 
 
