@@ -150,9 +150,9 @@ class Exchange:
     # --- taking it in -------------------------------------------------------------------------------------------------
 
     def take_in(self) -> None:
-        """What has come whole goes on its way; `Turn` calls it."""
-        if self.response_complete:  # the stop has given it up meanwhile
-            return
+        """What has come whole goes on its way, in its turn; `Turn` calls it. Asked again, it does nothing."""
+        if self.response_complete or self._taking is not None or not (self._is_whole and self._its_turn):
+            return  # given up by the stop, or taken in since another request has come behind it
         assert self._body is not None
         try:
             body = self._body.whole()

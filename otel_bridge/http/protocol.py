@@ -180,20 +180,20 @@ class Protocol(HttpToolsProtocol):
             self._application.turn.read(self)
         else:
             self.parse()
-            self._parse(data)
+            if not (self._deaf or self.transport.is_closing()):
+                self._parse(data)
 
     def parse(self) -> None:
-        """Parses what has been read in this turn; `Turn` calls it."""
+        """Parses what has been read in this turn; `Turn` calls it. Also when the connection has broken since: what had
+        come whole counts."""
         data, self._unparsed = self._unparsed, None
-        if data is not None:
+        if data is not None and not self._deaf:
             self._parse(data)
 
     def abort(self) -> None:
         self.transport.abort()
 
     def _parse(self, data: bytes) -> None:
-        if self._deaf or self.transport.is_closing():
-            return
         self._completed = False
         self._feed(data)
         if self._in_head:
@@ -296,6 +296,9 @@ class Protocol(HttpToolsProtocol):
             return
         post = self._application.posts.get(self.url) or self._post_at_other_spelling()
         self._in_head = False
+        previous = self.cycle
+        if isinstance(previous, Exchange) and not previous.response_complete:
+            previous.take_in()  # where it is refused, it is this one's turn: a client that hangs up has sent both
         if self._deadline is not None:
             self._set_deadline(None)
         if post is None or self.parser.get_method() != b"POST":
@@ -378,6 +381,7 @@ class Protocol(HttpToolsProtocol):
         if exchange.keep_alive:
             self.on_response_complete()
         else:
+            self._deaf = True  # what comes behind the last answer was not asked for
             transport.close()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
@@ -403,6 +407,7 @@ class Protocol(HttpToolsProtocol):
             if self.timeout_keep_alive_task is None:
                 self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self._idle)
         elif self.transport.is_closing():
+            self._deaf = True
             return
         elif self.pipeline and isinstance(following := self.pipeline[-1][0], Exchange):
             self.pipeline.pop()
@@ -421,6 +426,7 @@ class Protocol(HttpToolsProtocol):
             self._end(self._refusal)
         elif asked and self._in_message and not self._in_head and answered:
             # Refused before it was asked for its body: whether the client sends that now nobody knows.
+            self._deaf = True
             self.transport.close()
 
     def timeout_keep_alive_handler(self) -> None:
@@ -459,6 +465,10 @@ class Protocol(HttpToolsProtocol):
 
     def _late(self) -> None:
         """The request has not come within its time."""
+        waited = self._deadline
+        self.parse()
+        if self._deadline is not waited:
+            return  # it has, in this turn of the event loop
         self._deadline = None
         cycle = self.cycle
         if isinstance(cycle, Exchange) and not cycle.response_complete and not self._in_head:

@@ -34,8 +34,9 @@ class Tls(asyncio.Protocol):
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
         self._deadline: asyncio.TimerHandle | None = None
-        self._greeted = self._over = self._paused = False
-        """The handshake is done; the client has said that no more comes; the inner one reads nothing for now."""
+        self._greeted = self._over = self._paused = self._ended = False
+        """The handshake is done; the client has said that no more comes; the inner one reads nothing for now; the
+        connection has brought all that it will."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self.transport = transport
@@ -88,6 +89,8 @@ class Tls(asyncio.Protocol):
             try:
                 data = self._tls.read(READ_BYTES)
             except ssl.SSLWantReadError:
+                if self._ended and not self._end():
+                    self.transport.close()
                 break
             except ssl.SSLError:
                 abort(self.transport)
@@ -100,7 +103,10 @@ class Tls(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         """A client that closes its half may still read, as without TLS."""
-        return self._greeted and (self._over or self._end())
+        self._ended = True
+        if self._greeted:
+            self._read()  # what has come and is still encrypted is before its end
+        return self._greeted
 
     def _end(self) -> bool:
         """Nothing more comes; whether an answer is still due."""

@@ -56,13 +56,15 @@ class Turn:
 
     def _end(self) -> None:
         connections, self._read = self._read, []
-        for connection in connections:
-            try:
-                connection.parse()
-            except Exception as unforeseen:  # the others of the turn must not wait for ever
-                log.error("a request could not be parsed: %s", type(unforeseen).__name__)
-                connection.abort()
-        self._ends = False
+        try:
+            for connection in connections:
+                try:
+                    connection.parse()
+                except Exception as unforeseen:  # the others of the turn must not wait for ever
+                    log.error("a request could not be parsed: %s", type(unforeseen).__name__)
+                    connection.abort()
+        finally:
+            self._ends = False
         posts, self._whole = self._whole, []
         for post in posts:
             try:
