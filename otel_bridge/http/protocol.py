@@ -294,11 +294,11 @@ class Protocol(HttpToolsProtocol):
         if self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT":
             self._offers_upgrade = True
             return
-        post = self._application.posts.get(self.url) or self._post_at_other_spelling()
-        self._in_head = False
         previous = self.cycle
         if isinstance(previous, Exchange) and not previous.response_complete:
             previous.take_in()  # where it is refused, it is this one's turn: a client that hangs up has sent both
+        post = self._application.posts.get(self.url) or self._post_at_other_spelling()
+        self._in_head = False
         if self._deadline is not None:
             self._set_deadline(None)
         if post is None or self.parser.get_method() != b"POST":

@@ -127,6 +127,16 @@ def test_one_behind_refused_ones_is_taken_in_though_the_connection_breaks(run: R
     run(scenario)
 
 
+def test_one_behind_a_refused_one_that_had_asked_for_its_body_is_answered(run: Run) -> None:
+    async def scenario(served: Served) -> None:
+        refused = request(b'{"a": ', Expect="100-continue")
+        served.wire.protocol.data_received(refused + request(event(served.session)))
+        assert await served.journaled() == 2
+        assert served.wire.statuses == [100, 400, 201] and not served.wire.is_broken
+
+    run(scenario)
+
+
 @pytest.mark.parametrize("before", [0, 40, -20], ids=["nothing", "a part of its head", "all but the end of its body"])
 def test_time_runs_out_for_nothing_that_has_been_read(run: Run, before: int) -> None:
     async def scenario(served: Served) -> None:
