@@ -34,9 +34,10 @@ class BreaksOff:
                 connection, _ = self._server.accept()
             except OSError:
                 return
-            with connection, contextlib.suppress(OSError):
-                request = connection.makefile("rb")
+            with connection, connection.makefile("rb") as request, contextlib.suppress(OSError):
                 first = request.readline().decode().strip()
+                if not first:  # it was only looked whether somebody listens here
+                    continue
                 headers = dict(line.decode().lower().split(":", 1) for line in iter(request.readline, b"\r\n"))
                 request.read(int(headers.get("content-length", 0)))
                 if "/readyz" in first:

@@ -10,7 +10,7 @@ from types import ModuleType
 
 import pytest
 
-from otel_bridge.export import gzipped as module
+from otel_bridge import gzipped as module
 
 
 @pytest.fixture(params=["isal", "zlib"])
