@@ -26,7 +26,7 @@ from otel_bridge.app import Bridge as App
 from otel_bridge.http.bodies import Bodies, Body
 from otel_bridge.http.exchange import Exchange
 from otel_bridge.http.protocol import Protocol
-from tests.harness.bridge import GUIDE_EVENT, GUIDE_SESSION, Bridge
+from tests.harness.bridge import GUIDE_EVENT, Bridge
 from tests.harness.waiting import wait_for
 
 CHANGING = {"date", "x-request-id"}
@@ -322,30 +322,6 @@ async def _serve(app: App, body: bytes) -> int:
     exchange.receive(body)
     exchange.received()
     return await asyncio.wait_for(connection.statuses.get(), 10)
-
-
-@pytest.mark.parametrize("meanwhile", ["lost", "give_up"])
-def test_between_the_end_of_its_body_and_the_end_of_the_turn(tmp_path: Path, meanwhile: str) -> None:
-    """Who hangs up as soon as he has sent it has sent it; what a stop has given up is not taken any more."""
-    root = Path(__file__).parents[2]
-    settings = {"OTEL_BRIDGE_JOURNAL": f"sqlite:///{tmp_path}/j.db", "OTEL_BRIDGE_METRICS_PORT": "0"}
-    app = App(config.load(str(root / "otel-bridge.toml"), settings))
-    app.journal.start()
-
-    async def scenario() -> tuple[list[int], int]:
-        connection, post = Answers(), app.application.posts[b"/api/sessions"]
-        exchange = Exchange(app.application, connection, post, [(b"content-type", b"application/json")], True)
-        exchange.receive(json.dumps(GUIDE_SESSION).encode())
-        exchange.received()
-        getattr(exchange, meanwhile)()
-        await asyncio.sleep(0)  # the end of the turn
-        last = await asyncio.wrap_future(app.journal.run_between_commits(lambda: app.journal.store.last))
-        return [connection.statuses.get_nowait() for _ in range(connection.statuses.qsize())], last
-
-    try:
-        assert asyncio.run(scenario()) == (([], 1) if meanwhile == "lost" else ([503], 0))
-    finally:
-        app.stop()
 
 
 def test_what_was_served_leaves_nothing_for_the_collector(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -13,12 +14,13 @@ from uvicorn.server import ServerState
 
 from otel_bridge import config
 from otel_bridge.app import Bridge as App
+from otel_bridge.http.exchange import Exchange
 from otel_bridge.http.protocol import PARSED_LATER_BYTES, Protocol
 from otel_bridge.server import settings
-from tests.e2e.test_posts import event, request
-from tests.harness.bridge import ROOT
+from tests.e2e.test_posts import Answers, event, request
+from tests.harness.bridge import GUIDE_SESSION, ROOT
 
-SESSION = b'{"gpt_id":"devops-expert","usuario_id":"u","timestamp_inicio":"2025-06-29T20:00:00Z"}'
+SESSION = json.dumps(GUIDE_SESSION).encode()
 
 
 class Wire(asyncio.Transport):
@@ -77,7 +79,6 @@ class Served:
         for _ in range(5):
             await asyncio.sleep(0)
             await asyncio.wrap_future(self.app.journal.run_between_commits(lambda: None))
-        await asyncio.sleep(0.01)
         return self.app.journal.store.last
 
 
@@ -215,5 +216,23 @@ def test_a_client_that_ends_its_half_in_the_same_turn_is_answered(run: Run) -> N
         assert served.wire.protocol.eof_received()
         assert await served.journaled() == 2
         assert served.wire.statuses == [201] and served.wire.is_broken
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("meanwhile", ["lost", "give_up"])
+def test_between_the_end_of_its_body_and_the_end_of_the_turn(run: Run, meanwhile: str) -> None:
+    """Who hangs up as soon as he has sent it has sent it; what a stop has given up is not taken any more."""
+
+    async def scenario(served: Served) -> None:
+        application, connection = served.app.application, Answers()
+        post = application.posts[b"/api/sessions"]
+        exchange = Exchange(application, connection, post, [(b"content-type", b"application/json")], True)
+        exchange.receive(SESSION)
+        exchange.received()
+        getattr(exchange, meanwhile)()
+        journaled = await served.journaled() - 1
+        statuses = [connection.statuses.get_nowait() for _ in range(connection.statuses.qsize())]
+        assert (statuses, journaled) == (([], 1) if meanwhile == "lost" else ([503], 0))
 
     run(scenario)
