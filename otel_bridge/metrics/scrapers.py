@@ -168,7 +168,7 @@ class Scrapers:
             last = scraper.last or 0
             if not is_saved:
                 last = min(last, self._saved.get(scraper.name, max(self._saved.values(), default=0)))
-            return Held(self._since, last, self._newest <= last)
+            return Held(self._since, last, self._shown if self._newest <= last else None)
 
     # --- snapshot -------------------------------------------------------------------------------------------------
 
@@ -200,11 +200,16 @@ class Scrapers:
 class Held:
     """The label sets that are at 0 on a page."""
 
-    def __init__(self, since: Mapping[LabelSet, int], last: int, all_shown: bool) -> None:
+    def __init__(self, since: Mapping[LabelSet, int], last: int, not_held: Sequence[LabelSet] | None) -> None:
         self._since = since
         self._last = last
-        self.all_shown = all_shown
-        """Whether none of the sets is at 0 that the page was begun with."""
+        self._not_held = not_held
+        """The sets that the page was begun with, where none of them is at 0."""
+
+    def has_none_of(self, sets: Sequence[LabelSet]) -> bool:
+        """Whether none of them is at 0, as far as that is known without a look at each: to look at the 50,000 series of
+        1,000 GPTs takes 25 ms."""
+        return sets is self._not_held
 
     def __contains__(self, label_set: object) -> bool:
         since = self._since.get(label_set)  # type: ignore[call-overload]

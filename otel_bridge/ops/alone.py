@@ -122,8 +122,7 @@ class Alone:
         state, scrapers, kept = self._state, self.scrapers, self._kept
         is_kept = self._is_dear and not self._shown_unsaved  # what is saved would be a fall after that
         own = kept if is_kept else self._counted.own.counts()
-        sets = state.label_sets()
-        to_promise = scrapers.begin_page(scraper, sets, own.label_sets())
+        to_promise = scrapers.begin_page(scraper, state.label_sets(), own.label_sets())
         is_saved = True
         if to_promise or not (is_kept or own == self._on_page):
             saved = self._save_for_page()
@@ -135,7 +134,7 @@ class Alone:
             self._on_page, own = saved, saved or self._kept_for_page() or own
             self._shown_unsaved = not (is_saved or is_kept)
         held = scrapers.held(scraper, is_saved)
-        return shared(state, own, held, self._shown_ledger(), pace=Pace(), begun_with=sets)
+        return shared(state, own, held, self._shown_ledger(), pace=Pace())
 
     def _save(self, timeout: float | None) -> Saved:
         """Saves what is counted: of the records as it was dumped last, the bridge's own part as it is now. The next

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 
+from msgspec.structs import replace
+
 from otel_bridge import catalog
 from otel_bridge.metrics.own import SelfMetrics
 from otel_bridge.metrics.page import BridgeCollector, Sources
@@ -69,12 +71,14 @@ def test_a_label_set_that_comes_while_its_page_is_written_is_at_0_on_it() -> Non
     scraper.received()
     scrapers.begin_page(scraper, sets, steward.own.label_sets())
     held = scrapers.held(scraper, True)
-    assert held.all_shown
-    assert shared(state, steward.own, held, None, begun_with=sets).held == frozenset()
+    assert held.has_none_of(sets)
+    assert shared(state, steward.own, held, None).held == frozenset()
+    refused = replace(steward.own, records={("event", "rejected", "x"): 1})
+    assert (catalog.RECORDS.name, ("event", "rejected", "x")) in shared(state, refused, held, None).held
     state.apply([event(model="new")], 2)
     counted = (
         catalog.OPERATION_DURATION.name,
         next(key for key in state.histograms[catalog.OPERATION_DURATION.name] if "new" in key),
     )
-    assert counted in shared(state, steward.own, held, None, begun_with=sets).held
+    assert counted in shared(state, steward.own, held, None).held
     assert (catalog.SESSIONS.name, next(iter(state.counters[catalog.SESSIONS.name]))) not in held
