@@ -231,9 +231,9 @@ class Bridge:
 
     def stop(self) -> None:
         """After the last answer has left: flushes what is exported within its time, saves the snapshot, closes."""
-        self._stopping.set()
         for worker in self.workers:
-            worker.stopping.set()  # before any of them ends: none ends without having been asked to
+            worker.stopping.set()  # before anything that ends one of them: none ends without having been asked to
+        self._stopping.set()
         self._counting.stop()
         if self._adoption is not None:
             self._adoption.stop()
