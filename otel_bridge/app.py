@@ -17,6 +17,7 @@ from otel_bridge.access.caller import Access
 from otel_bridge.access.hosts import Hosts
 from otel_bridge.access.jwks import IssuerKeys
 from otel_bridge.config import Config
+from otel_bridge.export.answering import has_second_core
 from otel_bridge.export.exporter import Exporter
 from otel_bridge.export.pipe import CONSUMER
 from otel_bridge.export.span_size import SpanSize
@@ -26,7 +27,7 @@ from otel_bridge.http.app import App
 from otel_bridge.http.bodies import Bodies
 from otel_bridge.http.protocol import MAX_CONNECTIONS, Bounds
 from otel_bridge.http.resource import ResourceMetadata
-from otel_bridge.intake.batch_process import BatchProcess, has_second_core
+from otel_bridge.intake.batch_process import BatchProcess
 from otel_bridge.intake.contents import Contents
 from otel_bridge.intake.conversations import Conversations
 from otel_bridge.intake.endings import Endings

@@ -24,14 +24,13 @@ import msgspec
 
 from otel_bridge import __version__, accept, errors
 from otel_bridge.errors import Problem, StartRefused, of_system
-from otel_bridge.gzipped import gzipped_parts
 from otel_bridge.metrics import formats
 from otel_bridge.metrics.scrapers import Scraper, Scrapers
 
 log = logging.getLogger(__name__)
 
-Render = Callable[[bool, Scraper], list[bytes]]
-"""The whole page for one scraper, in parts; the first argument says whether in OpenMetrics."""
+Render = Callable[[bool, Scraper, bool], list[bytes]]
+"""The whole page for one scraper, in parts. First: whether in OpenMetrics; last: whether in gzip."""
 Admit = Callable[[Sequence[bytes], str], None]
 """Takes the values of `Host` that a request has, and its version of HTTP. Raises Problem for one that gets no page."""
 
@@ -221,11 +220,11 @@ class _Handler(BaseHTTPRequestHandler):
         scraper = self.scraper
         if scraper is None:
             scraper = self.scraper = self.server.meet(self._name(), _OF_PROMETHEUS in self.headers)
-        body = self.server.render(content_type == formats.OPENMETRICS, scraper)
+        packed = coding == "gzip"
+        body = self.server.render(content_type == formats.OPENMETRICS, scraper, packed)
         headers = [("Content-Type", content_type), vary]
-        if coding == "gzip":
-            body = gzipped_parts(body)
-            headers.append(("Content-Encoding", coding))
+        if packed:
+            headers.append(("Content-Encoding", "gzip"))
         return 200, headers, body
 
     def _name(self) -> str:

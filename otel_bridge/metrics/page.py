@@ -11,12 +11,12 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import get_args
 
 from otel_bridge import __version__, catalog
-from otel_bridge.catalog import Metric
 from otel_bridge.clock import CLOCK
 from otel_bridge.config import Gpt
+from otel_bridge.gzipped import Begun, gzipped_parts
 from otel_bridge.journal import TopUser, WentBack, WentBackKind, Window
 from otel_bridge.metrics.own import OwnCounts
 from otel_bridge.metrics.pace import Pace
@@ -29,6 +29,9 @@ from otel_bridge.metrics.text import END, FamilyText, Row
 
 PART_BYTES = 256 << 10
 """Of a page that are put together in one piece."""
+
+_Written = tuple[Begun | None, list[bytes]]
+"""What another process has written of it, and what follows in parts."""
 
 
 @dataclass
@@ -60,20 +63,24 @@ class BridgeCollector:
 
     def __init__(self, sources: Sources) -> None:
         self._sources = sources
-        self._text = FamilyText()
+        self._text, self._folded_text = FamilyText(), FamilyText()
         self._lock = threading.Lock()
 
-    def render(self, openmetrics: bool, scraper: Scraper) -> list[bytes]:
-        """The page for one scraper, in OpenMetrics or in the Prometheus text format, in parts. Runs in the scrape's
-        thread."""
+    def render(self, openmetrics: bool, scraper: Scraper, packed: bool = False) -> list[bytes]:
+        """The page for one scraper, in OpenMetrics or in the Prometheus text format, in gzip or not, in parts. Runs in
+        the scrape's thread."""
+        begun, parts = self._written(openmetrics, scraper, packed)
+        return gzipped_parts(parts, begun) if packed else parts
+
+    def _written(self, openmetrics: bool, scraper: Scraper, packed: bool) -> _Written:
         with self._lock:
             scraper.sent = None
             shared = self._sources.shared(scraper)
-            page = self._write(openmetrics, shared)
+            page = self._write(openmetrics, shared, packed)
             if shared is not None and time.monotonic() > shared.until:
                 # This process was halted meanwhile: the next steward may have shown more already.
                 scraper.withdraw()
-                page = self._write(openmetrics, None)
+                page = self._write(openmetrics, None, packed)
             return page
 
     def page(self, scraper: Scraper) -> ShownPage:
@@ -90,25 +97,30 @@ class BridgeCollector:
     def _shown(self, shared: Shared | None) -> ShownPage:
         if shared is None:
             return ShownPage(list(self._collect(None)))
-        folded = [_family(metric, rows, shared.held) for metric, rows in _folded(shared)]
+        families, held = shared.folded()
+        folded = [_family(metric, rows, held) for metric, rows in families]
         return ShownPage([*folded, *self._collect(shared)], shared.until)
 
-    def _write(self, openmetrics: bool, shared: Shared | None) -> list[bytes]:
-        pace = Pace()
-        folded = [] if shared is None else _folded(shared)
-        parts = _Parts()
-        for metric, rows in folded:
-            assert shared is not None
-            parts += self._text.render(metric, rows, openmetrics, shared.held, pace)
+    def _write(self, openmetrics: bool, shared: Shared | None, packed: bool) -> _Written:
+        """`packed`: it is to leave in gzip."""
+        pace, parts = Pace(), Parts()
+        begun = shared.packed(openmetrics) if shared is not None and packed else None
+        if begun is not None:
+            self._folded_text = FamilyText()  # another process remembers it
+        elif shared is not None:
+            families, held = shared.folded()
+            for metric, rows in families:
+                parts += self._folded_text.render(metric, rows, openmetrics, held, pace)
         for shown in self._collect(shared):
             parts += self._text.render(shown.metric, shown.rows, openmetrics, pace=pace)
         if openmetrics:
             parts += [END]
-        return parts.whole()
+        return begun, parts.whole()
 
     def _collect(self, shared: Shared | None) -> Iterator[Shown]:
         sources = self._sources
         if shared is not None:
+            yield _family(catalog.REQUEST_DURATION, _durations(shared.own), shared.held)
             yield from self._from_configuration()
             yield from self._from_windows(sources.gpts())
             yield from _from_ledger(shared)
@@ -179,11 +191,6 @@ def _from_ledger(shared: Shared) -> Iterator[Shown]:
     yield _family(catalog.LEDGER_GAP, [((), ledger.gap)])
 
 
-def _folded(shared: Shared) -> list[tuple[Metric, list[tuple[Labels, Any]]]]:
-    """Histograms and counters that grow with each event or request."""
-    return [*shared.families, (catalog.REQUEST_DURATION, _durations(shared.own))]
-
-
 def _went_back(found: WentBack | None) -> list[tuple[Labels, float]]:
     at = {} if found is None else {found.kind: found.since_us / 1e6}
     return [((kind,), at.get(kind, 0)) for kind in get_args(WentBackKind)]
@@ -194,7 +201,7 @@ def _durations(own: OwnCounts) -> list[Row]:
     return [(key, ([int(count) for count in row[:-1]], row[-1], empty)) for key, row in own.durations.items()]
 
 
-class _Parts:
+class Parts:
     """A page, gathered in parts of a size that is worth a write of its own."""
 
     def __init__(self) -> None:
@@ -202,7 +209,7 @@ class _Parts:
         self._open: list[bytes] = []
         self._bytes = 0
 
-    def __iadd__(self, more: Iterable[bytes]) -> _Parts:
+    def __iadd__(self, more: Iterable[bytes]) -> Parts:
         for each in more:
             self._open.append(each)
             self._bytes += len(each)

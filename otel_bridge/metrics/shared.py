@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Container
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from otel_bridge.catalog import Metric
+from otel_bridge.gzipped import Begun
 from otel_bridge.metrics.own import OwnCounts
 from otel_bridge.metrics.pace import Pace
 from otel_bridge.metrics.scrapers import Held, LabelSet
@@ -29,23 +30,45 @@ class ShownLedger(NamedTuple):
         return self.accepted - self.exported - self.pending - self.parked
 
 
-@dataclass(frozen=True)
-class Shared:
-    """Copies: nothing of it changes while the page is written."""
+class Folded(NamedTuple):
+    """What is folded from records. Copies: nothing of it changes while the page is written."""
 
     families: list[tuple[Metric, list[tuple[Labels, Any]]]]
     """As `MetricState.snapshot` has them."""
+    held: Container[LabelSet]
+    """Label sets of these that are at 0 on this page (scrapers.py)."""
+
+
+def _nobody(openmetrics: bool) -> Begun | None:
+    return None
+
+
+@dataclass(frozen=True)
+class Shared:
+    """Copies, but for what is folded."""
+
+    folded: Callable[[], Folded]
+    """Called once at the most."""
     accepted: dict[str, int]
     capped: dict[str, int]
     series: int
     series_limit: int
     own: OwnCounts
     held: Container[LabelSet]
-    """Label sets that are at 0 on this page (scrapers.py)."""
+    """Label sets that are at 0 on this page."""
     ledger: ShownLedger | None
     """None where it cannot be counted: an old one would look like a good one."""
     until: float = math.inf
     """When it may not be shown any more (monotonic): another steward may have counted on since."""
+    packed: Callable[[bool], Begun | None] = _nobody
+    """What is folded, as text in gzip, in OpenMetrics or not, by another process (page_process.py); None: it has to be
+    written here."""
+
+
+def folded(state: MetricState, held: Held, pace: Pace | None = None) -> Folded:
+    """Of a state as it is now. `pace`: of a thread that has time."""
+    families = list(state.snapshot(pace))
+    return Folded(families, frozenset() if held.has_none_of(state.label_sets()) else held)
 
 
 def shared(
@@ -54,19 +77,21 @@ def shared(
     held: Held,
     ledger: ShownLedger | None,
     until: float = math.inf,
-    pace: Pace | None = None,
+    *,
+    of_records: Callable[[], Folded] | None = None,
+    packed: Callable[[bool], Begun | None] = _nobody,
 ) -> Shared:
-    """What is to be shown of a state as it is now. `pace`: of a thread that has time."""
-    families = list(state.snapshot(pace))
-    none_held = held.has_none_of(state.label_sets()) and not any(each in held for each in own.label_sets())
+    """What is to be shown of a state as it is now. `of_records`: how to get what is folded, where not from the state as
+    it is when somebody asks."""
     return Shared(
-        families=families,
+        folded=of_records or (lambda: folded(state, held, Pace())),
         accepted=dict(state.accepted),
         capped=dict(state.capped),
         series=state.series_count(),
         series_limit=state.series_limit(),
         own=own,
-        held=frozenset() if none_held else held,
+        held=held,
         ledger=ledger,
         until=until,
+        packed=packed,
     )

@@ -520,13 +520,17 @@ class MetricState:
 
     def label_sets(self) -> list[tuple[str, Labels]]:
         """(family, labels) of all that a scrape shows. The same list where they are the same; nobody changes it."""
+        return self.label_sets_at()[1]
+
+    def label_sets_at(self) -> tuple[int, list[tuple[str, Labels]]]:
+        """The sequence number of the last record, and `label_sets` as of it."""
         with self.lock:
             if self._label_sets is None:
                 sets = [(name, labels) for name, family in self.histograms.items() for labels in family]
                 sets += [(name, labels) for name, family in self.counters.items() for labels in family]
                 sets += [(catalog.RECORDS.name, (kind, "accepted", "")) for kind in self.accepted]
                 self._label_sets = sets
-            return self._label_sets
+            return self.seq, self._label_sets
 
     def series_count(self) -> int:
         """Series of GPT metrics that a scrape shows: the number that the caps limit."""

@@ -8,11 +8,14 @@ import time
 from collections.abc import Mapping
 
 from otel_bridge.config import Config
+from otel_bridge.export.answering import has_second_core
+from otel_bridge.gzipped import Begun
 from otel_bridge.journal import Journal, Reader, Store, StoreError
 from otel_bridge.metrics.cost import Cost
 from otel_bridge.metrics.ledger import LedgerView
 from otel_bridge.metrics.own import OwnCounts, SelfMetrics
 from otel_bridge.metrics.pace import Pace
+from otel_bridge.metrics.page_process import MIN_SERIES, PageProcess
 from otel_bridge.metrics.scrapers import Scraper, Scrapers
 from otel_bridge.metrics.shared import Shared, ShownLedger, shared
 from otel_bridge.metrics.state import MetricState
@@ -43,6 +46,7 @@ class Alone:
 
     def __init__(self, config: Config, store: Store, own: SelfMetrics) -> None:
         """Goes on from the last snapshot. Raises StartRefused."""
+        self._config = config
         self._state = MetricState(config.gpts, config.max_models_per_gpt, config.max_errors_per_gpt)
         self.scrapers = Scrapers()
         self._counted = Counted(self._state, own, self.scrapers)
@@ -61,6 +65,7 @@ class Alone:
         self._kept_save = 0
         """Which of them `_kept` is of."""
         self._keeping = threading.Lock()
+        self._pages = PageProcess(self._begin_pages) if has_second_core() else None
         self._shown_unsaved = False
         """Whether the last page showed more of the bridge's own part than is saved."""
         self._on_page: OwnCounts | None = None
@@ -82,6 +87,9 @@ class Alone:
 
     def configure(self, config: Config) -> None:
         with self._dumping:
+            self._config = config
+            if self._pages is not None:
+                self._pages.reconfigured()
             self._state.configure(config)
             # What was counted by the old objectives and prices is saved before a page shows more of it: a restart that
             # folded it again would go by the new ones.
@@ -89,6 +97,8 @@ class Alone:
 
     def save_if_due(self) -> None:
         seq, age = self._state.seq, time.monotonic() - self._saved_at
+        if self._pages is not None:
+            self._pages.follow(seq)
         if age < SNAPSHOT_FACTOR * self._dump_cost.seconds:
             return
         changed = seq != self._saved_seq or (self._is_dear and self._counted.own.counts() != self._kept)
@@ -104,9 +114,19 @@ class Alone:
 
     def _dump(self, pace: Pace | None) -> None:
         with self._dumping:
-            began = time.thread_time()
-            self._dumped = self._state.dump_at(pace)
-            self._dump_cost.took(time.thread_time() - began)
+            self._dump_now(pace)
+
+    def _dump_now(self, pace: Pace | None) -> tuple[int, bytes]:
+        """With `_dumping` held."""
+        began = time.thread_time()
+        self._dumped = self._state.dump_at(pace)
+        self._dump_cost.took(time.thread_time() - began)
+        return self._dumped
+
+    def _begin_pages(self) -> tuple[Config, int, bytes]:
+        """For the process that writes pages."""
+        with self._dumping:
+            return self._config, *(self._dumped or self._dump_now(Pace()))
 
     @property
     def _is_dear(self) -> bool:
@@ -116,13 +136,16 @@ class Alone:
         return dumped is not None and len(dumped[1]) > DEAR_BYTES and self._journal.last_error is None
 
     def close(self) -> None:
+        if self._pages is not None:
+            self._pages.close()
         self._reader.close()
 
     def shared(self, scraper: Scraper) -> Shared:
         state, scrapers, kept = self._state, self.scrapers, self._kept
         is_kept = self._is_dear and not self._shown_unsaved  # what is saved would be a fall after that
         own = kept if is_kept else self._counted.own.counts()
-        to_promise = scrapers.begin_page(scraper, state.label_sets(), own.label_sets())
+        seq, sets = state.label_sets_at()
+        to_promise = scrapers.begin_page(scraper, sets, own.label_sets())
         is_saved = True
         if to_promise or not (is_kept or own == self._on_page):
             saved = self._save_for_page()
@@ -134,7 +157,14 @@ class Alone:
             self._on_page, own = saved, saved or self._kept_for_page() or own
             self._shown_unsaved = not (is_saved or is_kept)
         held = scrapers.held(scraper, is_saved)
-        return shared(state, own, held, self._shown_ledger(), pace=Pace())
+
+        def packed(openmetrics: bool) -> Begun | None:
+            if self._pages is None or state.series_count() < MIN_SERIES:
+                return None
+            at_0 = [] if held.has_none_of(sets) else [each for each in sets if each in held]
+            return self._pages.write(seq, openmetrics, at_0)
+
+        return shared(state, own, held, self._shown_ledger(), packed=packed)
 
     def _save(self, timeout: float | None) -> Saved:
         """Saves what is counted: of the records as it was dumped last, the bridge's own part as it is now. The next

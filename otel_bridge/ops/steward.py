@@ -35,7 +35,7 @@ from otel_bridge.metrics.ledger import Lag, is_young
 from otel_bridge.metrics.own import OwnCounts
 from otel_bridge.metrics.pace import Pace
 from otel_bridge.metrics.scrapers import Scraper, Scrapers
-from otel_bridge.metrics.shared import Shared, ShownLedger, shared
+from otel_bridge.metrics.shared import Shared, ShownLedger, folded, shared
 from otel_bridge.metrics.state import MetricState
 from otel_bridge.ops import snapshot
 
@@ -178,7 +178,8 @@ class Stewardship:
         self._save(account, state, account.wants_ledger)
         self._scrapers.saved(scraper)
         held = self._scrapers.held(scraper, True)
-        return shared(account.state, own, held, account.shown_ledger(), self._until, Pace())
+        copied = folded(account.state, held, Pace())  # here: it is folded on as soon as this page is made
+        return shared(account.state, own, held, account.shown_ledger(), self._until, of_records=lambda: copied)
 
     # --- the worker's thread ------------------------------------------------------------------------------------------
 

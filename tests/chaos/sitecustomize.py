@@ -1,6 +1,7 @@
 """On the PYTHONPATH of a bridge under test: on SIGUSR1, ends the thread that CHAOS_VICTIM names; its wall clock is
 CHAOS_AHEAD_SECONDS ahead (libfaketime does that while it runs, and makes a sleep at its stop fail: EINVAL); for Redis
-it waits CHAOS_REDIS_SECONDS, so that a machine that is busy is not taken for a Redis that hangs."""
+it waits CHAOS_REDIS_SECONDS, so that a machine that is busy is not taken for a Redis that hangs; with CHAOS_PAGES_APART
+the process that writes pages writes small ones, too, and one that has failed is followed at once."""
 
 import ctypes
 import os
@@ -28,3 +29,9 @@ if "CHAOS_REDIS_SECONDS" in os.environ:
     from otel_bridge.access import shared
 
     shared.ANSWER_SECONDS = float(os.environ["CHAOS_REDIS_SECONDS"])
+
+if "CHAOS_PAGES_APART" in os.environ:
+    from otel_bridge.metrics import page_process
+    from otel_bridge.ops import alone
+
+    alone.MIN_SERIES, page_process.PAUSE_SECONDS = 0, 0.0

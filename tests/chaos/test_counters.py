@@ -2,13 +2,17 @@
 
 A real bridge, and scrapers that keep their connection or open one a page, that give up before a page or in the middle
 of it. Between their pages: events with new codes and models, refusals, kills, restarts, a bridge that stands still, a
-journal that is full, a GPT that a reload adds.
+journal that is full, a GPT that a reload adds; and the same where another process writes the pages, which dies, hangs
+and is overtaken by reloads.
 """
 
 from __future__ import annotations
 
+import contextlib
+import gzip
 import os
 import random
+import re
 import signal
 import socket
 import struct
@@ -18,8 +22,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import psutil
 import pytest
 
+from otel_bridge.export.answering import has_second_core
 from tests.chaos.lanes import LONG
 from tests.harness.bridge import ROOT, Bridge
 from tests.harness.waiting import wait_for
@@ -64,7 +70,7 @@ class Seen:
             self.connection = socket.create_connection(("127.0.0.1", bridge.metrics_port), timeout=20)
         close = "" if self.keeps else "Connection: close\r\n"
         self.connection.sendall(
-            f"GET /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\nUser-Agent: {self.name}\r\n{close}"
+            f"GET /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\nUser-Agent: {self.name}\r\nAccept-Encoding: gzip\r\n{close}"
             "X-Prometheus-Scrape-Timeout-Seconds: 4\r\n\r\n".encode()
         )
         return self.connection
@@ -91,7 +97,7 @@ class Seen:
         try:
             connection = self.request(bridge)
             if rng.random() < 0.5:
-                connection.recv(rng.choice([1, 200, 5000]))
+                connection.recv(rng.choice([1, 200, 1000]))  # less than a page in gzip
             if rng.random() < 0.5:
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         except OSError:
@@ -138,14 +144,20 @@ def _read(connection: socket.socket) -> str | None:
         if length is None:
             return None
         body = stream.read(length)
-        return body.decode() if len(body) == length else None
+        return gzip.decompress(body).decode() if len(body) == length else None
 
 
 class World:
-    def __init__(self, folder: Path, seed: int) -> None:
+    def __init__(self, folder: Path, seed: int, pages_apart: bool) -> None:
         self.rng = random.Random(seed)
         self.text = (ROOT / "otel-bridge.toml").read_text("utf-8")
-        self.bridge = Bridge(folder, self.text, OTEL_BRIDGE_WINDOWS_INTERVAL_SECONDS="1").start()
+        self.bridge = Bridge(folder, self.text, OTEL_BRIDGE_WINDOWS_INTERVAL_SECONDS="1")
+        self.pages_apart = pages_apart
+        self.processes: set[int] = set()
+        """That have written pages, as far as they were seen."""
+        if pages_apart:
+            self.bridge.customised(CHAOS_PAGES_APART="1")
+        self.bridge.start()
         self.scrapers = [Seen("Prometheus/a", True), Seen("Prometheus/b", True), Seen("Prometheus/c", False)]
         self.posted: Counter[tuple[str, str, str, str]] = Counter()
         self.gpts = ["devops-expert"]
@@ -182,6 +194,28 @@ class World:
 
     def scrape(self) -> None:
         self._one().scrape(self.bridge)
+        self.processes.update(one.pid for one in self._page_process())
+
+    def _page_process(self) -> list[psutil.Process]:
+        assert self.bridge.process is not None
+        found = []
+        for one in psutil.Process(self.bridge.process.pid).children():
+            with contextlib.suppress(psutil.Error):  # it ends meanwhile
+                if "otel_bridge.metrics.page_process" in one.cmdline():
+                    found.append(one)
+        return found
+
+    def kill_page_process(self) -> None:
+        for one in self._page_process():
+            with contextlib.suppress(psutil.Error):
+                one.kill()
+
+    def hang_page_process(self) -> None:
+        """Until after the next page."""
+        for one in self._page_process():
+            with contextlib.suppress(psutil.Error):
+                one.suspend()
+            self.scrape()
 
     def _one(self) -> Seen:
         one = self.rng.choice(self.scrapers)
@@ -231,11 +265,12 @@ class World:
             self._reload(self.text + f'\n[gpts.{new}]\nname = "{new}"\nprovider = "openai"\nmodel = "gpt-6.2-sol"\n')
             self.gpts.append(new)
 
-    def add_price(self) -> None:
-        """Of a model that the shipped list lacks, instead of that list."""
-        own = "prices = { uno = { input = 1, output = 2 }, 'gpt-6.2-sol' = { input = 2, output = 10 } }"
-        if '\nprices = "shipped"' in self.text:
-            self._reload(self.text.replace('\nprices = "shipped"', f"\n{own}", 1))
+    def change_objective(self) -> None:
+        """What was counted as good stays good."""
+        objective = self.rng.choice(["0.5", "5.0", "20.0"])
+        text = re.sub(r"\nlatency_objective_seconds = [\d.]+", f"\nlatency_objective_seconds = {objective}", self.text)
+        if text != self.text:
+            self._reload(text)
 
     def full(self) -> None:
         """For a while there is no room for records; pages go on."""
@@ -256,6 +291,8 @@ class World:
             self.post: 8, self.scrape: 14, self.refuse: 3, self.give_up: 2, self.give_up_on_a_slow_page: 2,
             self.stranger: 2, self.kill: 2, self.restart: 1, self.add_gpt: 1, self.full: 1,
         }  # fmt: skip
+        if self.pages_apart:
+            steps |= {self.kill_page_process: 2, self.hang_page_process: 1, self.change_objective: 2}
         for step in self.rng.choices(list(steps), list(steps.values()), k=STEPS):
             self.told.append(step.__name__)
             step()
@@ -267,14 +304,18 @@ class World:
 
 
 @pytest.fixture(params=SEEDS, ids=str)
-def world(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[World]:
-    started = World(tmp_path, request.param)
+def world(tmp_path: Path, request: pytest.FixtureRequest, pages_apart: bool) -> Iterator[World]:
+    started = World(tmp_path, request.param, pages_apart)
     yield started
     started.close()
 
 
-def test_every_counter_is_at_zero_first_never_falls_and_ends_at_what_was_posted(world: World) -> None:
+@pytest.mark.parametrize("pages_apart", [False, True] if has_second_core() else [False], ids=["here", "apart"])
+def test_every_counter_is_at_zero_first_never_falls_and_ends_at_what_was_posted(
+    world: World, pages_apart: bool
+) -> None:
     world.run()
+    assert bool(world.processes) is pages_apart
     for scraper in world.scrapers:
         for _ in range(3):  # a page that was given up on, the zeros, the values
             scraper.scrape(world.bridge)

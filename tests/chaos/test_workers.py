@@ -18,7 +18,7 @@ from otel_bridge.intake.ingest import APART_BYTES
 from tests.chaos.lanes import LONG, side_by_side
 from tests.chaos.ledger import Load, account
 from tests.chaos.test_kill import export_process
-from tests.harness.bridge import GUIDE_EVENT, ROOT, Bridge
+from tests.harness.bridge import GUIDE_EVENT, Bridge
 from tests.harness.otlp import OtlpReceiver
 from tests.harness.settling import settle
 from tests.harness.waiting import wait_for
@@ -139,6 +139,4 @@ def test_a_dead_writer_ends_the_process_and_loses_nothing(
 
 
 def _with_murderer(make_bridge: Callable[..., Bridge], victim: str, **environ: str) -> Bridge:
-    bridge = make_bridge(CHAOS_VICTIM=victim, **environ)
-    bridge.environ["PYTHONPATH"] = os.pathsep.join((str(ROOT), str(Path(__file__).parent)))
-    return bridge
+    return make_bridge(**environ).customised(CHAOS_VICTIM=victim)

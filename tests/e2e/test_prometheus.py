@@ -6,9 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import psutil
 import pytest
 
 from otel_bridge.config import shipped
+from otel_bridge.export.answering import has_second_core
 from tests.harness.bridge import OPENMETRICS, Bridge
 from tests.harness.otlp import OtlpReceiver
 from tests.harness.prometheus import Prometheus, available
@@ -40,12 +42,14 @@ class Scene:
     answers: list[dict[str, Any]]
 
 
-@pytest.fixture(scope="module")
-def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
-    """One session with `EVENTS`, scraped."""
+@pytest.fixture(scope="module", params=["here", "apart"] if has_second_core() else ["here"])
+def scene(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Scene]:
+    """One session with `EVENTS`, scraped. «apart»: another process writes the pages."""
     folder = tmp_path_factory.mktemp("prometheus")
     receiver = OtlpReceiver().start()
     bridge = Bridge(folder, **receiver.environ, OTEL_BRIDGE_WINDOWS_INTERVAL_SECONDS="0.2")
+    if request.param == "apart":
+        bridge.customised(CHAOS_PAGES_APART="1")
     prometheus = Prometheus(folder / "prometheus", targets=[f"127.0.0.1:{bridge.metrics_port}"])
     try:
         bridge.start()
@@ -60,6 +64,9 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
             answers.append(answer.json())
         prometheus.wait_value("otel_bridge_exported_records_total", 6)
         prometheus.wait_value('gpt_active_users{window="1d"}', 1)
+        assert bridge.process is not None
+        commands = [" ".join(one.cmdline()) for one in psutil.Process(bridge.process.pid).children()]
+        assert any("metrics.page_process" in command for command in commands) is (request.param == "apart")
         yield Scene(bridge, receiver, prometheus, session, answers)
     finally:
         prometheus.close()

@@ -62,6 +62,12 @@ class Bridge:
         self.log = folder / "bridge.log"
         self.http = requests.Session()
 
+    def customised(self, **variables: str) -> Bridge:
+        """With what `tests/chaos/sitecustomize.py` makes of these variables."""
+        path = os.pathsep.join((str(ROOT), str(ROOT / "tests" / "chaos")))
+        self.environ |= {"PYTHONPATH": path, **variables}
+        return self
+
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"

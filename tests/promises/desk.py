@@ -215,7 +215,7 @@ class Desk:
             (catalog.RECORDS.name, {"kind": kind, "result": result, "reason": reason}, count)
             for (kind, result, reason), count in shared.own.records.items()
         ]
-        samples = [*_samples(shared.families), *own]
+        samples = [*_samples(shared.folded().families), *own]
         samples += [(catalog.RECORDS.name, {"kind": k, "result": "accepted"}, n) for k, n in shared.accepted.items()]
         ledger = shared.ledger
         assert ledger is not None

@@ -14,6 +14,7 @@ import pytest
 
 from otel_bridge import config
 from otel_bridge.config import REGIONS, Config
+from otel_bridge.export import answering
 from otel_bridge.intake import batch_process
 from otel_bridge.intake.batch_process import BatchProcess, Kept
 from otel_bridge.intake.contents import CUT_MARK, FRAME_CHARS, LONG_CHARS, TOGETHER, Contents
@@ -71,7 +72,7 @@ def test_one_that_is_killed_is_started_anew(process: BatchProcess) -> None:
 
 def test_one_that_answers_something_else_is_none(process: BatchProcess, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as replaced:  # as another release's would, installed while this one runs
-        replaced.setattr(batch_process, "read_frame", lambda stream: msgspec.msgpack.encode([1, 2]))
+        replaced.setattr(answering, "read_frame", lambda stream: msgspec.msgpack.encode([1, 2]))
         assert redact(process, ["a@example.com"]) is None
         assert asyncio.run(process.prepare(b"[]", 0, 100)) is None
     assert redact(process, ["a@example.com"]) == [("[correo]", {"email": 1})]
@@ -81,7 +82,7 @@ def test_one_of_another_release_is_not_asked(
     process: BatchProcess, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Installed while this one runs: it may make other records of the same events."""
-    monkeypatch.setattr(batch_process, "__version__", "0.0.1")
+    monkeypatch.setattr(answering, "__version__", "0.0.1")
     for _ in range(2):
         assert redact(process, ["a@example.com"]) is None
         assert children() == []
@@ -130,7 +131,7 @@ def test_one_whose_answer_was_not_read_answers_no_other_texts(
         raise MemoryError
 
     with monkeypatch.context() as short:
-        short.setattr(batch_process, "read_frame", fail)
+        short.setattr(answering, "read_frame", fail)
         with pytest.raises(MemoryError):
             redact(process, ["a@example.com"])
     assert redact(process, ["hola"]) == [("hola", {})]
@@ -142,7 +143,7 @@ def test_signals_of_a_group_do_not_end_it_and_its_pipe_does(process: BatchProces
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         os.kill(one.pid, number)
     assert redact(process, ["a@example.com"]) == [("[correo]", {"email": 1})]
-    started, process._process = process._process, None
+    started, process._process._process = process._process._process, None
     assert started is not None and started.stdin is not None and started.stdout is not None
     started.stdin.close()
     assert started.wait(10) == 0

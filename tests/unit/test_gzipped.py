@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import importlib
 import sys
+import zlib
 from collections.abc import Iterator
 from types import ModuleType
 
@@ -40,3 +41,15 @@ def test_the_same_body_gives_the_same_bytes(made_with: ModuleType) -> None:
 
 def test_either_is_what_its_name_says(made_with: ModuleType, request: pytest.FixtureRequest) -> None:
     assert made_with.compress.__module__.partition(".")[0] == request.node.callspec.params["made_with"]
+
+
+@pytest.mark.parametrize("first", [[], [b""], [b"# HELP a\n", b"a 1.0\n" * 50_000]], ids=["none", "empty", "many"])
+@pytest.mark.parametrize("rest", [[], [b"b 2.0\n", b"# EOF\n" * 9_000]], ids=["none", "some"])
+def test_what_another_process_has_begun_is_one_gzip(
+    made_with: ModuleType, first: list[bytes], rest: list[bytes]
+) -> None:
+    packed = b"".join(made_with.gzipped_parts(rest, made_with.begun(first)))
+    reader = zlib.decompressobj(31)
+    assert reader.decompress(packed) == b"".join(first + rest)
+    assert reader.eof and reader.unused_data == b"", "a reader of the first member alone has all of it"
+    assert gzip.decompress(packed) == b"".join(first + rest)

@@ -22,7 +22,7 @@ PAGE = b"x" * (32 << 20)
 
 def listening(page: bytes, host: str = "127.0.0.1") -> MetricsListener:
     return MetricsListener(
-        lambda openmetrics, scraper: [page], Scrapers(), lambda hosts, version: None, host, 0, threading.Event()
+        lambda openmetrics, scraper, packed: [page], Scrapers(), lambda hosts, version: None, host, 0, threading.Event()
     )
 
 
@@ -90,7 +90,7 @@ class Pages:
             self.render, self.scrapers, lambda hosts, version: None, "127.0.0.1", 0, threading.Event()
         )
 
-    def render(self, openmetrics: bool, scraper: Scraper) -> list[bytes]:
+    def render(self, openmetrics: bool, scraper: Scraper, packed: bool) -> list[bytes]:
         self.scrapers.begin_page(scraper, [])
         self.made.append(scraper)
         self.asked.release()
@@ -145,7 +145,7 @@ def test_the_time_to_read_is_that_of_all_parts(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(listener._Handler, "timeout", 1)
     part = b"x" * (1 << 20)
     started = MetricsListener(
-        lambda openmetrics, scraper: [part] * 64, Scrapers(), lambda hosts, version: None, "127.0.0.1", 0,
+        lambda openmetrics, scraper, packed: [part] * 64, Scrapers(), lambda hosts, version: None, "127.0.0.1", 0,
         threading.Event(),
     )  # fmt: skip
     try:
@@ -179,7 +179,7 @@ def test_a_page_is_received_when_its_scraper_has_read_it(
 
 
 def test_a_request_that_fails_is_logged(caplog: pytest.LogCaptureFixture) -> None:
-    def fails(openmetrics: bool, scraper: Scraper) -> list[bytes]:
+    def fails(openmetrics: bool, scraper: Scraper, packed: bool) -> list[bytes]:
         raise ValueError("unforeseen")
 
     started = MetricsListener(fails, Scrapers(), lambda hosts, version: None, "127.0.0.1", 0, threading.Event())

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import time
 
-from msgspec.structs import replace
-
 from otel_bridge import catalog
 from otel_bridge.metrics.own import SelfMetrics
 from otel_bridge.metrics.page import BridgeCollector, Sources
 from otel_bridge.metrics.scrapers import Scraper, Scrapers
-from otel_bridge.metrics.shared import Shared, shared
+from otel_bridge.metrics.shared import Shared, folded, shared
 from otel_bridge.metrics.state import MetricState
 from tests.unit.samples import event, gpt, session
 
@@ -72,13 +70,12 @@ def test_a_label_set_that_comes_while_its_page_is_written_is_at_0_on_it() -> Non
     scrapers.begin_page(scraper, sets, steward.own.label_sets())
     held = scrapers.held(scraper, True)
     assert held.has_none_of(sets)
-    assert shared(state, steward.own, held, None).held == frozenset()
-    refused = replace(steward.own, records={("event", "rejected", "x"): 1})
-    assert (catalog.RECORDS.name, ("event", "rejected", "x")) in shared(state, refused, held, None).held
+    assert folded(state, held).held == frozenset()
+    assert (catalog.RECORDS.name, ("event", "rejected", "x")) in held, "a refusal that comes for the first time"
     state.apply([event(model="new")], 2)
     counted = (
         catalog.OPERATION_DURATION.name,
         next(key for key in state.histograms[catalog.OPERATION_DURATION.name] if "new" in key),
     )
-    assert counted in shared(state, steward.own, held, None).held
+    assert counted in folded(state, held).held
     assert (catalog.SESSIONS.name, next(iter(state.counters[catalog.SESSIONS.name]))) not in held

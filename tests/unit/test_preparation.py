@@ -221,12 +221,13 @@ def test_what_waited_too_long_for_the_process_arrives_anew(
         desk = Desk(tmp_path, loaded, process)
         session = await desk.new()
         await process.redact(["hola"])
-        assert process._process is not None
-        os.kill(process._process.pid, signal.SIGSTOP)
+        asked = process._process._process
+        assert asked is not None
+        os.kill(asked.pid, signal.SIGSTOP)
         posted = asyncio.create_task(desk.batch([{**ONE, "sesion_id": session}]))
         await asyncio.sleep(0.01)
         later_us = clock.now_us()
-        os.kill(process._process.pid, signal.SIGCONT)
+        os.kill(asked.pid, signal.SIGCONT)
         assert (await posted).status == 201
         assert desk.records()[-1].arrived_us >= later_us
         await desk.close()
