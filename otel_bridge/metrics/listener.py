@@ -7,11 +7,13 @@ A connection stays open between pages, as Prometheus keeps it: it tells one scra
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import logging
 import select
 import socket
 import struct
 import sys
+import termios
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -38,6 +40,8 @@ IDLE_SECONDS = 330
 """That a connection may wait for its next request: Prometheus closes one after five minutes."""
 LINGER_SECONDS = 2
 """That a connection which ends with its page waits for the other end to close: it may be a reset."""
+ACKNOWLEDGED_SECONDS = 0.5
+"""That the end of a connection waits for the page before it to be acknowledged, or for a reset in answer to it."""
 MAX_KEPT = 64
 """Connections that are kept open between pages; one more is closed after its page."""
 _OF_PROMETHEUS = "X-Prometheus-Scrape-Timeout-Seconds"
@@ -139,9 +143,15 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _look_for_reset(self) -> None:
         """At the connection's end. One that had closed before the page reached it answers the page with a reset, which
-        is told once, and not by what reads."""
-        if self.connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
-            self.written = False
+        is told once, and not by what reads. It may be on its way still: the page is not acknowledged then."""
+        until = time.monotonic() + ACKNOWLEDGED_SECONDS
+        while self.written:
+            waits = _unacknowledged(self.connection)
+            if self.connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) or (waits and time.monotonic() > until):
+                self.written = False
+            if not waits:
+                break
+            time.sleep(0.001)
 
     def handle_one_request(self) -> None:
         if self.scraper is not None:
@@ -238,6 +248,14 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:
         pass
+
+
+def _unacknowledged(connection: socket.socket) -> int:
+    """Bytes that were sent and that the other end's kernel has not taken yet; 0 where the system does not tell
+    (Linux: SIOCOUTQ, tcp(7))."""
+    with contextlib.suppress(OSError):
+        return int(struct.unpack("i", fcntl.ioctl(connection, termios.TIOCOUTQ, bytes(4)))[0])
+    return 0
 
 
 class MetricsListener:

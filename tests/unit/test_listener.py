@@ -86,6 +86,7 @@ class Pages:
         self.go_on.set()
         self.asked = threading.Semaphore(0)
         self.made: list[Scraper] = []
+        self.page_bytes = b"page"
         self.listener = MetricsListener(
             self.render, self.scrapers, lambda hosts, version: None, "127.0.0.1", 0, threading.Event()
         )
@@ -95,10 +96,14 @@ class Pages:
         self.made.append(scraper)
         self.asked.release()
         assert self.go_on.wait(30)
-        return [b"page"]
+        return [self.page_bytes]
 
     def connect(self) -> socket.socket:
-        return socket.create_connection(("127.0.0.1", self.listener.port), timeout=30)
+        client = socket.socket()
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.settimeout(30)
+        client.connect(("127.0.0.1", self.listener.port))
+        return client
 
     def page(self, client: socket.socket) -> None:
         client.sendall(ASK)
@@ -164,7 +169,22 @@ def test_the_time_to_read_is_that_of_all_parts(monkeypatch: pytest.MonkeyPatch) 
         started.close()
 
 
-@pytest.mark.parametrize(("ends", "received"), [(_gives_up, 1), (_is_reset, 1), (_closes, 2)])
+def _ends_before_it_has_taken_the_page(pages: Pages, client: socket.socket) -> None:
+    """The page is on its way when it says that it will send no more, and never arrives."""
+    pages.page_bytes = b"page" * (1 << 14)
+    client.sendall(ASK)
+    assert pages.asked.acquire(timeout=30)
+    wait_for(lambda: all(handler.written for handler in pages.listener._server.open), "a page that is written")
+    client.shutdown(socket.SHUT_WR)
+    wait_for(lambda: not pages.listener._server.open, "the end of its connection")
+    client.close()
+    pages.page_bytes = b"page"
+
+
+@pytest.mark.parametrize(
+    ("ends", "received"),
+    [(_gives_up, 1), (_is_reset, 1), (_ends_before_it_has_taken_the_page, 1), (_closes, 2)],
+)
 def test_a_page_is_received_when_its_scraper_has_read_it(
     pages: Pages, ends: Callable[[Pages, socket.socket], None], received: int
 ) -> None:
