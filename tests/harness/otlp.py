@@ -204,6 +204,14 @@ class OtlpReceiver:
                 if reply.truncate:
                     self.close_connection = True
 
+            def finish(self) -> None:
+                # The library's own closes what it reads from only where the rest of the answer can still be written: a
+                # bridge that is killed has closed its end.
+                try:
+                    super().finish()
+                finally:
+                    self.rfile.close()
+
             def log_message(self, *arguments: Any) -> None:
                 pass
 
