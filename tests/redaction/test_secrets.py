@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from otel_bridge.privacy.redaction import Redactor
+from otel_bridge.privacy.redaction import Redactor, announced
 
 REDACTOR = Redactor("on")
 HERE = Path(__file__).parent
@@ -552,3 +552,14 @@ def test_more_secrets_go(text: str) -> None:
 @pytest.mark.parametrize("text", _lines("announced_left.txt"))
 def test_more_references_and_sentences_stay(text: str) -> None:
     assert redact(text) == text
+
+
+def test_no_finder_runs_where_none_of_the_hints_stands(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All that their conditions look for, but for the hints, in one text; none asks that something be missing."""
+    looked_for = [const for const in announced._announced.__code__.co_consts if isinstance(const, str)]
+    hintless = "\0".join(literal for literal in looked_for if announced._HINT(literal.lower()) is None)
+    assert len(hintless) > 100 and announced._HINT(hintless.lower()) is None
+    for name in [name for name in vars(announced) if name.startswith("find_") and name != "find_secrets"]:
+        monkeypatch.setattr(announced, name, lambda *_, name=name: [(0, 1, name)])
+    assert list(announced._announced(hintless, hintless.lower())) == []
+    assert list(announced._announced("password=x", "password=x")) != []

@@ -98,4 +98,4 @@ def is_strong(word: str) -> bool:
 def names_label(value: str) -> bool:
     """Whether a value is itself such a name (`db-password`), without a digit: then the secret is elsewhere."""
     low = value.lower()
-    return _ENDS_WITH_WORD(low) is not None and _DIGIT(low) is None
+    return _DIGIT(low) is None and _ENDS_WITH_WORD(low) is not None

@@ -11,7 +11,8 @@ from otel_bridge.privacy.redaction.documents import find_curps, find_documents, 
 from otel_bridge.privacy.redaction.findings import Finding
 from otel_bridge.privacy.redaction.phones import Phones
 
-RUN = re.compile(r"[0-9](?:[ .\-/()]{0,2}[0-9]){5,}+")
+# The look ahead passes over what is too short (3.11) in half of the time.
+RUN = re.compile(r"[0-9](?=[0-9 .\-/()]{5})(?:[ .\-/()]{0,2}[0-9]){5,}+")
 AHEAD = 40
 """How many characters after a run are read: the letters of an id, a unit. A number that begins there belongs to the
 next run."""

@@ -144,9 +144,10 @@ class Phones:
             if finding is not None:
                 yield finding
                 position = last = finding[1]
-        for finding in self._written(text, low, start, stop, until, position, last):
-            yield finding
-            last = finding[1]
+        if position < stop:
+            for finding in self._written(text, low, start, stop, until, position, last):
+                yield finding
+                last = finding[1]
         if last == before:
             finding = self._grouped(text, low, start, stop, until, last)
             if finding is not None:
@@ -262,11 +263,13 @@ def _beginnings(text: str, start: int, stop: int) -> list[int]:
     places = []
     for match in _GROUP.finditer(text, max(0, start - 2), stop):
         first = match.start()
-        if match[0].startswith("(+"):
-            places.append(first + 1)
-        places.append(first)
-        if match[0][0] == "(":
+        if text[first] == "(":
+            if text[first + 1] == "+":
+                places.append(first + 1)
+            places.append(first)
             places.append(first + 1)  # Ana (612345678)
+        else:
+            places.append(first)
     return places
 
 

@@ -24,9 +24,10 @@ that their provider calls public: `pk_live_`, `pk-lf-`, `phc_`, `pk.eyJ`, an acc
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import NamedTuple
 
+from otel_bridge.privacy.redaction.alternatives import tree
 from otel_bridge.privacy.redaction.findings import Finding
 
 HEX = "0-9a-fA-F"
@@ -441,27 +442,11 @@ def _rest(row: Format) -> str:
     return f"[{inside}]{{{row.least},}}+"
 
 
-def _tree(formats: Iterable[tuple[str, str]]) -> str:
-    """One pattern for pairs of a prefix and a rest, the longest prefix first: `g(?:h(?:p_...|o_...)|l...)`.
-
-    Grouped by letter, the regex engine needs only a few comparisons to see that no key begins here.
-    """
-    children: dict[str, list[tuple[str, str]]] = {}
-    here: list[str] = []
-    for prefix, rest in formats:
-        if prefix:
-            children.setdefault(prefix[0], []).append((prefix[1:], rest))
-        else:
-            here.append(rest)
-    branches = [re.escape(letter) + _tree(below) for letter, below in children.items()] + here
-    return branches[0] if len(branches) == 1 else f"(?:{'|'.join(branches)})"
-
-
 _SHORTEST = 15
 """No key of the table is shorter, with its prefix: most words need no search."""
 _SHORTEST_MARKED = 32
 
-_KEY = _tree((prefix, _rest(row)) for row in FORMATS if not row.before for prefix in row.prefixes.split() or [""])
+_KEY = tree((prefix, _rest(row)) for row in FORMATS if not row.before for prefix in row.prefixes.split() or [""])
 
 # A key begins where a word does. In JSON and in URLs the letters before it may belong to an escape: \n, \u0022, %22.
 _EDGE = rf"[^A-Za-z0-9](?=[A-Za-z0-9][!-~]{{{_SHORTEST - 1}}})"
@@ -470,7 +455,7 @@ _BEGUN = re.compile(f"{_EDGE}(?P<key>{_KEY})")
 _BEGUN_ESCAPED = re.compile(f"{_EDGE}{_ESCAPE}(?P<key>{_KEY})")
 _BEGINS = re.compile(r"(?<![A-Za-z0-9])|(?<=\\[a-zA-Z])|(?<=%[0-9A-F]{2})")
 _MARKED = re.compile(
-    _tree(
+    tree(
         (mark, f"(?<=({row.before}){re.escape(mark)}){_rest(row)}")
         for row in FORMATS
         if row.before

@@ -130,11 +130,9 @@ def _find(text: str, phones: Phones, budget: Budget) -> Iterator[Finding]:
     if at:
         yield from find_emails(text)
     yield from find_provider_keys(text)
-    if _DIGIT(text) is None:  # everything below has one
-        return
     if "%40" in text:
         yield from find_encoded_emails(text)
-    if text.count(".") >= 3 or text.count(":") >= 2:
+    if (text.count(".") >= 3 or text.count(":") >= 2) and _DIGIT(text):
         yield from find_ips(text, low, budget)
     run = RUN.search(text)
     if run is None:

@@ -20,6 +20,28 @@ _TOLD = re.compile(
     rf"(?![\"'`“«‘*]{{0,2}}{PLACEHOLDER})\*{{0,2}}"
     r"(?:[\"'`“«‘](?P<quoted>[^\"'`“”«»‘’\n]{1,128}+)[\"'`”»’]|(?P<bare>[^\s\"'`“”«»‘’]{1,256}+))"
 )
+
+
+def _says(low: str) -> bool:
+    """Whether one of the verbs of `_TOLD` may stand in a text: a sixth of its search's time."""
+    return (
+        " es " in low
+        or " es:" in low
+        or " is " in low
+        or " is:" in low
+        or " era" in low
+        or " was" in low
+        or " ser" in low
+        or " fue" in low
+        or " é" in low
+        or " qued" in low
+        or " sigue siendo" in low
+        or " pas" in low
+        or " cambi" in low
+        or " will be" in low
+    )
+
+
 # Without a mark: the value needs a letter and a digit, and a word about logging in must stand before it.
 _BEHIND = re.compile(
     rf"(?P<word>{STRONG}|{CLAVE}|contra|token|api[ -]?key)(?P<noun> (?:{NOUN}))?[*_`]{{0,3}}"
@@ -72,6 +94,8 @@ def _looks_made_up(value: str, word: str) -> bool:
 
 
 def find_told(text: str, low: str) -> Iterator[Finding]:
+    if not _says(low):
+        return
     for match in _TOLD.finditer(low):
         kind = match.lastgroup
         assert kind is not None
