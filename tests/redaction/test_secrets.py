@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from otel_bridge.privacy.redaction import Redactor, announced
+from otel_bridge.privacy.redaction import Redactor, announced, labels
 
 REDACTOR = Redactor("on")
 HERE = Path(__file__).parent
@@ -561,5 +561,30 @@ def test_no_finder_runs_where_none_of_the_hints_stands(monkeypatch: pytest.Monke
     assert len(hintless) > 100 and announced._HINT(hintless.lower()) is None
     for name in [name for name in vars(announced) if name.startswith("find_") and name != "find_secrets"]:
         monkeypatch.setattr(announced, name, lambda *_, name=name: [(0, 1, name)])
-    assert list(announced._announced(hintless, hintless.lower())) == []
-    assert list(announced._announced("password=x", "password=x")) != []
+    assert list(announced._announced(hintless, hintless.lower(), 0)) == []
+    assert list(announced._announced("password=x", "password=x", 0)) != []
+
+
+LABELS = (
+    *("passwords", "passwd", "passphrase", "passwort", "pass", "pwd", "psw", "pw", "contraseñas", "contrasenyas"),
+    *("bindpw", "requirepass", "senha", "frase de paso", "clave", "contra", "secreto", "secret", "token"),
+    *(f"{kind}_key" for kind in labels._KEYS.replace("(?:ion)?", "ion").split()),
+    *("auth_salt", "logged_in_salt", "nonce_salt", "psk", "secret_access_key", "credential", "client-key-data"),
+    *("dockerconfigjson", "dockercfg", "api key", "pin", "nip", "otp", "credencial"),
+)
+
+
+@pytest.mark.parametrize("label", LABELS)
+def test_a_hint_stands_in_each_label(label: str) -> None:
+    """So that labels are searched for from the first hint on, less the length of the longest."""
+    hint = announced._HINT(label)
+    assert hint is not None
+    assert hint.start() <= len(label) <= labels.LONGEST
+
+
+@pytest.mark.parametrize("between", [0, 1, 2, *range(18, 30), 200])
+@pytest.mark.parametrize("label", ["sig", "logged_in_salt", "secret-access-key", "contraseña", "encryption.key"])
+def test_a_label_is_found_wherever_it_stands(label: str, between: int) -> None:
+    secret = "Perro2024" * 3
+    text = f"{' ' * between}{label}: {secret}{' ' * between} y un token"
+    assert redact(text) == text.replace(secret, "[clave]")

@@ -147,55 +147,57 @@ def find_encoded_emails(text: str) -> Iterator[Finding]:
         yield *match.span(), "email"
 
 
-def find_ips(text: str, low: str, budget: Budget) -> Iterator[Finding]:
-    """Host addresses, private ones too: they show the user's network.
+# Host addresses, private ones too: they show the user's network.
+#
+# Left alone, since they identify nobody and half of the questions about networks are about them: loopback, 0.0.0.0,
+# netmasks, multicast, `::`, `::1`, the metadata address of clouds, and in CIDR form private, reserved and shared
+# networks (10.0.0.0/8, 2001:db8::/32). Versions of four parts are recognised by the text before them.
 
-    Left alone, since they identify nobody and half of the questions about networks are about them: loopback, 0.0.0.0,
-    netmasks, multicast, `::`, `::1`, the metadata address of clouds, and in CIDR form private, reserved and shared
-    networks (10.0.0.0/8, 2001:db8::/32). Versions of four parts are recognised by the text before them.
-    """
-    if text.count(":") >= 2:
-        for match in _IPV6.finditer(text):
-            value = match[0].rstrip(":") if not match[0].endswith("::") else match[0]
-            bare = value.partition("%")[0]
-            prefix = _PREFIX6(text, match.start() + len(value))
-            # A digit is needed: `dead::beef` is likelier a C++ or Perl name.
-            if bare.count(":") < 2 or not _DIGIT(bare + (prefix[0] if prefix else "")):
-                continue
-            if budget.spent():
-                yield match.start(), match.start() + len(value), "ip"
-                continue
-            try:
-                host = ipaddress.IPv6Address(bare)
-            except ValueError:
-                continue
-            mapped = host.ipv4_mapped
-            if int(host) <= 1 or host.is_multicast or int(host) == _METADATA6 or (mapped and mapped.is_loopback):
-                continue
-            if prefix and _names_no_one(host, int(prefix[1]), 128):
-                continue
+
+def find_ipv6(text: str, budget: Budget) -> Iterator[Finding]:
+    for match in _IPV6.finditer(text):
+        value = match[0].rstrip(":") if not match[0].endswith("::") else match[0]
+        bare = value.partition("%")[0]
+        prefix = _PREFIX6(text, match.start() + len(value))
+        # A digit is needed: `dead::beef` is likelier a C++ or Perl name.
+        if bare.count(":") < 2 or not _DIGIT(bare + (prefix[0] if prefix else "")):
+            continue
+        if budget.spent():
             yield match.start(), match.start() + len(value), "ip"
-    if text.count(".") >= 3:
-        last = -1
-        for match in _IPV4.finditer(text):
-            start = match.start()
-            end = match.start("prefix") if match["prefix"] else match.end()
-            if budget.spent():
-                yield start, end, "ip"
-                continue
-            try:
-                address = ipaddress.IPv4Address(text[start:end])
-            except ValueError:
-                continue
-            first = address.packed[0]
-            if first in (0, 127) or first >= 224 or int(address) in _METADATA:
-                continue
-            if _is_version(text, low, start, end, address, last):
-                last = end
-                continue
-            if match["prefix"] and _names_no_one(address, int(match["prefix"][1:]), 32):
-                continue
+            continue
+        try:
+            host = ipaddress.IPv6Address(bare)
+        except ValueError:
+            continue
+        mapped = host.ipv4_mapped
+        if int(host) <= 1 or host.is_multicast or int(host) == _METADATA6 or (mapped and mapped.is_loopback):
+            continue
+        if prefix and _names_no_one(host, int(prefix[1]), 128):
+            continue
+        yield match.start(), match.start() + len(value), "ip"
+
+
+def find_ipv4(text: str, low: str, budget: Budget) -> Iterator[Finding]:
+    last = -1
+    for match in _IPV4.finditer(text):
+        start = match.start()
+        end = match.start("prefix") if match["prefix"] else match.end()
+        if budget.spent():
             yield start, end, "ip"
+            continue
+        try:
+            address = ipaddress.IPv4Address(text[start:end])
+        except ValueError:
+            continue
+        first = address.packed[0]
+        if first in (0, 127) or first >= 224 or int(address) in _METADATA:
+            continue
+        if _is_version(text, low, start, end, address, last):
+            last = end
+            continue
+        if match["prefix"] and _names_no_one(address, int(match["prefix"][1:]), 32):
+            continue
+        yield start, end, "ip"
 
 
 _PREFIX6 = re.compile(r"/([0-9]{1,3})(?!\w)").match

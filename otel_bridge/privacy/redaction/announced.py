@@ -22,6 +22,7 @@ from otel_bridge.privacy.redaction.commands import (
 from otel_bridge.privacy.redaction.defaults import find_defaults
 from otel_bridge.privacy.redaction.findings import Finding
 from otel_bridge.privacy.redaction.headers import find_authorizations, find_cookies
+from otel_bridge.privacy.redaction.labels import LONGEST
 from otel_bridge.privacy.redaction.manifests import (
     find_declared,
     find_docker_auths,
@@ -66,10 +67,12 @@ _PIN = re.compile(r"(?:pin|nip|otp)[\"']?(?:\s?[:=]| es )").search
 
 def find_secrets(text: str, low: str) -> Iterable[Finding]:
     """From the most to the least specific; `low` is `view.lower(text)`."""
-    return () if _HINT(low) is None else _announced(text, low)
+    hint = _HINT(low)
+    return () if hint is None else _announced(text, low, max(0, hint.start() - LONGEST))
 
 
-def _announced(text: str, low: str) -> Iterator[Finding]:
+def _announced(text: str, low: str, since: int) -> Iterator[Finding]:
+    """`since`: no label begins before, but for `sig`: those are searched for from there on."""
     strong = (
         "pass" in low
         or "pw" in low
@@ -170,10 +173,11 @@ def _announced(text: str, low: str) -> Iterator[Finding]:
             yield from find_cells(text, low)
         if "\n" in text and strong:
             yield from find_columns(text, low)
-        yield from find_assignments(text, low)
-        yield from find_told(text, low)
+        sig = low.find("sig", 0, since + 2)
+        yield from find_assignments(text, low, since if sig < 0 else sig)
+        yield from find_told(text, low, since)
         if has_digit(low):
-            yield from find_behind(text, low)
+            yield from find_behind(text, low, since)
         if '"' in text or "'" in text:
             yield from find_blocks(text, low)
         if strong and (" como " in low or " as " in low or " de " in low):
@@ -183,4 +187,4 @@ def _announced(text: str, low: str) -> Iterator[Finding]:
     if ("pin" in low or "nip" in low or "otp" in low) and _PIN(low):
         yield from find_pins(low)
         if not labelled:
-            yield from find_told(text, low)
+            yield from find_told(text, low, since)

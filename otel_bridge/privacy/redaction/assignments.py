@@ -129,10 +129,10 @@ def _closes(low: str, label: int, quote: int) -> bool:
     return opened >= 0 and odd and low[opened + 1 : label].replace(" ", "").replace("_", "").isalnum()
 
 
-def find_assignments(text: str, low: str) -> Iterator[Finding]:
+def find_assignments(text: str, low: str, since: int = 0) -> Iterator[Finding]:
     otherwise = "||" in low or "??" in low or " or " in low or "?:" in low
     expanded = "${" in low
-    for match in _ASSIGNMENT.finditer(low):
+    for match in _ASSIGNMENT.finditer(low, since):
         kind = match.lastgroup
         assert kind is not None
         start, end = match.span(kind)

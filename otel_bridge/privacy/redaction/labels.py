@@ -27,6 +27,8 @@ OTHER_KEYS = (
 )
 CLAVE = rf"clave(?<!palabra clave)(?<!palabras clave){OTHER_KEYS}"
 WORD = by_first_letter((*_STRONG, CLAVE, r"contra(?= ?[:=]| del? \w)", *_WEAK))
+LONGEST = 24
+"""No label is longer."""
 # What may follow the word in a name without making it the name of something else (`password_file`, `token_url`).
 SUFFIX = (
     r"(?:[_-]?[0-9]{1,3}|[_-](?:prod|produccion|production|pro|pre|dev|test|qa|staging|stg|local|root|admin|user|app|"

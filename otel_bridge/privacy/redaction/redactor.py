@@ -9,7 +9,7 @@ from typing import Literal
 from unicodedata import combining
 
 from otel_bridge.config import REGIONS
-from otel_bridge.privacy.redaction.addresses import find_emails, find_encoded_emails, find_ips
+from otel_bridge.privacy.redaction.addresses import find_emails, find_encoded_emails, find_ipv4, find_ipv6
 from otel_bridge.privacy.redaction.announced import find_secrets
 from otel_bridge.privacy.redaction.budget import Budget
 from otel_bridge.privacy.redaction.findings import PLACEHOLDERS, Finding
@@ -132,8 +132,10 @@ def _find(text: str, phones: Phones, budget: Budget) -> Iterator[Finding]:
     yield from find_provider_keys(text)
     if "%40" in text:
         yield from find_encoded_emails(text)
-    if (text.count(".") >= 3 or text.count(":") >= 2) and _DIGIT(text):
-        yield from find_ips(text, low, budget)
+    if text.count(":") >= 2 and _DIGIT(text):
+        yield from find_ipv6(text, budget)
+    if text.count(".") >= 3:
+        yield from find_ipv4(text, low, budget)
     run = RUN.search(text)
     if run is None:
         return

@@ -93,10 +93,10 @@ def _looks_made_up(value: str, word: str) -> bool:
     return mixed or any(char in "@#$%^&*+=~!" for char in inside[:-1])
 
 
-def find_told(text: str, low: str) -> Iterator[Finding]:
+def find_told(text: str, low: str, since: int = 0) -> Iterator[Finding]:
     if not _says(low):
         return
-    for match in _TOLD.finditer(low):
+    for match in _TOLD.finditer(low, since):
         kind = match.lastgroup
         assert kind is not None
         start, end = match.span(kind)
@@ -125,9 +125,9 @@ _PIN = re.compile(
 )
 
 
-def find_behind(text: str, low: str) -> Iterator[Finding]:
+def find_behind(text: str, low: str, since: int = 0) -> Iterator[Finding]:
     """«usuario ana contraseña Perro2024»."""
-    for match in _BEHIND.finditer(low):
+    for match in _BEHIND.finditer(low, since):
         start, end = match.span("bare")
         if not is_label(text, low, match.start(), match["word"]) or _ALGORITHM(low, start, end):
             continue
