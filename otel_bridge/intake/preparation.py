@@ -5,7 +5,9 @@ It knows neither sessions nor GPTs. What depends on them is not decided here: su
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
+from operator import attrgetter
 from typing import NamedTuple
 
 import msgspec
@@ -70,6 +72,7 @@ class _Sender(NamedTuple):
 
 
 _NOBODY = _Sender()
+_session_of = attrgetter("session")
 
 
 class Preparation:
@@ -85,24 +88,22 @@ class Preparation:
         """`max_chars`: how much is kept of a content. None: in this batch something is wrong, or not decided here."""
         try:
             items = contract.decode_good_batch(body)
-            return None if items is None else self._prepare(items, now_us, max_chars)
+            # No item of a batch in which nothing is wrong is a problem.
+            return None if items is None else self._prepare(items, now_us, max_chars)  # type: ignore[arg-type]
         except (Problem, Undecided, ValueError):
             return None
 
-    def _prepare(self, items: list[EventIn | Problem], now_us: int, max_chars: int) -> Prepared:
+    def _prepare(self, items: list[EventIn], now_us: int, max_chars: int) -> Prepared:
         draft = Draft(self._identity, self._labels, items, _NOBODY, now_us, Draft.answer)
         event_time, add_event, leaves = contract.event_time, draft.add_event, self._leaves
         sessions: dict[int, KnownSession] = {}
-        posted: dict[bytes, int] = {}
         unclean: list[int] = []
         latest_us = now_us + AHEAD_US  # nobody follows a stepped clock here: it would allow more for longer
         for place, item in enumerate(items):
-            assert isinstance(item, EventIn)
             number = item.sesion_id.int
             session = sessions.get(number)
             if session is None:
                 session = sessions[number] = KnownSession(item.sesion_id.bytes, "", "somebody")
-            posted[session.id] = posted.get(session.id, 0) + 1
             text = item.contenido
             if not (len(text) <= max_chars and leaves(text)):
                 unclean.append(place)
@@ -118,4 +119,5 @@ class Preparation:
             event.user = ""
         for position in draft.digests:
             draft.keys[position] = None
+        posted = dict(Counter(map(_session_of, events)))
         return Prepared(events, draft.keys, draft.digests, unclean, posted, answers.all_taken(events).body)
