@@ -47,11 +47,6 @@ class AnsweringProcess:
         self._is_other = False
         """What is installed is another release than this process: it was replaced while this runs."""
 
-    @property
-    def runs(self) -> bool:
-        """Whether one was started and has not been ended."""
-        return self._process is not None
-
     def ask(self, question: Any, read: Callable[[bytes], R], seconds: float) -> R | None:
         """None: no process answers within so many seconds; the next question starts another. Raises what `read` raises,
         but for a DecodeError."""
@@ -84,7 +79,8 @@ class AnsweringProcess:
             if frame is not None:
                 answer, understood = read(frame), True
         except OSError as error:
-            log.warning("the process for %s cannot be used: %s", self._name, error)
+            if not self._closing:
+                log.warning("the process for %s cannot be used: %s", self._name, error)
         except msgspec.DecodeError as error:
             log.warning("the process for %s does not answer as it should: %s", self._name, error)
         finally:

@@ -170,7 +170,8 @@ class _Handler(BaseHTTPRequestHandler):
                 scraper.received()
                 self.written = False
         except TimeoutError:
-            pass
+            if _unacknowledged(self.connection):
+                self.written = False
         except OSError:
             self.written = False
 
@@ -253,7 +254,7 @@ class _Handler(BaseHTTPRequestHandler):
 def _unacknowledged(connection: socket.socket) -> int:
     """Bytes that were sent and that the other end's kernel has not taken yet; 0 where the system does not tell
     (Linux: SIOCOUTQ, tcp(7))."""
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, ValueError):
         return int(struct.unpack("i", fcntl.ioctl(connection, termios.TIOCOUTQ, bytes(4)))[0])
     return 0
 

@@ -11,11 +11,12 @@ Nothing depends on it. Where it is not there, or cannot say it, the page is writ
 from __future__ import annotations
 
 import contextlib
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
@@ -33,15 +34,19 @@ from otel_bridge.metrics.state import MetricState
 from otel_bridge.metrics.text import FamilyText
 from otel_bridge.records import decode
 
+log = logging.getLogger(__name__)
+
+R = TypeVar("R")
+
 MIN_SERIES = 100_000
 """Fewer are written here: that takes less time than is worth a process, which takes the memory of all series again."""
 START_SECONDS = 30.0
 ANSWER_SECONDS = 2.0
-"""That a page waits for it; Prometheus waits ten for the page, and this process needs less than one to write it."""
+"""That a page waits for it; Prometheus waits four for the page. It takes 0.3 s for 1,000 GPTs."""
 MAX_BEHIND = 100_000
 """Records that it folds for one page. Past that it is ended: a dump is nearer."""
-PAUSE_SECONDS = 60.0
-"""From one that could not answer to the next start."""
+PAUSE_SECONDS = (60.0, 3_600.0)
+"""From one that could not answer to the next start, the first time and at the most. Each time it is twice as long."""
 UNWANTED_SECONDS = 600.0
 """Without a page after which it is ended: its memory is for somebody who scrapes."""
 _SEGMENTS = 500
@@ -54,6 +59,8 @@ class Settings(msgspec.Struct, array_like=True):
     journal: str
     """Its URL."""
     gpts: dict[str, Gpt]
+    left: dict[str, Gpt]
+    """As `MetricState.left` has them."""
     max_models: int
     max_errors: int
     seq: int
@@ -63,13 +70,13 @@ class Settings(msgspec.Struct, array_like=True):
 
 
 class Follow(msgspec.Struct, array_like=True, tag="follow"):
-    """It may fold so far. Answered by True where it is there."""
+    """It may fold so far. Answered by True where it is there, or further."""
 
     seq: int
 
 
 class Write(msgspec.Struct, array_like=True, tag="write"):
-    """The text as of this record. Answered by a `Begun`; None: it cannot say."""
+    """The text as of this record. Answered by a `Begun`; True: it is further; False: it cannot say."""
 
     seq: int
     openmetrics: bool
@@ -79,16 +86,30 @@ class Write(msgspec.Struct, array_like=True, tag="write"):
 
 _settings = msgspec.msgpack.Decoder(Settings).decode
 _question = msgspec.msgpack.Decoder(Follow | Write).decode
-_begun = msgspec.msgpack.Decoder(Begun | None).decode
+_begun = msgspec.msgpack.Decoder(Begun | bool).decode
 _there = msgspec.msgpack.Decoder(bool).decode
+
+
+class Beginning(NamedTuple):
+    """What the process begins with, as of one moment."""
+
+    journal: str
+    """Its URL."""
+    config: Config
+    """In force."""
+    left: dict[str, Gpt]
+    """As `MetricState.left` has them."""
+    seq: int
+    """Of the last record that is counted."""
+    state: bytes
+    """As of it: as `MetricState.dump_at` gives it."""
 
 
 class PageProcess:
     """Called from any thread. What is asked waits for its turn in a thread of its own."""
 
-    def __init__(self, begin: Callable[[], tuple[Config, int, bytes]]) -> None:
-        """`begin`: what the process begins with: the configuration in force, the sequence number of the last record
-        that is counted, and the state as of it as `MetricState.dump_at` gives it. Called in that thread."""
+    def __init__(self, begin: Callable[[], Beginning]) -> None:
+        """`begin`: called in that thread."""
         self._begin = begin
         self._process = AnsweringProcess(__name__, "pages", self._settings)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="page-process")
@@ -98,20 +119,23 @@ class PageProcess:
         self._is_ready = self._is_closed = False
         self._generation = self._of = 0
         """Of the configuration: as it is now, and as the process began with it."""
-        self._not_before = 0.0
+        self._not_before, self._pause = 0.0, PAUSE_SECONDS[0]
         self._wanted_at = 0.0
         """When a page was asked for last."""
+        self._counted = 0
+        """What `follow` was told last."""
 
     def reconfigured(self) -> None:
         """Another configuration counts from now on. Called before it does."""
         self._generation += 1
 
     def follow(self, seq: int) -> None:
-        """Lets it fold up to this record, so that a page has less to wait for. Asked about once a second; waits for
-        nothing."""
+        """Lets it fold up to the record that was told the time before: a page has less to wait for, and is seldom
+        overtaken while it is made. Asked about once a second; waits for nothing."""
         with self._lock:
+            before, self._counted = self._counted, seq
             if self._is_ready and self._is_idle:
-                self._doing = self._thread.submit(self._follow, seq)
+                self._doing = self._thread.submit(self._guarded, self._follow, Follow(before))
 
     def write(self, seq: int, openmetrics: bool, held: list[LabelSet]) -> Begun | None:
         """What is folded up to this record, as text in gzip. None: it has to be written here."""
@@ -119,10 +143,15 @@ class PageProcess:
             now = self._wanted_at = time.monotonic()
             if not self._is_ready:
                 if self._is_idle and now >= self._not_before:
-                    self._doing = self._thread.submit(self._start)
+                    self._doing = self._thread.submit(self._guarded, self._start, None)
                 return None
-            asked = self._doing = self._thread.submit(self._write, Write(seq, openmetrics, held))
-        written: Begun | None = asked.result()
+            question = Write(seq, openmetrics, held)
+            asked = self._doing = self._thread.submit(self._guarded, self._write, question)
+        try:
+            written: Begun | None = asked.result(ANSWER_SECONDS)
+        except TimeoutError:
+            asked.cancel()
+            return None
         return written
 
     def close(self) -> None:
@@ -141,41 +170,60 @@ class PageProcess:
 
     def _settings(self) -> Settings:
         self._of = self._generation
-        config, seq, state = self._begin()
-        gpts, models, errors = dict(config.gpts), config.max_models_per_gpt, config.max_errors_per_gpt
-        return Settings(config.journal, gpts, models, errors, seq, state)
+        began = self._begin()
+        gpts, models, errors = dict(began.config.gpts), began.config.max_models_per_gpt, began.config.max_errors_per_gpt
+        return Settings(began.journal, gpts, began.left, models, errors, began.seq, began.state)
 
-    def _start(self) -> None:
-        if self._process.start(START_SECONDS):
-            self._is_ready = True
-        else:
-            self._end(PAUSE_SECONDS)
+    def _guarded(self, run: Callable[[Any], R], question: Any) -> R | None:
+        try:
+            return run(question)
+        except Exception:
+            log.exception("the process for pages cannot be used")
+            self._fail()
+            return None
 
-    def _follow(self, seq: int) -> None:
+    def _start(self, _: None) -> None:
+        started = self._process.start(START_SECONDS)
+        with self._lock:
+            self._is_ready = started and not self._is_closed
+        if not started:
+            self._fail()
+
+    def _follow(self, question: Follow) -> None:
         if time.monotonic() - self._wanted_at > UNWANTED_SECONDS:
-            self._end(0)
-        elif self._is_current and not self._process.ask(Follow(seq), _there, ANSWER_SECONDS):
-            self._end(PAUSE_SECONDS)
+            self._end()
+        elif self._is_current and not self._process.ask(question, _there, ANSWER_SECONDS):
+            self._fail()
 
     def _write(self, question: Write) -> Begun | None:
         if not self._is_current:
             return None
         written = self._process.ask(question, _begun, ANSWER_SECONDS)
-        if written is None:
-            self._end(PAUSE_SECONDS)
-        return written
+        if isinstance(written, Begun):
+            self._pause = PAUSE_SECONDS[0]
+            return written
+        if written is not True:
+            self._fail()
+        return None
 
     @property
     def _is_current(self) -> bool:
         """Whether it counts by the configuration in force. One that does not is ended."""
         if self._of != self._generation:
-            self._end(0)
+            self._end()
         return self._is_ready
 
-    def _end(self, pause: float) -> None:
-        """The next page after so many seconds starts another."""
+    def _fail(self) -> None:
+        """After a pause, the next page starts another."""
+        self._end()
+        if not self._is_closed:
+            log.warning("pages are written without a process of their own for %g s", self._pause)
+        self._not_before = time.monotonic() + self._pause
+        self._pause = min(PAUSE_SECONDS[1], 2 * self._pause)
+
+    def _end(self) -> None:
+        """The next page starts another."""
         self._is_ready = False
-        self._not_before = time.monotonic() + pause
         self._process.end()
 
 
@@ -184,42 +232,44 @@ class _Pages:
 
     def __init__(self, settings: Settings) -> None:
         self._state = MetricState(settings.gpts, settings.max_models, settings.max_errors)
-        self._state.load(settings.seq, settings.state)
+        self._state.load(settings.seq, settings.state, settings.left)
         self._reader = journal.open_reader(settings.journal, CONSUMER)
         self._text = FamilyText()
+        for _ in self._families(True, frozenset()):  # so that the first page has as little to do as the others
+            pass
 
-    def answer(self, question: Follow | Write) -> bool | Begun | None:
-        followed = self._follow(question.seq)
+    def answer(self, question: Follow | Write) -> bool | Begun:
+        at = self._follow(question.seq)
         if isinstance(question, Follow):
-            return followed
-        if not followed:
-            return None
+            return at is not None
+        if at != question.seq:
+            return at is not None
         return gzipped.begun(self._families(question.openmetrics, frozenset(question.held)))
 
     def _families(self, openmetrics: bool, held: frozenset[LabelSet]) -> Iterator[bytes]:
         for metric, rows in self._state.snapshot():
             yield from self._text.render(metric, rows, openmetrics, held)
 
-    def _follow(self, seq: int) -> bool:
-        """Whether the state is as of this record now. Not where a record cannot be read, that this process has folded
-        nevertheless, from memory."""
+    def _follow(self, seq: int) -> int | None:
+        """Folds up to this record. What record the state is as of then; None: it cannot be had, since one before it
+        cannot be read, that the bridge has folded from memory, or since it is too far."""
         state = self._state
         if seq - state.seq > MAX_BEHIND:
-            return False
+            return None
         try:
             while state.seq < seq:
                 segments = self._reader.segments(state.seq, _SEGMENTS)
                 if not segments:
-                    return False
+                    return None
                 for segment in segments:
-                    if state.seq == seq:
+                    if state.seq >= seq:
                         break
-                    if segment.damaged or segment.last - segment.size != state.seq or segment.last > seq:
-                        return False
+                    if segment.damaged or segment.last - segment.size != state.seq:
+                        return None
                     state.apply(decode(segment.body), segment.last)
         except StoreError:
-            return False
-        return state.seq == seq
+            return None
+        return state.seq
 
 
 def main() -> None:

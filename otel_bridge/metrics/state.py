@@ -478,8 +478,14 @@ class MetricState:
         later = {**families[False], **msgspec.msgpack.decode(extra)}
         return seq, msgspec.msgpack.encode({**document, **families[True], "later": later})
 
-    def load(self, seq: int, state: bytes) -> None:
-        """Restores a dumped state. Raises ValueError where this release cannot read it."""
+    def left(self) -> dict[str, Gpt]:
+        """GPTs that a reload has taken out, as they were: what comes of their sessions is counted by that."""
+        with self.lock:
+            return {gpt_id: one.gpt for gpt_id, one in self._gpts.items() if gpt_id not in self._config}
+
+    def load(self, seq: int, state: bytes, left: Mapping[str, Gpt] | None = None) -> None:
+        """Restores a dumped state. `left`: as the state that was dumped has them; a new process of the bridge does not
+        know them any more. Raises ValueError where this release cannot read it."""
         document = msgspec.msgpack.decode(state)
         if document.get("version") != STATE_VERSION:
             raise ValueError(f"the snapshot of metrics has version {document.get('version')}, not {STATE_VERSION}")
@@ -488,6 +494,7 @@ class MetricState:
             self.accepted.update(document["accepted"])
             self._label_sets = None
             self.capped.update(document["capped"])
+            self._gpts.update({gpt_id: _GptSeries(gpt) for gpt_id, gpt in (left or {}).items()})
             for gpt_id, (models, error_types) in document["admitted"].items():
                 gpt_series = self._gpts.get(gpt_id) or self._gpt(gpt_id)
                 gpt_series.models.update(models)

@@ -15,7 +15,7 @@ from otel_bridge.metrics.cost import Cost
 from otel_bridge.metrics.ledger import LedgerView
 from otel_bridge.metrics.own import OwnCounts, SelfMetrics
 from otel_bridge.metrics.pace import Pace
-from otel_bridge.metrics.page_process import MIN_SERIES, PageProcess
+from otel_bridge.metrics.page_process import MIN_SERIES, Beginning, PageProcess
 from otel_bridge.metrics.scrapers import Scraper, Scrapers
 from otel_bridge.metrics.shared import Shared, ShownLedger, shared
 from otel_bridge.metrics.state import MetricState
@@ -123,10 +123,10 @@ class Alone:
         self._dump_cost.took(time.thread_time() - began)
         return self._dumped
 
-    def _begin_pages(self) -> tuple[Config, int, bytes]:
-        """For the process that writes pages."""
+    def _begin_pages(self) -> Beginning:
+        """For the process that writes pages. Not the last dump: a page may have shown a lot more since."""
         with self._dumping:
-            return self._config, *(self._dumped or self._dump_now(Pace()))
+            return Beginning(self._journal.store.url, self._config, self._state.left(), *self._dump_now(Pace()))
 
     @property
     def _is_dear(self) -> bool:
@@ -159,7 +159,8 @@ class Alone:
         held = scrapers.held(scraper, is_saved)
 
         def packed(openmetrics: bool) -> Begun | None:
-            if self._pages is None or state.series_count() < MIN_SERIES:
+            # Another file may have the journal's name while it is displaced.
+            if self._pages is None or state.series_count() < MIN_SERIES or self._journal.store.displaced:
                 return None
             at_0 = [] if held.has_none_of(sets) else [each for each in sets if each in held]
             return self._pages.write(seq, openmetrics, at_0)

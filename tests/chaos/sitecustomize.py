@@ -34,4 +34,4 @@ if "CHAOS_PAGES_APART" in os.environ:
     from otel_bridge.metrics import page_process
     from otel_bridge.ops import alone
 
-    alone.MIN_SERIES, page_process.PAUSE_SECONDS = 0, 0.0
+    alone.MIN_SERIES, page_process.PAUSE_SECONDS = 0, (0.0, 0.0)

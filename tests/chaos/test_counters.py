@@ -25,6 +25,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from otel_bridge import catalog
 from otel_bridge.export.answering import has_second_core
 from tests.chaos.lanes import LONG
 from tests.harness.bridge import ROOT, Bridge
@@ -32,23 +33,11 @@ from tests.harness.waiting import wait_for
 
 STEPS = int(os.environ.get("COUNTERS_STEPS", "40"))
 SEEDS = [int(seed) for seed in os.environ.get("COUNTERS_SEEDS", "").split()] or range(20 if LONG else 3)
-COUNTERS = (
-    "gen_ai_client_operation_duration_seconds_bucket",
-    "gen_ai_client_operation_duration_seconds_count",
-    "gen_ai_client_operation_duration_seconds_sum",
-    "gen_ai_client_token_usage_bucket",
-    "gen_ai_client_token_usage_count",
-    "gen_ai_client_token_usage_sum",
-    "gpt_sessions_total",
-    "gpt_slo_events_total",
-    "gpt_cost_usd_total",
-    "gpt_unpriced_tokens_total",
-    "otel_bridge_records_total",
-    "otel_bridge_redactions_total",
-    "otel_bridge_request_duration_seconds_bucket",
-    "otel_bridge_request_duration_seconds_count",
-    "otel_bridge_request_duration_seconds_sum",
-    "otel_bridge_exported_records_total",
+COUNTERS = tuple(
+    f"{metric.name}{ending}"
+    for metric in catalog.METRICS
+    if metric.type in ("counter", "histogram")
+    for ending in (("_bucket{", "_count{", "_sum{") if metric.type == "histogram" else ("{", " "))
 )
 EVENTS = "gen_ai_client_operation_duration_seconds_count"
 
@@ -151,7 +140,9 @@ class World:
     def __init__(self, folder: Path, seed: int, pages_apart: bool) -> None:
         self.rng = random.Random(seed)
         self.text = (ROOT / "otel-bridge.toml").read_text("utf-8")
-        self.bridge = Bridge(folder, self.text, OTEL_BRIDGE_WINDOWS_INTERVAL_SECONDS="1")
+        self.bridge = Bridge(
+            folder, self.text, OTEL_BRIDGE_WINDOWS_INTERVAL_SECONDS="1", OTEL_BRIDGE_IDLE_AFTER_SECONDS="2"
+        )
         self.pages_apart = pages_apart
         self.processes: set[int] = set()
         """That have written pages, as far as they were seen."""
@@ -216,6 +207,8 @@ class World:
             with contextlib.suppress(psutil.Error):
                 one.suspend()
             self.scrape()
+            with contextlib.suppress(psutil.Error):  # one that had not started yet is not waited for
+                one.resume()
 
     def _one(self) -> Seen:
         one = self.rng.choice(self.scrapers)
@@ -265,6 +258,15 @@ class World:
             self._reload(self.text + f'\n[gpts.{new}]\nname = "{new}"\nprovider = "openai"\nmodel = "gpt-6.2-sol"\n')
             self.gpts.append(new)
 
+    def remove_gpt(self) -> None:
+        """Its sessions fall idle all the same."""
+        if len(self.gpts) > 1:
+            gone = self.gpts.pop()
+            self.sessions.pop(gone, None)
+            head = self.text.index(f"\n[gpts.{gone}]")
+            tail = self.text.find("\n[gpts.", head + 2)
+            self._reload(self.text[:head] + ("" if tail < 0 else self.text[tail:]))
+
     def change_objective(self) -> None:
         """What was counted as good stays good."""
         objective = self.rng.choice(["0.5", "5.0", "20.0"])
@@ -289,7 +291,8 @@ class World:
     def run(self) -> None:
         steps: dict[Callable[[], None], int] = {
             self.post: 8, self.scrape: 14, self.refuse: 3, self.give_up: 2, self.give_up_on_a_slow_page: 2,
-            self.stranger: 2, self.kill: 2, self.restart: 1, self.add_gpt: 1, self.full: 1,
+            self.stranger: 2, self.kill: 2, self.restart: 1, self.add_gpt: 1, self.remove_gpt: 1,
+            self.full: 1,
         }  # fmt: skip
         if self.pages_apart:
             steps |= {self.kill_page_process: 2, self.hang_page_process: 1, self.change_objective: 2}

@@ -210,3 +210,21 @@ def test_a_request_that_fails_is_logged(caplog: pytest.LogCaptureFixture) -> Non
     finally:
         started.close()
     assert "unforeseen" in caplog.text
+
+
+CLOSING = ASK[:-2] + b"Connection: close\r\n\r\n"
+
+
+@pytest.mark.parametrize(("wait", "asks"), [("IDLE_SECONDS", ASK), ("LINGER_SECONDS", CLOSING)])
+def test_a_page_that_nobody_has_taken_within_its_time_is_not_received(
+    pages: Pages, monkeypatch: pytest.MonkeyPatch, wait: str, asks: bytes
+) -> None:
+    """As where the network to the scraper is gone."""
+    with pages.connect() as client:
+        pages.page(client)
+        pages.page_bytes = b"page" * (1 << 14)
+        monkeypatch.setattr(listener, wait, 0.5)
+        client.sendall(asks)
+        assert pages.asked.acquire(timeout=30)
+        wait_for(lambda: not pages.listener._server.open, "the end of its connection")
+        assert pages.made[-1].sent == 2 and pages.made[-1].last == 1

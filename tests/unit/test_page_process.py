@@ -7,6 +7,8 @@ import os
 import random
 import signal
 import sqlite3
+import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -18,6 +20,7 @@ import pytest
 
 from otel_bridge import config, journal
 from otel_bridge.config import Config, Price
+from otel_bridge.export import frames
 from otel_bridge.gzipped import gzipped_parts
 from otel_bridge.journal import Append, Journal
 from otel_bridge.metrics import page_process
@@ -92,7 +95,7 @@ def here(shared: Shared, openmetrics: bool = True) -> list[bytes]:
 @pytest.fixture
 def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
     monkeypatch.setattr(alone, "MIN_SERIES", 0)
-    monkeypatch.setattr(page_process, "PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr(page_process, "PAUSE_SECONDS", (0.0, 0.0))
     served = Served(tmp_path)
     served.take([session(), *map(session, range(1, 20))])
     yield served
@@ -169,8 +172,8 @@ def test_what_is_new_stands_at_0_for_each_scraper_once(served: Served) -> None:
 
 def test_another_configuration_counts_from_its_moment_on(served: Served) -> None:
     """What was counted by the one before is not counted anew, and the process never shows it otherwise."""
-    served.take([event(1, latency_ms=1_500.0)])
     served.written()
+    served.take([event(1, latency_ms=1_500.0)])
     before = children()
     gpts = dict(served.config.gpts)
     gpts["devops-expert"] = gpt(latency_objective_seconds=1.0, prices={"gpt-6.2-sol": Price(1, 1)})
@@ -207,43 +210,121 @@ def test_one_that_hangs_is_ended_and_the_next_page_has_another(served: Served, m
     assert served.written() == here(served.shared())
 
 
-def test_one_that_is_far_behind_starts_anew_from_a_dump(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_that_is_far_behind_starts_anew_from_a_dump(served: Served) -> None:
     served.take([event(1)])
+    served.counting.save()
     served.written()
     (first,) = children()
     served.take(some(random.Random(1), page_process.MAX_BEHIND + 1, 100))
     assert served.shared().packed(True) is None
-    served.counting.save()
     served.written()
     assert served.written() == here(served.shared())
     assert first not in children()
 
 
-def test_what_it_cannot_read_is_written_here(served: Served) -> None:
+def _sql(served: Served, statement: str, *values: int) -> None:
+    with closing(sqlite3.connect(served.config.journal.removeprefix("sqlite:///"), isolation_level=None)) as db:
+        assert db.execute(statement, values).rowcount == 1
+
+
+DAMAGES = "UPDATE segment SET body = x'00' WHERE last = ?"
+
+
+@pytest.mark.parametrize("statement", [DAMAGES, "DELETE FROM segment WHERE last = ?"])
+def test_what_it_cannot_read_is_written_here(served: Served, statement: str) -> None:
+    """This process has folded it from memory."""
     served.take([event(1)])
     served.written()
     served.take([event(2)])
-    with closing(sqlite3.connect(served.config.journal.removeprefix("sqlite:///"), isolation_level=None)) as db:
-        assert db.execute("UPDATE segment SET body = x'00' WHERE last = ?", (served.journal.store.last,)).rowcount == 1
+    _sql(served, statement, served.journal.store.last)
+    served.take([event(3)])
     shared = served.shared()
     assert shared.packed(True) is None
-    assert any(b'type="consulta"' in line and line.endswith(b" 2.0") for line in here(shared))
+    assert any(b'type="consulta"' in line and line.endswith(b" 3.0") for line in here(shared))
 
 
 def test_while_it_follows_a_page_has_nothing_to_fold(served: Served) -> None:
     served.take([event(1)])
     served.written()
     served.take([event(2)])
-    served.counting.save_if_due()
+    _followed(served)
+    _sql(served, DAMAGES, served.journal.store.last)
+    assert served.written() == here(served.shared()), "it has read that before"
+
+
+def _followed(served: Served) -> None:
+    """As after two of housekeeping's steps."""
     pages = served.counting._pages
     assert pages is not None
-    wait_for(lambda: pages._is_idle, "an answer")
-    (one,) = children()
-    one.suspend()
-    served.counting.save_if_due()  # waits for nobody
-    one.resume()
+    for _ in range(2):
+        served.counting.save_if_due()
+        wait_for(lambda: pages._is_idle, "an answer")
+
+
+def test_a_page_that_is_overtaken_is_written_here(served: Served) -> None:
+    """One whose own part takes long to be saved: the process goes on."""
+    served.take([event(1)])
+    served.written()
+    before, shared = children(), served.shared()
+    served.take([event(2)])
+    served.counting.save_if_due()
+    assert shared.packed(True) is not None, "it is told of what was there a second ago"
+    shared = served.shared()
+    served.take([event(3)])
+    _followed(served)
+    assert shared.packed(True) is None
+    assert served.shared().packed(True) is not None and children() == before
+
+
+def test_a_gpt_that_a_reload_takes_out_counts_on_as_it_was(served: Served) -> None:
+    """Its sessions fall idle afterwards."""
+    served.take([session(500, gpt="otro"), session(501, gpt="otro"), idle(500, gpt="otro")])
+    served.written()
+    gpts = {name: one for name, one in served.config.gpts.items() if name != "otro"}
+    served.counting.configure(replace(served.config, gpts=gpts))
+    served.written()
+    served.take([idle(501, gpt="otro")])
     served.written()
     assert served.written() == here(served.shared())
+    assert not any(b'"unknown"' in line and b'"otro"' in line for line in served.written())
+
+
+def test_no_other_file_is_read_that_has_the_journals_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(alone, "MIN_SERIES", 0)
+    (tmp_path / "ours").mkdir()
+    (tmp_path / "theirs").mkdir()
+    link = tmp_path / "data"
+    link.symlink_to(tmp_path / "ours")
+    served = Served(link)
+    try:
+        served.take([session(), event(1)])
+        assert served.counting._begin_pages().journal == f"sqlite:///{tmp_path}/ours/journal.db"
+        link.unlink()
+        link.symlink_to(tmp_path / "theirs")
+        wait_for(lambda: served.journal.store.displaced or served.take([event()]), "a journal that is displaced")
+        assert served.shared().packed(True) is None and served.shared().packed(True) is None
+        assert children() == []
+    finally:
+        served.end()
+
+
+def test_after_a_failure_there_is_a_pause_which_grows(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(page_process, "PAUSE_SECONDS", (60.0, 200.0))
+    pages = served.counting._pages
+    assert pages is not None
+    served.take([event(1)])
+    served.written()
+    for pause in (60.0, 120.0, 200.0, 200.0):
+        pages._pause = pause if pause == 60.0 else pages._pause
+        children()[0].kill()
+        assert served.shared().packed(True) is None
+        assert served.shared().packed(True) is None and children() == []
+        assert pause - 5 < pages._not_before - time.monotonic() <= pause
+        pages._not_before = 0.0
+        served.shared().packed(True)
+        wait_for(lambda: pages._is_ready, "another one")
+    served.written()
+    assert pages._pause == 60.0, "it has answered"
 
 
 def test_it_is_ended_where_nobody_scrapes(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -272,6 +353,32 @@ def test_a_stop_waits_for_no_answer(served: Served) -> None:
     began = time.monotonic()
     served.counting.close()
     assert time.monotonic() - began < page_process.ANSWER_SECONDS
+    assert served.shared().packed(True) is None
+
+
+def test_a_stop_while_it_starts_waits_for_it_no_longer(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And no page asks one that became ready meanwhile."""
+    started, goes_on = threading.Event(), threading.Event()
+    start = frames.start
+
+    def late(module: str) -> subprocess.Popen[bytes]:
+        started.set()
+        assert goes_on.wait(30)
+        process = start(module)
+        process.send_signal(signal.SIGSTOP)
+        return process
+
+    monkeypatch.setattr(frames, "start", late)
+    assert served.shared().packed(True) is None
+    assert started.wait(30)
+    ends = threading.Thread(target=served.counting.close)
+    ends.start()
+    pages = served.counting._pages
+    assert pages is not None
+    wait_for(lambda: pages._process._closing, "the stop")
+    goes_on.set()
+    ends.join(page_process.START_SECONDS / 2)
+    assert not ends.is_alive()
     assert served.shared().packed(True) is None
 
 
