@@ -9,9 +9,9 @@ import msgspec
 
 try:
     # As small as zlib's first level, for a sixth of its time. Its wheels are for x86-64 and arm64.
-    from isal.isal_zlib import Z_SYNC_FLUSH, compress, compressobj, crc32
+    from isal.isal_zlib import Z_FINISH, Z_SYNC_FLUSH, compress, compressobj, crc32
 except ImportError:
-    from zlib import Z_SYNC_FLUSH, compress, compressobj, crc32  # type: ignore[assignment]
+    from zlib import Z_FINISH, Z_SYNC_FLUSH, compress, compressobj, crc32  # type: ignore[assignment]
 
     LEVEL = 1
 else:
@@ -40,12 +40,7 @@ def gzipped(body: bytes) -> bytes:
 
 def begun(parts: Iterable[bytes]) -> Begun:
     """Packs the first part of what leaves in gzip."""
-    packing = compressobj(LEVEL, wbits=_BARE)
-    deflated, crc, size = [], 0, 0
-    for part in parts:
-        deflated.append(packing.compress(part))
-        crc, size = crc32(part, crc), size + len(part)
-    return Begun([*deflated, packing.flush(Z_SYNC_FLUSH)], crc, size)
+    return _deflated(parts, Begun([], 0, 0), Z_SYNC_FLUSH)
 
 
 def gzipped_parts(parts: Iterable[bytes], after: Begun | None = None) -> list[bytes]:
@@ -54,9 +49,15 @@ def gzipped_parts(parts: Iterable[bytes], after: Begun | None = None) -> list[by
     if after is None:
         packing = compressobj(LEVEL, wbits=_GZIP)
         return [*map(packing.compress, parts), packing.flush()]
+    whole = _deflated(parts, after, Z_FINISH)
+    return [_HEAD, *whole.deflated, struct.pack("<II", whole.crc, whole.size & 0xFFFFFFFF)]
+
+
+def _deflated(parts: Iterable[bytes], after: Begun, flush: int) -> Begun:
+    """What is packed with these parts behind it. `flush`: how the last block ends."""
     packing = compressobj(LEVEL, wbits=_BARE)
-    deflated, crc, size = [_HEAD, *after.deflated], after.crc, after.size
+    deflated, crc, size = [*after.deflated], after.crc, after.size
     for part in parts:
         deflated.append(packing.compress(part))
         crc, size = crc32(part, crc), size + len(part)
-    return [*deflated, packing.flush(), struct.pack("<II", crc, size & 0xFFFFFFFF)]
+    return Begun([*deflated, packing.flush(flush)], crc, size)

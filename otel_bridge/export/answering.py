@@ -7,6 +7,7 @@ not answer.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import subprocess
@@ -129,3 +130,17 @@ class AnsweringProcess:
         process = self._process
         if process is not None:
             process.kill()
+
+
+def answer(begin: Callable[[bytes], Callable[[bytes], Any]]) -> None:
+    """Such a process's own side, until the bridge's end of the pipe closes. `begin`: from the frame of the settings to
+    what answers a question's frame. Raises what that raises."""
+    stdin, stdout = frames.streams()
+    settings = read_frame(stdin)
+    if settings is None:
+        return
+    answers = begin(settings)
+    with contextlib.suppress(BrokenPipeError):
+        write_frame(stdout, __version__)
+        while (question := read_frame(stdin)) is not None:
+            write_frame(stdout, answers(question))

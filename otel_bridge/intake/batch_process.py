@@ -14,11 +14,9 @@ from typing import Literal, TypeVar
 
 import msgspec
 
-from otel_bridge import __version__
 from otel_bridge.config import Config
-from otel_bridge.export import frames
+from otel_bridge.export import answering
 from otel_bridge.export.answering import AnsweringProcess
-from otel_bridge.export.frames import read_frame, write_frame
 from otel_bridge.intake.preparation import Preparation, Prepared
 from otel_bridge.privacy.redaction import Redactor
 
@@ -105,7 +103,8 @@ class _Work:
         self._redactor = Redactor(settings.redaction, settings.regions)
         self._preparation = Preparation(settings.key, self._redactor.leaves)
 
-    def answer(self, question: Body | Texts) -> Prepared | list[Kept] | None:
+    def answer(self, frame: bytes) -> Prepared | list[Kept] | None:
+        question = _question(frame)
         if isinstance(question, Body):
             return self._preparation.prepare(question.body, question.now_us, question.max_chars)
         answer: list[Kept] = []
@@ -116,17 +115,7 @@ class _Work:
 
 
 def main() -> None:
-    stdin, stdout = frames.streams()
-    frame = read_frame(stdin)
-    if frame is None:
-        return
-    work = _Work(_settings(frame))
-    write_frame(stdout, __version__)
-    while (frame := read_frame(stdin)) is not None:
-        try:
-            write_frame(stdout, work.answer(_question(frame)))
-        except BrokenPipeError:
-            return
+    answering.answer(lambda settings: _Work(_settings(settings)).answer)
 
 
 if __name__ == "__main__":

@@ -103,7 +103,7 @@ class BridgeCollector:
 
     def _write(self, openmetrics: bool, shared: Shared | None, packed: bool) -> _Written:
         """`packed`: it is to leave in gzip."""
-        pace, parts = Pace(), Parts()
+        pace, parts = Pace(), _Parts()
         begun = shared.packed(openmetrics) if shared is not None and packed else None
         if begun is not None:
             self._folded_text = FamilyText()  # another process remembers it
@@ -201,7 +201,7 @@ def _durations(own: OwnCounts) -> list[Row]:
     return [(key, ([int(count) for count in row[:-1]], row[-1], empty)) for key, row in own.durations.items()]
 
 
-class Parts:
+class _Parts:
     """A page, gathered in parts of a size that is worth a write of its own."""
 
     def __init__(self) -> None:
@@ -209,7 +209,7 @@ class Parts:
         self._open: list[bytes] = []
         self._bytes = 0
 
-    def __iadd__(self, more: Iterable[bytes]) -> Parts:
+    def __iadd__(self, more: Iterable[bytes]) -> _Parts:
         for each in more:
             self._open.append(each)
             self._bytes += len(each)

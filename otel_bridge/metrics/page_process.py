@@ -16,16 +16,15 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
-from otel_bridge import __version__, gzipped, journal
-from otel_bridge.config import Config, Gpt
+from otel_bridge import gzipped, journal
+from otel_bridge.config import Gpt
 from otel_bridge.errors import OperatorError
-from otel_bridge.export import frames
+from otel_bridge.export import answering
 from otel_bridge.export.answering import AnsweringProcess
-from otel_bridge.export.frames import read_frame, write_frame
 from otel_bridge.export.pipe import CONSUMER
 from otel_bridge.gzipped import Begun
 from otel_bridge.journal import StoreError
@@ -54,11 +53,12 @@ _SEGMENTS = 500
 
 
 class Settings(msgspec.Struct, array_like=True):
-    """What it begins with."""
+    """What it begins with, as of one moment."""
 
     journal: str
     """Its URL."""
     gpts: dict[str, Gpt]
+    """As configured."""
     left: dict[str, Gpt]
     """As `MetricState.left` has them."""
     max_models: int
@@ -90,25 +90,10 @@ _begun = msgspec.msgpack.Decoder(Begun | bool).decode
 _there = msgspec.msgpack.Decoder(bool).decode
 
 
-class Beginning(NamedTuple):
-    """What the process begins with, as of one moment."""
-
-    journal: str
-    """Its URL."""
-    config: Config
-    """In force."""
-    left: dict[str, Gpt]
-    """As `MetricState.left` has them."""
-    seq: int
-    """Of the last record that is counted."""
-    state: bytes
-    """As of it: as `MetricState.dump_at` gives it."""
-
-
 class PageProcess:
     """Called from any thread. What is asked waits for its turn in a thread of its own."""
 
-    def __init__(self, begin: Callable[[], Beginning]) -> None:
+    def __init__(self, begin: Callable[[], Settings]) -> None:
         """`begin`: called in that thread."""
         self._begin = begin
         self._process = AnsweringProcess(__name__, "pages", self._settings)
@@ -143,7 +128,7 @@ class PageProcess:
             now = self._wanted_at = time.monotonic()
             if not self._is_ready:
                 if self._is_idle and now >= self._not_before:
-                    self._doing = self._thread.submit(self._guarded, self._start, None)
+                    self._doing = self._thread.submit(self._guarded, self._start)
                 return None
             question = Write(seq, openmetrics, held)
             asked = self._doing = self._thread.submit(self._guarded, self._write, question)
@@ -170,19 +155,17 @@ class PageProcess:
 
     def _settings(self) -> Settings:
         self._of = self._generation
-        began = self._begin()
-        gpts, models, errors = dict(began.config.gpts), began.config.max_models_per_gpt, began.config.max_errors_per_gpt
-        return Settings(began.journal, gpts, began.left, models, errors, began.seq, began.state)
+        return self._begin()
 
-    def _guarded(self, run: Callable[[Any], R], question: Any) -> R | None:
+    def _guarded(self, run: Callable[..., R], *question: Any) -> R | None:
         try:
-            return run(question)
+            return run(*question)
         except Exception:
             log.exception("the process for pages cannot be used")
             self._fail()
             return None
 
-    def _start(self, _: None) -> None:
+    def _start(self) -> None:
         started = self._process.start(START_SECONDS)
         with self._lock:
             self._is_ready = started and not self._is_closed
@@ -238,11 +221,10 @@ class _Pages:
         for _ in self._families(True, frozenset()):  # so that the first page has as little to do as the others
             pass
 
-    def answer(self, question: Follow | Write) -> bool | Begun:
+    def answer(self, frame: bytes) -> bool | Begun:
+        question = _question(frame)
         at = self._follow(question.seq)
-        if isinstance(question, Follow):
-            return at is not None
-        if at != question.seq:
+        if isinstance(question, Follow) or at != question.seq:
             return at is not None
         return gzipped.begun(self._families(question.openmetrics, frozenset(question.held)))
 
@@ -273,18 +255,8 @@ class _Pages:
 
 
 def main() -> None:
-    stdin, stdout = frames.streams()
-    frame = read_frame(stdin)
-    if frame is None:
-        return
-    try:
-        pages = _Pages(_settings(frame))
-    except OperatorError:  # the bridge itself says what its journal has
-        return
-    with contextlib.suppress(BrokenPipeError):
-        write_frame(stdout, __version__)
-        while (frame := read_frame(stdin)) is not None:
-            write_frame(stdout, pages.answer(_question(frame)))
+    with contextlib.suppress(OperatorError):  # the bridge itself says what its journal has
+        answering.answer(lambda settings: _Pages(_settings(settings)).answer)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from otel_bridge.metrics.cost import Cost
 from otel_bridge.metrics.ledger import LedgerView
 from otel_bridge.metrics.own import OwnCounts, SelfMetrics
 from otel_bridge.metrics.pace import Pace
-from otel_bridge.metrics.page_process import MIN_SERIES, Beginning, PageProcess
+from otel_bridge.metrics.page_process import MIN_SERIES, PageProcess, Settings
 from otel_bridge.metrics.scrapers import Scraper, Scrapers
 from otel_bridge.metrics.shared import Shared, ShownLedger, shared
 from otel_bridge.metrics.state import MetricState
@@ -123,10 +123,14 @@ class Alone:
         self._dump_cost.took(time.thread_time() - began)
         return self._dumped
 
-    def _begin_pages(self) -> Beginning:
+    def _begin_pages(self) -> Settings:
         """For the process that writes pages. Not the last dump: a page may have shown a lot more since."""
         with self._dumping:
-            return Beginning(self._journal.store.url, self._config, self._state.left(), *self._dump_now(Pace()))
+            config = self._config
+            return Settings(
+                self._journal.store.url, dict(config.gpts), self._state.left(), config.max_models_per_gpt,
+                config.max_errors_per_gpt, *self._dump_now(Pace()),
+            )  # fmt: skip
 
     @property
     def _is_dear(self) -> bool:

@@ -86,7 +86,7 @@ class Seen:
         try:
             connection = self.request(bridge)
             if rng.random() < 0.5:
-                connection.recv(rng.choice([1, 200, 1000]))  # less than a page in gzip
+                connection.recv(rng.choice([1, 200, 5000]))  # less than a page in gzip
             if rng.random() < 0.5:
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         except OSError:
