@@ -18,9 +18,11 @@ from otel_bridge.journal.postgres import migrations, schema
 from otel_bridge.journal.postgres.connection import Connection
 from otel_bridge.journal.postgres.visiting import parameters, visit
 
-CONNECTIONS = 12
-"""Of one replica, at the most: 8 (tests/postgres/test_inspection.py counts them), and 4 while it delivers what another
-one has left."""
+KEPT = 8
+"""Connections that a replica keeps: its writer, 4 readers, what counts, the steward's, and its export process."""
+CONNECTIONS = KEPT + 4 + 1
+"""Of one replica, at the most: 4 more while it delivers what another one has left (the first of them also looks for
+that, once a second), and 1 for a moment where its keys begin a new generation."""
 REPLICAS = 3
 """There should be room for so many, and for as many beside them during a rolling restart."""
 FREEZE_MAX_AGE = 1_500_000_000
