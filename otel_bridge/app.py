@@ -58,6 +58,10 @@ from otel_bridge.privacy.users import UserHasher, keep_key, key_file, user_hash_
 log = logging.getLogger(__name__)
 
 SESSIONS_AGE_SECONDS = 3_600.0
+LOOP_SECONDS = 5.0
+"""That another thread waits for the event loop to do something for it."""
+_LOOP_ENDED_SECONDS = 0.05
+"""After which such a thread sees that the loop has ended: what is given to it in its last moment is never done."""
 
 
 class Configurable(Protocol):
@@ -289,11 +293,16 @@ class Bridge:
                 self._run_on_loop(self._sessions.age)
 
     def _run_on_loop(self, run: Callable[[], None]) -> bool:
-        """Runs it between two steps of requests, from another thread. False: not within 5 s, or nobody asks now."""
+        """Runs it between two steps of requests, from another thread. False: not within `LOOP_SECONDS`, or nobody asks
+        now."""
         loop, done = self._loop, threading.Event()
         if loop is None:
             return False
-        with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
+        with contextlib.suppress(RuntimeError):  # the loop is closed meanwhile
             loop.call_soon_threadsafe(run)
             loop.call_soon_threadsafe(done.set)
-        return done.wait(5)
+        deadline = time.monotonic() + LOOP_SECONDS
+        while not done.wait(_LOOP_ENDED_SECONDS):
+            if self._loop is not loop or time.monotonic() > deadline:
+                return False
+        return True
