@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import socketserver
 import subprocess
 import threading
@@ -19,6 +18,8 @@ from typing import Any
 import pytest
 import yaml
 from prometheus_files import ALERTMANAGER, ALERTS, EXAMPLES, Rule, load, run, tool
+
+from tests.harness.ports import free_port
 
 MAIN = ALERTMANAGER / "alertmanager.yml"
 TEMPLATES = ALERTMANAGER / "templates"
@@ -174,12 +175,6 @@ def test_html_escapes_what_it_is_given(tmp_path: Path) -> None:
 # --- a real Alertmanager --------------------------------------------------------------------------
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def _until(met: Callable[[], Any], what: str, seconds: float = 20) -> Any:
     """The first true value of ``met``; an error of the network is not yet."""
     deadline = time.monotonic() + seconds
@@ -214,7 +209,7 @@ class Server:
 
 @contextmanager
 def _alertmanager(config: Path, storage: Path) -> Iterator[Server]:
-    port = _free_port()
+    port = free_port()
     log = storage.with_suffix(".log")
     with log.open("wb") as output:
         process = subprocess.Popen(

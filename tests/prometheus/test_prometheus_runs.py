@@ -7,7 +7,6 @@ import json
 import os
 import re
 import shutil
-import socket
 import subprocess
 import threading
 import time
@@ -20,6 +19,7 @@ import pytest
 from prometheus_files import ALERTS, PROMETHEUS, RECORDED, tool
 
 from otel_bridge import catalog
+from tests.harness.ports import free_port
 
 FLAGS = ["--enable-feature=exemplar-storage,expand-external-labels"]
 """What prometheus.yml asks for."""
@@ -85,9 +85,7 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     (targets / "otel-bridge.yml").write_text(f'- targets: ["127.0.0.1:{bridge.server_address[1]}"]\n')
     for other in ("alertmanager.yml", "stack.yml"):
         (targets / other).write_text("[]\n")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     log = folder / "prometheus.log"
     with log.open("wb") as output:
         process = subprocess.Popen(

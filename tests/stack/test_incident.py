@@ -21,6 +21,7 @@ from grafana.boards import EXPECTED_EMPTY, Query, queries
 from grafana.boards.queries import ONLY_EXEMPLARS, ONLY_UNMEASURED, ONLY_WITHOUT_TRAFFIC
 from otel_bridge.commands.api import Api
 from otel_bridge.commands.traffic import Traffic, post_traffic
+from tests.harness.ports import free_port
 from tests.harness.waiting import wait_for
 
 GPT = "devops-expert"
@@ -86,10 +87,12 @@ def ask(stack: Stack, query: Query) -> list[Any]:
 
 @pytest.fixture(scope="module")
 def incident(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Incident]:
+    # Ports of its own: on the documented ones `make demo` of another test may come to listen.
     stack = Stack(
         tmp_path_factory.mktemp("stack") / "run",
         FACTOR,
         optional=(),
+        free=lambda wanted: free_port(),
         OTEL_BRIDGE_IDLE_AFTER_SECONDS="2",
         OTEL_BRIDGE_WINDOWS_INTERVAL_SECONDS="1",
     )
