@@ -17,6 +17,7 @@ from mcp.server.mcpserver import MCPServer
 
 from tests.clients.scripted import Reply, Request, Scripted, taken
 from tests.harness.bridge import ROOT, Bridge
+from tests.harness.waiting import wait_for
 
 sys.path.insert(0, str(ROOT / "clients" / "python"))
 
@@ -448,8 +449,8 @@ def test_what_is_tried_again_says_why(make_server: MakeServer) -> None:
     ):
         client = BridgeClient(make_server(behave).api, "devops-expert")
         client.create_session("ana")
-        client.flush(0.3)
-        assert str(client.stats()["last_error"]).startswith(words or "retry: RemoteDisconnected")
+        said = wait_for(lambda client=client: client.stats()["last_error"], "a first attempt")  # type: ignore[misc]
+        assert str(said).startswith(words or "retry: RemoteDisconnected")
         client.close(0)
 
 

@@ -26,6 +26,7 @@ bridge = BridgeClient(API, "devops-expert", flush_interval=0.05)
 model_api = openai.OpenAI(base_url=MODEL_API, api_key="sk-test", max_retries=0)
 ASKED = [{"role": "user", "content": "¿Qué es un canary?"}]
 said = {}
+THOUGHT = 0.4
 scenarios = []
 
 
@@ -110,7 +111,7 @@ def stream_is_held(s):
     for event in found:
         kinds.append(event.type)
         if event.type == "response.completed":
-            time.sleep(0.4)
+            time.sleep(THOUGHT)
     return len(kinds)
 
 
@@ -119,7 +120,7 @@ def completion_stream_is_held(s):
     with chat(s, stream=True, stream_options={"include_usage": True}) as found:
         for piece in found:
             if piece.usage:
-                time.sleep(0.4)
+                time.sleep(THOUGHT)
                 break
 
 
@@ -328,10 +329,12 @@ async def async_cancelled(s):
 warnings.simplefilter("error")
 for function in scenarios:
     session = bridge.create_session("usuario123")
+    begun = time.perf_counter()
     result = function(session)
     if asyncio.iscoroutine(result):
         result = asyncio.run(result)
-    said[function.__name__] = {"session": session, "gave": result}
+    took = (time.perf_counter() - begun) * 1000
+    said[function.__name__] = {"session": session, "gave": result, "took": took}
 model_api.close()
 bridge.close(10)
 print(json.dumps({"said": said, "stats": bridge.stats()}))
