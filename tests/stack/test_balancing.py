@@ -88,8 +88,9 @@ class Front:
             return list(threads.map(lambda _: self.post(), range(count)))
 
     def wait_until_known(self) -> None:
-        """Until Caddy knows who is ready, which it asks every second: posts go well that would else go half wrong."""
-        wait_for(lambda: [self.post() for _ in range(8)] == [201] * 8, "posts that are all taken", 15)
+        """Until Caddy knows who is ready, which it asks every second: of many posts side by side, all go well by chance
+        only where it does."""
+        wait_for(lambda: self.post_many() == [201] * 24, "posts that are all taken", 15)
 
     def close(self) -> None:
         self.caddy.close()
