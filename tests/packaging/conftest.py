@@ -15,7 +15,11 @@ import pytest
 from tests.harness.install import Install
 
 ROOT = Path(__file__).parents[2]
-NOT_COPIED = (".*cache*", ".git", ".venv", ".run", "node_modules", "__pycache__", "*.egg-info", "build", "dist", "data")
+NOT_COPIED = (
+    ".*cache*", ".git", ".hypothesis", ".venv", ".run", "node_modules", "__pycache__", "*.egg-info", "build", "dist",
+    "data",
+)  # fmt: skip
+"""`.hypothesis`: other tests write and delete there meanwhile."""
 ELSEWHERE = {"tests", "benchmarks", "clients"}
 """What no package is made of, but for `PAGES`."""
 PAGES = ("benchmarks/RESULTS.md", "clients/*/README.md")
