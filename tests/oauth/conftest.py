@@ -3,7 +3,7 @@ takes, the tests say so and are skipped."""
 
 from __future__ import annotations
 
-import hashlib
+import fcntl
 import json
 import subprocess
 from collections.abc import Callable, Iterator
@@ -15,7 +15,7 @@ import pytest
 import requests
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generate_private_key
 
-from tests.harness.install import Install, lack
+from tests.harness.install import NpmPackages, lack
 from tests.harness.ports import free_port
 from tests.harness.waiting import wait_for
 
@@ -101,17 +101,13 @@ def installed() -> None:
     missing = lack("node", NODE, "--version") or lack("npm", (0, 0), "--version")
     if missing is not None:
         pytest.skip(missing)
-    stamp = HERE / "node_modules" / ".of-lock"
-    lock = hashlib.sha256((HERE / "package-lock.json").read_bytes()).hexdigest()
-    if stamp.exists() and stamp.read_text() == lock:
-        return
-    options = ["--ignore-scripts", "--no-audit", "--no-fund", "--prefer-offline", "--fetch-retries=1"]
-    install = Install("npm packages", ["npm", "ci", *options, "--fetch-timeout=60000"], HERE)
-    try:
-        install.wait()
-        stamp.write_text(lock)
-    finally:
-        install.close()
+    with (HERE / ".npm-lock").open("w") as mutex:  # two workers may have a file of these tests each
+        fcntl.flock(mutex, fcntl.LOCK_EX)
+        packages = NpmPackages(HERE)
+        try:
+            packages.wait()
+        finally:
+            packages.close()
 
 
 @pytest.fixture(scope="module")
