@@ -122,8 +122,8 @@ class Exporter:
             if report.damaged != DamagedPart.PARKED:  # which holds up nothing but what is asked for again
                 self.state, self.message = "damaged", report.message
             return
+        self.state, self.message = report.state, report.message  # before a word of it: `/readyz` agrees with the log
         self._tell(report)
-        self.state, self.message = report.state, report.message
         logged = False
         while True:
             try:

@@ -112,6 +112,8 @@ class _Handler(BaseHTTPRequestHandler):
         """Whether a page was written whole of which it is not known yet that it arrived. The kernel takes a page of a
         scraper that is gone, too: it has arrived when the next request comes, or when the connection ends in order. A
         page too few is a 0 too many; a page too many would be a value without its 0."""
+        self.writing = False
+        """Whether a page is being written: its scraper may have read it before this thread knows that it was."""
         self.server.open.add(self)
 
     def finish(self) -> None:
@@ -145,10 +147,14 @@ class _Handler(BaseHTTPRequestHandler):
         """At the connection's end. One that had closed before the page reached it answers the page with a reset, which
         is told once, and not by what reads. It may be on its way still: the page is not acknowledged then."""
         until = time.monotonic() + ACKNOWLEDGED_SECONDS
-        while self.written:
-            waits = _unacknowledged(self.connection)
-            if self.connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) or (waits and time.monotonic() > until):
+        is_lost = False
+        while self.writing or self.written:
+            waits = self.writing or _unacknowledged(self.connection) > 0
+            is_late = waits and time.monotonic() > until
+            is_lost = is_lost or self.connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) != 0
+            if is_late or (is_lost and not self.writing):
                 self.written = False
+                break
             if not waits:
                 break
             time.sleep(0.001)
@@ -190,7 +196,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(sum(map(len, body))))
         if self.close_connection:
             self.send_header("Connection", "close")
-        is_page = status == 200 and self.command == "GET" and not self.is_closed()
+        is_page = self.writing = status == 200 and self.command == "GET" and not self.is_closed()
         try:
             self.end_headers()
             if self.command != "HEAD":
@@ -198,12 +204,14 @@ class _Handler(BaseHTTPRequestHandler):
                 for part in body:
                     self.connection.settimeout(max(0.001, until - time.monotonic()))
                     self.wfile.write(part)
+            self.written = is_page
         except TimeoutError:
             # One that has not read it within its time is gone; the kernel would offer it the page for minutes.
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self.close_connection = True
             return
-        self.written = is_page
+        finally:
+            self.writing = False
         if is_page and self.close_connection:
             with contextlib.suppress(OSError):
                 self.connection.shutdown(socket.SHUT_WR)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import subprocess
 import sys
 from collections import Counter
@@ -13,7 +14,9 @@ import pytest
 
 from otel_bridge import config
 from otel_bridge.config import Config, Otlp
+from otel_bridge.export import exporter as exporting
 from otel_bridge.export.exporter import Exporter
+from otel_bridge.export.pipe import Report
 from otel_bridge.journal import Journal, Store
 
 
@@ -58,6 +61,25 @@ def test_the_process_is_started_again_only_where_spans_show_the_change(
     for _ in range(2):  # the same configuration again changes nothing
         exporter.configure(replace(before, gpts=gpts))
     assert process.killed == restarts
+
+
+def test_what_the_log_says_of_the_endpoint_readyz_says_already(caplog: pytest.LogCaptureFixture) -> None:
+    exporter, _ = running(loaded())
+    states: list[str] = []
+
+    class Reader(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            states.append(exporter.state)
+
+    reader = Reader()
+    caplog.set_level(logging.INFO, exporting.__name__)
+    exporting.log.addHandler(reader)
+    try:
+        for state in ("retry", "ok"):
+            exporter._take(Report(state=state, message="HTTP 503"))
+    finally:
+        exporting.log.removeHandler(reader)
+    assert states == ["retry", "ok"]
 
 
 def test_the_process_imports_no_server() -> None:

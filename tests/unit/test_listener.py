@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import select
 import socket
+import socketserver
 import struct
 import threading
 import time
@@ -196,6 +197,24 @@ def test_a_page_is_received_when_its_scraper_has_read_it(
         pages.page(again)
         assert pages.made[-1] is not pages.made[0]
         assert pages.made[0].last == received
+
+
+def test_a_page_that_was_read_is_received_before_its_thread_has_come_back_from_writing_it(
+    pages: Pages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = socketserver._SocketWriter.write  # type: ignore[attr-defined]
+
+    def stands_still(self: object, data: bytes) -> int:
+        count: int = write(self, data)
+        time.sleep(0.2 if data.endswith(b"page") else 0)
+        return count
+
+    monkeypatch.setattr(socketserver._SocketWriter, "write", stands_still)  # type: ignore[attr-defined]
+    monkeypatch.setattr(listener, "ACKNOWLEDGED_SECONDS", 30.0)
+    for newest in range(4):  # page that it had received when its own was begun
+        with pages.connect() as client:
+            pages.page(client)
+            assert pages.made[-1].last == newest
 
 
 def test_a_request_that_fails_is_logged(caplog: pytest.LogCaptureFixture) -> None:
