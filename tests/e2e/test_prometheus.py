@@ -64,6 +64,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReque
             answers.append(answer.json())
         prometheus.wait_value("otel_bridge_exported_records_total", 6)
         prometheus.wait_value('gpt_active_users{window="1d"}', 1)
+        prometheus.wait_value('gpt_top_user_events{window="1d"}', len(EVENTS))
         assert bridge.process is not None
         commands = [" ".join(one.cmdline()) for one in psutil.Process(bridge.process.pid).children()]
         assert any("metrics.page_process" in command for command in commands) is (request.param == "apart")

@@ -60,7 +60,8 @@ def test_two_bridges_live_in_one_process(tmp_path: Path) -> None:
             assert [(await second.post(client, "/api/events", event)).status_code for _ in range(2)] == [404, 429]
             assert [(await first.post(client, "/api/events", event)).status_code for _ in range(4)] == [201] * 4
             # The time for a body is the first one's own.
-            answers = await asyncio.gather(*(asyncio.to_thread(half_a_post, served.url) for served in (first, second)))
+            halves = ((first.url, 30.0), (second.url, 2.0))
+            answers = await asyncio.gather(*(asyncio.to_thread(half_a_post, *half) for half in halves))
             assert answers[0].startswith(b"HTTP/1.1 408") and answers[1] == b""
             # One stops, the other goes on.
             first.server.should_exit = True
@@ -74,10 +75,10 @@ def test_two_bridges_live_in_one_process(tmp_path: Path) -> None:
     asyncio.run(scenario())
 
 
-def half_a_post(url: str) -> bytes:
-    """What a post that stops half-way is answered within two seconds."""
+def half_a_post(url: str, seconds: float) -> bytes:
+    """What a post that stops half-way is answered within this time."""
     host, port = url.removeprefix("http://").split(":")
-    with socket.create_connection((host, int(port)), timeout=2) as connection:
+    with socket.create_connection((host, int(port)), timeout=seconds) as connection:
         connection.sendall(b"POST /api/events HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
         try:
             return connection.recv(4096)

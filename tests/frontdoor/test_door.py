@@ -13,6 +13,7 @@ import requests
 from otel_bridge import logs
 from tests.frontdoor.conftest import Serve
 from tests.harness.bridge import GUIDE_EVENT, GUIDE_SESSION, Bridge
+from tests.harness.waiting import wait_for
 
 ORIGIN = "https://app.example"
 SECRET = "zq8secret"
@@ -169,6 +170,7 @@ def test_each_request_is_a_json_line_with_its_ids_and_nothing_of_what_was_sent(d
         == 422
     )
     door.http.get(f"{door.url}/{SECRET}?{SECRET}", headers={"X-Request-Id": "mine-4"})
+    wait_for(lambda: "mine-4" in door.output(), "the last line")  # it is written when the answer has left
     lines = {}
     for text in door.output().splitlines():
         if text.startswith("{"):

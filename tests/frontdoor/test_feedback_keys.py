@@ -79,7 +79,7 @@ def test_an_id_that_several_gpts_have_means_the_keys_own_else_the_first(bridge: 
 
 
 def test_looking_for_events_that_do_not_exist_is_limited(make_bridge: Callable[..., Bridge]) -> None:
-    limited = make_bridge(CONFIG, OTEL_BRIDGE_RATE_LIMIT="20/minute").start()
+    limited = make_bridge(CONFIG, OTEL_BRIDGE_RATE_LIMIT="20/day").start()
     known, other = event(limited, "abierto", None), event(limited, "abierto", None)
     own = event(limited, "propio", OWN)
     assert rate(limited, known["id"], None).status_code == 201

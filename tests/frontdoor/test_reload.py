@@ -84,14 +84,18 @@ def test_a_bad_file_keeps_the_old_configuration_and_says_so_loudly(
 ) -> None:
     bridge = make_bridge(table(OLD)).start()
     assert bridge.metric("otel_bridge_config_reload_failed") == 0
-    bridge.config.write_text(bad)
+    # In one step: what was half written would be told, too.
+    bridge.config.with_suffix(".new").write_text(bad)
+    bridge.config.with_suffix(".new").rename(bridge.config)
     wait_for(lambda: bridge.metric("otel_bridge_config_reload_failed") == 1, "the failure on /metrics")
     assert post(bridge, OLD) == 201 and post(bridge, NEW) == 401
     ready = bridge.http.get(f"{bridge.url}/readyz")
     assert ready.status_code == 200  # records are as safe as before
     assert "sigue vigente la anterior" in ready.json()["configuracion"]["estado"]
     assert str(bridge.config) not in ready.text
-    assert bridge.output().count("the configuration is wrong; the one before it stays in force") == problems
+    told = "the configuration is wrong; the one before it stays in force"
+    wait_for(lambda: bridge.output().count(told) >= problems, "what is wrong in the log")
+    assert bridge.output().count(told) == problems
     bridge.config.write_text(table(NEW))
     wait_for(lambda: bridge.metric("otel_bridge_config_reload_failed") == 0, "the good file taken on")
     assert post(bridge, NEW) == 201 and post(bridge, OLD) == 401

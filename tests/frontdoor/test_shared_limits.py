@@ -6,6 +6,7 @@ from __future__ import annotations
 import itertools
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -88,8 +89,10 @@ def test_three_replicas_under_load_let_in_what_one_machine_would(
         assert refused.headers["RateLimit-Remaining"] == "0"
         assert refused.headers["RateLimit-Policy"] == f"{LIMIT};w={DAY}"
         assert shared(bridge)
+    began = time.monotonic()
     waits = [int(opened(bridge, caller).headers["Retry-After"]) for bridge in replicas]
-    assert max(waits) - min(waits) <= 1  # the clock of Redis counts, not theirs
+    # The clock of Redis counts, not theirs.
+    assert max(waits) - min(waits) <= 1 + time.monotonic() - began
 
 
 def test_the_items_of_batches_on_several_replicas_count_together(

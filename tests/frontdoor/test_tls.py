@@ -232,9 +232,9 @@ def test_a_handshake_that_is_not_ended_ends_in_its_time(make: Callable[..., TlsB
         client.do_handshake()
     hello = begun.read()
     for sent in (b"", hello[:20], hello):
+        began = time.monotonic()
         with socket.create_connection(("127.0.0.1", bridge.port), timeout=10) as slow:
             slow.sendall(sent)
-            began = time.monotonic()
             try:
                 while slow.recv(65536):
                     pass
