@@ -10,8 +10,9 @@ import pytest
 
 from otel_bridge import journal
 from otel_bridge.export.pipe import CONSUMER
-from otel_bridge.journal.postgres import holding, migrations, reading
+from otel_bridge.journal.postgres import migrations
 from otel_bridge.journal.store import OutcomeUnknown, Reader, Store, StoreUnavailable
+from tests.harness.hurry import hurried
 from tests.harness.pair import Pair
 from tests.harness.postgres import Cluster
 from tests.harness.waiting import wait_for
@@ -27,9 +28,7 @@ def pair() -> Iterator[Pair]:
 
 
 @pytest.fixture
-def database(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.setattr(reading, "PATIENCE_SECONDS", 0.7)
-    monkeypatch.setattr(holding, "PATIENCE_SECONDS", 0.5)
+def database(pair: Pair) -> str:
     name = pair.primary.database()
     with psycopg.connect(pair.dsn(name), autocommit=True) as connection:
         migrations.migrate(connection, lambda _: None)
@@ -78,7 +77,7 @@ def deposed(pair: Pair, database: str) -> Iterator[Store]:
         assert pair.standby is not None
         pair.standby.alter(synchronous_standby_names="''")
         pair.standby.promote()
-        with pytest.raises(OutcomeUnknown):
+        with hurried(store), pytest.raises(OutcomeUnknown):
             store.write_alone([append(event(2))])
         assert store.resolve_outcome() is False
         store.write_alone([append(session(7), event(2))])
@@ -94,19 +93,20 @@ def test_a_primary_that_was_followed_by_its_standby_has_no_say_any_more(
     assert reader._db.info.port == old.port  # type: ignore[attr-defined]
     # What it has is so. What it lacks is not told as «not there», also where the wait for its standby is cancelled.
     assert list(reader.sessions([SESSION_ID])) == [SESSION_ID]
-    _finds_nothing(reader, False)
-    ended = threading.Event()
-    cancels = threading.Thread(target=_cancel, args=(old, database, ended))
-    cancels.start()
-    _finds_nothing(reader, False)
-    # A replica that comes to it takes nothing there, and does not take the journal for one that went back.
-    deposed._holding.db.close()  # type: ignore[attr-defined]
-    for _ in range(2):
-        with pytest.raises(StoreUnavailable):
-            deposed.write_alone([append(event(3))])
-        deposed.rollback()
-    ended.set()
-    cancels.join()
+    with hurried(deposed, reader):
+        _finds_nothing(reader, False)
+        ended = threading.Event()
+        cancels = threading.Thread(target=_cancel, args=(old, database, ended))
+        cancels.start()
+        _finds_nothing(reader, False)
+        # A replica that comes to it takes nothing there, and does not take the journal for one that went back.
+        deposed._holding.db.close()  # type: ignore[attr-defined]
+        for _ in range(2):
+            with pytest.raises(StoreUnavailable):
+                deposed.write_alone([append(event(3))])
+            deposed.rollback()
+        ended.set()
+        cancels.join()
     reader.close()
     old.crash()
     wait_for(lambda: _written(deposed), "the primary that is left", 20)

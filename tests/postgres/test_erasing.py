@@ -12,6 +12,7 @@ from otel_bridge import journal
 from otel_bridge.journal import Append, Store, Which
 from otel_bridge.records import Event, Record, decode
 from tests.harness.postgres import Cluster
+from tests.harness.waiting import wait_for
 from tests.unit.samples import SESSION_ID, USER, event, session, uid
 
 TEXT = "lo que dijo una persona"
@@ -107,6 +108,7 @@ def test_replicas_go_on_appending_beside_it(stores: list[Store], served: str, cl
     thread = threading.Thread(target=append)
     thread.start()
     try:
+        wait_for(lambda: written, "the first of them")
         for _ in range(5):
             erase(served)
     finally:

@@ -9,16 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from otel_bridge.journal.postgres import holding, reading
+from otel_bridge.journal.postgres import reading
 from otel_bridge.journal.store import OutcomeUnknown, StoreUnavailable
+from tests.harness.hurry import hurried
 from tests.journal.backends import PostgresBackend
 from tests.journal.stores import append, held
 from tests.unit.samples import SESSION_ID, event, session
 
 
 @pytest.fixture
-def backend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[PostgresBackend]:
-    monkeypatch.setattr(holding, "PATIENCE_SECONDS", 0.5)
+def backend(tmp_path: Path) -> Iterator[PostgresBackend]:
     made = PostgresBackend(tmp_path)
     yield made
     made.close()
@@ -27,7 +27,7 @@ def backend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Postgre
 def test_a_commit_that_gets_no_answer_is_of_unknown_outcome_and_that_is_learnt(backend: PostgresBackend) -> None:
     store = backend.open()
     store.write_alone([append(session(), event(1), keys=[None, b"first"])])
-    with backend.cluster.stopped():
+    with hurried(store), backend.cluster.stopped():
         began = time.monotonic()
         with pytest.raises(OutcomeUnknown, match="has not answered"):
             store.write_alone([append(event(2), keys=[b"key"])])
@@ -42,9 +42,7 @@ def test_a_commit_that_gets_no_answer_is_of_unknown_outcome_and_that_is_learnt(b
     assert held(store) == [session(), event(1), event(2)]
 
 
-def test_what_others_read_ends_with_it_and_is_read_again(
-    backend: PostgresBackend, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_others_read_ends_with_it_and_is_read_again(backend: PostgresBackend) -> None:
     assert reading.PATIENCE_SECONDS > 60
     store = backend.open()
     store.write_alone([append(session())])
@@ -57,7 +55,7 @@ def test_what_others_read_ends_with_it_and_is_read_again(
         except StoreUnavailable as error:
             told.append(error)
 
-    with backend.cluster.stopped():
+    with hurried(store), backend.cluster.stopped():
         other = threading.Thread(target=read)
         other.start()
         with pytest.raises(OutcomeUnknown):

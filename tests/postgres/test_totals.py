@@ -254,6 +254,7 @@ def test_a_replica_that_is_halted_while_it_adds_holds_up_the_others_for_a_while_
     with closing(connect(url)) as halted:  # which does nothing more
         halted.execute("BEGIN")
         assert totals.catch_up(halted) == 2
+        monkeypatch.undo()
         reader = stores[1].reader()
         reader.catch_up()  # type: ignore[attr-defined]
         reader.close()
