@@ -62,6 +62,8 @@ class Client(threading.Thread):
         self._batch = 0 if single else batch
         self._ending = threading.Event()
         self._connection: http.client.HTTPConnection | None = None
+        self.asked: float | None = None
+        """When the post that is under way was sent (monotonic); None: none is."""
         self.failure: BaseException | None = None
 
     def run(self) -> None:
@@ -113,9 +115,10 @@ class Client(threading.Thread):
         body = json.dumps(value).encode()
         unknown = False
         while True:
-            started = time.monotonic()
+            started = self.asked = time.monotonic()
             try:
                 status, answer = self._once(path, body)
+                self.asked = None
             except (OSError, http.client.HTTPException):
                 if self._connection is not None:
                     self._connection.close()

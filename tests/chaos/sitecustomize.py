@@ -1,7 +1,8 @@
 """On the PYTHONPATH of a bridge under test: on SIGUSR1, ends the thread that CHAOS_VICTIM names; its wall clock is
 CHAOS_AHEAD_SECONDS ahead (libfaketime does that while it runs, and makes a sleep at its stop fail: EINVAL); for Redis
 it waits CHAOS_REDIS_SECONDS, so that a machine that is busy is not taken for a Redis that hangs; with CHAOS_PAGES_APART
-the process that writes pages writes small ones, too, and one that has failed is followed at once."""
+the process that writes pages writes small ones, too, and one that has failed is followed at once; an fdatasync of ours
+takes CHAOS_FDATASYNC_SECONDS, so that what it is of can be ended meanwhile."""
 
 import ctypes
 import os
@@ -35,3 +36,12 @@ if "CHAOS_PAGES_APART" in os.environ:
     from otel_bridge.ops import alone
 
     alone.MIN_SERIES, page_process.PAUSE_SECONDS = 0, (0.0, 0.0)
+
+if "CHAOS_FDATASYNC_SECONDS" in os.environ:
+    _fdatasync = os.fdatasync
+
+    def _slow(file: int) -> None:
+        time.sleep(float(os.environ["CHAOS_FDATASYNC_SECONDS"]))
+        _fdatasync(file)
+
+    os.fdatasync = _slow

