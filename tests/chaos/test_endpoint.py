@@ -99,7 +99,7 @@ def test_every_fault_of_the_endpoint_delays_and_loses_nothing(
             pending = bridge.metric("otel_bridge_pending_records")
             receiver.behave = lambda spans: OK
             lines.append(f"{name}: {speed[0]:.0f} posts/s, backlog {pending:.0f}, state {said['estado']}")
-            # An endpoint that ingest waits for would slow each post down; a machine that stands still for a second, one.
+            # An endpoint that ingest waits for would slow every post down; a machine that stands still, one.
             assert speed[1] < 3 * healthy[1] + TIMEOUT / 5, (name, speed, healthy)
             # A noisy machine halves a speed.
             assert not LONG or speed[0] > healthy[0] / 3, (name, speed, healthy)

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 from otel_bridge.journal.postgres import reading
 from otel_bridge.journal.postgres.connection import Connection
+from otel_bridge.journal.postgres.patience import Patient
 from otel_bridge.journal.postgres.reading import PostgresReader
 from otel_bridge.journal.postgres.writing import PostgresStore
 
@@ -34,5 +35,6 @@ def hurried(store: PostgresStore, *readers: PostgresReader) -> Iterator[None]:
 
 
 def _bound(connection: Connection, seconds: float) -> float:
+    assert isinstance(connection, Patient)
     connection.seconds = seconds
     return seconds

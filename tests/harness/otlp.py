@@ -38,6 +38,7 @@ from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from otel_bridge import catalog
+from tests.harness.ports import free_port
 
 
 @dataclass
@@ -222,7 +223,7 @@ class OtlpReceiver:
             def handle_error(self, request: Any, client_address: Any) -> None:
                 pass  # a client that gave up is what some tests want
 
-        self._http = Server((host, port), Handler)
+        self._http = Server((host, port or free_port()), Handler)
         self.port = self._http.server_port
 
         class Servicer(TraceServiceServicer):
@@ -245,7 +246,7 @@ class OtlpReceiver:
         self._grpc = grpc.server(ThreadPoolExecutor(4), options=[("grpc.so_reuseport", 0), *limit])
         add_TraceServiceServicer_to_server(Servicer(), self._grpc)  # type: ignore[no-untyped-call]
         add_MetricsServiceServicer_to_server(MetricsServicer(), self._grpc)  # type: ignore[no-untyped-call]
-        self.grpc_port = self._grpc.add_insecure_port(f"{host}:{grpc_port}")
+        self.grpc_port = self._grpc.add_insecure_port(f"{host}:{grpc_port or free_port()}")
 
     def start(self) -> OtlpReceiver:
         # The argument is how long `close` may have to wait.

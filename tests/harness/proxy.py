@@ -12,6 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from tests.harness.otlp import OtlpReceiver
+from tests.harness.ports import free_port
 
 
 class Proxy:
@@ -97,7 +98,7 @@ class Proxy:
             def handle_error(self, request: Any, client_address: Any) -> None:
                 pass  # a client that went away
 
-        self._server = Server(("127.0.0.1", port), Handler)
+        self._server = Server(("127.0.0.1", port or free_port()), Handler)
         self.address = f"127.0.0.1:{self._server.server_port}"
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
 

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from tests.harness.ports import free_port
+
 Answer = tuple[int, Any]
 """Status, and a document; bytes are sent as they are."""
 
@@ -50,7 +52,7 @@ class StandIn:
             def log_message(self, *arguments: Any) -> None:
                 pass
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = ThreadingHTTPServer(("127.0.0.1", free_port()), Handler)
         self.address = f"127.0.0.1:{self._server.server_port}"
         self.url = f"http://{self.address}"
         threading.Thread(target=self._server.serve_forever, daemon=True).start()

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
 
+from tests.harness.ports import free_port
 from tests.harness.waiting import wait_for
 
 PROTOCOL = 196608
@@ -82,8 +83,8 @@ class Wire:
         self._cut: tuple[Cut, re.Pattern[bytes]] | None = None
         self._open: set[socket.socket] = set()
         self._lock = threading.Lock()
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port = int(self._listener.getsockname()[1])
+        self.port = free_port()
+        self._listener = socket.create_server(("127.0.0.1", self.port))
         threading.Thread(target=self._listen, daemon=True).start()
 
     def cut(self, where: Cut, like: str) -> None:
