@@ -277,7 +277,8 @@ def test_a_clock_apart(role: tuple[str, str]) -> None:
         done = subprocess.run(command, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         said.append(done.stdout)
-    assert "reloj: el del servidor va 10." in said[0] and "s por detrás del de aquí. Pon NTP" in said[0]
+    # Told is what it is at the least: an answer that was long on its way makes it less.
+    assert re.search(r"reloj: el del servidor va (9|10)\.[0-9] s por detrás del de aquí\. Pon NTP", said[0])
     assert re.search(r"reloj: el del servidor va (9|10)\.[0-9] s por delante del de aquí\. Pon NTP", said[1])
     assert said[2] == "\n"
 
