@@ -140,10 +140,12 @@ class IssuerKeys:
         except ProviderError as error:
             failure = str(error)
         finally:
-            with self._lock:
+            with self._lock:  # at once: who asks from now on waits for the next look-up
                 if place == self._place:
                     self._take(keys, failure)
-            self._let_go()
+                waiting, self._waiting = self._waiting, []
+            for future in waiting:
+                _wake(future)
 
     def _let_go(self) -> None:
         """Of who waits: there is nothing more to wait for."""

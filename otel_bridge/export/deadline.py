@@ -88,6 +88,13 @@ class Deadline(threading.local):
             self.dialled.close()
         self.dialled = None if sock is None else sock.dup()
 
+    def answering(self, sock: Any) -> None:
+        """The request is out on this connection. Where the time was up before, nobody else would end it: a connection
+        that was kept is not dialled."""
+        self.sock = sock
+        if self.passed:  # `_cut` says so before it looks for a connection
+            self._cut(self.__dict__)
+
     @staticmethod
     def _cut(sender: dict[str, Any]) -> None:
         """Ends the connection. Runs in the watching thread: `sender` is what the sending thread sees as this object."""

@@ -83,7 +83,7 @@ class _Dialling:
 
     def request(self, *arguments: Any, **options: Any) -> None:
         super().request(*arguments, **options)  # type: ignore[misc]
-        deadline.sock = self.sock  # type: ignore[attr-defined]
+        deadline.answering(self.sock)  # type: ignore[attr-defined]
 
 
 class _Connection(_Dialling, urllib3.connection.HTTPConnection):
