@@ -22,8 +22,8 @@ STATUSES = {403: "config", 407: "config", 408: "retry", 429: "retry", 502: "retr
 protocols = pytest.mark.parametrize("protocol", NOWHERE)
 
 
-def through(proxy: str, protocol: str) -> SendResult:
-    otlp = Otlp(NOWHERE[protocol], protocol, timeout_seconds=1.0, proxy=f"http://{proxy}", insecure=True)
+def through(proxy: str, protocol: str, seconds: float = 30.0) -> SendResult:
+    otlp = Otlp(NOWHERE[protocol], protocol, timeout_seconds=seconds, proxy=f"http://{proxy}", insecure=True)
     transport = connect(otlp)
     try:
         return transport.send(b"x")
@@ -81,9 +81,9 @@ def test_a_proxy_that_breaks_off_is_a_retry(protocol: str, answer: bytes) -> Non
 def test_a_proxys_answer_that_trickles_in_is_ended(protocol: str) -> None:
     started = time.monotonic()
     with answering(b"HTTP/1.1 200 OK\r\n", *[b"X-Slow: 1\r\n"] * 100, pause=0.1) as address:
-        result = through(address, protocol)
+        result = through(address, protocol, 1.0)
     assert (result.kind, result.may_be_record) == ("retry", False), result
-    assert time.monotonic() - started < 5, "the answer takes ten seconds"
+    assert time.monotonic() - started < 9, "the answer takes ten seconds"
 
 
 def test_each_address_of_a_name_has_its_share_of_the_time(
