@@ -50,7 +50,8 @@ class Served:
 
 
 @pytest.fixture
-def served(tmp_path: Path) -> Iterator[Served]:
+def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
+    monkeypatch.setattr(alone, "PAGE_SECONDS", 60.0)  # what a slow machine saves late is saved
     made = Served(tmp_path)
     made.journal.transact(lambda store: store.write([Append([session()], [None])])).result(10)
     yield made

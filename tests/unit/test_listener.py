@@ -54,7 +54,7 @@ def test_it_listens_on_an_ipv6_address() -> None:
 
 
 def test_a_page_that_nobody_reads_loses_its_connection(
-    scraped: MetricsListener, capfd: pytest.CaptureFixture[str]
+    scraped: MetricsListener, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     with socket.socket() as client:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -67,6 +67,7 @@ def test_a_page_that_nobody_reads_loses_its_connection(
         with pytest.raises(ConnectionResetError):
             while client.recv(65536):
                 pass
+    monkeypatch.setattr(listener._Handler, "timeout", 60)
     connection = http.client.HTTPConnection("127.0.0.1", scraped.port, timeout=30)
     connection.request("GET", "/metrics")
     with connection.getresponse() as answer:
@@ -242,8 +243,10 @@ def test_a_page_that_nobody_has_taken_within_its_time_is_not_received(
     with pages.connect() as client:
         pages.page(client)
         pages.page_bytes = b"page" * (1 << 14)
-        monkeypatch.setattr(listener, wait, 0.5)
+        pages.go_on.clear()
         client.sendall(asks)
         assert pages.asked.acquire(timeout=30)
+        monkeypatch.setattr(listener, wait, 0.5)  # not for the request itself to come
+        pages.go_on.set()
         wait_for(lambda: not pages.listener._server.open, "the end of its connection")
         assert pages.made[-1].sent == 2 and pages.made[-1].last == 1

@@ -56,7 +56,6 @@ def test_a_journal_that_does_not_answer_is_not_waited_for(
     thread: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And what comes of it after all disturbs nobody."""
-    monkeypatch.setattr(looking_up, "PATIENCE_SECONDS", 0.05)
     answers = threading.Event()
 
     def hangs() -> None:
@@ -66,7 +65,8 @@ def test_a_journal_that_does_not_answer_is_not_waited_for(
     async def ask() -> None:
         loud: list[object] = []
         asyncio.get_running_loop().set_exception_handler(lambda _, context: loud.append(context))
-        with pytest.raises(Problem) as told:
+        with monkeypatch.context() as impatient, pytest.raises(Problem) as told:
+            impatient.setattr(looking_up, "PATIENCE_SECONDS", 0.05)
             await looking_up.look_up(thread, Damage(), hangs)
         assert told.value.kind is errors.JOURNAL_UNAVAILABLE and told.value.headers == {"Retry-After": "5"}
         answers.set()

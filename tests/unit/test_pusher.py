@@ -193,7 +193,8 @@ def test_a_hanging_endpoint_keeps_no_page(receiver: OtlpReceiver, pages: Pages) 
     receiver.behave_to_metrics = lambda request: Reply(delay=1.0)
     with pushing(receiver, pages, seconds=0.01):
         wait_for(lambda: len(receiver.pushes) >= 2, "two slow pushes")
-        assert pages.made <= 4
+        made = pages.made
+        assert made <= len(receiver.pushes) + 1
 
 
 def test_the_start_of_counters(receiver: OtlpReceiver, pages: Pages) -> None:
@@ -213,7 +214,10 @@ def test_the_start_of_counters(receiver: OtlpReceiver, pages: Pages) -> None:
         wait_for(lambda: starts() == (0, 0), "no time, where it is not known")
 
 
-def test_the_last_page_comes_at_the_stop_and_ends_what_is_the_processes(receiver: OtlpReceiver, pages: Pages) -> None:
+def test_the_last_page_comes_at_the_stop_and_ends_what_is_the_processes(
+    receiver: OtlpReceiver, pages: Pages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pusher, "LAST_SECONDS", 60.0)
     with pushing(receiver, pages, seconds=600):
         wait_for(lambda: receiver.pushes, "the first push")
     assert len(receiver.pushes) == 2
