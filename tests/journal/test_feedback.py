@@ -11,12 +11,21 @@ import pytest
 from otel_bridge.ids import DAY_US, derived_uuid, keys_of_derived, new_uuid, time_of
 from otel_bridge.intake.identity import Identity
 from otel_bridge.journal import DamagedPart, Duplicate, Store, StoreDamaged, event_search
+from otel_bridge.journal.postgres import lookup as postgres_lookup
+from otel_bridge.journal.sqlite import lookup as sqlite_lookup
 from otel_bridge.records import Idle, Session
 from tests.journal.backends import Backend
 from tests.journal.stores import append, commit, held, transact
 from tests.unit.samples import SESSION_ID, START_US, event, feedback, session, uid
 
 SECOND = 1_000_000
+
+
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A search that is given up because this machine is slow finds nothing."""
+    for lookup in (postgres_lookup, sqlite_lookup):
+        monkeypatch.setattr(lookup, "SEARCH_SECONDS", 600.0)
 
 
 # --- from an id to the arrival ----------------------------------------------------------------------------------------
@@ -72,7 +81,11 @@ def test_every_event_is_found_by_its_arrival_and_about_it(store: Store) -> None:
             assert found is not None and found.id == uid(n)
 
 
-def test_what_is_not_there_is_not_found_and_costs_a_bounded_search(store: Store) -> None:
+def test_what_is_not_there_is_not_found_and_costs_a_bounded_search(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for lookup in (postgres_lookup, sqlite_lookup):
+        monkeypatch.setattr(lookup, "SEARCH_SECONDS", event_search.SEARCH_SECONDS)
     fill(store, 300)
     reader, began = store.reader(), time.monotonic()
     for at in (0, START_US, START_US + 450 * SECOND, START_US + 90 * DAY_US):

