@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 
-import pytest
 import requests
 
 from otel_bridge import journal
@@ -20,11 +19,11 @@ from tests.chaos.conftest import long_form
 from tests.chaos.lanes import LONG, side_by_side
 from tests.chaos.ledger import Load, Say, account
 from tests.harness.bridge import GUIDE_EVENT, GUIDE_SESSION, Bridge
+from tests.harness.faked_clock import faked_clock
 from tests.harness.otlp import OK, OtlpReceiver, Reply
 from tests.harness.settling import settle
 from tests.harness.waiting import wait_for
 
-LIBRARIES = (*Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), *Path("/usr/lib").glob("faketime/libfaketimeMT*"))
 DAY = 86_400
 STEPS = (40 * DAY, -400 * DAY)
 if LONG:
@@ -39,16 +38,10 @@ class Clocked:
     """A bridge whose wall clock follows a file."""
 
     def __init__(self, make_bridge: Callable[..., Bridge], folder: Path, **environ: str) -> None:
-        if not LIBRARIES:
-            pytest.skip("libfaketime is not installed: apt-get install faketime")
         self.file = folder / "clock"
         self.step(0)
         self.bridge = make_bridge(
-            LD_PRELOAD=str(LIBRARIES[0]),
-            FAKETIME_TIMESTAMP_FILE=str(self.file),
-            FAKETIME_CACHE_DURATION="1",
-            FAKETIME_DONT_FAKE_MONOTONIC="1",
-            DONT_FAKE_MONOTONIC="1",
+            **faked_clock(FAKETIME_TIMESTAMP_FILE=str(self.file), FAKETIME_CACHE_DURATION="1"),
             OTEL_BRIDGE_WINDOWS_INTERVAL_SECONDS="0.2",
             **environ,
         )

@@ -18,8 +18,8 @@ import pytest
 from otel_bridge import journal
 from otel_bridge.journal import CONFLICT, Append
 from otel_bridge.records import Event, Session, decode
-from tests.chaos.test_clock import LIBRARIES
 from tests.harness.bridge import Bridge
+from tests.harness.faked_clock import faked_clock
 from tests.harness.otlp import OtlpReceiver
 from tests.harness.settling import settle
 from tests.harness.waiting import wait_for
@@ -74,13 +74,8 @@ def test_it_is_counted_whole_and_the_rest_of_it_delivered(upgraded: Bridge, rece
 @pytest.mark.parametrize("hours", [1, 23], ids=["the same day", "the next day"])
 def test_a_repeat_of_then_is_answered_with_the_id_of_then(upgraded: Bridge, hours: int) -> None:
     """The bridge's clock is that of then: keys are remembered for 24 h."""
-    if not LIBRARIES:
-        pytest.skip("libfaketime is not installed: apt-get install faketime")
     moment = datetime.fromisoformat(THEN["at"]) + timedelta(hours=hours)
-    upgraded.environ.update(
-        LD_PRELOAD=str(LIBRARIES[0]), FAKETIME=f"@{moment}", FAKETIME_DONT_FAKE_MONOTONIC="1",
-        DONT_FAKE_MONOTONIC="1", TZ="UTC",
-    )  # fmt: skip
+    upgraded.environ.update(faked_clock(FAKETIME=f"@{moment}", TZ="UTC"))
     bridge = upgraded.start()
     for post in THEN["posts"]:
         body = post["body"]
