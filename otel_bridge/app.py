@@ -17,7 +17,7 @@ from otel_bridge.access.caller import Access
 from otel_bridge.access.hosts import Hosts
 from otel_bridge.access.jwks import IssuerKeys
 from otel_bridge.config import Config
-from otel_bridge.export.answering import has_second_core
+from otel_bridge.cores import has_second_core
 from otel_bridge.export.exporter import Exporter
 from otel_bridge.export.pipe import CONSUMER
 from otel_bridge.export.span_size import SpanSize

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import subprocess
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -26,12 +25,6 @@ log = logging.getLogger(__name__)
 R = TypeVar("R")
 
 _release = msgspec.msgpack.Decoder(str).decode
-
-
-def has_second_core() -> bool:
-    """Whether there is another processor that this process may run on."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return (cores or 1) > 1
 
 
 class AnsweringProcess:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping
 
 from otel_bridge.config import Config
-from otel_bridge.export.answering import has_second_core
+from otel_bridge.cores import has_second_core
 from otel_bridge.gzipped import Begun
 from otel_bridge.journal import Journal, Reader, Store, StoreError
 from otel_bridge.metrics.cost import Cost

@@ -26,7 +26,7 @@ import psutil
 import pytest
 
 from otel_bridge import catalog
-from otel_bridge.export.answering import has_second_core
+from otel_bridge.cores import has_second_core
 from tests.chaos.lanes import LONG
 from tests.harness.bridge import ROOT, Bridge
 from tests.harness.waiting import wait_for

@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from otel_bridge.config import shipped
-from otel_bridge.export.answering import has_second_core
+from otel_bridge.cores import has_second_core
 from tests.harness.bridge import OPENMETRICS, Bridge
 from tests.harness.otlp import OtlpReceiver
 from tests.harness.prometheus import Prometheus, available
