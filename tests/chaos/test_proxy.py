@@ -58,7 +58,7 @@ def test_a_proxy_in_trouble_delays_and_loses_nothing(
             f"failures ({kind}) under {name}",
         )
         assert bridge.metric("otel_bridge_parked_records") == 0
-        assert bridge.metric("otel_bridge_pending_records") > 0
+        wait_for(lambda: bridge.metric("otel_bridge_pending_records") > 0, f"a ledger that counts them under {name}")
         proxy.trouble = None
         settle(bridge)
     # Away, and there again.

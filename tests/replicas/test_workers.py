@@ -193,12 +193,13 @@ def test_workers_serve_one_port_as_one_bridge_and_each_is_kept(make: Make, recei
     load.stop()
     assert set(load.answered) == {201}
     assert bridge.output().count("stopping: what was taken on") == WORKERS
-    assert not bridge.processes() and not answers(bridge.port)
+    wait_for(lambda: not bridge.processes(), "an end of all of them", pause=0.5)
+    assert not answers(bridge.port)
     assert "Traceback" not in bridge.output()
 
 
 def test_workers_do_not_outlive_the_one_that_keeps_them(make: Make, receiver: OtlpReceiver) -> None:
-    bridge = make(**receiver.environ)
+    bridge = make(**{**receiver.environ, "OTEL_BRIDGE_SHUTDOWN_SECONDS": "20"})  # enough for a flush on any machine
     bridge.start()
     bridge.ready()
     session = bridge.session()
@@ -231,7 +232,7 @@ def test_a_worker_that_is_refused_at_the_start_ends_all_with_its_words(make: Mak
         assert bridge.process is not None and bridge.process.wait(60) == 2
     said = bridge.output()
     assert said.count("no puede escuchar en") == 1 and str(bridge.metrics_ports[-1]) in said
-    assert not bridge.processes()
+    wait_for(lambda: not bridge.processes(), "an end of all of them", pause=0.5)
 
 
 @pytest.mark.parametrize(
