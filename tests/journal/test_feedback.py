@@ -94,6 +94,18 @@ def test_what_is_not_there_is_not_found_and_costs_a_bounded_search(
     assert store.reader().event_near(uid(0), START_US, gpt="otro") is None
 
 
+def test_what_is_where_it_should_be_is_found_however_slow_the_machine_is(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for lookup in (postgres_lookup, sqlite_lookup):
+        monkeypatch.setattr(lookup, "SEARCH_SECONDS", -1.0)  # over before it began
+    fill(store, 300)
+    reader = store.reader()
+    for n in range(0, 900, 7):
+        found = reader.event_near(uid(n), START_US + n * SECOND)
+        assert found is not None and found.id == uid(n)
+
+
 def test_an_empty_journal_has_no_event(store: Store) -> None:
     assert store.reader().event_near(uid(0), START_US) is None
     assert store.reader().arrivals([b"g" + uid(0)]) == []

@@ -66,10 +66,11 @@ def event_near(connection: Connection, event_id: bytes, arrived_us: int, gpt: st
 def _outwards(sides: Sequence[_Side], deadline: float) -> Iterator[bytes]:
     """Bodies of segments to both sides of a time, the nearer ones first. Ends where they are too far away, or at the
     deadline."""
-    for step in STEPS:
+    for taken, step in enumerate(STEPS, 1):
+        until = event_search.until(deadline, taken)
         for side in sides:
-            yield from side.read(step, deadline)
-        if time.monotonic() > deadline:
+            yield from side.read(step, until)
+        if time.monotonic() > until:
             return
 
 

@@ -113,21 +113,22 @@ class Lookup:
         deadline."""
         low = high = place
         for taken, step in enumerate(STEPS, 1):
+            until = event_search.until(deadline, taken)
             if low > begin:
                 start = self._boundary(max(begin, low - step), begin)
                 passed = False
-                for segment in self._between(start, low, deadline):
+                for segment in self._between(start, low, until):
                     passed = passed or segment.arrived_us >= arrived_us - SLACK_US
                     yield segment
                 low = start if passed or taken < WHATEVER_THEIR_TIME else begin
             if high < end:
-                for segment in self._between(high, min(end, high + step), deadline):
+                for segment in self._between(high, min(end, high + step), until):
                     high = segment.last
                     yield segment
                     if not segment.damaged and segment.arrived_us > arrived_us + SLACK_US:
                         high = end
                         break
-            if time.monotonic() > deadline:
+            if time.monotonic() > until:
                 return
 
     def _boundary(self, position: int, begin: int) -> int:
