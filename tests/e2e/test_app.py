@@ -36,7 +36,7 @@ def test_no_worker_takes_a_stop_for_a_death(tmp_path: Path, monkeypatch: pytest.
 
 def test_a_thread_that_waits_for_the_event_loop_sees_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is given to a loop in its last moment is never done: a stop must not wait for it."""
-    monkeypatch.setattr(app, "LOOP_SECONDS", 600.0)
+    monkeypatch.setattr(app, "LOOP_SECONDS", 60.0)
     bridge = make_bridge_here(tmp_path)
     bridge.start()
     ended = asyncio.new_event_loop()  # does nothing any more, and is not closed yet
