@@ -115,6 +115,7 @@ def test_hints_forget_what_is_taken_back(monkeypatch: pytest.MonkeyPatch) -> Non
     table, kept = hints.Hints(), list[tuple[bytes, int]]()
     for row in range(1, 400):
         keys = [drawn.randbytes(17) for _ in range(drawn.randrange(1, 20))]
+        without = table.places(keys)  # by chance another row may have such a hint: each process hashes differently
         table.add(keys, row)
         if drawn.random() < 0.5:
             before = table.places(keys)
@@ -124,7 +125,7 @@ def test_hints_forget_what_is_taken_back(monkeypatch: pytest.MonkeyPatch) -> Non
             kept += [(key, row) for key in keys]
         else:
             table.remove(keys, row)
-            assert table.places(keys) == []
+            assert table.places(keys) == without
     assert set(kept) <= set(table.places([key for key, _ in kept]))
 
 
