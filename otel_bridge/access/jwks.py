@@ -11,6 +11,7 @@ Whoever needs a key that is not known waits for the look-up that is under way, a
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import math
 import threading
@@ -124,7 +125,9 @@ class IssuerKeys:
     def stop(self) -> None:
         self._ended = True
         self._wake.set()
-        self._let_go()
+        with self._lock:
+            waiting = self._let_go()
+        _wake(waiting)
 
     def _seconds_left(self) -> float:
         """Until the keys are looked up again without anybody asking for it."""
@@ -143,16 +146,13 @@ class IssuerKeys:
             with self._lock:  # at once: who asks from now on waits for the next look-up
                 if place == self._place:
                     self._take(keys, failure)
-                waiting, self._waiting = self._waiting, []
-            for future in waiting:
-                _wake(future)
+                waiting = self._let_go()
+            _wake(waiting)
 
-    def _let_go(self) -> None:
-        """Of who waits: there is nothing more to wait for."""
-        with self._lock:
-            waiting, self._waiting = self._waiting, []
-        for future in waiting:
-            _wake(future)
+    def _let_go(self) -> list[asyncio.Future[None]]:
+        """With the lock held. Who waits, for whoever wakes them: they have nothing more to wait for."""
+        waiting, self._waiting = self._waiting, []
+        return waiting
 
     def _take(self, keys: KeySet | None, failure: str) -> None:
         now = self._tried_at = _monotonic()
@@ -187,12 +187,11 @@ def _import() -> None:
     import otel_bridge.access.provider  # noqa: F401
 
 
-def _wake(future: asyncio.Future[None]) -> None:
+def _wake(waiting: list[asyncio.Future[None]]) -> None:
     """From another thread."""
-    try:
-        future.get_loop().call_soon_threadsafe(_done, future)
-    except RuntimeError:  # the loop has ended meanwhile
-        pass
+    for future in waiting:
+        with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
+            future.get_loop().call_soon_threadsafe(_done, future)
 
 
 def _done(future: asyncio.Future[None]) -> None:
